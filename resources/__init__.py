@@ -1,0 +1,5 @@
+"""The outside world: image files, models, the LanceDB store, the project's folder.
+
+Belongs here: whatever does input or output. Does not belong here: what the project makes of it
+(``panoptic_assets``), which nothing in this package imports.
+"""

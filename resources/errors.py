@@ -1,0 +1,14 @@
+"""The one exception that people's input can cause.
+
+Belongs here: :class:`InputError`. Does not belong here: faults of the program itself, which keep
+Python's own exceptions and their stack trace.
+"""
+
+
+class InputError(ValueError):
+    """Something a person gave cannot be used.
+
+    The message is one plain line: what was wrong, with the value; what was expected; what to do
+    now. The command line prints it and exits with 2; an asset turns it into a failure that is not
+    retried.
+    """

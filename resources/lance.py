@@ -1,0 +1,308 @@
+"""LanceStore: the tables of one project.
+
+Belongs here: the tables' schemas, and reading and writing them so that no crash or second writer
+loses or doubles a row. Does not belong here: what the rows mean.
+
+Every write is one commit. Ids carry Lance's primary-key metadata: without it, two processes that
+insert the same new ids both succeed and leave duplicate rows, with no error.
+"""
+
+import functools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import lancedb
+import pyarrow as pa
+from filelock import FileLock
+from pydantic import Field
+
+_KEY = {"lance-schema:unenforced-primary-key": "true"}
+
+
+def _key(name: str) -> pa.Field:
+    return pa.field(name, pa.string(), nullable=False, metadata=_KEY)
+
+
+_KEPT = timedelta(days=36_500)
+"""Age of the versions that :meth:`LanceStore.optimize` removes: none. LanceDB's own default, 7 days,
+fails ("tagged version(s) have been marked for cleanup") once a pinned version is that old."""
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+SCHEMAS = {
+    "images": pa.schema(
+        [
+            _key("image_id"),  # SHA-256 of the file's bytes, hexadecimal
+            pa.field("format", pa.string()),
+            pa.field("width", pa.int32()),  # pixels as displayed, EXIF orientation applied
+            pa.field("height", pa.int32()),
+            pa.field("bytes", pa.int64()),
+            pa.field("thumbnail", pa.binary()),  # WebP
+            pa.field("added_at", _TIME),
+        ]
+    ),
+    "files": pa.schema(
+        [
+            _key("path"),  # POSIX, relative to the images' folder
+            pa.field("image_id", pa.string()),  # null when the file was never read
+            pa.field("status", pa.string()),  # present, missing or quarantined
+            pa.field("reason", pa.string()),  # why a file is quarantined
+            pa.field("size", pa.int64()),
+            pa.field("mtime_ns", pa.int64()),
+            pa.field("seen_at", _TIME),
+        ]
+    ),
+    "records": pa.schema(
+        [
+            _key("record_id"),  # see panoptic_assets.records
+            pa.field("key", pa.string()),
+            pa.field("revision", pa.int32()),
+            pa.field("run_key", pa.string()),
+            pa.field("content", pa.string()),  # JSON, see panoptic_assets.records
+        ]
+    ),
+    "clusters": pa.schema(
+        [
+            _key("record_id"),
+            _key("cluster"),  # "0", "1", … or "remainder"
+            pa.field("key", pa.string()),
+            pa.field("size", pa.int32()),
+            pa.field("score", pa.float64()),
+            pa.field("medoid", pa.string()),  # image id
+        ]
+    ),
+    "assignments": pa.schema(
+        [
+            _key("record_id"),
+            _key("image_id"),
+            pa.field("key", pa.string()),
+            pa.field("cluster", pa.string()),
+            pa.field("distance", pa.float32()),  # 1 - cosine to the cluster's mean
+        ]
+    ),
+    "tag_log": pa.schema(
+        [
+            _key("event_id"),  # sequence number, 12 digits: sorts as text
+            pa.field("at", _TIME),
+            pa.field("author", pa.string()),
+            pa.field("kind", pa.string()),
+            pa.field("reason", pa.string()),
+            pa.field("content", pa.string()),  # JSON, see panoptic_assets.core.tags
+            pa.field(
+                "images", pa.list_(pa.struct({"tag_id": pa.string(), "image_id": pa.string()}))
+            ),
+        ]
+    ),
+    "tags": pa.schema(
+        [
+            _key("tag_id"),
+            pa.field("property", pa.string()),
+            pa.field("name", pa.string()),
+            pa.field("parent_id", pa.string()),
+            pa.field("record_id", pa.string()),
+            pa.field("node", pa.string()),
+            pa.field("is_remainder", pa.bool_()),
+        ]
+    ),
+    "image_tags": pa.schema(
+        [_key("tag_id"), _key("image_id"), pa.field("property", pa.string())],
+    ),
+}
+
+
+def vectors_table(vector_type: str) -> str:
+    """Name of the table that holds one vector type."""
+    return f"vectors.{vector_type}"
+
+
+def vectors_schema(dim: int) -> pa.Schema:
+    """Rows of a vector type: an image id and a unit-length vector of ``dim`` float32 numbers."""
+    return pa.schema(
+        [_key("image_id"), pa.field("vector", pa.list_(pa.float32(), dim), nullable=False)]
+    )
+
+
+def quoted(value: str) -> str:
+    """The SQL literal of a text."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+class LanceStore(dg.ConfigurableResource):
+    """The project's LanceDB database: a folder or any LanceDB URI."""
+
+    uri: str = Field(
+        default="",
+        description="Folder or LanceDB URI (s3://…); empty: the store of the project that "
+        "$PANOPTIC_PROJECT names or the working directory lies in.",
+    )
+    storage_options: dict[str, str] = Field(
+        default={},
+        description="LanceDB storage options, such as region or endpoint. Secrets belong in the "
+        "environment (AWS_ACCESS_KEY_ID, …), where LanceDB reads them itself.",
+    )
+
+    def tables(self) -> list[str]:
+        """Names of all tables. (LanceDB lists a page at a time, 10 by default.)"""
+        names: list[str] = []
+        token: str | None = None
+        while True:
+            page = self._database.list_tables(page_token=token, limit=1000)
+            names += page.tables
+            token = page.page_token
+            if not token:
+                return names
+
+    def version(self, table: str) -> int:
+        """The newest version of a table; 0 when it does not exist."""
+        handle = self._find(table)
+        return handle.version if handle is not None else 0
+
+    def count(self, table: str, where: str | None = None) -> int:
+        """Number of rows."""
+        handle = self._find(table)
+        return handle.count_rows(where) if handle is not None else 0
+
+    def schema_of(self, table: str) -> pa.Schema | None:
+        """The schema that a table has, with its metadata; None when it does not exist."""
+        handle = self._find(table)
+        return handle.schema if handle is not None else None
+
+    def read(
+        self,
+        table: str,
+        columns: list[str] | None = None,
+        where: str | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Rows of a table, in no particular order; none when it does not exist yet.
+
+        Args:
+            table: The table's name.
+            columns: The columns to read; all by default.
+            where: A SQL condition.
+            version: The version to read; the newest by default.
+        """
+        handle = self._find(table)
+        if handle is None:
+            schema = SCHEMAS[table]
+            names = columns or schema.names
+            return pa.schema([schema.field(name) for name in names]).empty_table()
+        if version is not None:
+            handle.checkout(version)
+        return _query(handle, columns, where).to_arrow()
+
+    def batches(
+        self, table: str, columns: list[str], where: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows of a table, streamed: for reads that may not fit in memory."""
+        handle = self._find(table)
+        if handle is not None:  # an empty table is falsy
+            yield from _query(handle, columns, where).to_batches()
+
+    def create(self, table: str, schema: pa.Schema, metadata: dict[str, str]) -> pa.Schema:
+        """Create a table unless it exists; either way, return the schema that it has.
+
+        Two processes may call this at once: both then get the schema of the one that was first.
+        """
+        return self._find_or_create(table, schema.with_metadata(metadata)).schema
+
+    def upsert(self, table: str, rows: pa.Table) -> int:
+        """Insert rows, or update those whose key exists, in one commit; returns the new version."""
+        return self._merge(table, rows, None)
+
+    def replace(self, table: str, rows: pa.Table, where: str) -> int:
+        """Make ``rows`` the only ones that match ``where``, in one commit.
+
+        Deleting first and adding then would lose the old rows to a crash in between.
+        """
+        return self._merge(table, rows, where)
+
+    def insert(self, table: str, row: dict[str, Any]) -> bool:
+        """Insert one row whose key is new, in one commit; False, and nothing, if it exists.
+
+        Of several processes that insert the same key at once, exactly one gets True.
+        """
+        handle = self._writable(table)
+        rows = pa.Table.from_pylist([row], schema=handle.schema)
+        merge = handle.merge_insert(_keys(handle.schema)).when_not_matched_insert_all()
+        return bool(merge.execute(rows).num_inserted_rows)
+
+    def pin(self, table: str, version: int, name: str) -> None:
+        """Keep a version from clean-up under ``name`` (letters, digits, ``.``, ``-``, ``_``)."""
+        tags = self._database.open_table(table).tags
+        if name in tags.list():
+            tags.update(name, version)
+        else:
+            tags.create(name, version)
+
+    def optimize(self, table: str) -> None:
+        """Join small fragments. Old versions are kept."""
+        handle = self._find(table)
+        if handle is not None:  # an empty table is falsy
+            handle.optimize(cleanup_older_than=_KEPT)
+
+    @functools.cached_property
+    def _database(self) -> Any:
+        uri = self.uri
+        if not uri:
+            from resources.project import find
+
+            uri = find().store
+        return lancedb.connect(uri, storage_options=self.storage_options or None)
+
+    def _find(self, table: str) -> Any | None:
+        try:
+            return self._database.open_table(table)
+        except ValueError as error:
+            if "not found" in str(error):
+                return None
+            raise
+
+    def _find_or_create(self, table: str, schema: pa.Schema) -> Any:
+        handle = self._find(table)
+        if handle is not None:
+            return handle
+        with self._creating():
+            # exist_ok alone is no guard: of two processes that create a table at once, the second
+            # overwrites the first one's, with the rows that it has by then.
+            handle = self._find(table)
+            return self._database.create_table(table, schema=schema) if handle is None else handle
+
+    def _creating(self) -> AbstractContextManager[Any]:
+        location = self._database.uri
+        if "://" in location:  # no lock on an object store: there the writers' pool is the guard
+            return nullcontext()
+        Path(location).mkdir(parents=True, exist_ok=True)
+        return FileLock(Path(location) / "create.lock")
+
+    def _writable(self, table: str) -> Any:
+        if table in SCHEMAS:
+            return self._find_or_create(table, SCHEMAS[table])
+        return self._database.open_table(table)
+
+    def _merge(self, table: str, rows: pa.Table, replaced: str | None) -> int:
+        handle = self._writable(table)
+        merge = (
+            handle.merge_insert(_keys(handle.schema))
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
+        )
+        if replaced is not None:
+            merge = merge.when_not_matched_by_source_delete(replaced)
+        return int(merge.execute(rows).version)
+
+
+def _query(handle: Any, columns: list[str] | None, where: str | None) -> Any:
+    query = handle.search()
+    if columns:
+        query = query.select(columns)
+    return query.where(where) if where else query
+
+
+def _keys(schema: pa.Schema) -> list[str]:
+    marked = b"lance-schema:unenforced-primary-key"
+    return [field.name for field in schema if field.metadata and marked in field.metadata]

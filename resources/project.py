@@ -1,0 +1,178 @@
+"""Where the things of one project lie.
+
+Belongs here: finding, reading and creating a project's folder. Does not belong here: what is in
+the store (``lance``) or what the registry files mean (``panoptic_assets.config``).
+
+A project is any folder with a ``.panoptic/project.yaml``, found from the working directory upwards
+as git finds its repository. Everything that the program writes lies in ``.panoptic/``; ``configs/``
+beside it is the people's.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from resources.errors import InputError
+
+ENVIRONMENT_VARIABLE = "PANOPTIC_PROJECT"
+_SETTINGS = Path(".panoptic") / "project.yaml"
+
+
+class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
+    """What ``.panoptic/project.yaml`` holds."""
+
+    images: str = Field(min_length=1)
+    """Folder of the images; a relative one starts at the project's folder."""
+    store: str = ".panoptic/store"
+    """LanceDB folder or URI; a relative path starts at the project's folder."""
+    vector_type: str = "mini"
+    """The default vector type: a file of ``configs/models``."""
+
+
+@dataclass(frozen=True)
+class ProjectFolder:
+    """The paths of one project."""
+
+    folder: Path
+    settings: ProjectSettings
+
+    @property
+    def images(self) -> Path:
+        """Folder that the corpus is read from."""
+        return self.folder / Path(self.settings.images).expanduser()
+
+    @property
+    def store(self) -> str:
+        """Absolute path, or URI, of the LanceDB database."""
+        store = self.settings.store
+        return store if "://" in store else str(self.folder / store)
+
+    @property
+    def configs(self) -> Path:
+        """Registry of models and runs, written by people."""
+        return self.folder / "configs"
+
+    @property
+    def models(self) -> Path:
+        """Where embedded models are built."""
+        return self.folder / ".panoptic" / "models"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder of the project's Dagster instance."""
+        return self.folder / ".panoptic" / "dagster"
+
+
+def find(folder: Path | None = None) -> ProjectFolder:
+    """Find the project of ``folder``, of ``$PANOPTIC_PROJECT`` or of the working directory.
+
+    Only the working directory is searched upwards; a folder that was named must be the project's.
+
+    Raises:
+        InputError: There is no project, or its settings cannot be used.
+    """
+    named = folder or (Path(given) if (given := os.environ.get(ENVIRONMENT_VARIABLE)) else None)
+    start = (named or Path.cwd()).absolute()
+    candidates = [start] if named else [start, *start.parents]
+    for candidate in candidates:
+        if (candidate / _SETTINGS).is_file():
+            return ProjectFolder(candidate, _read_settings(candidate / _SETTINGS))
+    raise InputError(
+        f"There is no project in {start}: run `panoptic-assets init FOLDER_OF_IMAGES` there, "
+        "or `panoptic-assets demo` to see one."
+    )
+
+
+def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
+    """Create a project, or open the one that is already there with the same settings.
+
+    Writes ``.panoptic/``, with the Dagster instance's ``dagster.yaml``, and the shipped ``configs``
+    that the folder lacks. Files of the user are never overwritten.
+
+    Raises:
+        InputError: The images' folder does not exist, or the folder holds another project.
+    """
+    project = ProjectFolder(folder.absolute(), settings)
+    if not project.images.is_dir():
+        raise InputError(
+            f"{project.images} is not a folder: give the folder that holds the images."
+        )
+    path = project.folder / _SETTINGS
+    if path.is_file():
+        existing = ProjectFolder(project.folder, _read_settings(path))
+        if (existing.images.resolve(), existing.settings.vector_type) != (
+            project.images.resolve(),
+            settings.vector_type,
+        ):
+            raise InputError(
+                f"{project.folder} already is a project of {existing.images} with vector type "
+                f"{existing.settings.vector_type}: choose another folder, or edit {path}."
+            )
+        return existing
+    shipped = _shipped_configs()
+    if shipped != project.configs:
+        for source in sorted(shipped.rglob("*.yaml")):
+            _copy_if_absent(source, project.configs / source.relative_to(shipped))
+    _copy_if_absent(project.configs / "dagster.yaml", project.dagster_home / "dagster.yaml")
+    # Last, and by rename: a project that can be found is a whole one.
+    draft = path.with_suffix(".draft")
+    draft.write_text(yaml.safe_dump(settings.model_dump(), allow_unicode=True), encoding="utf-8")
+    draft.replace(path)
+    return project
+
+
+@contextmanager
+def read_yaml(path: Path) -> Iterator[dict[str, Any]]:
+    """Read a YAML mapping and name the file in whatever its reader finds wrong with it.
+
+    Raises:
+        InputError: The file is not a YAML mapping, or a pydantic model refused it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if content is None:
+            content = {}
+        if not isinstance(content, dict):
+            raise InputError(
+                f"{path} must hold `name: value` lines, not a {type(content).__name__}."
+            )
+        yield content
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is not valid YAML: {reason}") from error
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Pydantic's findings as one plain line: each field, what is wrong, the value given."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: "
+        f"{problem['msg'][0].lower()}{problem['msg'][1:]} (given: {problem['input']!r})"
+        for problem in error.errors()
+    )
+
+
+def _read_settings(path: Path) -> ProjectSettings:
+    with read_yaml(path) as content:
+        return ProjectSettings(**content)
+
+
+def _shipped_configs() -> Path:
+    """``configs`` of the checkout, or the copy that the wheel carries."""
+    package = Path(__file__).parent.parent
+    inside_wheel = package / "panoptic_assets" / "configs"
+    return inside_wheel if inside_wheel.is_dir() else package / "configs"
+
+
+def _copy_if_absent(source: Path, target: Path) -> None:
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
