@@ -1,0 +1,261 @@
+"""The vocabulary of configuration: what can be asked for, and how a request is resolved.
+
+Belongs here: the Config classes with every parameter's default, limits and meaning, and the rule
+that a key is its configuration. Does not belong here: what the parameters do (``core``).
+
+Dagster does not remember the configuration of a partition: pressing Materialize, a backfill or
+automation would run a key with default parameters and silently replace its result. So a request is
+resolved, field by field, from what was given, else the key's record, else its file in
+``configs/runs``, else the defaults; and a key that has a record refuses other parameters.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, cast
+
+import dagster as dg
+from pydantic import Field, ValidationError
+
+from resources.errors import InputError
+from resources.project import explain
+
+Document = dict[str, Any]
+"""Configuration as plain data, in the form that a Launchpad or a YAML file gives it."""
+
+
+class KMeans(dg.Config):
+    """k-means: a requested number of clusters, for large cuts."""
+
+    name: Literal["kmeans"] = "kmeans"
+    nb_clusters: int = Field(default=10, ge=1, description="Number of clusters, 1 or more.")
+    n_init: int = Field(
+        default=10, ge=1, le=1000, description="Independent starts; the tightest result is kept."
+    )
+    init: Literal["k-means++", "random"] = Field(
+        default="k-means++", description="How the first centres are chosen."
+    )
+    max_iter: int = Field(default=300, ge=1, description="Most iterations of one start.")
+    tol: float = Field(
+        default=1e-4, ge=0, description="Stop when the centres move less, relative to the variance."
+    )
+
+
+class MiniBatchKMeans(dg.Config):
+    """k-means on small random batches: faster and looser, for large corpora."""
+
+    name: Literal["minibatch_kmeans"] = "minibatch_kmeans"
+    nb_clusters: int = Field(default=10, ge=1, description="Number of clusters, 1 or more.")
+    batch_size: int = Field(default=1024, ge=1, description="Images in one batch.")
+    n_init: int = Field(default=3, ge=1, le=1000, description="Starts that are tried.")
+    max_iter: int = Field(default=100, ge=1, description="Most passes over the images.")
+
+
+METHODS = (KMeans, MiniBatchKMeans)
+Method = Union[KMeans, MiniBatchKMeans]  # noqa: UP007 (Dagster reads typing.Union only)
+
+
+class WholeCorpus(dg.Config):
+    """Every image that is present."""
+
+    name: Literal["corpus"] = "corpus"
+
+
+class FilesLike(dg.Config):
+    """The images with a file whose path matches a pattern."""
+
+    name: Literal["files"] = "files"
+    pattern: str = Field(
+        min_length=1,
+        description="Shell pattern on the path below the images' folder, such as 'animals/*'; "
+        "'*' also crosses folders.",
+    )
+
+
+Scope = Union[WholeCorpus, FilesLike]  # noqa: UP007
+
+
+class DivisionConfig(dg.Config):
+    """What the first division of a corpus and the division of a cluster have in common."""
+
+    method: Method = Field(
+        default=KMeans(), discriminator="name", description="The clustering method."
+    )
+    features: str = Field(
+        default="",
+        description="The vector type to cluster; empty: for a run the project's default, for a "
+        "node that of its run.",
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of all that is random; always recorded."
+    )
+    replace: bool = Field(
+        default=False,
+        description="Allow other parameters than the key's record has. The old record and its "
+        "clusters are kept in history.",
+    )
+
+
+class ClusteringConfig(DivisionConfig):
+    """Configuration of one clustering run."""
+
+    scope: Scope = Field(
+        default=WholeCorpus(), discriminator="name", description="The images to look at."
+    )
+
+
+class NestedClusteringConfig(DivisionConfig):
+    """Configuration of the division of one cluster; its scope is the cluster."""
+
+
+class EmbeddingsConfig(dg.Config):
+    """Configuration of embedding one vector type; the model is in ``configs/models``."""
+
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Images embedded, and committed, at a time; empty: the model file's.",
+    )
+
+
+class SaveConfig(dg.Config):
+    """Configuration of saving a run's clusters as tags."""
+
+    property: str = Field(
+        default="Clustering",
+        min_length=1,
+        max_length=200,
+        description="Name of the property that gets the tags.",
+    )
+    replace: bool = Field(
+        default=False,
+        description="Allow to replace the property's tags. The tag log keeps the old ones.",
+    )
+    author: str = Field(default="", description="Who saves; empty: the user of the system.")
+    reason: str = Field(default="", description="Why, for the tag log.")
+
+
+ConfigT = TypeVar("ConfigT", bound=dg.Config)
+_UNIONS = ("method", "scope")
+
+
+def schema_of(config: type[dg.Config]) -> Any:
+    """The Dagster config schema of a Config class.
+
+    Assets declare the schema and parse the values themselves: Dagster checks the limits (``ge=``,
+    ``le=``) of a Config parameter only when the step starts, and then shows a stack trace.
+    """
+    return config.to_config_schema().as_field()
+
+
+def parse(config: type[ConfigT], document: Document) -> ConfigT:
+    """Read plain data as a Config.
+
+    Raises:
+        InputError: A field is unknown or its value is out of its limits.
+    """
+    whole = {
+        key: _one_choice(key, value) if key in _UNIONS else value for key, value in document.items()
+    }
+    try:
+        parsed = config(**whole)
+    except ValidationError as error:
+        raise InputError(f"The configuration cannot be used: {explain(error)}") from error
+    # Dagster's Config classes ignore what they do not know; its Launchpad does not.
+    known = _leaves(document_of(parsed))
+    unknown = [name for name, value in _leaves(whole).items() if value != {} and name not in known]
+    if unknown:
+        raise InputError(
+            f"The configuration cannot be used: there is no field {', '.join(unknown)}. Known "
+            f"here: {', '.join(known)}."
+        )
+    return parsed
+
+
+def document_of(config: dg.Config) -> Document:
+    """A Config as plain data, defaults filled in, in the form that :func:`parse` reads back."""
+    # `model_dump()` writes a union in a form that Dagster's config system refuses.
+    as_run = dg.RunConfig(ops={"config": config}).to_config_dict()
+    return cast(Document, as_run["ops"]["config"]["config"])
+
+
+def given_config(run_config: Mapping[str, Any], asset: str) -> Document:
+    """What a run was really given for an asset, without the defaults that Dagster fills in."""
+    ops = run_config.get("ops") or {}
+    document = (ops.get(asset) or {}).get("config") or {}
+    # A Launchpad that scaffolds every field writes the empty ones too.
+    return {key: value for key, value in document.items() if value not in ("", None)}
+
+
+def resolve(
+    config: type[ConfigT],
+    key: str,
+    given: Document,
+    recorded: Document | None,
+    registered: Document | None,
+    defaults: Document,
+) -> ConfigT:
+    """Resolve a request for ``key``: given, else recorded, else registered, else defaults.
+
+    Raises:
+        InputError: A value cannot be used, or the key's record has other parameters and
+            ``replace`` is not set; the message lists the fields that differ.
+    """
+    base = recorded if recorded is not None else (registered or {})
+    resolved = parse(config, _layered(_layered(defaults, base), given))
+    if recorded is not None and not given.get("replace", False):
+        differing = _differences(recorded, identity_of(resolved))
+        if differing:
+            raise InputError(
+                f"{key} was made with other parameters ({'; '.join(differing)}). "
+                "Choose a new key, or set `replace: true` (`--replace`) to make it again."
+            )
+    return resolved
+
+
+def identity_of(config: dg.Config) -> Document:
+    """The part of a configuration that decides the result, and that a record keeps."""
+    document = document_of(config)
+    document.pop("replace", None)
+    return document
+
+
+def _one_choice(field: str, value: Any) -> Document:
+    """``{"kmeans": {"nb_clusters": 3}}``, checked; Dagster itself would end in a stack trace."""
+    if not isinstance(value, dict) or len(value) != 1:
+        raise InputError(
+            f"The configuration cannot be used: {field}: name one choice with its parameters, "
+            f"as in `method: {{kmeans: {{nb_clusters: 10}}}}`."
+        )
+    [(name, parameters)] = value.items()
+    return {name: parameters or {}}
+
+
+def _layered(below: Document, above: Document) -> Document:
+    """``above`` over ``below``; the parameters of a choice are merged if both chose the same."""
+    merged = {**below, **above}
+    for union in _UNIONS:
+        lower, upper = below.get(union), above.get(union)
+        if isinstance(lower, dict) and isinstance(upper, dict) and lower.keys() == upper.keys():
+            [name] = lower
+            merged[union] = {name: {**(lower[name] or {}), **(upper[name] or {})}}
+    return merged
+
+
+def _differences(recorded: Document, resolved: Document) -> list[str]:
+    before, after = _leaves(recorded), _leaves(resolved)
+    return [
+        f"{name}: {before.get(name, 'none')!r} is recorded, "
+        f"{after.get(name, 'none')!r} is asked for"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _leaves(document: Document, prefix: str = "") -> Document:
+    found: Document = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and value:
+            found |= _leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

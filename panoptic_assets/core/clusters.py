@@ -1,0 +1,101 @@
+"""What a cutting of images into clusters is worth, in canonical form.
+
+Belongs here: scores, canonical numbers, medoids and distances of labels that a method gave. Does
+not belong here: the methods (``methods``), the tree of divisions (``tree``).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+REMAINDER = -1
+"""The label that a method gives to an image that no cluster took. Never shown to people."""
+REMAINDER_SCORE = 1000.0
+
+Vectors = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One cluster of a division; ``number`` is -1 for the remainder."""
+
+    number: int
+    size: int
+    score: float
+    medoid: int
+    """Row of the image that is nearest to the cluster's mean."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """Canonical labels with what is known of each cluster and image."""
+
+    labels: Labels
+    """(n,) cluster number of each image, -1 for the remainder."""
+    distances: Vectors
+    """(n,) cosine distance of each image to its cluster's mean, in [0, 2]."""
+    clusters: list[Cluster]
+    """By ascending score; the remainder, if there is one, comes last."""
+    baseline_score: float
+    """Score of all images as one cluster: what a random group would get."""
+
+
+def score(vectors: Vectors) -> float:
+    """Coherence of a group of images: lower is tighter.
+
+    ``100 · (1 − ‖mean‖²)``: for unit vectors, the mean squared distance to their mean, times 100
+    (Σ‖xᵢ − m‖² / n = 1 − ‖m‖², the usual decomposition of variance). In [0, 100]; 0 for identical
+    images, and so also for a single one.
+
+    Args:
+        vectors: (n, d) unit vectors, n ≥ 1.
+    """
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    # Rounded so that noise in the last bits of a sum cannot reorder equal clusters.
+    return round(float(np.clip(100.0 * (1.0 - mean @ mean), 0.0, 100.0)), 6)
+
+
+def canonical(labels: Labels, vectors: Vectors) -> Division:
+    """Number clusters by score, then size, then first row, so that equal partitions look equal.
+
+    Args:
+        labels: (n,) integers, in any numbering; -1 is the remainder.
+        vectors: (n, d) unit vectors, rows in the order of image id.
+
+    Raises:
+        ValueError: Labels and vectors differ in length, or there are none.
+    """
+    if len(labels) != len(vectors) or not len(labels):
+        raise ValueError(f"{len(labels)} labels cannot describe {len(vectors)} images.")
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels) if label != REMAINDER]
+    scored = sorted((score(vectors[rows]), len(rows), int(rows[0]), rows) for rows in groups)
+    ordered = [(group_score, rows) for group_score, _, _, rows in scored]
+    remainder = np.flatnonzero(labels == REMAINDER)
+
+    numbers = np.full(len(labels), REMAINDER, dtype=np.int64)
+    distances = np.empty(len(labels), dtype=np.float32)
+    clusters = []
+    for number, (group_score, rows) in enumerate(ordered):
+        numbers[rows] = number
+        clusters.append(_describe(number, group_score, rows, vectors, distances))
+    if len(remainder):
+        clusters.append(_describe(REMAINDER, REMAINDER_SCORE, remainder, vectors, distances))
+    return Division(numbers, distances, clusters, score(vectors))
+
+
+def _describe(
+    number: int,
+    group_score: float,
+    rows: npt.NDArray[np.intp],
+    vectors: Vectors,
+    distances: Vectors,
+) -> Cluster:
+    mean = vectors[rows].mean(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(mean))
+    # Opposite vectors have a zero mean: every image is then equally far from it.
+    cosine = vectors[rows] @ (mean / length) if length > 1e-12 else np.zeros(len(rows))
+    distances[rows] = np.clip(1.0 - cosine, 0.0, 2.0)
+    medoid = int(rows[int(np.argmin(distances[rows]))])
+    return Cluster(number, len(rows), group_score, medoid)

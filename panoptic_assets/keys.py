@@ -1,0 +1,105 @@
+"""The grammar of keys, and the Dagster partitions that they name.
+
+Belongs here: what a run key, a node and a vector type may look like. Does not belong here: whether
+they exist.
+
+Dagster validates no partition key (an empty one, ``..`` and 4,000 characters are all accepted), so
+every door passes its keys through this module: command line, Launchpad, registry files, API.
+"""
+
+import re
+from dataclasses import dataclass
+
+import dagster as dg
+
+from resources.errors import InputError
+
+MAX_LENGTH = 120
+REMAINDER = "remainder"
+
+VECTOR_TYPES = dg.DynamicPartitionsDefinition(name="vector_types")
+RUNS = dg.DynamicPartitionsDefinition(name="runs")
+NODES = dg.DynamicPartitionsDefinition(name="nodes")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_CLUSTER = re.compile(rf"0|[1-9][0-9]*|{REMAINDER}")
+
+
+@dataclass(frozen=True, order=True)
+class Node:
+    """A cluster's address: ``greek/3/0`` is run ``greek``, cluster 3, and in it cluster 0."""
+
+    run_key: str
+    path: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "/".join((self.run_key, *self.path))
+
+    @property
+    def division(self) -> str:
+        """Key of the division that made this cluster: the run's, or the node above."""
+        return "/".join((self.run_key, *self.path[:-1]))
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's name inside that division."""
+        return self.path[-1]
+
+
+def parse_name(text: str, what: str) -> str:
+    """Check the name of a run or a vector type and return it.
+
+    Raises:
+        InputError: It is empty, longer than 120 characters, or has other characters than letters
+            A-Z, digits, ``_`` and ``-`` (the last two not first).
+    """
+    _check_length(text, what)
+    if not _NAME.fullmatch(text):
+        raise InputError(
+            f"{_shown(text)} is not a {what}: use letters A-Z, digits, '-' and '_', "
+            "starting with a letter or digit, for example 'greek-vases'."
+        )
+    return text
+
+
+def parse_run_key(text: str) -> str:
+    """Check a run key and return it; raises :class:`InputError` as :func:`parse_name` does."""
+    return parse_name(text, "run key")
+
+
+def parse_node(text: str) -> Node:
+    """Read a node such as ``greek/3`` or ``greek/remainder/0``.
+
+    Raises:
+        InputError: It is not a run key followed by one or more clusters.
+    """
+    _check_length(text, "node")
+    run_key, *path = text.split("/")
+    if not _NAME.fullmatch(run_key) or not path or not all(map(_CLUSTER.fullmatch, path)):
+        raise InputError(
+            f"{_shown(text)} is not a node: write the run key and its clusters, joined by '/', "
+            f"for example 'greek/3', 'greek/3/0' or 'greek/{REMAINDER}'."
+        )
+    return Node(run_key, tuple(path))
+
+
+def parse_division(text: str) -> str:
+    """Check the key of a division, which is a run key or a node, and return it."""
+    return str(parse_node(text)) if "/" in text else parse_run_key(text)
+
+
+def run_key_of(division: str) -> str:
+    """The root run of a division."""
+    return division.split("/", 1)[0]
+
+
+def _check_length(text: str, what: str) -> None:
+    if len(text) > MAX_LENGTH:
+        raise InputError(
+            f"{_shown(text)} is too long for a {what}: it has {len(text)} characters, "
+            f"at most {MAX_LENGTH} are possible."
+        )
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")

@@ -1,0 +1,173 @@
+"""What a division must be able to prove: its record.
+
+Belongs here: what a record holds, and the provenance that goes into it. Does not belong here: how
+records are stored (``tables``), or what the numbers mean (``core``).
+
+Records are append-only. Computing a key again gives it the next revision (``greek@2``); the old
+record keeps its clusters and assignments, and the newest revision is the one that counts.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from panoptic_assets.core.clusters import Vectors
+from panoptic_assets.core.tree import Branch
+
+_LIBRARIES = ("dagster", "lancedb", "numpy", "open_clip_torch", "scikit-learn", "torch")
+
+
+class Input(BaseModel, frozen=True):
+    """One table that a division read."""
+
+    table: str
+    version: int
+    """LanceDB version; the store pins it, so that it can be read again."""
+    sha256: str
+    """Hash of the rows that were read."""
+
+
+class Counts(BaseModel, frozen=True):
+    """How many images a division looked at."""
+
+    in_scope: int
+    clustered: int
+    remainder: int
+    not_embedded: int
+    """In scope, but without a vector: they are in no cluster."""
+
+
+class Record(BaseModel, frozen=True):
+    """The stored parameters and versions of one division."""
+
+    key: str
+    run_key: str
+    revision: int
+    config: dict[str, Any]
+    """The resolved configuration, defaults filled in; a Launchpad accepts it as it is."""
+    inputs: list[Input]
+    parent_record: str | None
+    """For the division of a cluster: the record of the division that made the cluster."""
+    parent_output: str | None
+    counts: Counts
+    nb_clusters: int
+    """Clusters that came out, the remainder not counted."""
+    baseline_score: float
+    """Score of the whole scope: what a random group would get."""
+    output: str
+    """SHA-256 of the sorted (image id, cluster) list."""
+    libraries: dict[str, str]
+    code_version: str
+    git_commit: str | None
+    machine: dict[str, str]
+    dagster_run_id: str
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def record_id(self) -> str:
+        """``<key>@<revision>-<start of the Dagster run's id>``: unique to each attempt."""
+        return f"{self.key}@{self.revision}-{self.dagster_run_id[:8]}"
+
+    @property
+    def order(self) -> tuple[int, datetime]:
+        """The record with the greatest order is the one that counts for its key."""
+        return self.revision, self.finished_at
+
+    @property
+    def branch(self) -> Branch:
+        """The division's place in the tree."""
+        return Branch(self.key, self.output, self.parent_output)
+
+    @property
+    def cause(self) -> str:
+        """Hash of all that decides the output: equal causes need not be computed again."""
+        return digest(
+            self.config,
+            [(entry.table, entry.sha256) for entry in self.inputs],
+            self.parent_output,
+            self.libraries,
+            self.code_version,
+            self.machine,
+        )
+
+    @property
+    def data_version(self) -> str:
+        """Hash of parameters, inputs and output, for Dagster."""
+        return digest(self.cause, self.output)
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256, in hexadecimal, of plain data in canonical JSON."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def output_hash(assignments: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 of the sorted (image id, cluster) list, one tab-separated line each, in UTF-8."""
+    lines = (f"{image_id}\t{cluster}\n" for image_id, cluster in sorted(assignments))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def vectors_hash(image_ids: list[str], vectors: Vectors) -> str:
+    """SHA-256 of sorted image ids and their vectors, float32 in little-endian bytes."""
+    result = hashlib.sha256("\n".join(image_ids).encode())
+    result.update(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
+    return result.hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the installed packages that can change a result."""
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def code_version() -> str:
+    """Version of this package."""
+    return importlib.metadata.version("panoptic-assets")
+
+
+def machine_class() -> dict[str, str]:
+    """What must be equal for results to be equal to the bit: system, processor, Python."""
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "processor": _processor(),
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that the code runs from, with ``-dirty`` if it was changed."""
+    checkout = Path(__file__).parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty"],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
