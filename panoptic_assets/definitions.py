@@ -1,0 +1,42 @@
+"""The only assembly point: assets and resources become one Dagster code location.
+
+Belongs here: which parts there are. Does not belong here: anything else; nothing but the command
+line, which runs what is assembled here, imports this module.
+"""
+
+import dagster as dg
+
+from panoptic_assets.assets.clusterings import clustering, nested_clustering
+from panoptic_assets.assets.corpus import embeddings, images
+from panoptic_assets.assets.tags import saved_clustering, tags
+from resources.lance import LanceStore
+from resources.models import OpenClipModels
+from resources.registry import Registry
+from resources.source import ImageSource
+
+
+def build_defs(**resource_overrides: object) -> dg.Definitions:
+    """Assemble the code location; resources given by name take the place of the project's.
+
+    Raises:
+        TypeError: No resource has that name.
+    """
+    resources: dict[str, object] = {
+        "source": ImageSource(),
+        "store": LanceStore(),
+        "models": OpenClipModels(),
+        "registry": Registry(),
+    }
+    if unknown := resource_overrides.keys() - resources.keys():
+        raise TypeError(
+            f"No such resource: {', '.join(sorted(unknown))}. Known: {', '.join(resources)}."
+        )
+    return dg.Definitions(
+        assets=[images, embeddings, clustering, nested_clustering, saved_clustering, tags],
+        resources=resources | resource_overrides,
+        # A process for each of a few light steps costs seven times as long as the steps.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,27 @@
+"""Markdown for Dagster's pages.
+
+Belongs here: Markdown from plain values. Does not belong here: HTML, which those pages block.
+"""
+
+import re
+from collections.abc import Sequence
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$:@])")
+
+
+def escaped(value: object) -> str:
+    """Any text as Markdown that shows it as it is, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; ``(none)`` without rows."""
+    if not rows:
+        return "(none)"
+    lines = [headings, ["---"] * len(headings), *([escaped(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def score_text(score: float, size: int) -> str:
+    """A cluster's score for people; a single image is always coherent, so that is said."""
+    return f"{score:.1f} (one image)" if size == 1 else f"{score:.1f}"

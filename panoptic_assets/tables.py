@@ -1,0 +1,341 @@
+"""The tables of the store in the project's words: images, vectors, divisions, the tag log.
+
+Belongs here: what the assets and the API read and write in the same way. Does not belong here:
+commits and schemas (``resources.lance``), or decisions (``assets``).
+"""
+
+import fnmatch
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from panoptic_assets.config import FilesLike, Scope
+from panoptic_assets.core import tags as core_tags
+from panoptic_assets.core import tree
+from panoptic_assets.core.clusters import REMAINDER, Division, Vectors
+from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
+from panoptic_assets.keys import Node
+from panoptic_assets.records import Input, Record, vectors_hash
+from resources.errors import InputError
+from resources.lance import SCHEMAS, LanceStore, quoted, vectors_table
+
+MODEL_METADATA = "panoptic:model"
+"""Key of a vector table's metadata that holds the identity of the model, as JSON."""
+
+
+def present_files(store: LanceStore) -> dict[str, list[str]]:
+    """For each image that is present, the sorted paths of its files."""
+    files = store.read("files", ["path", "image_id"], "status = 'present'")
+    paths: dict[str, list[str]] = defaultdict(list)
+    for path, image_id in sorted(
+        zip(*(files[name].to_pylist() for name in files.column_names), strict=True)
+    ):
+        paths[image_id].append(path)
+    return dict(paths)
+
+
+def images_in(scope: Scope, store: LanceStore) -> list[str]:
+    """Sorted ids of the present images that a scope takes.
+
+    Raises:
+        InputError: There are none.
+    """
+    present = present_files(store)
+    if not present:
+        raise InputError(
+            "The corpus has no images yet: materialize `images` first (`panoptic-assets refresh`)."
+        )
+    if not isinstance(scope, FilesLike):
+        return sorted(present)
+    chosen = sorted(
+        image_id
+        for image_id, paths in present.items()
+        if any(fnmatch.fnmatchcase(path, scope.pattern) for path in paths)
+    )
+    if not chosen:
+        example = next(iter(present.values()))[0]
+        raise InputError(
+            f"No file matches {scope.pattern!r}: patterns are compared with paths such as "
+            f"{example!r}."
+        )
+    return chosen
+
+
+@dataclass(frozen=True)
+class ReadVectors:
+    """Vectors in the order of image id, and the proof of what was read."""
+
+    image_ids: list[str]
+    vectors: Vectors
+    """(n, d) float32, unit length."""
+    source: Input
+
+
+def read_vectors(store: LanceStore, vector_type: str, image_ids: Iterable[str]) -> ReadVectors:
+    """Vectors of those images that have one.
+
+    Raises:
+        InputError: None of the images has a vector of this type.
+    """
+    table = vectors_table(vector_type)
+    version = store.version(table)
+    wanted = pa.array(sorted(image_ids), pa.string())
+    found = None
+    if version:
+        rows = store.read(table, ["image_id", "vector"], version=version)
+        found = rows.filter(pc.is_in(rows["image_id"], value_set=wanted)).sort_by("image_id")
+    if not found:
+        raise InputError(
+            f"None of the {len(wanted)} images has a vector of type {vector_type!r}: materialize "
+            f"`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`). Vector "
+            f"types that have vectors: {', '.join(vector_types(store)) or 'none yet'}."
+        )
+    flat = found["vector"].combine_chunks().flatten().to_numpy()
+    vectors = np.ascontiguousarray(flat.reshape(len(found), -1), dtype=np.float32)
+    ids = found["image_id"].to_pylist()
+    return ReadVectors(
+        ids, vectors, Input(table=table, version=version, sha256=vectors_hash(ids, vectors))
+    )
+
+
+def read_thumbnails(store: LanceStore, image_ids: list[str]) -> list[bytes]:
+    """WebP thumbnails of images, in the order of the ids."""
+    if not image_ids:
+        return []
+    where = f"image_id IN ({', '.join(map(quoted, image_ids))})"
+    rows = store.read("images", ["image_id", "thumbnail"], where)
+    found = dict(zip(rows["image_id"].to_pylist(), rows["thumbnail"].to_pylist(), strict=True))
+    return [found[image_id] for image_id in image_ids]
+
+
+def vector_types(store: LanceStore) -> list[str]:
+    """Vector types that have a table."""
+    prefix = vectors_table("")
+    return sorted(name.removeprefix(prefix) for name in store.tables() if name.startswith(prefix))
+
+
+def model_identity(store: LanceStore, vector_type: str) -> dict[str, Any] | None:
+    """Which model, options and weights made a vector type; None when it has no vectors."""
+    schema = store.schema_of(vectors_table(vector_type))
+    if schema is None:
+        return None
+    identity: dict[str, Any] = json.loads(schema.metadata[MODEL_METADATA.encode()])
+    return identity
+
+
+class Divisions:
+    """The divisions that count: the newest record of every key, read once.
+
+    Args:
+        store: The store.
+        run_key: Read only this run's tree; all runs by default.
+    """
+
+    def __init__(self, store: LanceStore, run_key: str | None = None):
+        self._store = store
+        where = None if run_key is None else f"run_key = {quoted(run_key)}"
+        newest: dict[str, Record] = {}
+        for content in store.read("records", ["content"], where)["content"].to_pylist():
+            record = Record.model_validate_json(content)
+            if record.key not in newest or newest[record.key].order < record.order:
+                newest[record.key] = record
+        self.records = dict(sorted(newest.items()))
+        self.stale = tree.stale(record.branch for record in newest.values())
+
+    def get(self, key: str) -> Record:
+        """The record of a division.
+
+        Raises:
+            InputError: There is none; the message lists those that exist.
+        """
+        if key not in self.records:
+            known = ", ".join(self.records) or "none yet"
+            raise InputError(f"There is no clustering {key!r}. Existing ones: {known}.")
+        return self.records[key]
+
+    def status(self, key: str) -> str:
+        """``current``, or ``stale`` when the clustering above now has other clusters."""
+        return "stale" if key in self.stale else "current"
+
+    def valid(self, run_key: str) -> dict[str, Record]:
+        """The divisions of one run that are not stale, by key."""
+        return {
+            key: record
+            for key, record in self.records.items()
+            if record.run_key == run_key and key not in self.stale
+        }
+
+    def clusters(self, key: str) -> pa.Table:
+        """Clusters of a division, from the lowest score; the remainder last."""
+        where = f"record_id = {quoted(self.get(key).record_id)}"
+        return self._store.read("clusters", where=where).sort_by(
+            [("score", "ascending"), ("size", "ascending")]
+        )
+
+    def assignments(self, key: str) -> pa.Table:
+        """Which cluster each image of a division is in, by image id."""
+        where = f"record_id = {quoted(self.get(key).record_id)}"
+        return self._store.read("assignments", where=where).sort_by("image_id")
+
+    def nodes(self, run_key: str) -> list[str]:
+        """Every node of a run's tree, stale divisions left out, parents before their children."""
+        names = {
+            key: sorted(self.clusters(key)["cluster"].to_pylist(), key=_cluster_order)
+            for key in self.valid(run_key)
+        }
+        return list(tree.walk(names, run_key))
+
+    def places(self, run_key: str) -> dict[str, str]:
+        """The deepest node that holds each image of a run, stale divisions left out."""
+        members = {}
+        for key in self.valid(run_key):
+            rows = self.assignments(key)
+            members[key] = dict(
+                zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True)
+            )
+        return tree.places(members, run_key)
+
+    def members(self, node: Node) -> list[str]:
+        """Ids of the images in a node, sorted.
+
+        Raises:
+            InputError: The node does not exist, or lies in a stale division.
+        """
+        if node.division in self.stale:
+            raise InputError(
+                f"{node.division} is stale, since the clustering above it was made again: divide "
+                "it again before you divide one of its clusters."
+            )
+        known = self.nodes(node.run_key) if node.run_key in self.records else []
+        if str(node) not in known:
+            listed = ", ".join(known) or f"none (there is no run {node.run_key!r})"
+            raise InputError(f"There is no node {str(node)!r}. Existing ones: {listed}.")
+        rows = self.assignments(node.division)
+        return rows.filter(pc.equal(rows["cluster"], node.cluster))["image_id"].to_pylist()
+
+
+def write_division(
+    store: LanceStore, record: Record, image_ids: list[str], division: Division
+) -> None:
+    """Store a division; its record comes last and makes it count.
+
+    A crash before that leaves rows under a record id that nobody reads; two processes that compute
+    one key at the same time write under two record ids, and both records are whole.
+    """
+    mine = f"record_id = {quoted(record.record_id)}"
+    clusters = [
+        {
+            "record_id": record.record_id,
+            "key": record.key,
+            "cluster": cluster_name(cluster.number),
+            "size": cluster.size,
+            "score": cluster.score,
+            "medoid": image_ids[cluster.medoid],
+        }
+        for cluster in division.clusters
+    ]
+    assignments = pa.table(
+        {
+            "record_id": pa.array([record.record_id] * len(image_ids), pa.string()),
+            "image_id": image_ids,
+            "key": pa.array([record.key] * len(image_ids), pa.string()),
+            "cluster": cluster_names(division),
+            "distance": division.distances,
+        },
+        schema=SCHEMAS["assignments"],
+    )
+    store.replace("assignments", assignments, mine)
+    store.replace("clusters", pa.Table.from_pylist(clusters, schema=SCHEMAS["clusters"]), mine)
+    for source in record.inputs:
+        store.pin(source.table, source.version, f"{record.key.replace('/', '.')}.{record.revision}")
+    row = {
+        "record_id": record.record_id,
+        "key": record.key,
+        "revision": record.revision,
+        "run_key": record.run_key,
+        "content": record.model_dump_json(),
+    }
+    store.upsert("records", pa.Table.from_pylist([row], schema=SCHEMAS["records"]))
+
+
+def cluster_name(number: int) -> str:
+    """A cluster's name: its number, or ``remainder``."""
+    return REMAINDER_NAME if number == REMAINDER else str(number)
+
+
+def cluster_names(division: Division) -> list[str]:
+    """The name of each image's cluster."""
+    return [cluster_name(int(number)) for number in division.labels]
+
+
+def read_log(store: LanceStore) -> list[core_tags.Save]:
+    """Every event of the tag log, oldest first."""
+    rows = store.read("tag_log").sort_by("event_id").to_pylist()
+    events = []
+    for row in rows:
+        content = json.loads(row["content"])
+        events.append(
+            core_tags.Save(
+                content["property"],
+                content["run_key"],
+                tuple(core_tags.Tag(**tag) for tag in content["tags"]),
+                tuple((pair["tag_id"], pair["image_id"]) for pair in row["images"]),
+            )
+        )
+    return events
+
+
+def append_save(
+    store: LanceStore, position: int, event: core_tags.Save, author: str, reason: str
+) -> bool:
+    """Append an event as number ``position`` of the log; False if another process was first."""
+    content = {
+        "property": event.property,
+        "run_key": event.run_key,
+        "tags": [asdict(tag) for tag in event.tags],
+    }
+    return store.insert(
+        "tag_log",
+        {
+            "event_id": f"{position:012d}",
+            "at": datetime.now(UTC),
+            "author": author,
+            "kind": "save",
+            "reason": reason or None,
+            "content": json.dumps(content, ensure_ascii=False),
+            "images": [{"tag_id": tag, "image_id": image} for tag, image in event.images],
+        },
+    )
+
+
+def write_tags(store: LanceStore, replayed: core_tags.TagTables) -> bool:
+    """Make ``tags`` and ``image_tags`` the replay of the log; False if they already were."""
+    properties = {tag.tag_id: tag.property for tag in replayed.tags}
+    wanted = {
+        "tags": [asdict(tag) for tag in replayed.tags],
+        "image_tags": [
+            {"tag_id": tag_id, "image_id": image_id, "property": properties[tag_id]}
+            for tag_id, image_id in replayed.images
+        ],
+    }
+    changed = False
+    for table, rows in wanted.items():
+        new = pa.Table.from_pylist(rows, schema=SCHEMAS[table])
+        order = [(name, "ascending") for name in new.column_names[:2]]
+        if store.version(table) == 0 or not store.read(table).sort_by(order).equals(
+            new.sort_by(order)
+        ):
+            store.replace(table, new, "true")
+            changed = True
+    return changed
+
+
+def _cluster_order(name: str) -> tuple[bool, int]:
+    return (True, 0) if name == REMAINDER_NAME else (False, int(name))
