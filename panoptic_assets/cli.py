@@ -82,8 +82,8 @@ def init(folder: Path | None, images: Path, vector_type: str) -> None:
 
     parse_name(vector_type, "vector type")
     project = _create(folder, images, vector_type)
-    _out().print(f"{project.folder} is a project of {project.images}.", soft_wrap=True)
-    _out().print("Next: [bold]panoptic-assets refresh[/]")
+    click.echo(f"{project.folder} is a project of {project.images}.")
+    click.echo("Next: panoptic-assets refresh")
 
 
 @main.command()
@@ -100,15 +100,14 @@ def demo(folder: Path | None) -> None:
         node = project.reader.clusters(node)["node"].to_pylist()[-1]
         project.divide_node(node, {"method": {"kmeans": {"nb_clusters": 2}}})
     project.save(_DEMO_RUN, {})
-    out = _out()
     _print_clusters(project.reader, _DEMO_RUN)
     _print_tags(project.reader, None)
-    out.print(f"Done in {time.monotonic() - started:.0f} s.")
-    out.print(f"The data: {project.folder.store}", soft_wrap=True)
+    click.echo(f"Done in {time.monotonic() - started:.0f} s.")
+    click.echo(f"The data: {project.folder.store}")
     command = f"DAGSTER_HOME={shlex.quote(str(project.home))} dagster dev"
     if Path.cwd() != Path(__file__).parent.parent:
         command += " -m panoptic_assets.definitions"
-    out.print(f"The Dagster UI, at http://127.0.0.1:3000: [bold]{command}[/]", soft_wrap=True)
+    click.echo(f"The Dagster UI, at http://127.0.0.1:3000: {command}")
 
 
 @main.command()
@@ -221,7 +220,7 @@ def runs(folder: Path | None) -> None:
     """List all runs and the clusters that were divided again."""
     listed = _reader(folder).runs()
     if not listed:
-        _out().print("No runs yet: panoptic-assets cluster KEY")
+        click.echo("No runs yet: panoptic-assets cluster KEY")
         return
     grid = Table("key", "status", "method", "features", box=None)
     for heading in ("images", "clusters", "remainder"):
@@ -464,12 +463,9 @@ def _print_clusters(reader: "Project", key: str) -> None:
     from panoptic_assets.reports.markdown import score_text
 
     info = reader.run_info(key)
-    out = _out()
-    out.print(
-        f"[bold]{key}[/]: {info['nb_clusters']} clusters of "
-        f"{info['counts']['clustered']} images, the most coherent (lowest score) first; "
-        f"all of them together score {info['baseline_score']:.1f}",
-        soft_wrap=True,
+    click.echo(
+        f"{key}: {info['nb_clusters']} clusters of {info['counts']['clustered']} images, the most "
+        f"coherent (lowest score) first; all of them together score {info['baseline_score']:.1f}"
     )
     grid = Table(box=None)
     grid.add_column("node")
@@ -477,7 +473,7 @@ def _print_clusters(reader: "Project", key: str) -> None:
         grid.add_column(heading, justify="right")
     for row in reader.clusters(key).to_pylist():
         grid.add_row(row["node"], str(row["size"]), score_text(row["score"], row["size"]))
-    out.print(grid)
+    _out().print(grid)
 
 
 def _print_tags(reader: "Project", property_name: str | None) -> None:
@@ -488,7 +484,7 @@ def _print_tags(reader: "Project", property_name: str | None) -> None:
         above = branches.get(tag["parent_id"], root)
         branches[tag["tag_id"]] = above.add(Text(f"{tag['name']} ({tag['nb_images']} images)"))
     if not roots:
-        _out().print("No tags yet: panoptic-assets save KEY")
+        click.echo("No tags yet: panoptic-assets save KEY")
     for root in roots.values():
         _out().print(root)
 
@@ -510,12 +506,13 @@ def _warn_of_stale(reader: "Project", key: str) -> None:
 
 
 def _out() -> Console:
-    return Console(highlight=False)
+    """For tables and trees; what is piped is not folded to 80 columns."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _err() -> Console:
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -28,7 +28,7 @@ def _key(name: str) -> pa.Field:
 
 
 _KEPT = timedelta(days=36_500)
-"""Age of the versions that :meth:`LanceStore.optimize` removes: none. LanceDB's own default, 7 days,
+"""Age of the versions that :meth:`LanceStore.optimize` removes: none. LanceDB's default, 7 days,
 fails ("tagged version(s) have been marked for cleanup") once a pinned version is that old."""
 
 _TIME = pa.timestamp("us", tz="UTC")

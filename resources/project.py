@@ -99,7 +99,11 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     Raises:
         InputError: The images' folder does not exist, or the folder holds another project.
     """
-    project = ProjectFolder(folder.absolute(), settings)
+    folder = folder.absolute()
+    if Path(settings.images).is_relative_to(folder):  # the folder can then be moved as a whole
+        relative = str(Path(settings.images).relative_to(folder))
+        settings = settings.model_copy(update={"images": relative})
+    project = ProjectFolder(folder, settings)
     if not project.images.is_dir():
         raise InputError(
             f"{project.images} is not a folder: give the folder that holds the images."

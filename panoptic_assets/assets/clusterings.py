@@ -212,15 +212,13 @@ def _result(
     image_ids: list[str],
     division: core_clusters.Division,
 ) -> dg.MaterializeResult[None]:
-    clusters = [cluster for cluster in division.clusters if cluster.number >= 0]
-    sizes = [cluster.size for cluster in clusters]
     shown = division.clusters[:_CLUSTERS_SHOWN]
     return dg.MaterializeResult(
         metadata={
             "nb_images": len(image_ids),
             "nb_clusters": record.nb_clusters,
             "remainder_ratio": record.counts.remainder / len(image_ids),
-            "mean_score": float(np.average([c.score for c in clusters], weights=sizes)),
+            "mean_score": division.mean_score,
             "baseline_score": record.baseline_score,
             "nb_not_embedded": record.counts.not_embedded,
             "clusters": dg.MetadataValue.md(

@@ -41,6 +41,14 @@ class Division:
     baseline_score: float
     """Score of all images as one cluster: what a random group would get."""
 
+    @property
+    def mean_score(self) -> float:
+        """Mean score of the clustered images' clusters; 1000 if all images are the remainder."""
+        found = [cluster for cluster in self.clusters if cluster.number != REMAINDER]
+        clustered = sum(cluster.size for cluster in found)
+        total = sum(cluster.score * cluster.size for cluster in found)
+        return total / clustered if clustered else REMAINDER_SCORE
+
 
 def score(vectors: Vectors) -> float:
     """Coherence of a group of images: lower is tighter.

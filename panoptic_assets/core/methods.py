@@ -73,8 +73,8 @@ def _fit_predict(estimator: Any, vectors: Vectors, nb_clusters: int) -> Labels:
     distinct = len(np.unique(vectors, axis=0))
     if nb_clusters > distinct:
         raise ValueError(
-            f"nb_clusters is {nb_clusters}, but there are only {distinct} different images to "
-            f"divide: ask for at most {distinct}."
+            f"nb_clusters is {nb_clusters}, but of the {len(vectors)} images to divide only "
+            f"{distinct} differ: ask for at most {distinct}."
         )
     # scikit-learn adds the threads' partial sums in the order in which they finish: with two
     # threads or more the last bits of a centre, and so a label, can differ from run to run.

@@ -59,6 +59,13 @@ def test_the_remainder_scores_1000_and_comes_last_without_a_number():
     assert division.clusters[-1].score == REMAINDER_SCORE == 1000
 
 
+def test_the_mean_score_weighs_clusters_by_size_and_leaves_the_remainder_out():
+    a, b = [1.0, 0.0], [0.0, 1.0]
+    division = canonical(np.array([0, 0, 1, 1, 1, 1, -1]), unit([a, b, a, a, a, a, b]))
+    assert division.mean_score == pytest.approx((2 * 50 + 4 * 0) / 6)
+    assert canonical(np.array([-1, -1]), unit([a, b])).mean_score == 1000
+
+
 def test_the_baseline_is_the_score_of_everything():
     vectors = random_vectors(30)
     assert canonical(np.arange(30) % 3, vectors).baseline_score == score(vectors)

@@ -91,7 +91,7 @@ def test_another_seed_may_give_other_labels(name):
 @every_method
 def test_more_clusters_than_images_is_refused_with_both_numbers(name):
     """Small inputs must not crash with cryptic errors."""
-    message = "nb_clusters is 9, but there are only 3 different images to divide: ask for at most 3"
+    message = "nb_clusters is 9, but of the 3 images to divide only 3 differ: ask for at most 3"
     with pytest.raises(ValueError, match=message):
         METHODS[name](blobs()[[0, 50, 100]], 0, **parameters(name, nb_clusters=9))
 
@@ -100,5 +100,5 @@ def test_more_clusters_than_images_is_refused_with_both_numbers(name):
 def test_identical_images_count_once(name):
     same = np.repeat(blobs()[:1], 20, axis=0)
     assert set(METHODS[name](same, 0, **parameters(name, nb_clusters=1)).tolist()) == {0}
-    with pytest.raises(ValueError, match="only 1 different images"):
+    with pytest.raises(ValueError, match="of the 20 images to divide only 1 differ"):
         METHODS[name](same, 0, **parameters(name, nb_clusters=2))

@@ -59,6 +59,13 @@ def test_creating_again_is_the_same_project(tmp_path, images):
     assert create(tmp_path, settings(images)) == create(tmp_path, settings(images))
 
 
+def test_a_project_with_its_images_inside_can_be_moved(tmp_path, images):
+    (tmp_path / "a" / "images").mkdir(parents=True)
+    create(tmp_path / "a", settings(tmp_path / "a" / "images"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert find(tmp_path / "b").images == tmp_path / "b" / "images"
+
+
 def test_another_corpus_in_the_same_folder_is_refused(tmp_path, images):
     create(tmp_path, settings(images))
     other = tmp_path / "other"
