@@ -361,6 +361,8 @@ class _Runner:
                         "ops": {name: {"config": config} for name, config in (given or {}).items()},
                     },
                 )
+            except dg.DagsterExecutionInterruptedError as interruption:
+                raise click.Abort from interruption
             except dg.Failure as failure:
                 raise InputError(failure.description or "The run failed.") from failure
         for name in assets:
@@ -392,7 +394,36 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
         for run in instance.get_runs(mine):
             instance.report_run_failed(run, "The command that started this run was killed.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        _wait_for_pool(instance)
         yield instance
+
+
+def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
+    """Wait until no run of the UI or of another tool writes to the store.
+
+    Inside a run Dagster would wait just so, but silently and deaf to Ctrl-C.
+    """
+    from panoptic_assets.assets.running import POOL
+
+    told = False
+    while True:
+        busy = []
+        for slot in instance.event_log_storage.get_concurrency_info(POOL).claimed_slots:
+            run = instance.get_run_by_id(slot.run_id)
+            if run is None or run.is_finished:
+                instance.event_log_storage.free_concurrency_slots_for_run(slot.run_id)
+            else:
+                busy.append(slot.run_id)
+        if not busy:
+            return
+        if not told:
+            _err().print(
+                f"Waiting for the Dagster run {busy[0]}, which writes to the store. If its process "
+                "is gone, terminate the run in the Dagster UI.",
+                soft_wrap=True,
+            )
+            told = True
+        time.sleep(1)
 
 
 def _report(name: str, partition: str | None, result: Any, seconds: float) -> None:

@@ -97,7 +97,8 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     that the folder lacks. Files of the user are never overwritten.
 
     Raises:
-        InputError: The images' folder does not exist, or the folder holds another project.
+        InputError: The images' folder does not exist, or the project's folder holds another project
+            or has a name that Dagster cannot use.
     """
     folder = folder.absolute()
     if Path(settings.images).is_relative_to(folder):  # the folder can then be moved as a whole
@@ -108,6 +109,9 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
         raise InputError(
             f"{project.images} is not a folder: give the folder that holds the images."
         )
+    if any(character in str(folder) for character in "[]*?"):
+        # Dagster looks for dagster.yaml by a pattern: it would run without it, telemetry on.
+        raise InputError(f"Dagster cannot use {folder}: choose a folder without [, ], * and ?.")
     path = project.folder / _SETTINGS
     if path.is_file():
         existing = ProjectFolder(project.folder, _read_settings(path))

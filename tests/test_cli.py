@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 
+import dagster as dg
 import pytest
 import yaml
 
 from panoptic_assets.api import Project
+from panoptic_assets.definitions import build_defs
 from tests.conftest import SAMPLE
 
 BAD_KEYS = ["", "../x", "a b", "a//b", "a" * 300]
@@ -211,3 +213,48 @@ def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_ag
     assert one == two
     assert [found["key"].count("/") for found in Project(tmp_path / "one").runs()] == [0, 1, 2]
     assert len(Project(tmp_path / "one").tags("Clustering")) == 10 + 2 + 2
+
+
+def test_a_slot_that_an_ended_run_left_taken_is_freed_and_a_running_one_waited_for(folder):
+    """A run of the UI that was killed and then cancelled leaves its slot of the pool taken."""
+    home = folder / ".panoptic" / "dagster"
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        storage = instance.event_log_storage
+        storage.initialize_concurrency_limit_to_default("lancedb_write")
+        storage.claim_concurrency_slot("lancedb_write", run.run_id, "embeddings")
+        command = [sys.executable, "-m", "panoptic_assets.cli", "cluster", "one"]
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True
+        )
+        assert f"Waiting for the Dagster run {run.run_id}" in process.stderr.readline()
+        assert process.poll() is None
+        instance.report_run_canceled(run)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "✓ clustering one" in errors
+
+
+def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(folder):
+    shutil.rmtree(folder / ".panoptic" / "store" / "vectors.mini.lance")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "panoptic_assets.cli", "refresh", "--batch-size", "4"],
+        cwd=folder,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test runner's own parent may ignore the signal, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    vectors = folder / ".panoptic" / "store" / "vectors.mini.lance"
+    deadline = time.monotonic() + 120
+    while not vectors.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.rstrip().endswith("Aborted!")
+    assert "Traceback" not in errors
+    run("refresh", cwd=folder)
+    assert Project(folder).vectors().num_rows == 253

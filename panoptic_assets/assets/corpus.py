@@ -281,7 +281,9 @@ def _corpus_result(store: LanceStore, changed: int, gone: int) -> dg.Materialize
                     ["file", "reason"], [[row["path"], row["reason"]] for row in quarantined[:50]]
                 )
             ),
-            "contact_sheet": dg.MetadataValue.md(contact_sheet([read_thumbnails(store, some)])),
+            "contact_sheet": dg.MetadataValue.md(
+                contact_sheet(list(_batches(read_thumbnails(store, some), 8)))
+            ),
         },
         data_version=dg.DataVersion(digest(manifest)),
     )

@@ -50,7 +50,7 @@ def _encoded(pictures: Sequence[Sequence[Image.Image]], side: int) -> bytes:
     sheet = Image.new("RGB", (step * max(map(len, pictures)), step * len(pictures)), "white")
     for y, row in enumerate(pictures):
         for x, picture in enumerate(row):
-            sheet.paste(ImageOps.fit(picture, (side, side)), (x * step, y * step))
+            sheet.paste(ImageOps.pad(picture, (side, side), color="white"), (x * step, y * step))
     buffer = io.BytesIO()
     sheet.save(buffer, "WEBP", quality=_QUALITY, method=6)
     return buffer.getvalue()

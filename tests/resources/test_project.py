@@ -74,6 +74,12 @@ def test_another_corpus_in_the_same_folder_is_refused(tmp_path, images):
         create(tmp_path, settings(other))
 
 
+def test_a_folder_whose_dagster_yaml_dagster_would_not_find_is_refused(tmp_path, images):
+    with pytest.raises(InputError, match="choose a folder without"):
+        create(tmp_path / "a [1]", settings(images))
+    assert not (tmp_path / "a [1]").exists()
+
+
 def test_images_that_do_not_exist_are_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         create(tmp_path, settings(tmp_path / "none"))
