@@ -24,17 +24,16 @@ class Project:
     Args:
         folder: The project's folder; by default the one that ``$PANOPTIC_PROJECT`` names or the
             working directory lies in.
-        storage_options: LanceDB storage options, for a store that is not a local folder.
 
     Raises:
         InputError: There is no project there.
     """
 
-    def __init__(
-        self, folder: str | Path | None = None, storage_options: dict[str, str] | None = None
-    ):
+    def __init__(self, folder: str | Path | None = None):
         self._project = find(Path(folder) if folder else None)
-        self._store = LanceStore(uri=self._project.store, storage_options=storage_options or {})
+        self._store = LanceStore(
+            uri=self._project.store, storage_options=self._project.settings.storage_options
+        )
 
     @property
     def folder(self) -> Path:

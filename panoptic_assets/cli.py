@@ -275,7 +275,9 @@ class _Runner:
 
         self.folder = folder
         self.reader = Project(folder.folder)
-        self.store: LanceStore = LanceStore(uri=folder.store)
+        self.store: LanceStore = LanceStore(
+            uri=folder.store, storage_options=folder.settings.storage_options
+        )
         self.registry: Registry = Registry(folder=str(folder.folder))
         self.home = Path(os.environ.get("DAGSTER_HOME") or folder.dagster_home)
 
@@ -300,9 +302,9 @@ class _Runner:
 
         for vector_type in vector_types:
             self.registry.model(parse_name(vector_type, "vector type"))
-        self.materialize(["images"])
+        self.materialize("images")
         for vector_type in vector_types:
-            self.materialize(["embeddings"], vector_type, {"embeddings": given or {}})
+            self.materialize("embeddings", vector_type, given)
 
     def divide_corpus(self, key: str, given: dict[str, Any]) -> None:
         from panoptic_assets.assets.clusterings import resolve_clustering
@@ -311,21 +313,21 @@ class _Runner:
         # Refused here, before Dagster stores a partition and a failed run.
         config = resolve_clustering(key, given, self.divisions(key), self.registry)
         images_in(config.scope, self.store)
-        self.materialize(["clustering"], key, {"clustering": given})
+        self.materialize("clustering", key, given)
 
     def divide_node(self, key: str, given: dict[str, Any]) -> None:
-        from panoptic_assets.assets.clusterings import resolve_nested
+        from panoptic_assets.assets.clusterings import present_members, resolve_nested
         from panoptic_assets.keys import parse_node
 
         divisions = self.divisions(key)
-        divisions.members(parse_node(key))
+        present_members(parse_node(key), divisions, self.store)
         resolve_nested(key, given, divisions, self.registry)
-        self.materialize(["nested_clustering"], key, {"nested_clustering": given})
+        self.materialize("nested_clustering", key, given)
 
     def save(self, key: str, given: dict[str, Any]) -> None:
         self.divisions(key).get(key)
-        self.materialize(["saved_clustering"], key, {"saved_clustering": given})
-        self.materialize(["tags"])
+        self.materialize("saved_clustering", key, given)
+        self.materialize("tags")
 
     def divisions(self, key: str) -> "Divisions":
         from panoptic_assets.keys import run_key_of
@@ -334,39 +336,34 @@ class _Runner:
         return Divisions(self.store, run_key_of(key))
 
     def materialize(
-        self,
-        assets: list[str],
-        partition: str | None = None,
-        given: dict[str, dict[str, Any]] | None = None,
+        self, asset: str, partition: str | None = None, given: dict[str, Any] | None = None
     ) -> None:
-        """Materialize assets in one Dagster run; raises InputError when they refuse."""
+        """Materialize an asset in a Dagster run of its own; raises InputError when it refuses."""
         import dagster as dg
 
-        keys = [dg.AssetKey(name) for name in assets]
         job = self.definitions.resolve_implicit_global_asset_job_def()
         with _instance(self.home) as instance:
             if partition is not None:
-                definition = self.definitions.get_assets_def(keys[0]).partitions_def
+                definition = self.definitions.get_assets_def(asset).partitions_def
                 assert isinstance(definition, dg.DynamicPartitionsDefinition)  # noqa: S101
                 instance.add_dynamic_partitions(str(definition.name), [partition])
             started = time.monotonic()
             try:
                 result = job.execute_in_process(
                     instance=instance,
-                    asset_selection=keys,
+                    asset_selection=[dg.AssetKey(asset)],
                     partition_key=partition,
                     tags={_HOST_TAG: socket.gethostname()},
                     run_config={
                         "loggers": {"console": {}},
-                        "ops": {name: {"config": config} for name, config in (given or {}).items()},
+                        "ops": {asset: {"config": given}} if given else {},
                     },
                 )
             except dg.DagsterExecutionInterruptedError as interruption:
                 raise click.Abort from interruption
             except dg.Failure as failure:
                 raise InputError(failure.description or "The run failed.") from failure
-        for name in assets:
-            _report(name, partition, result, time.monotonic() - started)
+        _report(asset, partition, result, time.monotonic() - started)
 
 
 @contextmanager
@@ -495,8 +492,9 @@ def _print_clusters(reader: "Project", key: str) -> None:
 
     info = reader.run_info(key)
     click.echo(
-        f"{key}: {info['nb_clusters']} clusters of {info['counts']['clustered']} images, the most "
-        f"coherent (lowest score) first; all of them together score {info['baseline_score']:.1f}"
+        f"{key}: {_counted(info['counts']['clustered'], 'image')} in "
+        f"{_counted(info['nb_clusters'], 'cluster')}, the most coherent (lowest score) first; all "
+        f"of them together score {info['baseline_score']:.1f}"
     )
     grid = Table(box=None)
     grid.add_column("node")
@@ -513,7 +511,9 @@ def _print_tags(reader: "Project", property_name: str | None) -> None:
     for tag in reader.tags(property_name):
         root = roots.setdefault(tag["property"], Tree(Text(tag["property"], "bold")))
         above = branches.get(tag["parent_id"], root)
-        branches[tag["tag_id"]] = above.add(Text(f"{tag['name']} ({tag['nb_images']} images)"))
+        branches[tag["tag_id"]] = above.add(
+            Text(f"{tag['name']} ({_counted(tag['nb_images'], 'image')})")
+        )
     if not roots:
         click.echo("No tags yet: panoptic-assets save KEY")
     for root in roots.values():
@@ -534,6 +534,10 @@ def _warn_of_stale(reader: "Project", key: str) -> None:
             ),
             soft_wrap=True,
         )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _out() -> Console:

@@ -124,7 +124,8 @@ class SaveConfig(dg.Config):
         default="Clustering",
         min_length=1,
         max_length=200,
-        description="Name of the property that gets the tags.",
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="Name of the property that gets the tags: one line, any script.",
     )
     replace: bool = Field(
         default=False,

@@ -6,6 +6,7 @@ commits and schemas (``resources.lance``), or decisions (``assets``).
 
 import fnmatch
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from panoptic_assets.core import tree
 from panoptic_assets.core.clusters import REMAINDER, Division, Vectors
 from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.keys import Node
-from panoptic_assets.records import Input, Record, vectors_hash
+from panoptic_assets.records import Input, Record, digest, vectors_hash
 from resources.errors import InputError
 from resources.lance import SCHEMAS, LanceStore, quoted, vectors_table
 
@@ -50,7 +51,8 @@ def images_in(scope: Scope, store: LanceStore) -> list[str]:
     present = present_files(store)
     if not present:
         raise InputError(
-            "The corpus has no images yet: materialize `images` first (`panoptic-assets refresh`)."
+            "The corpus has no images: put some into its folder, then materialize `images` "
+            "(`panoptic-assets refresh`)."
         )
     if not isinstance(scope, FilesLike):
         return sorted(present)
@@ -66,6 +68,11 @@ def images_in(scope: Scope, store: LanceStore) -> list[str]:
             f"{example!r}."
         )
     return chosen
+
+
+def files_input(store: LanceStore, image_ids: list[str]) -> Input:
+    """The proof of which images a scope held, whether they have a vector or not."""
+    return Input(table="files", version=store.version("files"), sha256=digest(image_ids))
 
 
 @dataclass(frozen=True)
@@ -156,8 +163,9 @@ class Divisions:
             InputError: There is none; the message lists those that exist.
         """
         if key not in self.records:
-            known = ", ".join(self.records) or "none yet"
-            raise InputError(f"There is no clustering {key!r}. Existing ones: {known}.")
+            known = sorted(set(self._store.read("records", ["key"])["key"].to_pylist()))
+            listed = ", ".join(known) or "none yet"
+            raise InputError(f"There is no clustering {key!r}. Existing ones: {listed}.")
         return self.records[key]
 
     def status(self, key: str) -> str:
@@ -175,9 +183,11 @@ class Divisions:
     def clusters(self, key: str) -> pa.Table:
         """Clusters of a division, from the lowest score; the remainder last."""
         where = f"record_id = {quoted(self.get(key).record_id)}"
-        return self._store.read("clusters", where=where).sort_by(
-            [("score", "ascending"), ("size", "ascending")]
-        )
+        rows = self._store.read("clusters", where=where)
+        names = rows["cluster"].to_pylist()
+        # Numbers are in the order of scores; as text, 10 would come before 9.
+        order = sorted(range(len(names)), key=lambda row: _cluster_order(names[row]))
+        return rows.take(pa.array(order, pa.int64()))
 
     def assignments(self, key: str) -> pa.Table:
         """Which cluster each image of a division is in, by image id."""
@@ -186,10 +196,7 @@ class Divisions:
 
     def nodes(self, run_key: str) -> list[str]:
         """Every node of a run's tree, stale divisions left out, parents before their children."""
-        names = {
-            key: sorted(self.clusters(key)["cluster"].to_pylist(), key=_cluster_order)
-            for key in self.valid(run_key)
-        }
+        names = {key: self.clusters(key)["cluster"].to_pylist() for key in self.valid(run_key)}
         return list(tree.walk(names, run_key))
 
     def places(self, run_key: str) -> dict[str, str]:
@@ -254,7 +261,7 @@ def write_division(
     store.replace("assignments", assignments, mine)
     store.replace("clusters", pa.Table.from_pylist(clusters, schema=SCHEMAS["clusters"]), mine)
     for source in record.inputs:
-        store.pin(source.table, source.version, f"{record.key.replace('/', '.')}.{record.revision}")
+        store.pin(source.table, source.version, re.sub("[/@]", ".", record.record_id))
     row = {
         "record_id": record.record_id,
         "key": record.key,

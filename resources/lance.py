@@ -141,8 +141,9 @@ class LanceStore(dg.ConfigurableResource):
     )
     storage_options: dict[str, str] = Field(
         default={},
-        description="LanceDB storage options, such as region or endpoint. Secrets belong in the "
-        "environment (AWS_ACCESS_KEY_ID, …), where LanceDB reads them itself.",
+        description="LanceDB storage options, such as region or endpoint; without `uri`, added to "
+        "the project's. Secrets belong in the environment (AWS_ACCESS_KEY_ID, …), where LanceDB "
+        "reads them itself.",
     )
 
     def tables(self) -> list[str]:
@@ -247,12 +248,13 @@ class LanceStore(dg.ConfigurableResource):
 
     @functools.cached_property
     def _database(self) -> Any:
-        uri = self.uri
+        uri, options = self.uri, self.storage_options
         if not uri:
             from resources.project import find
 
-            uri = find().store
-        return lancedb.connect(uri, storage_options=self.storage_options or None)
+            project = find()
+            uri, options = project.store, project.settings.storage_options | options
+        return lancedb.connect(uri, storage_options=options or None)
 
     def _find(self, table: str) -> Any | None:
         try:

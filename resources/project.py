@@ -32,6 +32,9 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     """Folder of the images; a relative one starts at the project's folder."""
     store: str = ".panoptic/store"
     """LanceDB folder or URI; a relative path starts at the project's folder."""
+    storage_options: dict[str, str] = {}
+    """LanceDB storage options of a store that is not a local folder, such as region or endpoint.
+    Secrets belong in the environment, where LanceDB reads them itself."""
     vector_type: str = "mini"
     """The default vector type: a file of ``configs/models``."""
 

@@ -198,10 +198,10 @@ class ImageSource(dg.ConfigurableResource):
         try:
             os.scandir(self._folder).close()
         except OSError as error:
-            setting = "`root` of the source" if self.root else "`images` in .panoptic/project.yaml"
             raise InputError(
                 f"The folder of images {self._folder} cannot be read ({error.strerror}): "
-                f"create or mount it, or correct {setting}."
+                "create or mount it, or correct `images` in .panoptic/project.yaml (the `root` of "
+                "the source in Dagster)."
             ) from error
 
 

@@ -131,6 +131,20 @@ def test_missing_images_leave_new_runs_and_stay_in_old_ones(empty_bench, tmp_pat
     assert bench.read.assignments("new").num_rows == count - 1
 
 
+def test_a_node_whose_images_are_all_missing_cannot_be_divided(empty_bench, tmp_path):
+    shutil.copytree(SAMPLE / "tools" / "hammers", tmp_path / "hammers")
+    bench = empty_bench(tmp_path / "hammers")
+    bench.run("images")
+    bench.run("embeddings", "mini")
+    one = {"kmeans": {"nb_clusters": 1}}
+    bench.run("clustering", "all", method=one)
+    for file in (tmp_path / "hammers").iterdir():
+        file.unlink()
+    bench.run("images")
+    message = bench.refused("nested_clustering", "all/0", method=one)
+    assert "All images of all/0 are missing" in message
+
+
 def test_only_new_images_are_embedded(empty_bench):
     bench = empty_bench()
     some = sorted(SAMPLE.rglob("*.jpg"))[:6]

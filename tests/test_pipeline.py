@@ -80,9 +80,10 @@ def test_the_record_holds_what_a_run_must_prove(bench):
 
 def test_the_vectors_that_a_record_names_can_be_read_again(bench):
     bench.run("clustering", "greek")
-    source = bench.read.run_info("greek")["inputs"][0]
-    rows = bench.store.read(source["table"], version=source["version"])
-    assert rows.num_rows == 253
+    inputs = bench.read.run_info("greek")["inputs"]
+    assert [source["table"] for source in inputs] == ["vectors.mini", "files"]
+    for source in inputs:
+        assert bench.store.read(source["table"], version=source["version"]).num_rows == 253
 
 
 def test_clusters_are_divided_again_to_any_depth_and_saved_as_nested_tags(bench):
@@ -206,6 +207,14 @@ def test_saving_under_a_taken_name_is_refused_and_a_free_one_named(bench):
     assert (log[1]["author"], log[1]["reason"]) == ("Zoé", "essai")
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "nul\x00", "x" * 201])
+def test_a_property_has_a_name_of_one_line(bench, name):
+    bench.run("clustering", "greek")
+    before = tables_of(bench)
+    assert "property:" in bench.refused("saved_clustering", "greek", property=name)
+    assert tables_of(bench) == before
+
+
 def test_the_tag_tables_are_the_replay_of_the_log(bench):
     bench.run("clustering", "greek")
     bench.run("saved_clustering", "greek")
@@ -260,7 +269,7 @@ def test_a_scope_of_files_clusters_only_those(bench):
 def test_clustering_without_embeddings_says_what_to_do(empty_bench):
     """A1: clustering needs embeddings."""
     bench = empty_bench()
-    assert "materialize `images` first" in bench.refused("clustering", "greek")
+    assert "materialize `images`" in bench.refused("clustering", "greek")
     (bench.project.images / "a.jpg").write_bytes(next(iter_images()).read_bytes())
     bench.run("images")
     assert "materialize `embeddings` first" in bench.refused("clustering", "greek")

@@ -28,6 +28,7 @@ from panoptic_assets.keys import (
     NODES,
     REMAINDER,
     RUNS,
+    Node,
     parse_name,
     parse_node,
     parse_run_key,
@@ -39,6 +40,7 @@ from panoptic_assets.tables import (
     Divisions,
     cluster_name,
     cluster_names,
+    files_input,
     images_in,
     present_files,
     read_thumbnails,
@@ -102,7 +104,7 @@ def nested_clustering(
     node = parse_node(partition_of(context))
     given = given_config(context.run.run_config, "nested_clustering")
     divisions = Divisions(store, node.run_key)
-    image_ids = sorted(present_files(store).keys() & set(divisions.members(node)))
+    image_ids = present_members(node, divisions, store)
     config = resolve_nested(str(node), given, divisions, registry)
     return _divide(context, store, str(node), config, image_ids, divisions)
 
@@ -133,6 +135,20 @@ def resolve_nested(
     config = resolve(NestedClusteringConfig, key, given, recorded, registered, defaults)
     parse_name(config.features, "vector type")
     return config
+
+
+def present_members(node: Node, divisions: Divisions, store: LanceStore) -> list[str]:
+    """Sorted ids of a node's images, those left out whose files are missing by now.
+
+    Raises:
+        InputError: The node does not exist, is stale, or has no image left.
+    """
+    found = sorted(present_files(store).keys() & set(divisions.members(node)))
+    if not found:
+        raise InputError(
+            f"All images of {node} are missing from the corpus by now: nothing to divide."
+        )
+    return found
 
 
 def registry_config(registry: Registry, key: str, asset: str) -> Document | None:
@@ -178,7 +194,7 @@ def _divide(
         run_key=run_key_of(key),
         revision=previous.revision + 1 if previous else 1,
         config=identity_of(config),
-        inputs=[read.source],
+        inputs=[read.source, files_input(store, image_ids)],
         parent_record=parent.record_id if parent else None,
         parent_output=parent.output if parent else None,
         counts=records.Counts(

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from resources.lance import SCHEMAS, LanceStore, quoted, vectors_schema, vectors_table
+from resources.project import ProjectSettings, create
 
 
 @pytest.fixture
@@ -142,3 +143,18 @@ def test_events_appended_by_two_processes_at_once_are_all_kept(store):
     rows = store.read("tag_log", ["event_id", "author"]).sort_by("event_id").to_pylist()
     assert [row["event_id"] for row in rows] == [f"{number:012d}" for number in range(1, 21)]
     assert sorted(row["author"] for row in rows) == ["one"] * 10 + ["two"] * 10
+
+
+def test_a_store_can_be_any_lancedb_uri():
+    store = LanceStore(uri="memory://", storage_options={"timeout": "10s"})
+    store.upsert("assignments", assignments("a@1", 3))
+    assert store.read("assignments").num_rows == 3
+    assert store.tables() == ["assignments"]
+
+
+def test_without_a_uri_the_store_is_the_projects(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    create(tmp_path, ProjectSettings(images="images", store="elsewhere/lance"))
+    monkeypatch.setenv("PANOPTIC_PROJECT", str(tmp_path))
+    LanceStore().upsert("assignments", assignments("a@1", 3))
+    assert (tmp_path / "elsewhere" / "lance" / "assignments.lance").is_dir()
