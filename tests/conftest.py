@@ -1,7 +1,7 @@
 """A project on the shipped sample, embedded once and copied for each test that changes it."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -32,7 +32,6 @@ class Workbench:
 
     project: ProjectFolder
     instance: dg.DagsterInstance
-    log: list[str] = field(default_factory=list)
 
     @property
     def read(self) -> Project:
