@@ -9,7 +9,6 @@ beside it is the people's.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,10 +131,8 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
         for source in sorted(shipped.rglob("*.yaml")):
             _copy_if_absent(source, project.configs / source.relative_to(shipped))
     _copy_if_absent(project.configs / "dagster.yaml", project.dagster_home / "dagster.yaml")
-    # Last, and by rename: a project that can be found is a whole one.
-    draft = path.with_suffix(".draft")
-    draft.write_text(yaml.safe_dump(settings.model_dump(), allow_unicode=True), encoding="utf-8")
-    draft.replace(path)
+    # Last: a project that can be found is a whole one.
+    _write(path, yaml.safe_dump(settings.model_dump(), allow_unicode=True).encode())
     return project
 
 
@@ -185,5 +182,12 @@ def _shipped_configs() -> Path:
 
 def _copy_if_absent(source: Path, target: Path) -> None:
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        _write(target, source.read_bytes())
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write a file by rename, so that another process sees all of it or none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(target)

@@ -13,6 +13,7 @@ import yaml
 
 from panoptic_assets.api import Project
 from panoptic_assets.definitions import build_defs
+from resources.lance import LanceStore
 from tests.conftest import SAMPLE
 
 BAD_KEYS = ["", "../x", "a b", "a//b", "a" * 300]
@@ -258,3 +259,22 @@ def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(
     assert "Traceback" not in errors
     run("refresh", cwd=folder)
     assert Project(folder).vectors().num_rows == 253
+
+
+def test_two_demos_started_together_in_an_empty_folder_are_one_project(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "panoptic_assets.cli", "demo"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+    assert [run["revision"] for run in Project(tmp_path).runs()] == [1, 1, 1]
+    assert LanceStore(uri=str(tmp_path / ".panoptic" / "store")).count("tag_log") == 1

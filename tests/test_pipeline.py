@@ -183,8 +183,13 @@ def test_a_registry_file_configures_its_key(bench):
     file.write_text("ops: {clustering: {config: {method: {kmeans: {nb_clusters: 4}}}}}")
     bench.run("clustering", "mine")
     assert bench.read.clusters("mine").num_rows == 4
-    file.write_text("method: {kmeans: {nb_clusters: 4}}")
-    assert "configs/runs/mine.yaml must hold" in bench.refused("clustering", "mine")
+    for broken in (
+        "method: {kmeans: {nb_clusters: 4}}",
+        "ops: 3",
+        "ops: {clustering: {config: 3}}",
+    ):
+        file.write_text(broken)
+        assert "configs/runs/mine.yaml must hold" in bench.refused("clustering", "mine")
 
 
 def test_saving_under_a_taken_name_is_refused_and_a_free_one_named(bench):

@@ -161,7 +161,8 @@ def registry_config(registry: Registry, key: str, asset: str) -> Document | None
     if document is None:
         return None
     ops = document.get("ops")
-    if not isinstance(ops, dict) or ops.keys() != {asset} or not isinstance(ops[asset], dict):
+    node = ops.get(asset) if isinstance(ops, dict) and len(ops) == 1 else None
+    if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
         raise InputError(
             f"configs/runs/{key}.yaml must hold `ops: {{{asset}: {{config: …}}}}` and nothing else."
         )
