@@ -8,11 +8,13 @@ insert the same new ids both succeed and leave duplicate rows, with no error.
 """
 
 import functools
+import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 import lancedb
@@ -239,6 +241,12 @@ class LanceStore(dg.ConfigurableResource):
             tags.update(name, version)
         else:
             tags.create(name, version)
+        # Lance 13 writes the tag where it belongs, and creates its folder a second time, empty,
+        # below the percent-encoded path ("été" as "%C3%A9t%C3%A9"): outside of the store.
+        encoded = "".join(c if c.isascii() else quote(c) for c in self._database.uri)
+        if encoded != self._database.uri:
+            with suppress(OSError):
+                os.removedirs(Path(encoded) / f"{table}.lance" / "_refs" / "tags")
 
     def optimize(self, table: str) -> None:
         """Join small fragments. Old versions are kept."""

@@ -76,6 +76,15 @@ def test_a_pinned_version_can_be_read_after_later_writes(store):
     assert store.read("assignments").num_rows == 1
 
 
+def test_a_store_below_a_folder_with_accents_stays_in_it(tmp_path):
+    store = LanceStore(uri=str(tmp_path / "corpus d'été 図" / "store"))
+    version = store.upsert("assignments", assignments("a@1", 4))
+    store.pin("assignments", version, "a.1")
+    store.upsert("assignments", assignments("a@1", 5))
+    assert store.read("assignments", version=version).num_rows == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus d'été 図"]
+
+
 def test_more_tables_than_one_page_are_listed(store):
     names = {vectors_table(f"type-{number}") for number in range(25)}
     for name in names:
