@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from panoptic_assets import tables
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.keys import parse_division, parse_name
+from panoptic_assets.keys import parse_division, parse_name, parse_run_key
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted, vectors_table
 from resources.project import find
@@ -122,7 +122,7 @@ class Project:
         Raises:
             InputError: There is no such run.
         """
-        divisions = self._divisions(run_key)
+        divisions = self._divisions(parse_run_key(run_key))
         divisions.get(run_key)
         places = sorted(divisions.places(run_key).items())
         return pa.table(
@@ -200,10 +200,12 @@ class Project:
             known = self._store.read("tags", ["property"])
             listed = ", ".join(sorted(set(known["property"].to_pylist()))) or "none yet"
             raise InputError(f"There is no property {property_name!r}. Existing ones: {listed}.")
+        known_ids = {row["tag_id"] for row in rows}
         pairs = self._store.read("image_tags", ["tag_id", "image_id"], where)
         return core_tags.TagTables(
             core_tags.in_tree_order(core_tags.Tag(**row) for row in rows),
-            list(_pairs(pairs)),
+            # The two tables are two commits: between them, pairs may name tags of the other one.
+            [pair for pair in _pairs(pairs) if pair[0] in known_ids],
         )
 
 

@@ -194,8 +194,11 @@ def resolve(
     recorded: Document | None,
     registered: Document | None,
     defaults: Document,
+    guarded: bool = True,
 ) -> ConfigT:
     """Resolve a request for ``key``: given, else recorded, else registered, else defaults.
+
+    A record that is not ``guarded``, since it is stale, may be made again with other parameters.
 
     Raises:
         InputError: A value cannot be used, or the key's record has other parameters and
@@ -203,7 +206,7 @@ def resolve(
     """
     base = recorded if recorded is not None else (registered or {})
     resolved = parse(config, _layered(_layered(defaults, base), given))
-    if recorded is not None and not given.get("replace", False):
+    if recorded is not None and guarded and not given.get("replace", False):
         differing = _differences(recorded, identity_of(resolved))
         if differing:
             raise InputError(

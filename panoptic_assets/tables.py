@@ -326,11 +326,11 @@ def write_tags(store: LanceStore, replayed: core_tags.TagTables) -> bool:
     """Make ``tags`` and ``image_tags`` the replay of the log; False if they already were."""
     properties = {tag.tag_id: tag.property for tag in replayed.tags}
     wanted = {
-        "tags": [asdict(tag) for tag in replayed.tags],
         "image_tags": [
             {"tag_id": tag_id, "image_id": image_id, "property": properties[tag_id]}
             for tag_id, image_id in replayed.images
         ],
+        "tags": [asdict(tag) for tag in replayed.tags],
     }
     changed = False
     for table, rows in wanted.items():

@@ -67,6 +67,7 @@ def test_runs_and_clusters_can_be_read_by_key(bench):
         (lambda project: project.assignments("../x"), "is not a node"),
         (lambda project: project.assignments("a b"), "is not a run key"),
         (lambda project: project.places("none"), "There is no clustering 'none'"),
+        (lambda project: project.places("none/0"), "is not a run key"),
         (lambda project: project.vectors("clip"), "There are no vectors of type 'clip'"),
         (lambda project: project.vectors("../x"), "is not a vector type"),
         (lambda project: project.tags("l'été"), 'There is no property "l\'été"'),

@@ -151,6 +151,23 @@ def test_a_stale_division_is_made_again_on_the_new_cluster(bench):
     assert bench.read.clusters("greek/9").num_rows == 3
 
 
+def test_a_stale_division_that_is_made_again_keeps_its_recorded_parameters(bench):
+    bench.run("clustering", "greek")
+    bench.run("nested_clustering", "greek/9", method=TWO)
+    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 12}}, replace=True)
+    bench.run("nested_clustering", "greek/9")
+    assert bench.read.clusters("greek/9").num_rows == 2
+
+
+def test_tags_can_be_read_between_the_commits_of_their_two_tables(bench):
+    bench.run("clustering", "greek")
+    bench.run("saved_clustering", "greek")
+    bench.run("tags")
+    bench.store.replace("tags", bench.store.read("tags").slice(0, 3), "true")
+    assert len(bench.read.tags("Clustering")) == 3
+    assert bench.read.image_tags().num_rows < 253
+
+
 def test_running_everything_again_changes_nothing(bench):
     bench.run("images")
     bench.run("embeddings", "mini")

@@ -129,10 +129,10 @@ def resolve_nested(
     node = parse_node(key)
     record = divisions.records.get(key)
     defaults = {"features": divisions.get(node.run_key).config["features"]}
-    # A record whose parent was made again no longer says what this cluster is.
-    recorded = record.config if record and key not in divisions.stale else None
+    recorded = record.config if record else None
     registered = registry_config(registry, key, "nested_clustering")
-    config = resolve(NestedClusteringConfig, key, given, recorded, registered, defaults)
+    guarded = key not in divisions.stale
+    config = resolve(NestedClusteringConfig, key, given, recorded, registered, defaults, guarded)
     parse_name(config.features, "vector type")
     return config
 
