@@ -54,6 +54,10 @@ class _Group(click.Group):
             return super().invoke(context)
         except InputError as error:
             raise _PlainError(str(error)) from error
+        except PermissionError as error:
+            raise _PlainError(
+                f"{error.filename} may not be written or read: change its permissions."
+            ) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,6 +109,8 @@ def demo(folder: Path | None) -> None:
     click.echo(f"Done in {time.monotonic() - started:.0f} s.")
     click.echo(f"The data: {project.folder.store}")
     command = f"DAGSTER_HOME={shlex.quote(str(project.home))} dagster dev"
+    if Path.cwd() != project.folder.folder:
+        command = f"{ENVIRONMENT_VARIABLE}={shlex.quote(str(project.folder.folder))} {command}"
     if Path.cwd() != Path(__file__).parent.parent:
         command += " -m panoptic_assets.definitions"
     click.echo(f"The Dagster UI, at http://127.0.0.1:3000: {command}")

@@ -48,7 +48,7 @@ class ProjectFolder:
     @property
     def images(self) -> Path:
         """Folder that the corpus is read from."""
-        return self.folder / Path(self.settings.images).expanduser()
+        return self.folder / self.settings.images
 
     @property
     def store(self) -> str:

@@ -66,6 +66,11 @@ def test_a_project_with_its_images_inside_can_be_moved(tmp_path, images):
     assert find(tmp_path / "b").images == tmp_path / "b" / "images"
 
 
+def test_a_folder_whose_name_begins_with_a_tilde_is_that_folder(tmp_path):
+    (tmp_path / "~root").mkdir()
+    assert create(tmp_path, settings(tmp_path / "~root")).images == tmp_path / "~root"
+
+
 def test_another_corpus_in_the_same_folder_is_refused(tmp_path, images):
     create(tmp_path, settings(images))
     other = tmp_path / "other"
