@@ -1,0 +1,210 @@
+"""The manifest: which file holds which image, and what a refresh changed in it.
+
+Belongs here: what must be read again, what became of each file, the corpus version. Does not belong
+here: listing and reading files (``resources.source``), or storing the manifest (``tables``).
+
+An image is one content; its files may move, be copied, vanish and come back. A refresh compares
+what every path held before with what it holds now, so that a renamed file keeps its image.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, Literal, Protocol, TypeVar
+
+Status = Literal["present", "missing", "quarantined"]
+
+
+class Listed(Protocol):
+    """A file as a source lists it, unread."""
+
+    @property
+    def path(self) -> str:
+        """Relative to the corpus's root."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def mtime_ns(self) -> int:
+        """Time of the last change, nanoseconds since 1970; 0 where it is unknown."""
+
+    @property
+    def etag(self) -> str:
+        """An object store's mark of the content; empty where there is none."""
+
+
+ListedT = TypeVar("ListedT", bound=Listed)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A line of the manifest."""
+
+    path: str
+    image_id: str | None
+    """SHA-256 of the bytes; None when they could not be read."""
+    status: Status
+    reason: str | None
+    """Why it is in quarantine."""
+    size: int
+    mtime_ns: int
+    etag: str
+    reader: str
+    """What put it in quarantine: versions and limits. Another reader may succeed."""
+
+    @property
+    def holds(self) -> str | None:
+        """The image that can be seen at this path."""
+        return self.image_id if self.status == "present" else None
+
+
+@dataclass(frozen=True)
+class Plan(Generic[ListedT]):
+    """What a refresh has to do."""
+
+    read: list[ListedT]
+    """Files to read, since they are new or may have changed."""
+    gone: list[File]
+    """Files that were there and no longer are."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What became of the files, each in one of the lists; paths in order."""
+
+    added: list[str] = field(default_factory=list)
+    """Files with an image that is new to the corpus."""
+    changed: list[str] = field(default_factory=list)
+    """Files that hold another image than before."""
+    moved: list[tuple[str, str]] = field(default_factory=list)
+    """From and to: the content is the same."""
+    returned: list[str] = field(default_factory=list)
+    """Files with an image that was missing."""
+    duplicate: list[str] = field(default_factory=list)
+    """New files with an image that another file holds."""
+    missing: list[str] = field(default_factory=list)
+    """Files that are gone and were not moved."""
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+    """Files that cannot be read since this refresh, with the reason."""
+
+
+def plan(
+    known: Mapping[str, File], listed: Sequence[ListedT], unreadable: Sequence[str], reader: str
+) -> Plan[ListedT]:
+    """Compare the manifest with what a source lists.
+
+    A file is read when it is new, when its size, time of change or etag differ, when it came back,
+    and when it is in quarantine, unless this very reader has refused these very bytes.
+
+    Args:
+        known: The manifest by path.
+        listed: What is there now.
+        unreadable: Folders, ending in ``/``, that could not be listed: nothing is known of the
+            files below them, so those are not gone.
+        reader: Versions and limits of the reader at hand.
+    """
+
+    def is_same(file: Listed) -> bool:
+        before = known.get(file.path)
+        return (
+            before is not None
+            and (before.size, before.mtime_ns, before.etag) == (file.size, file.mtime_ns, file.etag)
+            and (
+                before.status == "present"
+                or (
+                    before.status == "quarantined"
+                    and before.image_id is not None
+                    and before.reader == reader
+                )
+            )
+        )
+
+    paths = {file.path for file in listed}
+    hidden = tuple(unreadable)
+    return Plan(
+        [file for file in listed if not is_same(file)],
+        [
+            file
+            for path, file in sorted(known.items())
+            if file.status != "missing" and path not in paths and not path.startswith(hidden)
+        ],
+    )
+
+
+def missing(file: File) -> File:
+    """The tombstone of a file that is gone: the image that it held stays known."""
+    return replace(file, image_id=file.holds, status="missing", reason=None, reader="")
+
+
+def changes(before: Mapping[str, File], after: Mapping[str, File]) -> Changes:
+    """Say what became of each file between two manifests.
+
+    A path that now holds what another path no longer holds was moved; of several, the paths are
+    paired in order. Otherwise a path that held another image has changed, and a new one is a
+    duplicate, has returned or was added.
+    """
+    vacated: dict[str, list[str]] = defaultdict(list)
+    held_since: set[str] = set()
+    seen: set[str] = set()
+    for path, file in sorted(before.items()):
+        if file.image_id and file.status != "quarantined":
+            seen.add(file.image_id)
+        if file.holds:
+            if (now := after.get(path)) is None or now.holds != file.holds:
+                vacated[file.holds].append(path)
+            else:
+                held_since.add(file.holds)
+
+    result = Changes()
+    moved_from: set[str] = set()
+    unpaired: list[tuple[str, str]] = []
+    for path, file in sorted(after.items()):
+        earlier = before.get(path)
+        if file.status == "quarantined" and (
+            earlier is None or earlier.status != "quarantined" or earlier.reason != file.reason
+        ):
+            result.quarantined.append((path, file.reason or ""))
+        if not file.holds or (earlier and earlier.holds == file.holds):
+            continue
+        if sources := vacated.get(file.holds):
+            moved_from.add(sources[0])
+            result.moved.append((sources.pop(0), path))
+        else:
+            unpaired.append((path, file.holds))
+    held = held_since | {after[path].holds for _, path in result.moved}
+    for path, image_id in unpaired:
+        earlier = before.get(path)
+        if earlier and earlier.holds:
+            result.changed.append(path)
+        elif image_id in held:
+            result.duplicate.append(path)
+        elif image_id in seen:
+            result.returned.append(path)
+        else:
+            result.added.append(path)
+        held.add(image_id)
+    result.missing.extend(
+        path
+        for path, file in sorted(after.items())
+        if file.status == "missing"
+        and path not in moved_from
+        and (earlier := before.get(path)) is not None
+        and earlier.status != "missing"
+    )
+    return result
+
+
+def corpus_version(files: Iterable[File]) -> str:
+    """SHA-256, in hexadecimal, of which path holds which image and which are refused or gone.
+
+    Times, sizes and reasons do not count: a file that was only touched changes nothing.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.path):
+        line = json.dumps([file.path, file.image_id, file.status], ensure_ascii=False)
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()
