@@ -1,0 +1,121 @@
+"""Vector files: what is read, and what is refused with a cause and a remedy."""
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from resources.errors import InputError
+from resources.vectors_file import VectorsFile
+
+VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) + 1
+NAMES = ["a.jpg", "été/b.jpg", "c, d.jpg", "e.jpg"]
+
+
+def parquet(folder, names=NAMES, vectors=VECTORS, **columns):
+    table = columns or {"path": names, "vector": list(vectors)}
+    pq.write_table(pa.table(table), folder / "v.parquet")
+    return VectorsFile(vectors="v.parquet", model="other")
+
+
+def npy(folder, array=VECTORS, lines=NAMES):
+    np.save(folder / "v.npy", array)
+    (folder / "ids.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return VectorsFile(vectors="v.npy", ids="ids.txt", model="other")
+
+
+def read(file, folder):
+    batches = list(file.batches(folder))
+    names = [name for names, _ in batches for name in names]
+    return names, np.concatenate([rows for _, rows in batches])
+
+
+def refusal(file, folder):
+    with pytest.raises(InputError) as caught:
+        list(file.batches(folder))
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("write", [parquet, npy])
+def test_names_and_vectors_are_read_as_they_are(write, tmp_path):
+    names, vectors = read(write(tmp_path), tmp_path)
+    assert names == NAMES
+    assert np.array_equal(vectors, VECTORS)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_floats_are_taken_as_float32(dtype, tmp_path):
+    _, vectors = read(parquet(tmp_path, vectors=VECTORS.astype(dtype)), tmp_path)
+    assert vectors.dtype == np.float32
+    assert np.array_equal(vectors, VECTORS)
+
+
+def test_a_long_file_comes_in_batches(tmp_path):
+    many = np.ones((10_000, 2), np.float32)
+    file = npy(tmp_path, many, [str(number) for number in range(10_000)])
+    sizes = [len(names) for names, _ in file.batches(tmp_path)]
+    assert sum(sizes) == 10_000
+    assert max(sizes) == 4096
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    """Import files are hostile."""
+    np.save(tmp_path / "v.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (tmp_path / "ids.txt").write_text("a\n")
+    file = VectorsFile(vectors="v.npy", ids="ids.txt", model="other")
+    assert "plain array of numbers" in refusal(file, tmp_path)
+    (tmp_path / "v.npy").write_bytes(pickle.dumps([1.0]))
+    assert "plain array of numbers" in refusal(file, tmp_path)
+
+
+def test_a_npy_needs_its_ids(tmp_path):
+    file = npy(tmp_path).model_copy(update={"ids": None})
+    assert "one image id or path per line" in refusal(file, tmp_path)
+
+
+def test_the_number_of_ids_must_be_that_of_the_rows(tmp_path):
+    assert "3 lines" in refusal(npy(tmp_path, lines=NAMES[:3]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones(4, np.float32), np.ones((4, 3), int), np.ones((4, 0), np.float32)]
+)
+def test_a_npy_that_is_not_a_matrix_of_floats_is_refused(array, tmp_path):
+    assert "shape (n, d)" in refusal(npy(tmp_path, array), tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "There is no file" in refusal(VectorsFile(vectors="no.npy", model="x"), tmp_path)
+
+
+def test_another_format_is_refused(tmp_path):
+    (tmp_path / "v.csv").write_text("a,b\n")
+    assert "neither" in refusal(VectorsFile(vectors="v.csv", model="x"), tmp_path)
+
+
+def test_a_damaged_parquet_is_refused(tmp_path):
+    (tmp_path / "v.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    assert "as Parquet" in refusal(VectorsFile(vectors="v.parquet", model="x"), tmp_path)
+
+
+def test_a_parquet_without_a_column_of_vectors_names_those_that_it_has(tmp_path):
+    message = refusal(parquet(tmp_path, path=["a"], numbers=[1.0]), tmp_path)
+    assert "vector" in message
+    assert "path, numbers" in message
+
+
+@pytest.mark.parametrize("vectors", [[[1.0, 2.0], [1.0]], [[1.0], None], [["x"], ["y"]]])
+def test_vectors_of_several_lengths_or_of_no_numbers_are_refused(vectors, tmp_path):
+    assert "vectors must" in refusal(parquet(tmp_path, path=["a", "b"], vector=vectors), tmp_path)
+
+
+def test_a_missing_name_is_refused(tmp_path):
+    file = parquet(tmp_path, path=["a", None], vector=[[1.0], [2.0]])
+    assert "none of them missing" in refusal(file, tmp_path)
+
+
+def test_ids_in_a_home_that_does_not_exist_are_refused(tmp_path):
+    assert "~nobody" in refusal(VectorsFile(vectors="~nobody-here/v.npy", model="x"), tmp_path)
