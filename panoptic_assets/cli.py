@@ -75,13 +75,13 @@ def main(context: click.Context, project: Path | None) -> None:
 
 
 @main.command()
-@click.argument("images", type=click.Path(path_type=Path), metavar="FOLDER_OF_IMAGES")
+@click.argument("images", metavar="FOLDER_OF_IMAGES")
 @click.option(
     "--vector-type", default="mini", help="Default vector type: a file of configs/models."
 )
 @click.pass_obj
-def init(folder: Path | None, images: Path, vector_type: str) -> None:
-    """Make the working directory a project of a folder of images."""
+def init(folder: Path | None, images: str, vector_type: str) -> None:
+    """Make the working directory a project of a folder of images, or of its URL (s3://…)."""
     from panoptic_assets.keys import parse_name
 
     parse_name(vector_type, "vector type")
@@ -95,7 +95,7 @@ def init(folder: Path | None, images: Path, vector_type: str) -> None:
 def demo(folder: Path | None) -> None:
     """Run the whole chain on the sample of 253 images that the project ships."""
     started = time.monotonic()
-    project = _Runner(_create(folder, _SAMPLE, "mini"))
+    project = _Runner(_create(folder, str(_SAMPLE), "mini"))
     project.refresh(["mini"])
     project.divide_corpus(_DEMO_RUN, {})
     node = _DEMO_RUN
@@ -296,7 +296,12 @@ class _Runner:
         from resources.source import ImageSource
 
         assembled = build_defs(
-            source=ImageSource(root=str(self.folder.images)),
+            source=ImageSource(
+                root=self.folder.images,
+                include=self.folder.settings.include,
+                exclude=self.folder.settings.exclude,
+                storage_options=self.folder.settings.images_options,
+            ),
             store=self.store,
             models=OpenClipModels(folder=str(self.folder.folder)),
             registry=self.registry,
@@ -460,8 +465,9 @@ def _plain_logger() -> "dg.LoggerDefinition":
     return dg.LoggerDefinition(build)
 
 
-def _create(folder: Path | None, images: Path, vector_type: str) -> ProjectFolder:
-    settings = ProjectSettings(images=str(images.absolute()), vector_type=vector_type)
+def _create(folder: Path | None, images: str, vector_type: str) -> ProjectFolder:
+    place = images if "://" in images else str(Path(images).absolute())
+    settings = ProjectSettings(images=place, vector_type=vector_type)
     return create(folder or Path.cwd(), settings)
 
 

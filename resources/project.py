@@ -28,7 +28,13 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     """What ``.panoptic/project.yaml`` holds."""
 
     images: str = Field(min_length=1)
-    """Folder of the images; a relative one starts at the project's folder."""
+    """Folder of the images or its fsspec URL; a relative path starts at the project's folder."""
+    include: list[str] = []
+    """Patterns as in ``.gitignore``: only files that match one are images; none: all files."""
+    exclude: list[str] = []
+    """Patterns as in ``.gitignore`` of files and folders that are left out."""
+    images_options: dict[str, Any] = {}
+    """Options of the images' fsspec filesystem, such as endpoint_url; never secrets."""
     store: str = ".panoptic/store"
     """LanceDB folder or URI; a relative path starts at the project's folder."""
     storage_options: dict[str, str] = {}
@@ -46,15 +52,14 @@ class ProjectFolder:
     settings: ProjectSettings
 
     @property
-    def images(self) -> Path:
-        """Folder that the corpus is read from."""
-        return self.folder / self.settings.images
+    def images(self) -> str:
+        """Absolute path, or URL, of the folder that the corpus is read from."""
+        return _located(self.folder, self.settings.images)
 
     @property
     def store(self) -> str:
         """Absolute path, or URI, of the LanceDB database."""
-        store = self.settings.store
-        return store if "://" in store else str(self.folder / store)
+        return _located(self.folder, self.settings.store)
 
     @property
     def configs(self) -> Path:
@@ -103,11 +108,14 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
             or has a name that Dagster cannot use.
     """
     folder = folder.absolute()
-    if Path(settings.images).is_relative_to(folder):  # the folder can then be moved as a whole
-        relative = str(Path(settings.images).relative_to(folder))
+    images = settings.images
+    if "://" not in images and Path(images).is_relative_to(
+        folder
+    ):  # the folder can then be moved as a whole
+        relative = str(Path(images).relative_to(folder))
         settings = settings.model_copy(update={"images": relative})
     project = ProjectFolder(folder, settings)
-    if not project.images.is_dir():
+    if "://" not in images and not Path(project.images).is_dir():
         raise InputError(
             f"{project.images} is not a folder: give the folder that holds the images."
         )
@@ -117,8 +125,8 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     path = project.folder / _SETTINGS
     if path.is_file():
         existing = ProjectFolder(project.folder, _read_settings(path))
-        if (existing.images.resolve(), existing.settings.vector_type) != (
-            project.images.resolve(),
+        if (_resolved(existing.images), existing.settings.vector_type) != (
+            _resolved(project.images),
             settings.vector_type,
         ):
             raise InputError(
@@ -166,6 +174,14 @@ def explain(error: ValidationError) -> str:
         f"{problem['msg'][0].lower()}{problem['msg'][1:]} (given: {problem['input']!r})"
         for problem in error.errors()
     )
+
+
+def _located(folder: Path, place: str) -> str:
+    return place if "://" in place else str(folder / place)
+
+
+def _resolved(place: str) -> str:
+    return place.rstrip("/") if "://" in place else str(Path(place).resolve())
 
 
 def _read_settings(path: Path) -> ProjectSettings:

@@ -1,78 +1,61 @@
 """ImageSource: the files that the corpus is made of.
 
-Belongs here: finding image files, reading their bytes, turning bytes into pixels. Does not belong
-here: what becomes of them (ids, quarantine, the store), which is the assets' part.
+Belongs here: finding image files and reading their bytes, from a local folder or from any store
+that fsspec knows. Does not belong here: what the bytes show (``decoding``) and what becomes of the
+files (ids, quarantine, the tables), which is the assets' part.
 
-Every file may be hostile. Whatever is wrong with one is an :class:`UnreadableImage` whose reason a
-person can act on, so that one broken file never stops a run.
+A fault of one file is an :class:`UnreadableImage`; a fault of the whole source, such as a bucket
+that is gone or credentials that are refused, is an :class:`InputError`, so that it never
+quarantines thousands of files.
 """
 
+import contextlib
 import functools
-import io
 import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 import dagster as dg
-import numpy as np
-from PIL import ExifTags, Image, ImageFile
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from pathspec import GitIgnoreSpec
 from pydantic import Field
 
+from resources.decoding import (
+    IMAGE_EXTENSIONS,
+    MAX_PIXELS,
+    DecodedImage,
+    UnreadableImage,
+    decode,
+)
 from resources.errors import InputError
 
-IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
-)
-"""Extensions of the files that are listed, in lower case; a file's may be in any case."""
+Patterns = list[str]
+"""Patterns as in a ``.gitignore`` file, on the path below the root."""
 
-MAX_PIXELS = 178_956_970
-"""Where Pillow itself calls an image a decompression bomb: 512 MiB as 24-bit colour."""
+_SECRETS = frozenset({"key", "secret", "token", "username", "password"})
 
-# The plugins are called directly. Image.open() would warn, process-wide, about every image above
-# half of MAX_PIXELS, and refuse a larger one without saying its width and height.
-_FORMATS: list[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = [
-    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile),
-    (re.compile(rb"GIF8[79]a"), GifImageFile),
-    (re.compile(rb"(II|MM)(\*\0|\0\*|\+\0|\0\+)"), TiffImageFile),
-    (re.compile(rb"BM"), BmpImageFile),
-]
-
-_ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_TOO_LARGE = "the file has {size:,} bytes; the limit is {limit:,} (max_bytes)"
+_GONE = "the file vanished after it was listed"
 
 # What _printable() makes of a byte that is not UTF-8.
 _ESCAPED_BYTE = re.compile(r"\\udc[89a-f][0-9a-f]")
 
+_PASSWORD = re.compile(r"\w+://[^/@]*:[^/@]*@")
 
-class UnreadableImage(ValueError):  # noqa: N818 - a finding about a file, not a fault
-    """A file that cannot be used as an image."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(" ".join(reason.split()))
 
-    @property
-    def reason(self) -> str:
-        """One plain line for the quarantine: what is wrong, with figures."""
-        return str(self)
+class UnavailableFile(UnreadableImage):
+    """A file that was not handed out: gone, forbidden, too slow.
+
+    That says nothing about its content, and may be over at the next refresh without the file
+    having changed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +67,54 @@ class SourceFile:
     size: int
     """Bytes."""
     mtime_ns: int
-    """Time of the last change, nanoseconds since 1970."""
+    """Time of the last change, nanoseconds since 1970; 0 where the store doesn't tell."""
+    etag: str
+    """The store's own version of the content (S3: ETag); empty where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedImage:
-    """An image as a viewer shows it."""
+@dataclass(frozen=True)
+class Listing:
+    """What a source holds, and what could not be seen of it."""
 
-    rgb: Image.Image
-    """Mode RGB, 8 bits per channel, EXIF orientation applied, transparency over white."""
-    format: str
-    """What the bytes are, whatever the file's name says: JPEG, PNG, WEBP, GIF, TIFF or BMP."""
-    width: int
-    """Pixels, as displayed."""
-    height: int
-    """Pixels, as displayed."""
+    files: list[SourceFile]
+    """Sorted by path: the same order on every disk."""
+    skipped: dict[str, list[str]]
+    """Paths by the reason for which they are left out; those of folders end in ``/``. Files without
+    an image's extension, hidden or excluded ones are not named."""
+    unreadable_folders: list[str]
+    """Paths, ending in ``/``, of folders that could not be listed whole: what was known of them
+    and is not in ``files`` may well be there."""
 
 
 class ImageSource(dg.ConfigurableResource):
-    """A folder of images, with its subfolders.
+    """A folder of images, with its subfolders: a local one, or any fsspec URL.
 
-    No path leaves the folder. A linked file counts where its target lies inside the folder; other
-    links, and all links to folders, are skipped, so that no loop can be entered. Hidden files and
-    folders (``.name``) are skipped.
+    No path leaves the folder. Of a local folder, a linked file counts where its target lies inside
+    the folder; other links, and all links to folders, are skipped, so that no loop can be entered.
+    Hidden files and folders (``.name``) are skipped.
+
+    Patterns are those of ``.gitignore`` files: case matters, ``*`` stays within a name, ``**``
+    crosses folders, a pattern with a ``/`` before its end starts at the root, one that ends in
+    ``/`` means folders, ``!`` takes back what an earlier one matched, though not from inside an
+    excluded folder.
     """
 
     root: str = Field(
         default="",
-        description="The folder of images; empty: that of the project which $PANOPTIC_PROJECT "
-        "names or the working directory lies in.",
+        description="The folder of images or its fsspec URL (s3://bucket/prefix); empty: that of "
+        "the project which $PANOPTIC_PROJECT names or the working directory lies in, with the "
+        "project's patterns and options.",
+    )
+    include: Patterns = Field(
+        default=[], description="Only files that match one of these patterns; empty: all."
+    )
+    exclude: Patterns = Field(
+        default=[], description="No files or folders that match one of these patterns."
+    )
+    storage_options: dict[str, Any] = Field(
+        default={},
+        description="Options of the URL's fsspec filesystem, such as endpoint_url or anon. Secrets "
+        "belong in the environment.",
     )
     max_bytes: int = Field(
         default=512 * 2**20, gt=0, description="Larger files are quarantined unread."
@@ -125,44 +127,174 @@ class ImageSource(dg.ConfigurableResource):
         "(1-bit: 5, JPEG turned by EXIF: 8) to 20 (WebP) bytes per pixel.",
     )
 
-    def files(self) -> Iterator[SourceFile]:
-        """List the image files, sorted by path: the same order on every disk.
+    def list(self) -> Listing:
+        """List the image files; what was skipped, and why, is also logged.
 
-        A name that is not valid UTF-8 is listed with those bytes escaped (``\\udcff``). What was
-        skipped and why, unreadable folders above all, is logged at the end.
+        A local name that is not valid UTF-8 is listed with those bytes escaped (``\\udcff``).
 
         Raises:
-            InputError: The root is missing, not a folder, or may not be listed.
+            InputError: The root is missing, not a folder, may not be listed or cannot be reached;
+                a pattern, an option or the URL cannot be used.
         """
-        self._check_root()
-        return _walk(self._folder)
+        found = self._folder.listing()
+        for reason, paths in found.skipped.items():
+            first = ", ".join(map(repr, paths[:5]))
+            dg.get_dagster_logger().warning(
+                f"Skipped {len(paths):,} of the folder of images that {reason}; first: {first}"
+            )
+        return found
 
     def read(self, path: str) -> bytes:
-        """All bytes of a file.
+        """All bytes of a file; safe to call from many threads.
 
         Args:
             path: As in :class:`SourceFile`.
 
         Raises:
-            UnreadableImage: The file is gone, may not be read, is too large or not a plain file,
-                or its path leads out of the root.
-            InputError: The root itself is gone, so nothing can be said about the file.
+            UnavailableFile: The file is gone, may not be read, or changed or timed out meanwhile.
+            UnreadableImage: The file is too large or not a plain file, or its path leads out of
+                the root.
+            InputError: The root itself is gone or cannot be reached, so nothing can be said about
+                the file.
         """
-        if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        parts = path.split("/")
+        if ".." in parts or path.startswith("/") or "\0" in path:
             raise UnreadableImage("the path leads out of the folder of images")
+        return self._folder.read(path, self.max_bytes)
+
+    def decode(self, data: bytes, side: int | None = None) -> DecodedImage:
+        """:func:`~resources.decoding.decode` within this source's limit of pixels."""
+        return decode(data, self.max_pixels, side)
+
+    @functools.cached_property
+    def _folder(self) -> "_Folder":
+        root, include, exclude = self.root, self.include, self.exclude
+        options = self.storage_options
+        if not root:
+            from resources.project import find
+
+            project = find()
+            root, settings = project.images, project.settings
+            include = settings.include + include
+            exclude = settings.exclude + exclude
+            options = settings.images_options | options
+        wanted = _Wanted(_compiled(include, "include"), _compiled(exclude, "exclude"))
+        protocol, _, rest = root.partition("://")
+        if "://" not in root:
+            return _LocalFolder(Path(root).expanduser().resolve(), wanted)
+        if protocol in ("file", "local"):
+            return _LocalFolder(Path(rest).resolve(), wanted)
+        kind = _S3Folder if protocol in ("s3", "s3a") else _RemoteFolder
+        return kind(root, options, wanted)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which paths below the root belong to the corpus."""
+
+    include: GitIgnoreSpec | None
+    exclude: GitIgnoreSpec | None
+    _excluded: dict[str, bool] = field(default_factory=lambda: {"": False})
+
+    def enters(self, folder: str) -> bool:
+        """Whether to look into a folder; ``folder`` ends in ``/``, or is empty for the root."""
+        if folder not in self._excluded:
+            parent, _, name = folder[:-1].rpartition("/")
+            self._excluded[folder] = (
+                name.startswith(".")
+                or not self.enters(parent and f"{parent}/")
+                or (self.exclude is not None and self.exclude.match_file(folder))
+            )
+        return not self._excluded[folder]
+
+    def takes(self, path: str) -> bool:
+        """Whether to take a file."""
+        folder, slash, name = path.rpartition("/")
+        return (
+            PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS
+            and not name.startswith(".")
+            and self.enters(folder + slash)
+            and (self.include is None or self.include.match_file(path))
+            and not (self.exclude is not None and self.exclude.match_file(path))
+        )
+
+
+def _compiled(patterns: Patterns, name: str) -> GitIgnoreSpec | None:
+    try:
+        return GitIgnoreSpec.from_lines(patterns) if patterns else None
+    except ValueError as error:
+        raise InputError(
+            f"A pattern of `{name}` cannot be used ({error}): write it as in a .gitignore file."
+        ) from error
+
+
+class _Folder(Protocol):
+    """One kind of root."""
+
+    def listing(self) -> Listing: ...
+
+    def read(self, path: str, max_bytes: int) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class _LocalFolder:
+    """A folder of this machine, read without fsspec, which follows links out of it."""
+
+    root: Path
+    wanted: _Wanted
+
+    def listing(self) -> Listing:
+        files: dict[str, SourceFile] = {}
+        skipped: dict[str, list[str]] = defaultdict(list)
+        unreadable = set()
+        self._check_root()
+        pending = [""]  # a stack, since folders nest deeper than calls may
+        while pending:
+            folder = pending.pop()
+            try:
+                with os.scandir(self.root / folder) as found:
+                    # Sorted: of two names with one printable form the same is taken on every disk.
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                skipped[f"could not be read ({error.strerror})"].append(_printable(folder))
+                unreadable.add(_printable(folder))
+                continue
+            seen: set[str] = set()
+            for entry in entries:
+                path = folder + entry.name
+                name = _printable(path)
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if self.wanted.enters(f"{name}/") and f"{name}/" not in seen:
+                            seen.add(f"{name}/")
+                            pending.append(f"{path}/")
+                    elif entry.is_symlink() and not self._is_file_inside(path):
+                        if self.wanted.enters(f"{name}/"):
+                            skipped["are links out of it, to a folder or to nothing"].append(name)
+                    elif self.wanted.takes(name) and entry.is_file():
+                        status = entry.stat()
+                        file = SourceFile(name, status.st_size, status.st_mtime_ns, "")
+                        files.setdefault(name, file)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    skipped[f"could not be read ({error.strerror})"].append(name)
+                    unreadable.add(_printable(folder))
+        return _listing(files.values(), skipped, unreadable)
+
+    def read(self, path: str, max_bytes: int) -> bytes:
         try:
-            target = (self._folder / path).resolve(strict=True)
-            if not target.is_relative_to(self._folder):
+            target = (self.root / path).resolve(strict=True)
+            if not target.is_relative_to(self.root):
                 raise UnreadableImage("the file is a link that leads out of the folder of images")
             status = target.stat()
             # Opening a FIFO waits for ever, opening a device may act on it.
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableImage("not a plain file")
-            if status.st_size > self.max_bytes:
-                raise UnreadableImage(
-                    f"the file has {status.st_size:,} bytes; "
-                    f"the limit is {self.max_bytes:,} (max_bytes)"
-                )
+            if status.st_size > max_bytes:
+                raise UnreadableImage(_TOO_LARGE.format(size=status.st_size, limit=max_bytes))
             with target.open("rb") as file:
                 data = file.read(status.st_size + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -171,180 +303,254 @@ class ImageSource(dg.ConfigurableResource):
                 raise UnreadableImage(
                     "the file name is not valid UTF-8; rename the file"
                 ) from error
-            raise UnreadableImage("the file vanished after it was listed") from error
+            raise UnavailableFile(_GONE) from error
         except OSError as error:
-            raise UnreadableImage(f"the file cannot be read: {error.strerror}") from error
+            self._check_root()
+            raise UnavailableFile(f"the file cannot be read: {error.strerror}") from error
         except RuntimeError as error:  # from Path.resolve(), before Python 3.13
             raise UnreadableImage("the path is a loop of links") from error
         if len(data) != status.st_size:
-            raise UnreadableImage(
+            raise UnavailableFile(
                 f"the file changed while it was read: {status.st_size:,} bytes expected"
             )
         return data
 
-    def decode(self, data: bytes) -> DecodedImage:
-        """:func:`decode` within this source's limit of pixels."""
-        return decode(data, self.max_pixels)
-
-    @functools.cached_property
-    def _folder(self) -> Path:
-        if self.root:
-            return Path(self.root).expanduser().resolve()
-        from resources.project import find
-
-        return find().images.resolve()
-
     def _check_root(self) -> None:
         try:
-            os.scandir(self._folder).close()
+            os.scandir(self.root).close()
         except OSError as error:
             raise InputError(
-                f"The folder of images {self._folder} cannot be read ({error.strerror}): "
+                f"The folder of images {self.root} cannot be read ({error.strerror}): "
                 "create or mount it, or correct `images` in .panoptic/project.yaml (the `root` of "
                 "the source in Dagster)."
             ) from error
 
-
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Turn a file's bytes into the picture that a viewer shows; safe to call from many threads.
-
-    Of an animation, the first frame. Grey of 16 bits keeps its high byte; in grey of 32 bits, where
-    no file says which value is white, it is the first of 1, 255 and 65,535 that no pixel exceeds,
-    and values beyond those, or negative ones, are stretched from the darkest to the brightest.
-    Colour profiles are ignored.
-
-    Raises:
-        UnreadableImage: Empty, damaged, too many pixels, or not JPEG, PNG, WebP, GIF, TIFF or BMP.
-    """
-    if not data:
-        raise UnreadableImage("the file is empty (0 bytes)")
-    plugin = next((plugin for signature, plugin in _FORMATS if signature.match(data)), None)
-    if plugin is None:
-        raise UnreadableImage(
-            f"not an image: its {len(data):,} bytes do not begin as JPEG, PNG, WebP, GIF, TIFF or "
-            "BMP do"
-        )
-    try:
-        image = plugin(io.BytesIO(data))
-        pixels = image.width * image.height
-        if pixels > max_pixels:
-            raise UnreadableImage(
-                f"{image.width} x {image.height} are {pixels:,} pixels; "
-                f"the limit is {max_pixels:,} (max_pixels)"
-            )
-        image.load()
-        rgb = _upright(_to_rgb(image), image)
-    except UnreadableImage:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UnreadableImage(f"too many pixels: {error}") from error
-    except MemoryError as error:
-        raise UnreadableImage(f"not enough memory to decode {len(data):,} bytes") from error
-    except Exception as error:  # damaged data makes Pillow raise nearly anything
-        raise UnreadableImage(
-            f"damaged {plugin.format} of {len(data):,} bytes: {str(error) or type(error).__name__}"
-        ) from error
-    return DecodedImage(rgb, str(plugin.format), *rgb.size)
-
-
-def thumbnail(rgb: Image.Image, side: int = 160) -> bytes:
-    """A WebP whose longest side has at most ``side`` pixels; never enlarged, never 0 pixels."""
-    scale = min(1.0, side / max(rgb.size))
-    width, height = (max(1, round(length * scale)) for length in rgb.size)
-    small = rgb.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    file = io.BytesIO()
-    # Older Pillows copy the profile of the original: up to megabytes, and wrong for a former CMYK.
-    small.save(file, "WEBP", quality=80, icc_profile=None)
-    return file.getvalue()
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Shows what a viewer shows; the image itself, not a copy, where it is RGB already."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-        over_white = Image.new("RGB", image.size, "white")
-        over_white.paste(rgba, mask=rgba)
-        return over_white
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values (height, width) of uint16, int32 or float32, as uint8. NaN is black."""
-    if values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
-    white = next((white for white in (1, 255, 65535) if low >= 0 and high <= white), None)
-    ends = (low, high) if white is None else (0, white)
-    grey = np.empty(values.shape, np.uint8)
-    for row, line in zip(grey, values, strict=True):  # one line at a time: interp() needs float64
-        row[:] = np.rint(np.interp(np.nan_to_num(line, nan=low), ends, (0, 255)))
-    return grey
-
-
-def _upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation of ``image``, loaded: Pillow itself has turned a TIFF by then."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged EXIF is no reason to refuse intact pixels
-        return rgb
-    return rgb.transpose(_ORIENTATIONS[orientation]) if orientation in _ORIENTATIONS else rgb
-
-
-def _walk(root: Path) -> Iterator[SourceFile]:
-    skipped: dict[str, list[str]] = defaultdict(list)
-    # Relative paths, the next one last. Folders end in "/", which sorts them among their
-    # neighbours as the paths inside them sort; a stack, since folders nest deeper than calls may.
-    pending = [""]
-    while pending:
-        path = pending.pop()
+    def _is_file_inside(self, link: str) -> bool:
         try:
-            if not path or path.endswith("/"):
-                pending += reversed(_children(root, path, skipped))
-                continue
-            status = (root / path).stat()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            skipped[f"could not be read ({error.strerror})"].append(_printable(path))
-            continue
-        yield SourceFile(_printable(path), status.st_size, status.st_mtime_ns)
-    for reason, paths in skipped.items():
-        first = ", ".join(map(repr, paths[:5]))
-        dg.get_dagster_logger().warning(
-            f"Skipped {len(paths):,} of the folder of images that {reason}; first: {first}"
-        )
+            target = (self.root / link).resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a loop, before Python 3.13
+            return False
+        return target.is_relative_to(self.root) and target.is_file()
 
 
-def _children(root: Path, folder: str, skipped: dict[str, list[str]]) -> list[str]:
-    """Image files and folders directly in ``folder``, relative to the root, sorted."""
-    children: dict[str, str] = {}
-    with os.scandir(root / folder) as entries:
-        # Sorted before and after: a name that equals another's escaped form must neither double a
-        # path nor let the disk's order decide which of the two is listed.
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            child = folder + entry.name
-            if entry.name.startswith("."):
+@dataclass(frozen=True)
+class _RemoteFolder:
+    """A folder of any fsspec filesystem, listed folder by folder."""
+
+    remedy = "install that package"
+    """What to do where the filesystem's package is missing."""
+    credentials = "the environment"
+    """Where its secrets come from."""
+
+    url: str
+    options: Mapping[str, Any]
+    wanted: _Wanted
+
+    def listing(self) -> Listing:
+        skipped: dict[str, list[str]] = defaultdict(list)
+        unreadable: set[str] = set()
+        files: dict[str, SourceFile] = {}
+        with self._faults_of_the_store():
+            self._filesystem.invalidate_cache()
+            for entry in self._entries(skipped, unreadable):
+                name = str(entry["name"]).removeprefix(f"{self._root}/")
+                # A key that ends in "/" is an object store's marker of a folder.
+                if entry["type"] != "file" or name.endswith("/") or not self.wanted.takes(name):
+                    continue
+                if {"", ".", ".."} & set(name.split("/")):
+                    skipped["have an empty part, . or .. in their path"].append(name)
+                    continue
+                files[name] = SourceFile(name, int(entry["size"] or 0), *_version(entry))
+        return _listing(files.values(), skipped, unreadable)
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        try:
+            data = self._fetch(f"{self._root}/{path}", max_bytes)
+        except UnreadableImage:
+            raise
+        except Exception as error:  # every filesystem raises its own library's
+            self._check_root()
+            if isinstance(error, FileNotFoundError):
+                raise UnavailableFile(_GONE) from error
+            if isinstance(error, TimeoutError):
+                raise UnavailableFile("the store did not send the file in time") from error
+            raise UnavailableFile(f"the file cannot be read: {_one_line(error)}") from error
+        if len(data) > max_bytes:
+            raise UnreadableImage(f"the file has more than {max_bytes:,} bytes (max_bytes)")
+        return data
+
+    def _entries(
+        self, skipped: dict[str, list[str]], unreadable: set[str]
+    ) -> Iterator[dict[str, Any]]:
+        """fsspec's entries of all files below the root."""
+        pending = [self._root]
+        while pending:
+            folder = pending.pop()
+            name = f"{folder}/".removeprefix(f"{self._root}/")
+            try:
+                entries = self._filesystem.ls(folder, detail=True)
+            except Exception as error:
+                if folder == self._root:
+                    raise
+                if not isinstance(error, FileNotFoundError):
+                    skipped[f"could not be read ({_one_line(error)})"].append(name)
+                    unreadable.add(name)
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                child += "/"
-            elif entry.is_symlink() and not _is_file_inside(Path(entry.path), root):
-                skipped["are links out of it, to a folder or to nothing"].append(_printable(child))
-                continue
-            elif Path(child).suffix.lower() not in IMAGE_EXTENSIONS or not entry.is_file():
-                continue
-            children.setdefault(_printable(child), child)
-    return [children[name] for name in sorted(children)]
+            for entry in entries:
+                path = str(entry["name"]).rstrip("/")
+                if entry["type"] != "directory":
+                    yield entry
+                elif path != folder and self.wanted.enters(
+                    f"{path}/".removeprefix(f"{self._root}/")
+                ):
+                    pending.append(path)
+
+    def _fetch(self, path: str, max_bytes: int) -> bytes:
+        """The file's bytes, one more than ``max_bytes`` at most."""
+        return bytes(self._filesystem.cat_file(path, start=0, end=max_bytes + 1))
+
+    def _check_root(self) -> None:
+        """Raise InputError where not even the root can be listed."""
+        with self._faults_of_the_store():
+            self._filesystem.invalidate_cache()
+            self._filesystem.info(self._root)
+
+    @contextlib.contextmanager
+    def _faults_of_the_store(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:  # every filesystem raises its own library's
+            raise InputError(
+                f"The images' store {self.url} cannot be read ({_one_line(error)}): check the URL, "
+                "the options `images_options` in .panoptic/project.yaml (`storage_options` of the "
+                f"source in Dagster) and the credentials, which come from {self.credentials}."
+            ) from error
+
+    @property
+    def _filesystem(self) -> Any:
+        return self._connected[0]
+
+    @property
+    def _root(self) -> str:
+        return self._connected[1]
+
+    @functools.cached_property
+    def _connected(self) -> tuple[Any, str]:
+        """The filesystem, and the root as its entries name it."""
+        from fsspec.core import url_to_fs
+
+        secrets = sorted(_SECRETS & self.options.keys())
+        if secrets or _PASSWORD.match(self.url):
+            raise InputError(
+                f"Remove {' and '.join(secrets) or 'the password'} from the URL or the options of "
+                f"the images: secrets come from {self.credentials}."
+            )
+        try:
+            # Not shared with others: credentials and listings of an earlier time would stay.
+            filesystem, root = url_to_fs(self.url, skip_instance_cache=True, **self._settings())
+        except ImportError as error:
+            raise InputError(
+                f"{self.url} needs a package that is missing ({_one_line(error)}): {self.remedy}."
+            ) from error
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.url} cannot be used ({_one_line(error)}): give a protocol that fsspec "
+                "knows, such as s3://, and options that it knows."
+            ) from error
+        return filesystem, str(root).rstrip("/")
+
+    def _settings(self) -> dict[str, Any]:
+        return dict(self.options)
 
 
-def _is_file_inside(link: Path, root: Path) -> bool:
-    try:
-        target = link.resolve(strict=True)
-    except (OSError, RuntimeError):  # RuntimeError: a loop, before Python 3.13
-        return False
-    return target.is_relative_to(root) and target.is_file()
+class _S3Folder(_RemoteFolder):
+    """A prefix of an S3 bucket: one flat listing, 1,000 objects per request."""
+
+    remedy = "install panoptic-assets with the extra `s3`"
+    credentials = "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+
+    def _entries(
+        self, skipped: dict[str, list[str]], unreadable: set[str]
+    ) -> Iterator[dict[str, Any]]:
+        found = self._filesystem.find(self._root, detail=True)
+        # Nothing tells an empty folder from one that never was: without this refusal, a slip in
+        # the prefix would look like the loss of all images.
+        if (not found and "/" in self._root) or self._root in found:
+            raise FileNotFoundError("no object has this prefix")
+        yield from found.values()
+
+    def _fetch(self, path: str, max_bytes: int) -> bytes:
+        # One request for nearly all images. Only of large ones the size is asked for first.
+        first = min(_FIRST_BYTES, max_bytes + 1)
+        try:
+            data = bytes(self._filesystem.cat_file(path, start=0, end=first))
+        except OSError:
+            # S3 refuses any range of an empty object.
+            if self._filesystem.info(path)["size"] == 0:
+                return b""
+            raise
+        if len(data) < first:
+            return data
+        size = self._filesystem.info(path)["size"]
+        if size > max_bytes:
+            raise UnreadableImage(_TOO_LARGE.format(size=size, limit=max_bytes))
+        return bytes(self._filesystem.cat_file(path, start=0, end=max_bytes + 1))
+
+    def _settings(self) -> dict[str, Any]:
+        given = self.options.get("config_kwargs", {})
+        return {**self.options, "config_kwargs": {**_S3_PATIENCE, **given}}
+
+    @functools.cached_property
+    def _connected(self) -> tuple[Any, str]:
+        filesystem, root = super()._connected
+        # s3fs repeats each request five times, and a reading that many times more, around the
+        # repetitions of botocore: half an hour for a server that is silent.
+        filesystem.retries = 2
+        return filesystem, root
+
+
+_FIRST_BYTES = 32 * 2**20
+_S3_PATIENCE = {
+    "connect_timeout": 5,
+    "read_timeout": 20,
+    "retries": {"mode": "standard", "max_attempts": 3},
+}
+
+
+def _listing(
+    files: Iterable[SourceFile], skipped: dict[str, list[str]], unreadable: set[str]
+) -> Listing:
+    return Listing(
+        sorted(files, key=lambda file: file.path),
+        {reason: sorted(paths) for reason, paths in sorted(skipped.items())},
+        sorted(unreadable),
+    )
+
+
+def _version(entry: Mapping[str, Any]) -> tuple[int, str]:
+    """Time of the last change, nanoseconds, and ETag; under the names that filesystems use."""
+    changed = next(
+        (
+            entry[name]
+            for name in ("LastModified", "mtime", "last_modified", "updated", "created")
+            if entry.get(name)
+        ),
+        0,
+    )
+    if isinstance(changed, str):
+        changed = datetime.fromisoformat(changed)
+    if isinstance(changed, datetime):
+        changed = changed if changed.tzinfo else changed.replace(tzinfo=UTC)
+        mtime_ns = (changed - _EPOCH) // timedelta(microseconds=1) * 1000
+    else:
+        mtime_ns = int(changed * 10**9)
+    return mtime_ns, str(entry.get("ETag") or entry.get("etag") or "").strip('"')
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _printable(path: str) -> str:

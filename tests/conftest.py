@@ -45,7 +45,7 @@ class Workbench:
         """Materialize one asset; a refusal comes out as dg.Failure."""
         folder = str(self.project.folder)
         definitions = build_defs(
-            source=ImageSource(root=str(self.project.images)),
+            source=ImageSource(root=self.project.images),
             store=self.store,
             models=OpenClipModels(folder=folder),
             registry=Registry(folder=folder),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_a_refresh_sees_added_changed_moved_removed_and_returned_files(empty_ben
     """Process only what is new; moving or renaming a file must not lose its image."""
     bench = empty_bench()
     some = sorted(SAMPLE.rglob("*.jpg"))[:5]
-    folder = bench.project.images
+    folder = Path(bench.project.images)
     for number, file in enumerate(some[:4]):
         shutil.copyfile(file, folder / f"{number}.jpg")
     bench.run("images")
@@ -149,11 +150,11 @@ def test_only_new_images_are_embedded(empty_bench):
     bench = empty_bench()
     some = sorted(SAMPLE.rglob("*.jpg"))[:6]
     for file in some[:4]:
-        shutil.copyfile(file, bench.project.images / file.name)
+        shutil.copyfile(file, Path(bench.project.images) / file.name)
     bench.run("images")
     assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_embedded_now"] == 4
     for file in some[4:]:
-        shutil.copyfile(file, bench.project.images / file.name)
+        shutil.copyfile(file, Path(bench.project.images) / file.name)
     bench.run("images")
     assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_embedded_now"] == 2
     assert bench.read.vectors("mini").num_rows == 6
@@ -162,9 +163,9 @@ def test_only_new_images_are_embedded(empty_bench):
 def test_a_file_that_changed_since_the_refresh_is_not_embedded_as_another(empty_bench):
     bench = empty_bench()
     some = sorted(SAMPLE.rglob("*.jpg"))[:2]
-    shutil.copyfile(some[0], bench.project.images / "a.jpg")
+    shutil.copyfile(some[0], Path(bench.project.images) / "a.jpg")
     bench.run("images")
-    shutil.copyfile(some[1], bench.project.images / "a.jpg")
+    shutil.copyfile(some[1], Path(bench.project.images) / "a.jpg")
     given = metadata(bench.run("embeddings", "mini"), "embeddings")
     assert (given["nb_images"], given["nb_not_embedded"]) == (0, 1)
     assert "changed since the last refresh" in given["not_embedded"]
@@ -311,7 +312,7 @@ def test_an_image_without_a_usable_vector_does_not_take_its_batch_with_it(empty_
 
     bench = empty_bench()
     for number, colour in enumerate(("white", "red", "blue")):
-        Image.new("RGB", (64, 64), colour).save(bench.project.images / f"{number}.png")
+        Image.new("RGB", (64, 64), colour).save(Path(bench.project.images) / f"{number}.png")
     bench.run("images")
     models = OpenClipModels(folder=str(bench.project.folder))
     encoder = models.load(Registry(folder=str(bench.project.folder)).model("mini"))

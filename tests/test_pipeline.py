@@ -1,6 +1,7 @@
 """The whole chain on the sample, through Dagster, on an ephemeral instance."""
 
 import hashlib
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -292,7 +293,7 @@ def test_clustering_without_embeddings_says_what_to_do(empty_bench):
     """A1: clustering needs embeddings."""
     bench = empty_bench()
     assert "materialize `images`" in bench.refused("clustering", "greek")
-    (bench.project.images / "a.jpg").write_bytes(next(iter_images()).read_bytes())
+    (Path(bench.project.images) / "a.jpg").write_bytes(next(iter_images()).read_bytes())
     bench.run("images")
     assert "materialize `embeddings` first" in bench.refused("clustering", "greek")
 

@@ -1,6 +1,6 @@
 """The corpus: which images there are, and what a model sees in them.
 
-Belongs here: ``images`` and ``embeddings``. Does not belong here: decoding (``resources.source``)
+Belongs here: ``images`` and ``embeddings``. Does not belong here: decoding (``resources.decoding``)
 and models (``resources.models``).
 """
 
@@ -28,11 +28,12 @@ from panoptic_assets.tables import (
     present_files,
     read_thumbnails,
 )
+from resources.decoding import DecodedImage, UnreadableImage, thumbnail
 from resources.errors import InputError
 from resources.lance import SCHEMAS, LanceStore, vectors_schema, vectors_table
 from resources.models import Encoder, ModelSpec, OpenClipModels
 from resources.registry import Registry
-from resources.source import DecodedImage, ImageSource, SourceFile, UnreadableImage, thumbnail
+from resources.source import ImageSource, SourceFile
 
 _COMMIT_FILES = 512
 """Files in one commit of ``images``: what a crash can cost at most."""
@@ -52,7 +53,7 @@ def images(
 
     A file whose size and time of change are the same as at the last refresh is not read again.
     """
-    found = list(source.files())
+    found = source.list().files
     known = {row["path"]: row for row in store.read("files").to_pylist()}
     changed = [
         file

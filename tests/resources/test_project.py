@@ -23,7 +23,7 @@ def test_a_project_is_found_from_a_folder_inside_it(tmp_path, images, monkeypatc
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     assert find().folder == tmp_path / "project"
-    assert find().images == images
+    assert find().images == str(images)
 
 
 def test_a_named_folder_must_be_the_project_itself(tmp_path, images):
@@ -63,12 +63,12 @@ def test_a_project_with_its_images_inside_can_be_moved(tmp_path, images):
     (tmp_path / "a" / "images").mkdir(parents=True)
     create(tmp_path / "a", settings(tmp_path / "a" / "images"))
     (tmp_path / "a").rename(tmp_path / "b")
-    assert find(tmp_path / "b").images == tmp_path / "b" / "images"
+    assert find(tmp_path / "b").images == str(tmp_path / "b" / "images")
 
 
 def test_a_folder_whose_name_begins_with_a_tilde_is_that_folder(tmp_path):
     (tmp_path / "~root").mkdir()
-    assert create(tmp_path, settings(tmp_path / "~root")).images == tmp_path / "~root"
+    assert create(tmp_path, settings(tmp_path / "~root")).images == str(tmp_path / "~root")
 
 
 def test_another_corpus_in_the_same_folder_is_refused(tmp_path, images):

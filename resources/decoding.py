@@ -1,0 +1,255 @@
+"""Decoding: a file's bytes become the picture that a viewer shows.
+
+Belongs here: formats, limits, orientation and colour, and what is computed from the pixels alone
+(thumbnail, perceptual hash, mean colour). Does not belong here: where bytes come from (``source``)
+and what a model makes of the pixels (``models``).
+
+Every file may be hostile. Whatever is wrong with one is an :class:`UnreadableImage` whose reason a
+person can act on, so that one broken file never stops a run.
+"""
+
+import io
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+IMAGE_EXTENSIONS = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
+        *(".avif", ".heic", ".heif", ".hif"),
+    }
+)
+"""Extensions that name the formats below, in lower case; a file's may be in any case."""
+
+MAX_PIXELS = 178_956_970
+"""Where Pillow itself calls an image a decompression bomb: 512 MiB as 24-bit colour."""
+
+_NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
+
+# The plugins are called directly. Image.open() would warn, process-wide, about every image above
+# half of MAX_PIXELS, and refuse a larger one without saying its width and height.
+_FORMATS: list[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = [
+    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile),
+    (re.compile(rb"GIF8[79]a"), GifImageFile),
+    (re.compile(rb"(II|MM)(\*\0|\0\*|\+\0|\0\+)"), TiffImageFile),
+    (re.compile(rb"BM"), BmpImageFile),
+]
+
+# ISO/IEC 23008-12: which codec lies in the container is said by its brands, of which the first may
+# be a generic one (mif1).
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+
+_ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadableImage(ValueError):  # noqa: N818 - a finding about a file, not a fault
+    """A file that cannot be used as an image."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(" ".join(reason.split()))
+
+    @property
+    def reason(self) -> str:
+        """One plain line for the quarantine: what is wrong, with figures."""
+        return str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """An image as a viewer shows it."""
+
+    rgb: Image.Image
+    """Mode RGB, 8 bits per channel, EXIF orientation applied, transparency over white. Smaller than
+    the original where :func:`decode` was given a ``side``."""
+    format: str
+    """What the bytes are, whatever the file's name says: JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF or
+    HEIF."""
+    width: int
+    """Pixels of the original, as displayed."""
+    height: int
+    """Pixels of the original, as displayed."""
+    taken_at: datetime | None
+    """When the picture was taken: EXIF DateTimeOriginal, else DateTime. Without a time zone, as
+    cameras write it; None where there is none or it is no date."""
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -> DecodedImage:
+    """Turn a file's bytes into the picture that a viewer shows; safe to call from many threads.
+
+    Of an animation, the first frame. Grey of 16 bits keeps its high byte; in grey of 32 bits, where
+    no file says which value is white, it is the first of 1, 255 and 65,535 that no pixel exceeds,
+    and values beyond those, or negative ones, are stretched from the darkest to the brightest.
+    Colour profiles are ignored.
+
+    Args:
+        data: The whole file.
+        max_pixels: Larger images are refused by their header, before pixels are allocated.
+        side: A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side
+            keeps this many pixels, which saves most of the time. None: the original size.
+
+    Raises:
+        UnreadableImage: Empty, damaged, too many pixels, or of a format that cannot be read.
+    """
+    if not data:
+        raise UnreadableImage("the file is empty (0 bytes)")
+    plugin = _plugin_of(data)
+    try:
+        image = plugin(io.BytesIO(data))
+        size = image.size
+        if image.width * image.height > max_pixels:
+            raise UnreadableImage(
+                f"{image.width} x {image.height} are {image.width * image.height:,} pixels; "
+                f"the limit is {max_pixels:,} (max_pixels)"
+            )
+        if side is not None and isinstance(image, JpegImageFile):
+            image.draft(None, (side, side))
+        image.load()
+        # After loading: by then Pillow itself has turned a TIFF, and says so in its EXIF.
+        orientation, taken_at = _exif(image)
+        rgb = _to_rgb(image)
+        if orientation in _ORIENTATIONS:
+            rgb = rgb.transpose(_ORIENTATIONS[orientation])
+    except UnreadableImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"too many pixels: {error}") from error
+    except MemoryError as error:
+        raise UnreadableImage(f"not enough memory to decode {len(data):,} bytes") from error
+    except Exception as error:  # damaged data makes Pillow raise nearly anything
+        raise UnreadableImage(
+            f"damaged {plugin.format} of {len(data):,} bytes: {str(error) or type(error).__name__}"
+        ) from error
+    width, height = size[::-1] if orientation in (5, 6, 7, 8) else size
+    return DecodedImage(rgb, str(plugin.format), width, height, taken_at)
+
+
+def thumbnail(rgb: Image.Image, side: int = 160) -> bytes:
+    """A WebP whose longest side has at most ``side`` pixels; never enlarged, never 0 pixels."""
+    scale = min(1.0, side / max(rgb.size))
+    width, height = (max(1, round(length * scale)) for length in rgb.size)
+    small = rgb.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    file = io.BytesIO()
+    # Older Pillows copy the profile of the original: up to megabytes, and wrong for a former CMYK.
+    small.save(file, "WEBP", quality=80, icc_profile=None)
+    return file.getvalue()
+
+
+def perceptual_hash(rgb: Image.Image) -> str:
+    """64-bit pHash as 16 hexadecimal digits: near-duplicates differ in few bits.
+
+    The grey image is averaged to 32 x 32; of its cosine transform (DCT-II) the 8 x 8 coefficients
+    from the second row and column on, so without those of the mean brightness, give one bit each:
+    above their median or not. Zauner, *Implementation and Benchmarking of Perceptual Image Hash
+    Functions*, 2010, section 3.2.1; as in his library pHash, row by row from the highest bit.
+    """
+    grey = np.asarray(_averaged(rgb, 32).convert("L"), np.float64)
+    low = _COSINES @ grey @ _COSINES.T
+    bits = (low > np.median(low)).ravel()
+    return np.packbits(bits).tobytes().hex()
+
+
+def mean_colour(rgb: Image.Image) -> str:
+    """``#rrggbb``: the mean of all pixels' sRGB values as they are stored, not of their light."""
+    red, green, blue = np.asarray(_averaged(rgb, 32), np.float64).mean((0, 1)).round().astype(int)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+# Rows 1 to 8 of the DCT-II of 32 values. Written out: importing a library's DCT (scipy, and
+# PyWavelets in ImageHash) would take longer than hashing thousands of images.
+_COSINES = np.cos(np.pi / 32 * np.outer(np.arange(1, 9), np.arange(32) + 0.5))
+
+
+def _averaged(rgb: Image.Image, side: int) -> Image.Image:
+    return rgb.resize((side, side), Image.Resampling.BOX)
+
+
+def _plugin_of(data: bytes) -> type[ImageFile.ImageFile]:
+    """The reader of a format, chosen by its first bytes alone."""
+    for signature, plugin in _FORMATS:
+        if signature.match(data):
+            return plugin
+    if data[4:8] == b"ftyp":
+        box = data[8 : min(int.from_bytes(data[:4]), 4096)]
+        brands = {box[i : i + 4] for i in range(0, len(box), 4)}
+        if brands & _AVIF_BRANDS:
+            return AvifImageFile
+        if brands & _HEIF_BRANDS:
+            return _heif_plugin()
+    raise UnreadableImage(f"not an image: its {len(data):,} bytes do not begin as {_NAMES} do")
+
+
+def _heif_plugin() -> type[ImageFile.ImageFile]:
+    try:
+        from pillow_heif.as_plugin import HeifImageFile
+    except ImportError as error:
+        raise UnreadableImage(
+            "HEIC needs the package pillow-heif: install panoptic-assets with the extra `heif`"
+        ) from error
+    return HeifImageFile
+
+
+def _exif(image: Image.Image) -> tuple[int | None, datetime | None]:
+    """Orientation and time of a loaded image; damaged EXIF is no reason to refuse intact pixels."""
+    try:
+        exif = image.getexif()
+        details = exif.get_ifd(ExifTags.IFD.Exif)
+        written = details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
+        return exif.get(ExifTags.Base.Orientation), _date(written)
+    except Exception:
+        return None, None
+
+
+def _date(written: object) -> datetime | None:
+    if not isinstance(written, str):
+        return None
+    try:
+        return datetime.strptime(written.strip("\0 ")[:19], "%Y:%m:%d %H:%M:%S")
+    except ValueError:  # cameras without a clock write zeros or blanks
+        return None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Shows what a viewer shows; the image itself, not a copy, where it is RGB already."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        over_white = Image.new("RGB", image.size, "white")
+        over_white.paste(rgba, mask=rgba)
+        return over_white
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Grey values (height, width) of uint16, int32 or float32, as uint8. NaN is black."""
+    if values.dtype.itemsize == 2:
+        return (values >> 8).astype(np.uint8)
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
+    white = next((white for white in (1, 255, 65535) if low >= 0 and high <= white), None)
+    ends = (low, high) if white is None else (0, white)
+    grey = np.empty(values.shape, np.uint8)
+    for row, line in zip(grey, values, strict=True):  # one line at a time: interp() needs float64
+        row[:] = np.rint(np.interp(np.nan_to_num(line, nan=low), ends, (0, 255)))
+    return grey
