@@ -347,7 +347,7 @@ class LanceStore(dg.ConfigurableResource):
 
     def _add_columns(self, table: str, lacking: list[pa.Field]) -> Any:
         with self._creating():
-            handle = _opened(self._database, table)
+            handle: Any = _opened(self._database, table)
             lacking = [field for field in lacking if field.name not in handle.schema.names]
             if lacking:
                 handle.add_columns(pa.schema(lacking))
