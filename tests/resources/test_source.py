@@ -3,25 +3,19 @@
 import io
 import os
 import random
-import re
 import socket
 import struct
 import sys
-import warnings
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from resources.errors import InputError
-from resources.source import DecodedImage, ImageSource, UnreadableImage, decode, thumbnail
+from resources.source import DecodedImage, ImageSource, UnreadableImage
 
 HOSTILE = ImageSource(root=str(Path(__file__).parents[1] / "hostile"))
 
@@ -109,278 +103,6 @@ def add(path: Path) -> Path:
 
 def listed(root: Path) -> list[str]:
     return [file.path for file in ImageSource(root=str(root)).files()]
-
-
-# The hostile files
-
-
-def test_the_table_covers_every_hostile_file_and_all_are_listed() -> None:
-    assert [file.path for file in HOSTILE.files()] == sorted(PICTURES | REASONS)
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_readable_hostile_file_has_its_format_and_displayed_size(name: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        image = hostile(name)
-    assert (image.format, image.width, image.height) == PICTURES[name]
-    assert (image.rgb.mode, image.rgb.size) == ("RGB", (image.width, image.height))
-
-
-@pytest.mark.parametrize("name", REASONS)
-def test_an_unreadable_hostile_file_has_its_own_plain_reason(name: str) -> None:
-    assert reason_of(lambda: hostile(name)) == REASONS[name]
-
-
-# Pixels
-
-
-def test_grey_of_16_bits_is_scaled_not_clipped() -> None:
-    with Image.open(io.BytesIO(HOSTILE.read("gray_16bit.png"))) as raw:
-        true = np.asarray(raw) / 257
-    red, green, blue = np.moveaxis(pixels(hostile("gray_16bit.png").rgb), -1, 0)
-    assert true.max() > 250 > 100 > true.min()
-    assert np.abs(red - true).max() <= 1
-    assert (red == green).all()
-    assert (red == blue).all()
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        pytest.param(np.array([[0, 32768, 65535]], "<u2"), [0, 128, 255], id="16 bits"),
-        pytest.param(np.array([[0, 32768, 65535]], ">u2"), [0, 128, 255], id="16 bits, big-endian"),
-        pytest.param(np.array([[0, 128, 255]], "i4"), [0, 128, 255], id="bytes in 32 bits"),
-        pytest.param(np.array([[0, 32768, 65535]], "i4"), [0, 128, 255], id="16 bits in 32"),
-        pytest.param(np.array([[-4000, 0, 4000]], "i4"), [0, 128, 255], id="signed"),
-        pytest.param(np.array([[0, 0.5, 1]], "f4"), [0, 128, 255], id="fractions"),
-        pytest.param(np.array([[0, 128, 255]], "f4"), [0, 128, 255], id="bytes as floats"),
-        pytest.param(np.array([[-1e38, 0, 3e38]], "f4"), [0, 64, 255], id="beyond every range"),
-        pytest.param(np.array([[np.nan, -np.inf, np.inf]], "f4"), [0, 0, 255], id="not finite"),
-        pytest.param(np.array([[np.nan, 0.5, np.inf]], "f4"), [128, 128, 255], id="partly finite"),
-        pytest.param(np.full((1, 3), 7e9, "f4"), [255, 255, 255], id="one value, too large"),
-    ],
-)
-def test_deep_greys_keep_their_order_and_fill_the_range(
-    values: np.ndarray, expected: list[int]
-) -> None:
-    image = decode(encoded(Image.fromarray(values), "TIFF"))
-    assert np.abs(pixels(image.rgb)[0, :, 0] - expected).max() <= 1
-
-
-@pytest.mark.parametrize(("name", "limit"), [("cmyk.jpg", 2), ("palette.png", 3)])
-def test_colours_of_cmyk_and_palette_stay_near_the_original(name: str, limit: float) -> None:
-    original = pixels(hostile("photo.tiff").rgb)
-    assert np.abs(pixels(hostile(name).rgb) - original).mean() < limit
-
-
-def test_what_is_transparent_is_white() -> None:
-    assert (pixels(hostile("fully_transparent.png").rgb) == 255).all()
-    half = decode(encoded(Image.new("RGBA", (2, 2), (0, 0, 0, 128)), "PNG"))
-    assert np.abs(pixels(half.rgb) - 127).max() <= 1
-    grey = decode(encoded(Image.new("LA", (2, 2), (0, 0)), "PNG"))
-    assert (pixels(grey.rgb) == 255).all()
-    keyed = decode(encoded(Image.new("RGB", (2, 2), "red"), "PNG", transparency=(255, 0, 0)))
-    assert (pixels(keyed.rgb) == 255).all()
-    palette = Image.new("P", (2, 1))
-    palette.putpalette([10, 20, 30, 40, 50, 60])
-    palette.putpixel((1, 0), 1)
-    for kind in ("PNG", "GIF"):
-        image = decode(encoded(palette, kind, transparency=0))
-        assert pixels(image.rgb).tolist() == [[[255, 255, 255], [40, 50, 60]]]
-
-
-def test_an_opaque_alpha_channel_changes_nothing() -> None:
-    assert (pixels(hostile("with_alpha.png").rgb) == pixels(hostile("photo.tiff").rgb)).all()
-
-
-def test_one_bit_is_black_and_white() -> None:
-    image = decode(encoded(Image.fromarray(np.array([[False, True]])), "PNG"))
-    assert pixels(image.rgb).tolist() == [[[0, 0, 0], [255, 255, 255]]]
-
-
-def test_the_first_frame_of_an_animation_is_taken() -> None:
-    first = pixels(hostile("animated.gif").rgb)
-    assert np.abs(first - pixels(hostile("photo.tiff").rgb)).mean() < 3
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    for kind, options in (("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})):
-        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-        assert (pixels(decode(data).rgb) == [255, 0, 0]).all()
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("PNG", {}),
-        ("WEBP", {"lossless": True}),
-        ("TIFF", {}),
-        ("TIFF", {"compression": "tiff_lzw"}),
-    ],
-)
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_undone_in_every_format(
-    kind: str, options: dict[str, object], orientation: int
-) -> None:
-    shown = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 10
-    # What a camera stores so that a viewer shows `shown`.
-    stored = {
-        1: shown,
-        2: shown[:, ::-1],
-        3: shown[::-1, ::-1],
-        4: shown[::-1],
-        5: shown.swapaxes(0, 1),
-        6: np.rot90(shown),
-        7: shown[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(shown, -1),
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
-    assert (pixels(decode(data).rgb) == shown).all()
-
-
-def test_orientation_6_of_the_hostile_file_turns_it_clockwise() -> None:
-    with Image.open(io.BytesIO(HOSTILE.read("exif_rotated_orientation6.jpg"))) as raw:
-        assert raw.size == (171, 256)
-        turned = np.rot90(pixels(raw), -1)
-    assert (pixels(hostile("exif_rotated_orientation6.jpg").rgb) == turned).all()
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damaged_exif_does_not_cost_the_picture() -> None:
-    exif = b"Exif\0\0MM\0*" + b"\xff" * 40
-    assert decode(encoded(Image.new("RGB", (4, 3)), "JPEG", exif=exif)).width == 4
-
-
-def test_threads_decode_to_the_same_pixels() -> None:
-    names = [name for name in PICTURES if not name.startswith("large")]
-    expected = [hostile(name).rgb.tobytes() for name in names]
-    with ThreadPoolExecutor(8) as threads:
-        for _ in range(4):
-            found = threads.map(lambda name: hostile(name).rgb.tobytes(), names)
-            assert list(found) == expected
-
-
-# Limits and damage
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_a_truncated_file_of_any_format_is_damaged(kind: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    data = encoded(Image.fromarray(noise), kind)
-    half = data[: len(data) // 2]
-    assert reason_of(lambda: decode(half)).startswith(f"damaged {kind} of {len(half):,} bytes: ")
-
-
-def test_a_pixel_bomb_is_refused_from_its_header_alone() -> None:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50000, 40000, 8, 2, 0, 0, 0))
-    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-    assert reason_of(lambda: decode(data)).startswith("50000 x 40000 are 2,000,000,000 pixels")
-
-
-def test_the_limit_of_pixels_is_the_last_size_allowed() -> None:
-    data = encoded(Image.new("L", (10, 10)), "PNG")
-    assert decode(data, max_pixels=100).width == 10
-    assert "the limit is 99 (max_pixels)" in reason_of(lambda: decode(data, max_pixels=99))
-
-
-@pytest.mark.parametrize("name", [b"zTXt", b"iCCP"])
-def test_a_compressed_chunk_that_explodes_is_refused(name: bytes) -> None:
-    data = encoded(Image.new("L", (4, 4)), "PNG")
-    bomb = chunk(name, b"key\0\0" + zlib.compress(bytes(50_000_000), 9))
-    assert "too large" in reason_of(lambda: decode(data[:33] + bomb + data[33:]))
-
-
-def test_formats_beyond_the_six_are_never_tried() -> None:
-    for kind in ("EPS", "PPM", "TGA", "ICO", "PDF"):
-        data = encoded(Image.new("RGB", (16, 16)), kind)
-        assert reason_of(lambda data=data: decode(data)).startswith("not an image: ")
-
-
-def test_a_file_above_the_limit_of_bytes_is_not_read(folder: Path) -> None:
-    size = add(folder / "a.png").stat().st_size
-    source = ImageSource(root=str(folder), max_bytes=size)
-    assert len(source.read("a.png")) == size
-    source = ImageSource(root=str(folder), max_bytes=size - 1)
-    reason = f"the file has {size:,} bytes; the limit is {size - 1:,} (max_bytes)"
-    assert reason_of(lambda: source.read("a.png")) == reason
-
-
-@cache
-def small_files() -> list[bytes]:
-    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 13, 3), np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return [
-        encoded(picture, "JPEG", exif=exif),
-        encoded(picture.convert("CMYK"), "JPEG", progressive=True),
-        encoded(picture.convert("RGBA"), "PNG", exif=exif),
-        encoded(picture.quantize(8), "PNG", transparency=b"\0\x80"),
-        encoded(Image.fromarray(np.arange(99, dtype="u2").reshape(9, 11) * 600), "PNG"),
-        encoded(picture, "GIF", save_all=True, append_images=[picture.rotate(90)]),
-        encoded(picture, "TIFF"),
-        encoded(picture, "TIFF", compression="tiff_lzw", exif=exif),
-        encoded(picture.convert("F"), "TIFF"),
-        encoded(picture.convert("I"), "TIFF"),
-        encoded(picture, "WEBP", exif=exif),
-        encoded(picture.convert("RGBA"), "WEBP", lossless=True),
-        encoded(picture, "BMP"),
-        encoded(picture.convert("1"), "BMP"),
-    ]
-
-
-@pytest.mark.filterwarnings("ignore")
-@settings(max_examples=800, deadline=None)
-@given(
-    number=st.integers(0, 13),
-    changes=st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=4))),
-    cut=st.none() | st.integers(0, 10_000),
-)
-def test_damaged_bytes_give_a_picture_or_one_plain_line(
-    number: int, changes: list[tuple[int, bytes]], cut: int | None
-) -> None:
-    data = bytearray(small_files()[number])
-    for place, content in changes:
-        start = place % len(data)
-        data[start : start + len(content)] = content
-    if cut is not None:
-        del data[cut % len(data) :]
-    try:
-        image = decode(bytes(data), max_pixels=1_000_000)
-    except UnreadableImage as error:
-        assert error.reason
-        assert error.reason.isprintable()
-        assert not re.search(r"object at 0x|\bNone$", error.reason)
-    else:
-        assert image.rgb.mode == "RGB"
-        assert (image.width, image.height) == image.rgb.size
-
-
-# Thumbnails
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ((1, 1), (1, 1)),
-        ((100, 160), (100, 160)),
-        ((161, 100), (160, 99)),
-        ((1200, 3), (160, 1)),
-        ((2, 9000), (1, 160)),
-    ],
-)
-def test_a_thumbnail_fits_is_never_enlarged_and_never_has_0_pixels(
-    size: tuple[int, int], expected: tuple[int, int]
-) -> None:
-    with Image.open(io.BytesIO(thumbnail(Image.new("RGB", size, "red")))) as small:
-        assert (small.format, small.size) == ("WEBP", expected)
-
-
-def test_a_thumbnail_leaves_the_image_and_its_profile_behind() -> None:
-    profile = bytes(200_000)
-    image = decode(encoded(Image.new("RGB", (300, 200)), "JPEG", icc_profile=profile))
-    assert len(thumbnail(image.rgb)) < 1000
-    assert image.rgb.size == (300, 200)
 
 
 # The folder
@@ -583,3 +305,12 @@ def test_an_escaped_name_never_doubles_the_path_of_another_file(folder: Path) ->
     (file,) = ImageSource(root=str(folder)).files()
     assert (file.path, file.size) == (r"\udcff.png", literal.stat().st_size)
     assert ImageSource(root=str(folder)).read(file.path) == literal.read_bytes()
+
+
+def test_a_file_above_the_limit_of_bytes_is_not_read(folder: Path) -> None:
+    size = add(folder / "a.png").stat().st_size
+    source = ImageSource(root=str(folder), max_bytes=size)
+    assert len(source.read("a.png")) == size
+    source = ImageSource(root=str(folder), max_bytes=size - 1)
+    reason = f"the file has {size:,} bytes; the limit is {size - 1:,} (max_bytes)"
+    assert reason_of(lambda: source.read("a.png")) == reason
