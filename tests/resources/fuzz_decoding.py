@@ -120,10 +120,10 @@ def small_files() -> list[bytes]:
         encoded(Image.fromarray(deep[..., 0]), "PNG"),
         encoded(picture, "GIF", **frames),
         encoded(picture.convert("1"), "GIF", transparency=0),
-        encoded(picture, "TIFF"),
+        encoded(picture, "TIFF", exif=exif),
         tiff_16_bit(deep),
         *(
-            encoded(picture, "TIFF", compression=compression, exif=exif)
+            encoded(picture, "TIFF", compression=compression)
             for compression in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "lzma")
         ),
         encoded(picture.convert("1"), "TIFF", compression="group4"),
