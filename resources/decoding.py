@@ -254,8 +254,10 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if first == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width, height = (int.from_bytes(data[start : start + 2], "little") for start in (26, 28))
-    return width & 0x3FFF, height & 0x3FFF
+    if first == b"VP8 ":
+        width, height = (int.from_bytes(data[start : start + 2], "little") for start in (26, 28))
+        return width & 0x3FFF, height & 0x3FFF
+    return 0, 0  # damaged, as the plugin will say
 
 
 def _orientation(image: Image.Image) -> int | None:
