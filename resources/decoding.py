@@ -108,7 +108,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -
 
     Args:
         data: The whole file.
-        max_pixels: Larger images are refused by their header, before pixels are allocated.
+        max_pixels: Larger images are refused by their header, before pixels are allocated. (An
+            AVIF whose container lies about its size is held only by libavif's own limit, 16,384 x
+            16,384: 0.5 GB.)
         side: A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side
             keeps this many pixels, which saves most of the time. None: the original size.
 

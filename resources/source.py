@@ -83,8 +83,8 @@ class Listing:
     """Paths by the reason for which they are left out; those of folders end in ``/``. Files without
     an image's extension, hidden or excluded ones are not named."""
     unreadable_folders: list[str]
-    """Paths, ending in ``/``, of folders that could not be listed whole: what was known of them
-    and is not in ``files`` may well be there."""
+    """Paths, ending in ``/`` (the root's is empty), of folders that could not be listed whole:
+    what was known below them and is not in ``files`` may well be there."""
 
 
 class ImageSource(dg.ConfigurableResource):
@@ -248,7 +248,6 @@ class _LocalFolder:
         files: dict[str, SourceFile] = {}
         skipped: dict[str, list[str]] = defaultdict(list)
         unreadable = set()
-        self._check_root()
         pending = [""]  # a stack, since folders nest deeper than calls may
         while pending:
             folder = pending.pop()
@@ -256,11 +255,12 @@ class _LocalFolder:
                 with os.scandir(self.root / folder) as found:
                     # Sorted: of two names with one printable form the same is taken on every disk.
                     entries = sorted(found, key=lambda entry: entry.name)
-            except FileNotFoundError:
-                continue
             except OSError as error:
-                skipped[f"could not be read ({error.strerror})"].append(_printable(folder))
-                unreadable.add(_printable(folder))
+                if not folder:
+                    raise self._fault(error) from error
+                if not isinstance(error, FileNotFoundError):
+                    skipped[f"could not be read ({error.strerror})"].append(_printable(folder))
+                    unreadable.add(_printable(folder))
                 continue
             seen: set[str] = set()
             for entry in entries:
@@ -320,11 +320,14 @@ class _LocalFolder:
         try:
             os.scandir(self.root).close()
         except OSError as error:
-            raise InputError(
-                f"The folder of images {self.root} cannot be read ({error.strerror}): "
-                "create or mount it, or correct `images` in .panoptic/project.yaml (the `root` of "
-                "the source in Dagster)."
-            ) from error
+            raise self._fault(error) from error
+
+    def _fault(self, error: OSError) -> InputError:
+        return InputError(
+            f"The folder of images {self.root} cannot be read ({error.strerror}): create or mount "
+            "it, or correct `images` in .panoptic/project.yaml (the `root` of the source in "
+            "Dagster)."
+        )
 
     def _is_file_inside(self, link: str) -> bool:
         try:

@@ -9,6 +9,7 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -499,7 +500,8 @@ def test_damaged_bytes_give_a_picture_or_one_plain_line(
 def test_damaged_files_crash_and_exhaust_nothing() -> None:
     """In a process of its own, with a limit of memory: libraries in C may take it with them."""
     command = [sys.executable, "-m", "tests.resources.fuzz_decoding", "600", "--examples", "4000"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, errors="replace")
+    options = {"capture_output": True, "text": True, "errors": "replace", "timeout": 120}
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], **options)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
     assert "4000 examples" in done.stdout
 
