@@ -158,8 +158,9 @@ def thumbnail(rgb: Image.Image, side: int = 160) -> bytes:
     width, height = (max(1, round(length * scale)) for length in rgb.size)
     small = rgb.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     file = io.BytesIO()
-    # Older Pillows copy the profile of the original: up to megabytes, and wrong for a former CMYK.
-    small.save(file, "WEBP", quality=80, icc_profile=None)
+    # Method 2 takes half the time of the default, for 3 % more bytes. The profile of the original
+    # may have megabytes, and is wrong for a former CMYK.
+    small.save(file, "WEBP", quality=80, method=2, icc_profile=None)
     return file.getvalue()
 
 

@@ -223,7 +223,9 @@ def test_every_orientation_is_undone_in_every_format(
     }[orientation]
     image = Image.fromarray(np.ascontiguousarray(stored))
     data = encoded(image, kind, exif=turned(orientation), **options)
-    assert (pixels(decode(data).rgb) == shown).all()
+    image = decode(data)
+    assert (image.width, image.height) == (3, 2)
+    assert (pixels(image.rgb) == shown).all()
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
@@ -330,6 +332,12 @@ def test_a_smaller_jpeg_turned_by_exif_has_the_displayed_size_of_the_original() 
     image = decode(data, side=200)
     assert (image.width, image.height) == (800, 1200)
     assert image.rgb.size == (200, 300)
+
+
+def test_a_truncated_jpeg_is_damaged_at_any_size() -> None:
+    half = photo()[:-2000]
+    assert "truncated" in reason_of(lambda: decode(half))
+    assert reason_of(lambda: decode(half, side=100)) == reason_of(lambda: decode(half))
 
 
 def test_a_smaller_jpeg_looks_like_the_original_in_a_models_eyes() -> None:
