@@ -110,9 +110,10 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -
         data: The whole file.
         max_pixels: Larger images are refused by their header, before pixels are allocated. (An
             AVIF whose container lies about its size is held only by libavif's own limit, 16,384 x
-            16,384: 0.5 GB.)
+            16,384: 0.5 GB at 8 bits.)
         side: A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side
-            keeps this many pixels, which saves most of the time. None: the original size.
+            keeps this many pixels (38 instead of 78 ms for 12 megapixels at 1/4). None: the
+            original size.
 
     Raises:
         UnreadableImage: Empty, damaged, too many pixels, or of a format that cannot be read.
@@ -170,8 +171,8 @@ def perceptual_hash(rgb: Image.Image) -> str:
     The grey image is averaged to 32 x 32; of its cosine transform (DCT-II) the 8 x 8 coefficients
     from the second row and column on, so without those of the mean brightness, give one bit each:
     above their median or not, row by row from the highest bit. Zauner, *Implementation and
-    Benchmarking of Perceptual Image Hash Functions*, 2010, section 3.2.1. An even image has only
-    zeros. A picture that was decoded smaller may differ in a few bits.
+    Benchmarking of Perceptual Image Hash Functions*, 2010, the DCT-based hash. An even image has
+    only zeros. A picture that was decoded smaller may differ in a few bits.
     """
     # The gap averages whole boxes first: half the time (1.2 against 2.5 ms for 1600 x 1200).
     small = rgb.resize((_SMALL, _SMALL), Image.Resampling.BOX, reducing_gap=2.0)
@@ -190,8 +191,8 @@ def mean_colour(rgb: Image.Image) -> str:
 
 _SMALL = 32
 
-# Rows 1 to 8 of the DCT-II of 32 values. Not ImageHash: its phash is no more than this, takes 2.6
-# times as long from the full picture, and brings scipy and PyWavelets along.
+# Rows 1 to 8 of the DCT-II of 32 values. Not ImageHash: its phash is no more than this, takes five
+# times as long (6.4 ms for 1600 x 1200), and brings scipy and PyWavelets along.
 _COSINES = np.cos(np.pi / _SMALL * np.outer(np.arange(1, 9), np.arange(_SMALL) + 0.5))
 
 
