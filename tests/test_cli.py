@@ -137,6 +137,12 @@ def test_what_cannot_be_done_is_said_on_one_line(folder, arguments, message):
     assert message in refused(*arguments, cwd=folder)
 
 
+def test_a_project_may_be_of_a_url_whose_faults_are_one_line(tmp_path):
+    said = run("init", "memory://no/such//folder", cwd=tmp_path).stdout
+    assert "is a project of memory://no/such//folder." in said
+    assert "memory://no/such//folder cannot be read" in refused("refresh", cwd=tmp_path)
+
+
 def test_outside_a_project_the_way_to_make_one_is_named(tmp_path):
     assert "panoptic-assets init FOLDER_OF_IMAGES" in refused("runs", cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
