@@ -25,6 +25,7 @@ from panoptic_assets.config import (
 from panoptic_assets.core import clusters as core_clusters
 from panoptic_assets.core.methods import METHODS
 from panoptic_assets.keys import (
+    LINEAGE_ONLY,
     NODES,
     REMAINDER,
     RUNS,
@@ -55,12 +56,10 @@ _EXEMPLARS = 6
 """Thumbnails of one cluster on the contact sheet: those nearest to its mean."""
 _CLUSTERS_SHOWN = 40
 
-_EVERY_VECTOR_TYPE = dg.AssetDep(embeddings, partition_mapping=dg.AllPartitionMapping())
-
 
 @dg.asset(
     partitions_def=RUNS,
-    deps=[_EVERY_VECTOR_TYPE],
+    deps=[dg.AssetDep(embeddings, partition_mapping=LINEAGE_ONLY)],
     config_schema=schema_of(ClusteringConfig),
     group_name="clusterings",
     pool=POOL,
@@ -86,7 +85,7 @@ def clustering(
 
 @dg.asset(
     partitions_def=NODES,
-    deps=[dg.AssetDep(clustering, partition_mapping=dg.AllPartitionMapping())],
+    deps=[dg.AssetDep(clustering, partition_mapping=LINEAGE_ONLY)],
     config_schema=schema_of(NestedClusteringConfig),
     group_name="clusterings",
     pool=POOL,
