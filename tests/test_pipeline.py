@@ -204,6 +204,10 @@ def test_a_registry_file_configures_its_key(bench):
         "method: {kmeans: {nb_clusters: 4}}",
         "ops: 3",
         "ops: {clustering: {config: 3}}",
+        "{ops: {clustering: {config: {}}}, resources: {}}",
+        "ops: {clustering: {config: {}, inputs: {}}}",
+        "ops: {clustering: {config: {}}, tags: {}}",
+        "1: 2",
     ):
         file.write_text(broken)
         assert "configs/runs/mine.yaml must hold" in bench.refused("clustering", "mine")

@@ -159,9 +159,10 @@ def registry_config(registry: Registry, key: str, asset: str) -> Document | None
     document = registry.run(key)
     if document is None:
         return None
-    ops = document.get("ops")
-    node = ops.get(asset) if isinstance(ops, dict) and len(ops) == 1 else None
-    if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
+    content: object = document
+    for name in ("ops", asset, "config"):
+        content = content[name] if isinstance(content, dict) and [*content] == [name] else None
+    if not isinstance(content, dict):
         raise InputError(
             f"configs/runs/{key}.yaml must hold `ops: {{{asset}: {{config: …}}}}` and nothing else."
         )
