@@ -144,8 +144,6 @@ def tag_table(tables: core_tags.TagTables) -> str:
     names = core_tags.paths(tables.tags)
     return table(
         ["property", "tag", "images"],
-        [
-            [tag.property, names[tag.tag_id], counts[tag.tag_id]]
-            for tag in tables.tags[:_TAGS_SHOWN]
-        ],
+        [[tag.property, names[tag.tag_id], counts[tag.tag_id]] for tag in tables.tags],
+        _TAGS_SHOWN,
     )
