@@ -539,18 +539,16 @@ def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
 
 
 def _report(name: str, partition: str | None, result: Any, seconds: float) -> None:
+    from panoptic_assets.reports.markdown import number_text
+
     [event] = result.asset_materializations_for_node(name)
     numbers = ", ".join(
-        f"{key.removeprefix('nb_').replace('_', ' ')} {_number(value.value)}"
+        f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
         for key, value in event.metadata.items()
         if isinstance(value.value, (int, float))
     )
     what = name if partition is None else f"{name} {partition}"
     _tell(f"✓ {what}: {numbers} ({seconds:.1f} s)")
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
 def _plain_logger() -> "dg.LoggerDefinition":
