@@ -7,9 +7,11 @@ do as well.
 Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 1 a fault of the program.
 """
 
+import errno
 import functools
+import io
 import logging
-import os
+import re
 import shlex
 import socket
 import sys
@@ -26,15 +28,23 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from panoptic_assets.config import METHODS
+from panoptic_assets.config import METHODS, SaveConfig, parse
 from resources.errors import InputError
-from resources.project import ENVIRONMENT_VARIABLE, ProjectFolder, ProjectSettings, create, find
+from resources.project import (
+    ENVIRONMENT_VARIABLE,
+    ProjectFolder,
+    ProjectSettings,
+    create,
+    dagster_home,
+    find,
+)
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from panoptic_assets.api import Project
     from panoptic_assets.tables import Divisions
+    from resources.lance import LanceStore
 
 _SAMPLE = Path(__file__).parent / "sample"
 _DEMO_RUN = "demo"
@@ -42,22 +52,75 @@ _HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
 
 
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a name may hold and a terminal must not get: escape sequences, line separators, what turns
+the direction of writing around, and bytes that are not UTF-8."""
+
+_REMEDIES = {
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
+    errno.EROFS: "the disk is read-only: choose a folder on another one",
+    errno.ENOSPC: "make room and run the command again; what was committed is kept",
+    errno.EDQUOT: "make room and run the command again; what was committed is kept",
+    errno.EFBIG: "allow larger files and run the command again; what was committed is kept",
+    errno.ENOTDIR: "move the file away that lies where a folder must be, or choose another folder",
+    errno.EEXIST: "move the file away that lies where a folder must be, or choose another folder",
+    errno.EISDIR: "move the folder away that lies where a file must be",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+_LANCE_ERROR = re.compile(r"LanceError\(IO\): (?P<reason>.*)", re.DOTALL)
+
+
 class _PlainError(click.ClickException):
     exit_code = 2
 
+    def __init__(self, message: str):
+        super().__init__(_printable(message))
+
 
 class _Group(click.Group):
-    """Shows input that cannot be used as one line."""
+    """Shows as one line what a person can mend: input, disks, networks."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except InputError as error:
             raise _PlainError(str(error)) from error
-        except PermissionError as error:
-            raise _PlainError(
-                f"{error.filename} may not be written or read: change its permissions."
-            ) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read the output has gone: click's part
+                raise
+            raise _PlainError(_about(error)) from error
+        except RuntimeError as error:
+            found = _LANCE_ERROR.search(str(error))
+            if not found:
+                raise
+            number = re.search(r"\(os error (\d+)\)", found["reason"])
+            remedy = _remedy(int(number[1]) if number else None)
+            raise _PlainError(f"The store failed: {_brief(found['reason'])}: {remedy}.") from error
+
+
+def _about(error: OSError) -> str:
+    named = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{': '.join([*named, reason])}: {_remedy(error.errno)}."
+
+
+def _remedy(number: int | None) -> str:
+    return _REMEDIES.get(number or 0, "check the path, the disk and the network, then try again")
+
+
+def _brief(reason: str) -> str:
+    """Another library's words on one line, without the place in its own source, cut."""
+    line = " ".join(re.sub(r",? \S+\.rs:\d+:\d+", "", reason).split())
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def _printable(text: str) -> str:
+    """Text as one line that only says what it is: ``\\x1b`` in place of an escape sequence."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,6 +134,9 @@ class _Group(click.Group):
 @click.pass_context
 def main(context: click.Context, project: Path | None) -> None:
     """Turn a folder of images into clusters one can trust."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may have letters that a terminal lacks
+            stream.reconfigure(errors="backslashreplace")
     context.obj = project
 
 
@@ -86,8 +152,8 @@ def init(folder: Path | None, images: str, vector_type: str) -> None:
 
     parse_name(vector_type, "vector type")
     project = _create(folder, images, vector_type)
-    click.echo(f"{project.folder} is a project of {project.images}.")
-    click.echo("Next: panoptic-assets refresh")
+    _say(f"{project.folder} is a project of {project.images}.")
+    _say("Next: panoptic-assets refresh")
 
 
 @main.command()
@@ -95,25 +161,37 @@ def init(folder: Path | None, images: str, vector_type: str) -> None:
 def demo(folder: Path | None) -> None:
     """Run the whole chain on the sample of 253 images that the project ships."""
     started = time.monotonic()
-    project = _Runner(_create(folder, str(_SAMPLE), "mini"))
+    project = _Runner(_demo_project(folder))
+    known = bool(project.reader.runs())
     project.refresh(["mini"])
-    project.divide_corpus(_DEMO_RUN, {})
-    node = _DEMO_RUN
-    for _ in range(2):
-        # The last cluster is the least coherent one; k-means leaves no remainder.
-        node = project.reader.clusters(node)["node"].to_pylist()[-1]
-        project.divide_node(node, {"method": {"kmeans": {"nb_clusters": 2}}})
-    project.save(_DEMO_RUN, {})
+    try:
+        project.divide_corpus(_DEMO_RUN, {})
+        node = _DEMO_RUN
+        for _ in range(2):
+            # The last cluster is the least coherent one; k-means leaves no remainder.
+            node = project.reader.clusters(node)["node"].to_pylist()[-1]
+            project.divide_node(node, {"method": {"kmeans": {"nb_clusters": 2}}})
+        project.save(_DEMO_RUN, {})
+    except InputError as error:
+        if not known:
+            raise
+        # What is refused is refused in words for other commands, whose options this one lacks.
+        raise InputError(
+            f"The demo of {project.folder.folder} was changed since it was made, and is left as "
+            "you made it. For a new demo, run `panoptic-assets demo` in an empty folder; to save "
+            f"this one's clusters as they are now: `panoptic-assets save {_DEMO_RUN} --replace`. "
+            f"(What stopped the demo: {error})"
+        ) from error
     _print_clusters(project.reader, _DEMO_RUN)
     _print_tags(project.reader, None)
-    click.echo(f"Done in {time.monotonic() - started:.0f} s.")
-    click.echo(f"The data: {project.folder.store}")
+    _say(f"Done in {time.monotonic() - started:.0f} s.")
+    _say(f"The data: {project.folder.store}")
     command = f"DAGSTER_HOME={shlex.quote(str(project.home))} dagster dev"
     if Path.cwd() != project.folder.folder:
         command = f"{ENVIRONMENT_VARIABLE}={shlex.quote(str(project.folder.folder))} {command}"
     if Path.cwd() != Path(__file__).parent.parent:
         command += " -m panoptic_assets.definitions"
-    click.echo(f"The Dagster UI, at http://127.0.0.1:3000: {command}")
+    _say(f"The Dagster UI, at http://127.0.0.1:3000: {command}")
 
 
 @main.command()
@@ -214,9 +292,13 @@ def save(
     from panoptic_assets.keys import parse_run_key
 
     parse_run_key(key)
-    runner = _Runner(find(folder))
+    if property_name == "":  # in a Launchpad an empty field is one that was not filled in
+        raise InputError("--property is empty: give a name, or leave the option out.")
     given = {"property": property_name, "author": author, "reason": reason}
-    runner.save(key, {k: v for k, v in given.items() if v is not None} | {"replace": replace})
+    given = {name: value for name, value in given.items() if value is not None}
+    parse(SaveConfig, given)
+    runner = _Runner(find(folder))
+    runner.save(key, given | {"replace": replace})
     _print_tags(runner.reader, property_name or "Clustering")
 
 
@@ -226,7 +308,7 @@ def runs(folder: Path | None) -> None:
     """List all runs and the clusters that were divided again."""
     listed = _reader(folder).runs()
     if not listed:
-        click.echo("No runs yet: panoptic-assets cluster KEY")
+        _say("No runs yet: panoptic-assets cluster KEY")
         return
     grid = Table("key", "status", "method", "features", box=None)
     for heading in ("images", "clusters", "remainder"):
@@ -238,7 +320,7 @@ def runs(folder: Path | None) -> None:
             Text(run["status"], "yellow" if run["status"] == "stale" else "green"),
             run["method"],
             run["features"],
-            *(str(run[name]) for name in ("nb_images", "nb_clusters", "remainder")),
+            *(f"{run[name]:,}" for name in ("nb_images", "nb_clusters", "remainder")),
             f"{run['finished_at'].astimezone():%Y-%m-%d %H:%M}",
         )
     _out().print(grid)
@@ -280,12 +362,10 @@ class _Runner:
         from resources.registry import Registry
 
         self.folder = folder
+        self.home = dagster_home(folder)
+        self.store: LanceStore = _store_of(folder)
         self.reader = Project(folder.folder)
-        self.store: LanceStore = LanceStore(
-            uri=folder.store, storage_options=folder.settings.storage_options
-        )
         self.registry: Registry = Registry(folder=str(folder.folder))
-        self.home = Path(os.environ.get("DAGSTER_HOME") or folder.dagster_home)
 
     @functools.cached_property
     def definitions(self) -> "dg.Definitions":
@@ -388,14 +468,13 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
     import dagster as dg
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-    home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / "panoptic-assets.lock")
     try:
         held = lock.acquire(timeout=0)
     except Timeout:
-        _err().print("Waiting for another panoptic-assets command to end …")
+        _tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
-    with held, dg.DagsterInstance.from_config(str(home)) as instance:
+    with held, _open_instance(home) as instance:
         mine = dg.RunsFilter(
             statuses=list(IN_PROGRESS_RUN_STATUSES), tags={_HOST_TAG: socket.gethostname()}
         )
@@ -404,6 +483,37 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         _wait_for_pool(instance)
         yield instance
+
+
+def _open_instance(home: Path) -> "dg.DagsterInstance":
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    # Dagster copies what a step prints through two processes of its own, which take half a second
+    # a step and answer Ctrl-C with stack traces. What a command prints is on its terminal.
+    overrides = {
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        }
+    }
+    try:
+        reference = InstanceRef.from_dir(str(home), overrides=overrides)
+        return dg.DagsterInstance.from_ref(reference)
+    except OSError:
+        raise
+    # Whatever its YAML reader, its own checks or its database raise comes through here as it is.
+    except Exception as error:
+        database = getattr(error, "orig", None)
+        reason = _brief(str(database or error)).rstrip(".")
+        remedy = (
+            "Check the room on the disk and the permissions there, or the database's address."
+            if database
+            else "Correct dagster.yaml there; the project's own is written anew once it is deleted."
+        )
+        raise InputError(
+            f"Dagster cannot open its instance in {home}: {reason}. {remedy}"
+        ) from error
 
 
 def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
@@ -425,24 +535,25 @@ def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
         if not busy:
             return
         if not told:
-            _err().print(
+            _tell(
                 f"Waiting for the Dagster run {busy[0]}, which writes to the store. If its process "
-                "is gone, terminate the run in the Dagster UI.",
-                soft_wrap=True,
+                "is gone, terminate the run in the Dagster UI."
             )
             told = True
         time.sleep(1)
 
 
 def _report(name: str, partition: str | None, result: Any, seconds: float) -> None:
+    from panoptic_assets.reports.markdown import number_text
+
     [event] = result.asset_materializations_for_node(name)
     numbers = ", ".join(
-        f"{key.removeprefix('nb_').replace('_', ' ')} {value.value:g}"
+        f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
         for key, value in event.metadata.items()
         if isinstance(value.value, (int, float))
     )
     what = name if partition is None else f"{name} {partition}"
-    _err().print(Text(f"✓ {what}: {numbers} ({seconds:.1f} s)"), soft_wrap=True)
+    _tell(f"✓ {what}: {numbers} ({seconds:.1f} s)")
 
 
 def _plain_logger() -> "dg.LoggerDefinition":
@@ -453,9 +564,7 @@ def _plain_logger() -> "dg.LoggerDefinition":
         def emit(self, record: logging.LogRecord) -> None:
             meta = getattr(record, "dagster_meta", {})
             if meta.get("dagster_event") is None:
-                _err().print(
-                    Text(f"  {meta.get('orig_message', record.getMessage())}"), soft_wrap=True
-                )
+                _tell(f"  {meta.get('orig_message', record.getMessage())}")
 
     def build(_: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("panoptic_assets", logging.INFO)
@@ -466,9 +575,40 @@ def _plain_logger() -> "dg.LoggerDefinition":
 
 
 def _create(folder: Path | None, images: str, vector_type: str) -> ProjectFolder:
-    place = images if "://" in images else str(Path(images).absolute())
-    settings = ProjectSettings(images=place, vector_type=vector_type)
-    return create(folder or Path.cwd(), settings)
+    return create(folder or Path.cwd(), ProjectSettings.of(images, vector_type))
+
+
+def _demo_project(folder: Path | None) -> ProjectFolder:
+    """The demo's project; one that another installation made is a project of that one's sample."""
+    try:
+        existing = find(folder or Path.cwd())
+    except InputError:
+        return _create(folder, str(_SAMPLE), "mini")
+    images = Path(existing.images)
+    same = images.parts[-2:] == _SAMPLE.parts[-2:] and images.is_dir()
+    if same and existing.settings.vector_type == "mini":
+        return existing
+    return _create(folder, str(_SAMPLE), "mini")
+
+
+def _store_of(project: ProjectFolder) -> "LanceStore":
+    """The project's store, opened once to see that it can be."""
+    from resources.lance import LanceStore
+
+    store: LanceStore = LanceStore(
+        uri=project.store, storage_options=project.settings.storage_options
+    )
+    try:
+        store.tables()
+    except OSError:
+        raise
+    except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
+        raise InputError(
+            f"The store {project.store} cannot be opened: check `store` and `storage_options` in "
+            f"{project.settings_file}, the network, and the secrets in the environment. (LanceDB "
+            f"says: {_brief(str(error))})"
+        ) from error
+    return store
 
 
 def _reader(folder: Path | None, key: str | None = None) -> "Project":
@@ -477,7 +617,9 @@ def _reader(folder: Path | None, key: str | None = None) -> "Project":
 
     if key is not None:
         parse_division(key)
-    return Project(folder)
+    project = find(folder)
+    _store_of(project)
+    return Project(project.folder)
 
 
 def _given(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]:
@@ -486,6 +628,7 @@ def _given(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]
     A parameter without ``--method`` is one of the method that the key's record or file names.
     """
     from panoptic_assets.assets.clusterings import registry_config
+    from panoptic_assets.config import method_of
 
     given = {k: v for k, v in options.items() if v is not None and v is not False}
     common = ("features", "seed", "replace")
@@ -495,7 +638,7 @@ def _given(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]
         record = runner.divisions(key).records.get(key)
         asset = "nested_clustering" if "/" in key else "clustering"
         known = record.config if record else registry_config(runner.registry, key, asset) or {}
-        document["method"] = {method or next(iter(known.get("method", {})), "kmeans"): given}
+        document["method"] = {method or method_of(known) or "kmeans": given}
     return document
 
 
@@ -503,8 +646,9 @@ def _print_clusters(reader: "Project", key: str) -> None:
     from panoptic_assets.reports.markdown import score_text
 
     info = reader.run_info(key)
-    click.echo(
-        f"{key}: {_counted(info['counts']['clustered'], 'image')} in "
+    stale = " (stale: the clustering above it was made again)" if info["status"] == "stale" else ""
+    _say(
+        f"{key}{stale}: {_counted(info['counts']['clustered'], 'image')} in "
         f"{_counted(info['nb_clusters'], 'cluster')}, the most coherent (lowest score) first; all "
         f"of them together score {info['baseline_score']:.1f}"
     )
@@ -513,7 +657,7 @@ def _print_clusters(reader: "Project", key: str) -> None:
     for heading in ("images", "score"):
         grid.add_column(heading, justify="right")
     for row in reader.clusters(key).to_pylist():
-        grid.add_row(row["node"], str(row["size"]), score_text(row["score"], row["size"]))
+        grid.add_row(row["node"], f"{row['size']:,}", score_text(row["score"], row["size"]))
     _out().print(grid)
 
 
@@ -521,13 +665,13 @@ def _print_tags(reader: "Project", property_name: str | None) -> None:
     roots: dict[str, Tree] = {}
     branches: dict[str, Tree] = {}
     for tag in reader.tags(property_name):
-        root = roots.setdefault(tag["property"], Tree(Text(tag["property"], "bold")))
+        root = roots.setdefault(tag["property"], Tree(Text(_printable(tag["property"]), "bold")))
         above = branches.get(tag["parent_id"], root)
         branches[tag["tag_id"]] = above.add(
-            Text(f"{tag['name']} ({_counted(tag['nb_images'], 'image')})")
+            Text(_printable(f"{tag['name']} ({_counted(tag['nb_images'], 'image')})"))
         )
     if not roots:
-        click.echo("No tags yet: panoptic-assets save KEY")
+        _say("No tags yet: panoptic-assets save KEY")
     for root in roots.values():
         _out().print(root)
 
@@ -539,17 +683,21 @@ def _warn_of_stale(reader: "Project", key: str) -> None:
         if run["status"] == "stale" and run["key"].startswith(f"{key}/")
     ]
     if stale:
-        _err().print(
-            Text(
-                f"Stale now, and left out of saves until divided again: {', '.join(stale)}",
-                "yellow",
-            ),
-            soft_wrap=True,
-        )
+        _tell(f"Stale now, and left out of saves until divided again: {', '.join(stale)}", "yellow")
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _say(text: str) -> None:
+    """A line of the answer."""
+    click.echo(_printable(text))
+
+
+def _tell(text: str, style: str = "") -> None:
+    """A line about the work."""
+    _err().print(Text(_printable(text), style), soft_wrap=True)
 
 
 def _out() -> Console:

@@ -9,11 +9,12 @@ beside it is the people's.
 """
 
 import os
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -43,6 +44,20 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     vector_type: str = "mini"
     """The default vector type: a file of ``configs/models``."""
 
+    @classmethod
+    def of(cls, images: str, vector_type: str) -> Self:
+        """Settings for a folder of images, or its URL.
+
+        A relative path starts at the working directory.
+
+        Raises:
+            InputError: The folder's name cannot be written into a file.
+        """
+        place = images if "://" in images else str(Path(images).absolute())
+        if not _is_utf8(place):
+            raise InputError(f"The name of {place!r} is not valid UTF-8: rename the folder.")
+        return cls(images=place, vector_type=vector_type)
+
 
 @dataclass(frozen=True)
 class ProjectFolder:
@@ -50,6 +65,11 @@ class ProjectFolder:
 
     folder: Path
     settings: ProjectSettings
+
+    @property
+    def settings_file(self) -> Path:
+        """Where the settings are written."""
+        return self.folder / _SETTINGS
 
     @property
     def images(self) -> str:
@@ -75,6 +95,38 @@ class ProjectFolder:
     def dagster_home(self) -> Path:
         """Folder of the project's Dagster instance."""
         return self.folder / ".panoptic" / "dagster"
+
+
+def dagster_home(project: ProjectFolder) -> Path:
+    """Folder of the Dagster instance to use: that of ``$DAGSTER_HOME``, else the project's own.
+
+    The project's own ``dagster.yaml`` is written again if it was deleted; a folder of someone else
+    is left as it is.
+
+    Raises:
+        InputError: Dagster would not read a ``dagster.yaml`` in ``$DAGSTER_HOME``, and so work with
+            telemetry on and several writers at once.
+    """
+    given = os.environ.get("DAGSTER_HOME")
+    if not given:
+        _check_for_dagster(project.dagster_home)
+        _write_dagster_yaml(project)
+        return project.dagster_home
+    home = Path(given)
+    remedy = f"unset it to use the project's own, {project.dagster_home}"
+    if not home.is_absolute():
+        raise InputError(
+            f"DAGSTER_HOME is {given!r}, not an absolute path ('~' is not expanded here): write "
+            f"the path out, or {remedy}."
+        )
+    _check_for_dagster(home)
+    if not (home / "dagster.yaml").is_file():
+        raise InputError(
+            f"DAGSTER_HOME is {home}, which has no dagster.yaml: Dagster would send usage "
+            "statistics and let several runs write at once. Copy "
+            f"{_dagster_yaml(project)} there, or {remedy}."
+        )
+    return home
 
 
 def find(folder: Path | None = None) -> ProjectFolder:
@@ -119,9 +171,7 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
         raise InputError(
             f"{project.images} is not a folder: give the folder that holds the images."
         )
-    if any(character in str(folder) for character in "[]*?"):
-        # Dagster looks for dagster.yaml by a pattern: it would run without it, telemetry on.
-        raise InputError(f"Dagster cannot use {folder}: choose a folder without [, ], * and ?.")
+    _check_for_dagster(folder)
     path = project.folder / _SETTINGS
     if path.is_file():
         existing = ProjectFolder(project.folder, _read_settings(path))
@@ -138,7 +188,7 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     if shipped != project.configs:
         for source in sorted(shipped.rglob("*.yaml")):
             _copy_if_absent(source, project.configs / source.relative_to(shipped))
-    _copy_if_absent(project.configs / "dagster.yaml", project.dagster_home / "dagster.yaml")
+    _write_dagster_yaml(project)
     # Last: a project that can be found is a whole one.
     _write(path, yaml.safe_dump(settings.model_dump(), allow_unicode=True).encode())
     return project
@@ -153,27 +203,47 @@ def read_yaml(path: Path) -> Iterator[dict[str, Any]]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if content is None:
-            content = {}
-        if not isinstance(content, dict):
-            raise InputError(
-                f"{path} must hold `name: value` lines, not a {type(content).__name__}."
-            )
-        yield content
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply.") from error
+    # YAML's own types raise ValueError: 2024-13-01 is no date, an integer can have too many digits.
+    except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not valid YAML: {reason}") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold `name: value` lines, not a {type(content).__name__}.")
+    try:
+        yield content
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error)}") from error
 
 
 def explain(error: ValidationError) -> str:
     """Pydantic's findings as one plain line: each field, what is wrong, the value given."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: "
-        f"{problem['msg'][0].lower()}{problem['msg'][1:]} (given: {problem['input']!r})"
-        for problem in error.errors()
-    )
+    found = []
+    for problem in error.errors():
+        where = ".".join(_named(part) for part in problem["loc"]) or "value"
+        what = problem["msg"].removeprefix("Value error, ")
+        found.append(f"{where}: {what[0].lower()}{what[1:]} (given: {_shown(problem['input'])})")
+    return "; ".join(found)
+
+
+def _named(part: int | str) -> str:
+    text = str(part)
+    return text if text.isprintable() and len(text) <= 80 else _shown(text)
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut: YAML's aliases make gigabytes of a few lines."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 100
+    try:
+        return short.repr(value)
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        return "a very long number"
 
 
 def _located(folder: Path, place: str) -> str:
@@ -186,7 +256,7 @@ def _resolved(place: str) -> str:
 
 def _read_settings(path: Path) -> ProjectSettings:
     with read_yaml(path) as content:
-        return ProjectSettings(**content)
+        return ProjectSettings.model_validate(content)
 
 
 def _shipped_configs() -> Path:
@@ -194,6 +264,33 @@ def _shipped_configs() -> Path:
     package = Path(__file__).parent.parent
     inside_wheel = package / "panoptic_assets" / "configs"
     return inside_wheel if inside_wheel.is_dir() else package / "configs"
+
+
+def _check_for_dagster(folder: Path) -> None:
+    if any(character in str(folder) for character in "[]*?"):
+        # Dagster looks for dagster.yaml by a pattern: it would run without it, telemetry on.
+        raise InputError(f"Dagster cannot use {folder}: choose a folder without [, ], * and ?.")
+    if not _is_utf8(folder):
+        raise InputError(
+            f"Neither Dagster nor LanceDB can use {str(folder)!r}, whose name is not valid UTF-8: "
+            "rename the folder, or choose another one."
+        )
+
+
+def _is_utf8(path: Path | str) -> bool:
+    # Python keeps such bytes of a name as halves of characters, which UTF-8 cannot hold.
+    return not any("\ud800" <= character <= "\udfff" for character in str(path))
+
+
+def _dagster_yaml(project: ProjectFolder) -> Path:
+    """The ``dagster.yaml`` to start from: the project's, else the shipped one."""
+    name = "dagster.yaml"
+    mine = project.configs / name
+    return mine if mine.is_file() else _shipped_configs() / name
+
+
+def _write_dagster_yaml(project: ProjectFolder) -> None:
+    _copy_if_absent(_dagster_yaml(project), project.dagster_home / "dagster.yaml")
 
 
 def _copy_if_absent(source: Path, target: Path) -> None:
