@@ -6,9 +6,11 @@ line, which runs what is assembled here, imports this module.
 
 import dagster as dg
 
+from panoptic_assets.assets.checks import image_contracts, vector_contracts
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.tags import saved_clustering, tags
+from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -25,6 +27,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
         "source": ImageSource(),
         "store": LanceStore(),
         "models": OpenClipModels(),
+        "engine": LocalEngine(),
         "registry": Registry(),
     }
     if unknown := resource_overrides.keys() - resources.keys():
@@ -33,6 +36,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
         )
     return dg.Definitions(
         assets=[images, embeddings, clustering, nested_clustering, saved_clustering, tags],
+        asset_checks=[image_contracts, vector_contracts],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

@@ -8,8 +8,8 @@ import fnmatch
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from panoptic_assets.config import FilesLike, Scope
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core import tree
 from panoptic_assets.core.clusters import REMAINDER, Division, Vectors
+from panoptic_assets.core.manifest import File
 from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.keys import Node
 from panoptic_assets.records import Input, Record, digest, vectors_hash
@@ -29,6 +30,34 @@ from resources.lance import SCHEMAS, LanceStore, quoted, vectors_table
 
 MODEL_METADATA = "panoptic:model"
 """Key of a vector table's metadata that holds the identity of the model, as JSON."""
+
+
+def read_manifest(store: LanceStore) -> dict[str, File]:
+    """Every file that was ever seen, by path."""
+    rows = store.read("files", [field.name for field in fields(File)])
+    columns = [rows[name].to_pylist() for name in rows.column_names]
+    return {values[0]: File(*values) for values in zip(*columns, strict=True)}
+
+
+def write_files(
+    store: LanceStore, before: Mapping[str, File], files: Iterable[File]
+) -> dict[str, File]:
+    """Write the lines of the manifest that differ from ``before``, in one commit; return them."""
+    changed = {file.path: file for file in files if before.get(file.path) != file}
+    if changed:
+        now = datetime.now(UTC)
+        rows = [asdict(file) | {"seen_at": now} for file in changed.values()]
+        store.upsert("files", pa.Table.from_pylist(rows, schema=SCHEMAS["files"]))
+    return changed
+
+
+def embedded(store: LanceStore, vector_type: str) -> set[str]:
+    """Ids of the images that have a vector."""
+    return {
+        image_id
+        for batch in store.batches(vectors_table(vector_type), ["image_id"])
+        for image_id in batch["image_id"].to_pylist()
+    }
 
 
 def present_files(store: LanceStore, version: int | None = None) -> dict[str, list[str]]:
