@@ -36,6 +36,9 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     Secrets belong in the environment, where LanceDB reads them itself."""
     vector_type: str = "mini"
     """The default vector type: a file of ``configs/models``."""
+    metadata: str = ""
+    """CSV file whose columns become properties of images; a relative path starts at the project's
+    folder. Empty: none."""
 
 
 @dataclass(frozen=True)
