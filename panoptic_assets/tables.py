@@ -390,19 +390,24 @@ def apply_sidecar(
     resolved = sidecar.ImageValues({}, 0, 0, (), sidecar.Findings((), 0))
     if path is not None:
         resolved = sidecar.resolve(_parse_sidecar(path), paths_of_images, folder)
-    values = sorted(
-        ((found, sorted(images.items())) for found, images in resolved.values.items()),
-        key=lambda entry: entry[0].name,
-    )
+    result = hashlib.sha256()
+    parts = [SCHEMAS["property_values"].empty_table()]
+    for found in sorted(resolved.values, key=lambda found: found.name):
+        values = resolved.values.pop(found)  # let go of one property after the other
+        image_ids = sorted(values)
+        in_order = [values[image_id] for image_id in image_ids]
+        result.update(_values_hash(found, image_ids, in_order).encode())
+        parts.append(_property_rows(found, image_ids, in_order))
+    rows = pa.concat_tables(parts)
     return SidecarReport(
         resolved.nb_rows,
-        len(values),
-        sum(len(images) for _, images in values),
+        len(parts) - 1,
+        rows.num_rows,
         resolved.nb_unmatched,
         resolved.unmatched,
         resolved.findings,
-        _values_hash(values),
-        write_properties(store, _property_rows(values)),
+        result.hexdigest(),
+        write_properties(store, rows),
     )
 
 
@@ -413,7 +418,7 @@ def write_properties(store: LanceStore, rows: pa.Table) -> bool:
         store: The store.
         rows: Of that table's schema, by property and image id.
     """
-    if read_properties(store).equals(rows):
+    if _are_stored(store, rows):
         return False
     store.replace("property_values", rows, "true")
     return True
@@ -426,7 +431,27 @@ def read_properties(store: LanceStore, property_name: str | None = None) -> pa.T
     return rows.sort_by([("property", "ascending"), ("image_id", "ascending")])
 
 
-_Values = list[tuple[sidecar.Property, list[tuple[str, sidecar.Value]]]]
+VALUE_COLUMNS: dict[sidecar.PropertyType, str] = {
+    "text": "text",
+    "number": "number",
+    "date": "date",
+    "tag": "tags",
+    "multi_tags": "tags",
+}
+"""For each type of property, the column of ``property_values`` that holds its values."""
+
+
+def _are_stored(store: LanceStore, rows: pa.Table) -> bool:
+    if store.count("property_values") != rows.num_rows:
+        return False
+    start = 0
+    # One property after the other: reading and sorting all takes three times the memory.
+    for entry in rows["property"].value_counts().to_pylist():
+        part = rows.slice(start, entry["counts"])
+        if not read_properties(store, entry["values"]).equals(part):
+            return False
+        start += entry["counts"]
+    return True
 
 
 def _parse_sidecar(path: Path) -> sidecar.Sidecar:
@@ -448,39 +473,22 @@ def _parse_sidecar(path: Path) -> sidecar.Sidecar:
         ) from error
 
 
-def _values_hash(values: _Values) -> str:
-    result = hashlib.sha256()
-    for found, images in values:
-        plain = [
-            (image_id, value.isoformat() if isinstance(value, datetime) else value)
-            for image_id, value in images
-        ]
-        result.update(digest(found.name, found.type, plain).encode())
-    return result.hexdigest()
+def _values_hash(found: sidecar.Property, image_ids: list[str], values: list[sidecar.Value]) -> str:
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return digest(found.name, found.type, image_ids, plain)
 
 
-VALUE_COLUMNS = {
-    "text": "text",
-    "number": "number",
-    "date": "date",
-    "tag": "tags",
-    "multi_tags": "tags",
-}
-
-
-def _property_rows(values: _Values) -> pa.Table:
+def _property_rows(
+    found: sidecar.Property, image_ids: list[str], values: list[sidecar.Value]
+) -> pa.Table:
     schema = SCHEMAS["property_values"]
-    parts = []
-    for found, images in values:
-        nb = len(images)
-        columns = {field.name: pa.nulls(nb, field.type) for field in schema}
-        columns["image_id"] = pa.array([image_id for image_id, _ in images], pa.string())
-        columns["property"] = pa.repeat(found.name, nb)
-        columns["type"] = pa.repeat(found.type, nb)
-        name = VALUE_COLUMNS[found.type]
-        columns[name] = pa.array([value for _, value in images], schema.field(name).type)
-        parts.append(pa.table(columns, schema=schema))
-    return pa.concat_tables(parts) if parts else schema.empty_table()
+    columns = {field.name: pa.nulls(len(values), field.type) for field in schema}
+    columns["image_id"] = pa.array(image_ids, pa.string())
+    columns["property"] = pa.repeat(found.name, len(values))
+    columns["type"] = pa.repeat(found.type, len(values))
+    name = VALUE_COLUMNS[found.type]
+    columns[name] = pa.array(values, schema.field(name).type)
+    return pa.table(columns, schema=schema)
 
 
 def _cluster_order(name: str) -> tuple[bool, int]:

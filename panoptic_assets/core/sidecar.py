@@ -33,11 +33,13 @@ Value = str | float | datetime | tuple[str, ...]
 """Of type text, number, date (in UTC), and tag or multi_tags (paths such as ``a > b``)."""
 
 MAX_CHARACTERS = 2**27
-"""Of a whole file: some gigabyte of memory at worst."""
+"""Of a whole file."""
+MAX_CELLS = 2**23
+"""Of a whole file; a million cells take up to 150 MB of memory here, 600 with storing them."""
 MAX_LINE = 2**20
 """Characters of one line of the table, newlines inside quotes included. The csv module itself
 refuses cells of more than 131,072, but only once it was given the whole line."""
-MAX_COLUMNS = 1000
+MAX_COLUMNS = 256
 MAX_NAME = 200
 """Characters of a property's name, and of a tag with those above it."""
 MAX_FINDINGS = 100
@@ -47,6 +49,7 @@ _FILE_COLUMNS = ("path", "chemin", "file", "fichier", "filename", "file name", "
 _KEPT_AS_TEXT = frozenset({"url", "color", "checkbox", "path"})
 """Panoptic's types that have no equivalent here."""
 
+_BLANK = re.compile(r'[\s;,"]*')
 _HEADER = re.compile(r"(.*\S) ?\[ ?(\w+) ?\]")
 # Control characters, and those that reverse the direction of the text around them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -359,6 +362,11 @@ def _parse(lines: _Lines) -> Sidecar:
             findings.add(line, "", "", "the line names no file")
             continue
         numbers.append(line)
+        if len(numbers) * len(headers) > MAX_CELLS:
+            raise SidecarError(
+                f"The file has more than {MAX_CELLS:,} cells up to line {line}: leave out columns "
+                "that are not needed."
+            )
         for column, cell in zip(cells, row, strict=False):
             column.append(cell)
 
@@ -400,9 +408,9 @@ def _header_lines(lines: _Lines) -> list[str]:
     for line in lines:
         taken.append(line)
         quotes += line.count('"')
-        if quotes % 2 == 0 and line.strip():
+        if quotes % 2 == 0 and not _BLANK.fullmatch(line):
             break
-    if not any(line.strip() for line in taken):
+    if all(map(_BLANK.fullmatch, taken)):
         raise SidecarError(
             "The file is empty: its first line must name the columns, one of them `path`."
         )
@@ -416,12 +424,12 @@ def _header(taken: list[str]) -> tuple[Literal[";", ","], list[str]]:
     for separator in get_args(Literal[";", ","]):
         try:
             rows = csv.reader(taken, delimiter=separator, strict=True)
-            header = next(row for row in rows if any(cell.strip() for cell in row))
+            header = next((row for row in rows if any(cell.strip() for cell in row)), [])
         except csv.Error as error:
             failure = error
             continue
         header = [" ".join(unicodedata.normalize("NFC", cell).split()) for cell in header]
-        while not header[-1]:
+        while header and not header[-1]:
             header.pop()
         readings.append((separator, header))
     if not readings:
