@@ -45,6 +45,9 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     """The default vector type: a file of ``configs/models``."""
     max_quarantined: float = Field(default=0.05, ge=0, le=1)
     """Share of the files that may be in quarantine before the asset check warns."""
+    metadata: str = ""
+    """CSV file whose columns become properties of images; a relative path starts at the project's
+    folder. Empty: none."""
 
     @classmethod
     def of(cls, images: str, vector_type: str) -> Self:
