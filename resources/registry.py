@@ -37,6 +37,29 @@ class Registry(dg.ConfigurableResource):
         return self._project.settings
 
     @property
+    def images(self) -> str:
+        """Folder, or URL, of the images."""
+        return self._project.images
+
+    @property
+    def metadata_file(self) -> Path | None:
+        """The CSV file of metadata; None where the project names none.
+
+        Raises:
+            InputError: It does not exist.
+        """
+        project = self._project
+        if not project.settings.metadata:
+            return None
+        path = project.folder / project.settings.metadata
+        if not path.is_file():
+            raise InputError(
+                f"There is no file of metadata {path}: correct or empty `metadata` in "
+                f"{project.settings_file}."
+            )
+        return path
+
+    @property
     def default_vector_type(self) -> str:
         """The vector type that the project's settings name."""
         return self._project.settings.vector_type

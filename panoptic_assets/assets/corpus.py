@@ -33,6 +33,8 @@ from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table
 from panoptic_assets.tables import (
     MODEL_METADATA,
+    SidecarReport,
+    apply_sidecar,
     embedded,
     model_identity,
     present_files,
@@ -66,13 +68,15 @@ Row = dict[str, Any]
 @dg.asset(group_name="corpus", pool=POOL, kinds={"lancedb", "image"}, code_version="2")
 @plain_failures()
 def images(
-    context: dg.AssetExecutionContext, source: ImageSource, store: LanceStore
+    context: dg.AssetExecutionContext, source: ImageSource, store: LanceStore, registry: Registry
 ) -> dg.MaterializeResult[None]:
     """One row per image (content) and one per file: sizes, format, thumbnail, quarantine.
 
     A file whose size and time of change are as before is not read again; a file that was moved or
-    renamed keeps its image; one that is gone leaves a tombstone.
+    renamed keeps its image; one that is gone leaves a tombstone. The file of metadata, if the
+    project names one, gives the images their properties.
     """
+    metadata = registry.metadata_file
     before = read_manifest(store)
     listing = source.list()
     todo = manifest.plan(before, listing.files, listing.unreadable_folders, source.reader)
@@ -88,7 +92,8 @@ def images(
     if after != before:
         store.optimize("files")
         store.optimize("images")
-    return _corpus_result(store, before, after, len(todo.read))
+    properties = apply_sidecar(store, metadata, present_files(store), registry.images)
+    return _corpus_result(store, before, after, len(todo.read), properties)
 
 
 @dg.asset(
@@ -250,6 +255,7 @@ def _corpus_result(
     before: Mapping[str, manifest.File],
     after: Mapping[str, manifest.File],
     nb_files_read: int,
+    properties: SidecarReport,
 ) -> dg.MaterializeResult[None]:
     changes = manifest.changes(before, after)
     statuses = Counter(file.status for file in after.values())
@@ -269,15 +275,29 @@ def _corpus_result(
             "nb_files_quarantined": statuses["quarantined"],
             "nb_files_read": nb_files_read,
             **{f"nb_{what}": len(paths) for what, paths in vars(changes).items()},
+            "nb_properties": properties.nb_properties,
+            "nb_metadata_rows": properties.nb_rows,
+            "nb_metadata_unmatched": properties.nb_unmatched,
+            "nb_metadata_findings": properties.findings.total,
             "corpus_version": version,
             "changes": dg.MetadataValue.md(_changes_table(changes)),
             "quarantine": dg.MetadataValue.md(table(["file", "reason"], quarantine, most=_LISTED)),
+            "metadata_findings": dg.MetadataValue.md(_findings_table(properties)),
             "contact_sheet": dg.MetadataValue.md(
                 contact_sheet([thumbnails[row : row + 8] for row in range(0, len(thumbnails), 8)])
             ),
         },
-        data_version=dg.DataVersion(version),
+        data_version=dg.DataVersion(digest(version, properties.digest)),
     )
+
+
+def _findings_table(properties: SidecarReport) -> str:
+    """Lines of the file of metadata that name no file, and cells that were left out."""
+    found = [
+        [entry.line, entry.column, entry.value, entry.cause] for entry in properties.findings.first
+    ]
+    found += [["", "", name, "no file of the corpus"] for name in properties.unmatched]
+    return table(["line", "column", "value", "cause"], found, most=_LISTED)
 
 
 def _changes_table(changes: manifest.Changes) -> str:
