@@ -47,7 +47,9 @@ class Workbench:
     def definitions(self) -> dg.Definitions:
         folder = str(self.project.folder)
         return build_defs(
-            source=ImageSource(root=self.project.images),
+            source=ImageSource(
+                root=self.project.images, storage_options=self.project.settings.images_options
+            ),
             store=self.store,
             models=OpenClipModels(folder=folder),
             registry=Registry(folder=folder),

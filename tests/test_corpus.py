@@ -17,9 +17,10 @@ from PIL import Image
 
 from panoptic_assets.definitions import build_defs
 from resources.models import OpenClipModels
+from resources.project import ProjectSettings, create
 from resources.registry import Registry
 from resources.source import ImageSource
-from tests.conftest import HOSTILE, SAMPLE, data_version, metadata
+from tests.conftest import HOSTILE, SAMPLE, Workbench, data_version, metadata
 
 QUARANTINED = {
     "corrupt_not_an_image.jpg": "not an image",
@@ -438,3 +439,41 @@ def test_an_image_without_a_usable_vector_does_not_take_its_batch_with_it(empty_
     assert (given["nb_images"], given["nb_not_embedded"]) == (2, 1)
     assert "0.png" in given["not_embedded"]
     assert "no direction" in given["not_embedded"]
+
+
+def test_a_corpus_in_a_bucket_is_refreshed_like_a_folder(s3_server, mini_folder, tmp_path):
+    some = sorted(SAMPLE.rglob("*.jpg"))[:3]
+    names = ["été/a b+c%20#1?.jpg", "図書館/🍌.jpg", "copy.jpg"]
+    for name, file in zip(names, (some[0], some[1], some[0]), strict=True):
+        s3_server.put(name, file.read_bytes())
+    s3_server.put("broken.jpg", b"\xff\xd8\xff broken")
+    settings = ProjectSettings(images=s3_server.url, images_options=s3_server.options)
+    project = create(tmp_path / "project", settings)
+    shutil.copytree(mini_folder / ".panoptic" / "models", project.models)
+    bench = Workbench(project, dg.DagsterInstance.ephemeral())
+    assert refreshed(bench)[0] == {"added": 2, "duplicate": 1, "quarantined": 1}
+    assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_images"] == 2
+
+    s3_server.put("moved.jpg", some[1].read_bytes())
+    s3_server.delete(names[1])
+    kinds, given = refreshed(bench)
+    assert (kinds, given["nb_files_read"]) == ({"moved": 1}, 1)
+    assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_embedded_now"] == 0
+
+
+def test_the_file_of_metadata_gives_images_their_properties(four):
+    bench, _, _ = four
+    settings = bench.project.folder / ".panoptic" / "project.yaml"
+    settings.write_text(settings.read_text() + "metadata: inventaire.csv\n")
+    before = bench.refused("images")
+    assert "There is no file of metadata" in before
+    table = "path;titre;année[number]\n0.jpg;Été;1887\n9.jpg;x;1\n1.jpg;y;zwei\n"
+    (bench.project.folder / "inventaire.csv").write_text(table, encoding="utf-8")
+    kinds, given = refreshed(bench)
+    assert kinds == {}
+    found = {name: given[f"nb_metadata_{name}"] for name in ("rows", "unmatched", "findings")}
+    assert found == {"rows": 3, "unmatched": 1, "findings": 1}
+    assert "zwei" in given["metadata_findings"]
+    image_id = files_by_path(bench)["0.jpg"]["image_id"]
+    values = bench.read.property_values("titre").to_pylist()
+    assert {"image_id": image_id, "value": "Été"} in values
