@@ -486,6 +486,7 @@ def _given(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]
     A parameter without ``--method`` is one of the method that the key's record or file names.
     """
     from panoptic_assets.assets.clusterings import registry_config
+    from panoptic_assets.config import method_of
 
     given = {k: v for k, v in options.items() if v is not None and v is not False}
     common = ("features", "seed", "replace")
@@ -495,7 +496,7 @@ def _given(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]
         record = runner.divisions(key).records.get(key)
         asset = "nested_clustering" if "/" in key else "clustering"
         known = record.config if record else registry_config(runner.registry, key, asset) or {}
-        document["method"] = {method or next(iter(known.get("method", {})), "kmeans"): given}
+        document["method"] = {method or method_of(known) or "kmeans": given}
     return document
 
 

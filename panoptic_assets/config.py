@@ -9,17 +9,44 @@ resolved, field by field, from what was given, else the key's record, else its f
 ``configs/runs``, else the defaults; and a key that has a record refuses other parameters.
 """
 
+import functools
+import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, Union, cast
+from typing import Annotated, Any, Literal, TypeVar, Union, cast
 
 import dagster as dg
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from resources.errors import InputError
 from resources.project import explain
 
 Document = dict[str, Any]
 """Configuration as plain data, in the form that a Launchpad or a YAML file gives it."""
+
+
+_MAX_DEPTH = 8
+"""Levels of a document; `method`, `kmeans`, `nb_clusters` are three."""
+_MAX_FIELDS = 1000
+"""Fields on one level. YAML's aliases nest a mapping in itself, or in another many times over."""
+
+_NOT_ON_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, all line separators, and halves of characters that no file can hold."""
+
+
+def _one_line(text: str) -> str:
+    if _NOT_ON_ONE_LINE.search(text):
+        raise ValueError("must be one line, without control characters")
+    return text
+
+
+def _visible(text: str) -> str:
+    if text != text.strip() or not text:
+        raise ValueError("must not be empty, nor begin or end with a space")
+    return text
+
+
+OneLine = Annotated[str, AfterValidator(_one_line)]
+Name = Annotated[OneLine, AfterValidator(_visible)]
 
 
 class KMeans(dg.Config):
@@ -33,9 +60,15 @@ class KMeans(dg.Config):
     init: Literal["k-means++", "random"] = Field(
         default="k-means++", description="How the first centres are chosen."
     )
-    max_iter: int = Field(default=300, ge=1, description="Most iterations of one start.")
+    max_iter: int = Field(
+        default=300, ge=1, le=1_000_000, description="Most iterations of one start."
+    )
     tol: float = Field(
-        default=1e-4, ge=0, description="Stop when the centres move less, relative to the variance."
+        default=1e-4,
+        ge=0,
+        # JSON, and so a record, has no infinity.
+        allow_inf_nan=False,
+        description="Stop when the centres move less, relative to the variance.",
     )
 
 
@@ -44,9 +77,11 @@ class MiniBatchKMeans(dg.Config):
 
     name: Literal["minibatch_kmeans"] = "minibatch_kmeans"
     nb_clusters: int = Field(default=10, ge=1, description="Number of clusters, 1 or more.")
-    batch_size: int = Field(default=1024, ge=1, description="Images in one batch.")
+    batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="Images in one batch.")
     n_init: int = Field(default=3, ge=1, le=1000, description="Starts that are tried.")
-    max_iter: int = Field(default=100, ge=1, description="Most passes over the images.")
+    max_iter: int = Field(
+        default=100, ge=1, le=1_000_000, description="Most passes over the images."
+    )
 
 
 METHODS = (KMeans, MiniBatchKMeans)
@@ -63,7 +98,7 @@ class FilesLike(dg.Config):
     """The images with a file whose path matches a pattern."""
 
     name: Literal["files"] = "files"
-    pattern: str = Field(
+    pattern: OneLine = Field(
         min_length=1,
         description="Shell pattern on the path below the images' folder, such as 'animals/*'; "
         "'*' also crosses folders.",
@@ -120,19 +155,17 @@ class EmbeddingsConfig(dg.Config):
 class SaveConfig(dg.Config):
     """Configuration of saving a run's clusters as tags."""
 
-    property: str = Field(
+    property: Name = Field(
         default="Clustering",
-        min_length=1,
         max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f]*$",
         description="Name of the property that gets the tags: one line, any script.",
     )
     replace: bool = Field(
         default=False,
         description="Allow to replace the property's tags. The tag log keeps the old ones.",
     )
-    author: str = Field(default="", description="Who saves; empty: the user of the system.")
-    reason: str = Field(default="", description="Why, for the tag log.")
+    author: OneLine = Field(default="", description="Who saves; empty: the user of the system.")
+    reason: OneLine = Field(default="", description="Why, for the tag log.")
 
 
 ConfigT = TypeVar("ConfigT", bound=dg.Config)
@@ -151,12 +184,14 @@ def schema_of(config: type[dg.Config]) -> Any:
 def parse(config: type[ConfigT], document: Document) -> ConfigT:
     """Read plain data as a Config.
 
+    Args:
+        config: The Config class.
+        document: Anything that a YAML file can hold under text.
+
     Raises:
         InputError: A field is unknown or its value is out of its limits.
     """
-    whole = {
-        key: _one_choice(key, value) if key in _UNIONS else value for key, value in document.items()
-    }
+    whole = _with_one_choice(document)
     try:
         parsed = config(**whole)
     except ValidationError as error:
@@ -205,7 +240,8 @@ def resolve(
             ``replace`` is not set; the message lists the fields that differ.
     """
     base = recorded if recorded is not None else (registered or {})
-    resolved = parse(config, _layered(_layered(defaults, base), given))
+    layers = [_with_one_choice(layer) for layer in (defaults, base, given)]
+    resolved = parse(config, functools.reduce(_layered, layers))
     if recorded is not None and guarded and not given.get("replace", False):
         differing = _differences(recorded, identity_of(resolved))
         if differing:
@@ -223,14 +259,57 @@ def identity_of(config: dg.Config) -> Document:
     return document
 
 
+def method_of(document: Document) -> str | None:
+    """The name of the method that a configuration chooses; None if it chooses none.
+
+    Raises:
+        InputError: ``method`` is not one choice with its parameters.
+    """
+    return next(iter(_with_one_choice(document).get("method", {})), None)
+
+
+def _with_one_choice(document: Document) -> Document:
+    """A document whose names are text and whose unions are one choice each, in the whole form.
+
+    Dagster itself would end in a stack trace.
+    """
+    _check_names(document)
+    return {
+        field: _one_choice(field, value) if field in _UNIONS else value
+        for field, value in document.items()
+    }
+
+
+def _check_names(document: Document) -> None:
+    level = [document]
+    for _ in range(_MAX_DEPTH):
+        fields = [field for mapping in level for field in mapping.items()]
+        for name, _ in fields[:_MAX_FIELDS]:
+            if not isinstance(name, str):
+                raise InputError(
+                    f"The configuration cannot be used: the name of a field is text, not {name!r}."
+                )
+        level = [value for _, value in fields if isinstance(value, dict)]
+        if not level:
+            return
+        if len(fields) > _MAX_FIELDS:
+            break
+    raise InputError(
+        f"The configuration cannot be used: it is nested deeper than {_MAX_DEPTH} levels, or has "
+        f"more than {_MAX_FIELDS} fields."
+    )
+
+
 def _one_choice(field: str, value: Any) -> Document:
-    """``{"kmeans": {"nb_clusters": 3}}``, checked; Dagster itself would end in a stack trace."""
-    if not isinstance(value, dict) or len(value) != 1:
+    """``{"kmeans": {"nb_clusters": 3}}``, checked."""
+    name, parameters = None, None
+    if isinstance(value, dict) and len(value) == 1:
+        [(name, parameters)] = value.items()
+    if name is None or not isinstance(parameters, dict | None):
         raise InputError(
             f"The configuration cannot be used: {field}: name one choice with its parameters, "
             f"as in `method: {{kmeans: {{nb_clusters: 10}}}}`."
         )
-    [(name, parameters)] = value.items()
     return {name: parameters or {}}
 
 
@@ -239,9 +318,9 @@ def _layered(below: Document, above: Document) -> Document:
     merged = {**below, **above}
     for union in _UNIONS:
         lower, upper = below.get(union), above.get(union)
-        if isinstance(lower, dict) and isinstance(upper, dict) and lower.keys() == upper.keys():
+        if lower and upper and lower.keys() == upper.keys():
             [name] = lower
-            merged[union] = {name: {**(lower[name] or {}), **(upper[name] or {})}}
+            merged[union] = {name: lower[name] | upper[name]}
     return merged
 
 

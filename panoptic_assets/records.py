@@ -31,9 +31,10 @@ class Input(BaseModel, frozen=True):
 
     table: str
     version: int
-    """LanceDB version; the store pins it, so that it can be read again."""
+    """LanceDB version that was read; the store pins it, so that it can be read again."""
     sha256: str
-    """Hash of the rows that were read."""
+    """Hash of what was read: of a vector table, the image ids and vectors (``vectors_hash``); of
+    ``files``, the sorted ids of the images in scope, whether they have a vector or not."""
 
 
 class Counts(BaseModel, frozen=True):

@@ -31,9 +31,14 @@ MODEL_METADATA = "panoptic:model"
 """Key of a vector table's metadata that holds the identity of the model, as JSON."""
 
 
-def present_files(store: LanceStore) -> dict[str, list[str]]:
-    """For each image that is present, the sorted paths of its files."""
-    files = store.read("files", ["path", "image_id"], "status = 'present'")
+def present_files(store: LanceStore, version: int | None = None) -> dict[str, list[str]]:
+    """For each image that is present, the sorted paths of its files.
+
+    Args:
+        store: The store.
+        version: The version of ``files`` to read; the newest by default.
+    """
+    files = store.read("files", ["path", "image_id"], "status = 'present'", version)
     paths: dict[str, list[str]] = defaultdict(list)
     for path, image_id in sorted(
         zip(*(files[name].to_pylist() for name in files.column_names), strict=True)
@@ -42,13 +47,18 @@ def present_files(store: LanceStore) -> dict[str, list[str]]:
     return dict(paths)
 
 
-def images_in(scope: Scope, store: LanceStore) -> list[str]:
+def images_in(scope: Scope, store: LanceStore, version: int | None = None) -> list[str]:
     """Sorted ids of the present images that a scope takes.
+
+    Args:
+        scope: Which images to take.
+        store: The store.
+        version: The version of ``files`` to read; the newest by default.
 
     Raises:
         InputError: There are none.
     """
-    present = present_files(store)
+    present = present_files(store, version)
     if not present:
         raise InputError(
             "The corpus has no images: put some into its folder, then materialize `images` "
@@ -70,9 +80,14 @@ def images_in(scope: Scope, store: LanceStore) -> list[str]:
     return chosen
 
 
-def files_input(store: LanceStore, image_ids: list[str]) -> Input:
-    """The proof of which images a scope held, whether they have a vector or not."""
-    return Input(table="files", version=store.version("files"), sha256=digest(image_ids))
+def files_input(version: int, image_ids: list[str]) -> Input:
+    """The proof of which images a scope held, whether they have a vector or not.
+
+    Args:
+        version: The version of ``files`` that the ids were read from.
+        image_ids: The scope's images, sorted.
+    """
+    return Input(table="files", version=version, sha256=digest(image_ids))
 
 
 @dataclass(frozen=True)

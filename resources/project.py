@@ -9,6 +9,7 @@ beside it is the people's.
 """
 
 import os
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,27 +154,47 @@ def read_yaml(path: Path) -> Iterator[dict[str, Any]]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if content is None:
-            content = {}
-        if not isinstance(content, dict):
-            raise InputError(
-                f"{path} must hold `name: value` lines, not a {type(content).__name__}."
-            )
-        yield content
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply.") from error
+    # YAML's own types raise ValueError: 2024-13-01 is no date, an integer can have too many digits.
+    except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not valid YAML: {reason}") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold `name: value` lines, not a {type(content).__name__}.")
+    try:
+        yield content
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error)}") from error
 
 
 def explain(error: ValidationError) -> str:
     """Pydantic's findings as one plain line: each field, what is wrong, the value given."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: "
-        f"{problem['msg'][0].lower()}{problem['msg'][1:]} (given: {problem['input']!r})"
-        for problem in error.errors()
-    )
+    found = []
+    for problem in error.errors():
+        where = ".".join(_named(part) for part in problem["loc"]) or "value"
+        what = problem["msg"].removeprefix("Value error, ")
+        found.append(f"{where}: {what[0].lower()}{what[1:]} (given: {_shown(problem['input'])})")
+    return "; ".join(found)
+
+
+def _named(part: int | str) -> str:
+    text = str(part)
+    return text if text.isprintable() and len(text) <= 80 else _shown(text)
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut: YAML's aliases make gigabytes of a few lines."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 100
+    try:
+        return short.repr(value)
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        return "a very long number"
 
 
 def _located(folder: Path, place: str) -> str:
@@ -186,7 +207,7 @@ def _resolved(place: str) -> str:
 
 def _read_settings(path: Path) -> ProjectSettings:
     with read_yaml(path) as content:
-        return ProjectSettings(**content)
+        return ProjectSettings.model_validate(content)
 
 
 def _shipped_configs() -> Path:

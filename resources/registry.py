@@ -46,7 +46,7 @@ class Registry(dg.ConfigurableResource):
                 f"{', '.join(self.models()) or '(none)'}."
             )
         with read_yaml(path) as content:
-            return ModelSpec(**content)
+            return ModelSpec.model_validate(content)
 
     def run(self, division: str) -> dict[str, Any] | None:
         """The Dagster run config in ``configs/runs/<key>.yaml``; None without such a file.

@@ -1,15 +1,20 @@
 """A key is its configuration: parsing, resolution, refusal."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from panoptic_assets.config import (
     METHODS,
     ClusteringConfig,
     NestedClusteringConfig,
+    SaveConfig,
     document_of,
     given_config,
     identity_of,
@@ -28,8 +33,8 @@ def recorded(**changes):
     return identity_of(parse(ClusteringConfig, {"features": "mini"} | changes))
 
 
-def resolved(given, record=None, registered=None):
-    return resolve(ClusteringConfig, "greek", given, record, registered, {"features": "mini"})
+def resolved(asked, record=None, registered=None):
+    return resolve(ClusteringConfig, "greek", asked, record, registered, {"features": "mini"})
 
 
 def test_ten_clusters_by_kmeans_are_the_default():
@@ -56,6 +61,17 @@ def test_a_configuration_reads_back_as_it_was_written(method):
         ({"seed": -1}, "seed: input should be greater than or equal to 0"),
         ({"sede": 1}, "there is no field sede"),
         ({"scope": {"files": {}}}, "pattern: input should be a valid string"),
+        ({1: 2}, "the name of a field is text, not 1"),
+        ({"method": {"kmeans": {1: 2}}}, "the name of a field is text, not 1"),
+        ({"method": {"kmeans": [1, 2]}}, "name one choice"),
+        ({"method": {"kmeans": 3}}, "name one choice"),
+        ({"method": {"kmeans": {"tol": float("inf")}}}, "tol: input should be a finite number"),
+        ({"seed": 1 << 20_000}, "(given: a very long number)"),
+        ({"seed": ["x" * 10_000] * 10_000}, "seed: input should be a valid integer (given: ['xxx"),
+        (
+            {"scope": {"files": {"pattern": "\ud800"}}},
+            "pattern: input should be a valid string, unable",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_on_one_line(document, message):
@@ -63,6 +79,83 @@ def test_a_value_that_cannot_be_used_is_named_on_one_line(document, message):
         parse(ClusteringConfig, document)
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.dates(),
+    st.datetimes(),
+    st.binary(max_size=5),
+    st.sampled_from(["kmeans", "minibatch_kmeans", "corpus", "files", "random", "10", "yes"]),
+)
+FIELDS = ["method", "scope", "features", "seed", "replace", "kmeans", "files", "pattern"]
+FIELDS += ["nb_clusters", "n_init", "init", "tol", "name", "corpus"]
+names = st.one_of(st.sampled_from(FIELDS), scalars)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=3)),
+    max_leaves=8,
+)
+documents = st.one_of(
+    st.dictionaries(names, values, max_size=4),
+    st.fixed_dictionaries(
+        {}, optional={"method": st.dictionaries(names, values, max_size=2), "scope": values}
+    ),
+    st.builds(
+        lambda method, fields: {"method": {method: fields}},
+        st.sampled_from(["kmeans", "minibatch_kmeans"]),
+        st.dictionaries(st.sampled_from(FIELDS), values, max_size=3),
+    ),
+)
+
+
+@settings(deadline=None)
+@given(documents)
+def test_any_document_is_a_configuration_or_refused_on_one_line(document):
+    """What is accepted reads back as it was written, and fits into a record's JSON."""
+    try:
+        config = parse(ClusteringConfig, document)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1
+        assert len(str(error)) < 2000
+    else:
+        whole = document_of(config)
+        assert parse(ClusteringConfig, whole) == config
+        assert json.loads(json.dumps(whole, allow_nan=False)) == whole
+
+
+@settings(deadline=None)
+@given(documents, documents, st.sampled_from([None, recorded()]))
+def test_any_request_is_resolved_or_refused(asked, registered, record):
+    with suppress(InputError):
+        resolved(asked, record, registered)
+
+
+def test_a_document_that_holds_itself_or_another_many_times_is_refused():
+    """YAML's anchors and aliases can say both in a few lines."""
+    for text in ("&a {scope: *a}", "a: " + "{x: " * 9 + "1" + "}" * 9):
+        with pytest.raises(InputError, match="nested deeper"):
+            parse(ClusteringConfig, yaml.safe_load(text))
+    wide = {}
+    for _ in range(8):
+        wide = {f"x{number}": wide for number in range(50)}
+    with pytest.raises(InputError, match="more than 1000 fields"):
+        parse(ClusteringConfig, wide)
+
+
+@pytest.mark.parametrize("name", ["", " ", " a", "a\n", "\x1b[31m", "a\x85b", "a\u2028b", "a\x9bm"])
+def test_a_property_has_a_visible_name_on_one_line(name):
+    with pytest.raises(InputError, match="property: must"):
+        parse(SaveConfig, {"property": name})
+
+
+@pytest.mark.parametrize("name", ["Époque", "年代", "קיץ", "a b", "a > b", "🍌", "l’été\u00a0?"])
+def test_a_property_has_a_name_in_any_script(name):
+    assert parse(SaveConfig, {"property": name}).property == name
 
 
 def test_what_is_given_comes_before_record_registry_and_defaults():

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
+from panoptic_assets.records import digest
+from resources.lance import SCHEMAS, LanceStore
 from tests.conftest import data_version, metadata
 
 TWO = {"kmeans": {"nb_clusters": 2}}
@@ -85,6 +88,43 @@ def test_the_vectors_that_a_record_names_can_be_read_again(bench):
     assert [source["table"] for source in inputs] == ["vectors.mini", "files"]
     for source in inputs:
         assert bench.store.read(source["table"], version=source["version"]).num_rows == 253
+
+
+def test_a_refresh_meanwhile_does_not_part_the_images_from_the_version_they_are_of(
+    bench, monkeypatch
+):
+    """What the record says was read at a version can be read there, though files have gone."""
+    read = LanceStore.read
+
+    def and_then_a_file_goes_missing(store, table, *arguments, **options):
+        rows = read(store, table, *arguments, **options)
+        if table == "files":
+            present = read(store, table, where="status = 'present'")
+            gone = present.slice(0, 1).to_pylist()[0] | {"status": "missing"}
+            store.upsert(table, pa.Table.from_pylist([gone], SCHEMAS["files"]))
+        return rows
+
+    for asset, key in (("clustering", "greek"), ("nested_clustering", "greek/9")):
+        with monkeypatch.context() as patched:
+            patched.setattr(LanceStore, "read", and_then_a_file_goes_missing)
+            bench.run(asset, key, method=TWO if "/" in key else {"kmeans": {}})
+        info = bench.read.run_info(key)
+        [files] = [source for source in info["inputs"] if source["table"] == "files"]
+        present = bench.store.read(
+            "files", ["image_id"], "status = 'present'", version=files["version"]
+        )
+        ids = set(present["image_id"].to_pylist())
+        if "/" in key:
+            above = bench.read.assignments("greek").to_pylist()
+            ids &= {row["image_id"] for row in above if row["cluster"] == "9"}
+        assert files["sha256"] == digest(sorted(ids))
+
+
+def test_what_a_materialization_shows_is_cut_and_says_by_how_much(bench):
+    result = bench.run("clustering", "many", method={"kmeans": {"nb_clusters": 70, "n_init": 1}})
+    assert metadata(result, "clustering")["clusters"].endswith("… and 30 more")
+    result = bench.run("saved_clustering", "many")
+    assert metadata(result, "saved_clustering")["tags"].endswith("… and 10 more")
 
 
 def test_clusters_are_divided_again_to_any_depth_and_saved_as_nested_tags(bench):
@@ -205,6 +245,10 @@ def test_a_registry_file_configures_its_key(bench):
         "method: {kmeans: {nb_clusters: 4}}",
         "ops: 3",
         "ops: {clustering: {config: 3}}",
+        "{ops: {clustering: {config: {}}}, resources: {}}",
+        "ops: {clustering: {config: {}, inputs: {}}}",
+        "ops: {clustering: {config: {}}, tags: {}}",
+        "1: 2",
     ):
         file.write_text(broken)
         assert "configs/runs/mine.yaml must hold" in bench.refused("clustering", "mine")

@@ -25,6 +25,7 @@ from panoptic_assets.config import (
 from panoptic_assets.core import clusters as core_clusters
 from panoptic_assets.core.methods import METHODS
 from panoptic_assets.keys import (
+    LINEAGE_ONLY,
     NODES,
     REMAINDER,
     RUNS,
@@ -55,12 +56,10 @@ _EXEMPLARS = 6
 """Thumbnails of one cluster on the contact sheet: those nearest to its mean."""
 _CLUSTERS_SHOWN = 40
 
-_EVERY_VECTOR_TYPE = dg.AssetDep(embeddings, partition_mapping=dg.AllPartitionMapping())
-
 
 @dg.asset(
     partitions_def=RUNS,
-    deps=[_EVERY_VECTOR_TYPE],
+    deps=[dg.AssetDep(embeddings, partition_mapping=LINEAGE_ONLY)],
     config_schema=schema_of(ClusteringConfig),
     group_name="clusterings",
     pool=POOL,
@@ -80,13 +79,16 @@ def clustering(
     given = given_config(context.run.run_config, "clustering")
     divisions = Divisions(store, key)
     config = resolve_clustering(key, given, divisions, registry)
-    image_ids = images_in(config.scope, store)
-    return _divide(context, store, key, config, image_ids, divisions)
+    # Before the rows, which are then read at this version: a refresh may commit at any time.
+    version = store.version("files")
+    image_ids = images_in(config.scope, store, version)
+    source = files_input(version, image_ids)
+    return _divide(context, store, key, config, image_ids, source, divisions)
 
 
 @dg.asset(
     partitions_def=NODES,
-    deps=[dg.AssetDep(clustering, partition_mapping=dg.AllPartitionMapping())],
+    deps=[dg.AssetDep(clustering, partition_mapping=LINEAGE_ONLY)],
     config_schema=schema_of(NestedClusteringConfig),
     group_name="clusterings",
     pool=POOL,
@@ -104,9 +106,11 @@ def nested_clustering(
     node = parse_node(partition_of(context))
     given = given_config(context.run.run_config, "nested_clustering")
     divisions = Divisions(store, node.run_key)
-    image_ids = present_members(node, divisions, store)
+    version = store.version("files")
+    image_ids = present_members(node, divisions, store, version)
     config = resolve_nested(str(node), given, divisions, registry)
-    return _divide(context, store, str(node), config, image_ids, divisions)
+    source = files_input(version, image_ids)
+    return _divide(context, store, str(node), config, image_ids, source, divisions)
 
 
 def resolve_clustering(
@@ -137,13 +141,21 @@ def resolve_nested(
     return config
 
 
-def present_members(node: Node, divisions: Divisions, store: LanceStore) -> list[str]:
+def present_members(
+    node: Node, divisions: Divisions, store: LanceStore, version: int | None = None
+) -> list[str]:
     """Sorted ids of a node's images, those left out whose files are missing by now.
+
+    Args:
+        node: The node.
+        divisions: The divisions of its run.
+        store: The store.
+        version: The version of ``files`` to read; the newest by default.
 
     Raises:
         InputError: The node does not exist, is stale, or has no image left.
     """
-    found = sorted(present_files(store).keys() & set(divisions.members(node)))
+    found = sorted(present_files(store, version).keys() & set(divisions.members(node)))
     if not found:
         raise InputError(
             f"All images of {node} are missing from the corpus by now: nothing to divide."
@@ -160,9 +172,10 @@ def registry_config(registry: Registry, key: str, asset: str) -> Document | None
     document = registry.run(key)
     if document is None:
         return None
-    ops = document.get("ops")
-    node = ops.get(asset) if isinstance(ops, dict) and len(ops) == 1 else None
-    if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
+    content: object = document
+    for name in ("ops", asset, "config"):
+        content = content[name] if isinstance(content, dict) and [*content] == [name] else None
+    if not isinstance(content, dict):
         raise InputError(
             f"configs/runs/{key}.yaml must hold `ops: {{{asset}: {{config: …}}}}` and nothing else."
         )
@@ -175,6 +188,7 @@ def _divide(
     key: str,
     config: DivisionConfig,
     image_ids: list[str],
+    source: records.Input,
     divisions: Divisions,
 ) -> dg.MaterializeResult[None]:
     started = datetime.now(UTC)
@@ -195,7 +209,7 @@ def _divide(
         run_key=run_key_of(key),
         revision=previous.revision + 1 if previous else 1,
         config=identity_of(config),
-        inputs=[read.source, files_input(store, image_ids)],
+        inputs=[read.source, source],
         parent_record=parent.record_id if parent else None,
         parent_output=parent.output if parent else None,
         counts=records.Counts(
@@ -229,7 +243,6 @@ def _result(
     image_ids: list[str],
     division: core_clusters.Division,
 ) -> dg.MaterializeResult[None]:
-    shown = division.clusters[:_CLUSTERS_SHOWN]
     return dg.MaterializeResult(
         metadata={
             "nb_images": len(image_ids),
@@ -241,14 +254,18 @@ def _result(
             "clusters": dg.MetadataValue.md(
                 table(
                     ["cluster", "images", "score"],
-                    [[cluster_name(c.number), c.size, score_text(c.score, c.size)] for c in shown],
+                    [
+                        [cluster_name(c.number), c.size, score_text(c.score, c.size)]
+                        for c in division.clusters
+                    ],
+                    _CLUSTERS_SHOWN,
                 )
             ),
             "contact_sheet": dg.MetadataValue.md(
                 contact_sheet(
                     [
                         read_thumbnails(store, [image_ids[row] for row in _exemplars(division, c)])
-                        for c in shown
+                        for c in division.clusters[:_CLUSTERS_SHOWN]
                     ]
                 )
             ),

@@ -11,6 +11,9 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from panoptic_assets.core.errors import NotComputableError
+from resources.errors import InputError
+
 POOL = "lancedb_write"
 """Dagster pool of every asset that writes to the store; its limit is 1."""
 
@@ -21,11 +24,11 @@ _LOG_EVERY_SECONDS = 5.0
 def plain_failures() -> Iterator[None]:
     """Around an asset: turn input that cannot be used into a plain failure, which is not retried.
 
-    ``core`` raises ``ValueError`` for input that cannot be computed, and ``InputError`` is one.
+    Every other exception is a fault of the program or of the machine, and keeps its stack trace.
     """
     try:
         yield
-    except ValueError as error:
+    except (InputError, NotComputableError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
 

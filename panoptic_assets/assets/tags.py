@@ -12,7 +12,7 @@ from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.running import POOL, partition_of, plain_failures
 from panoptic_assets.config import SaveConfig, given_config, parse, schema_of
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.keys import REMAINDER, RUNS, parse_run_key
+from panoptic_assets.keys import LINEAGE_ONLY, REMAINDER, RUNS, parse_run_key
 from panoptic_assets.records import digest
 from panoptic_assets.reports.markdown import table
 from panoptic_assets.tables import Divisions, append_save, read_log, write_tags
@@ -26,7 +26,7 @@ _TAGS_SHOWN = 60
     partitions_def=RUNS,
     deps=[
         clustering,
-        dg.AssetDep(nested_clustering, partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep(nested_clustering, partition_mapping=LINEAGE_ONLY),
     ],
     config_schema=schema_of(SaveConfig),
     group_name="tags",
@@ -80,6 +80,7 @@ def saved_clustering(
 
 
 @dg.asset(
+    # All partitions: a save that is not in the tags yet does make them out of date.
     deps=[dg.AssetDep(saved_clustering, partition_mapping=dg.AllPartitionMapping())],
     group_name="tags",
     pool=POOL,
@@ -143,8 +144,6 @@ def tag_table(tables: core_tags.TagTables) -> str:
     names = core_tags.paths(tables.tags)
     return table(
         ["property", "tag", "images"],
-        [
-            [tag.property, names[tag.tag_id], counts[tag.tag_id]]
-            for tag in tables.tags[:_TAGS_SHOWN]
-        ],
+        [[tag.property, names[tag.tag_id], counts[tag.tag_id]] for tag in tables.tags],
+        _TAGS_SHOWN,
     )

@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from panoptic_assets.core.clusters import Labels, Vectors
+from panoptic_assets.core.errors import NotComputableError
 
 
 def kmeans(
@@ -31,7 +32,7 @@ def kmeans(
     """K-means: Lloyd's algorithm (1982) from k-means++ seeds (Arthur and Vassilvitskii, 2007).
 
     Raises:
-        ValueError: There are fewer distinct images than clusters asked for.
+        NotComputableError: There are fewer distinct images than clusters asked for.
     """
     from sklearn.cluster import KMeans
 
@@ -53,7 +54,7 @@ def minibatch_kmeans(
     """K-means on small random batches (Sculley, 2010): faster and looser, for large corpora.
 
     Raises:
-        ValueError: There are fewer distinct images than clusters asked for.
+        NotComputableError: There are fewer distinct images than clusters asked for.
     """
     from sklearn.cluster import MiniBatchKMeans
 
@@ -72,7 +73,7 @@ METHODS: dict[str, Callable[..., Labels]] = {
 def _fit_predict(estimator: Any, vectors: Vectors, nb_clusters: int) -> Labels:
     distinct = len(np.unique(vectors, axis=0))
     if nb_clusters > distinct:
-        raise ValueError(
+        raise NotComputableError(
             f"nb_clusters is {nb_clusters}, but of the {len(vectors)} images to divide only "
             f"{distinct} differ: ask for at most {distinct}."
         )

@@ -14,12 +14,23 @@ def escaped(value: object) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; ``(none)`` without rows."""
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[object]], most: int | None = None
+) -> str:
+    """A Markdown table; ``(none)`` without rows.
+
+    Args:
+        headings: One for each column, as Markdown.
+        rows: Values, in the order of the headings; any text is shown as it is.
+        most: Rows to show at most; a line below the table then says how many were left out.
+    """
     if not rows:
         return "(none)"
-    lines = [headings, ["---"] * len(headings), *([escaped(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    cells = [[escaped(cell) for cell in row] for row in rows[:most]]
+    lines = [headings, ["---"] * len(headings), *cells]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    left_out = len(rows) - len(cells)
+    return f"{text}\n\n… and {left_out:,} more" if left_out else text
 
 
 def score_text(score: float, size: int) -> str:

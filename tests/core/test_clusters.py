@@ -26,12 +26,20 @@ def test_the_score_is_the_mean_squared_distance_to_the_mean_times_100():
 
 
 def test_identical_images_score_0_and_opposite_ones_100():
-    assert score(unit([[1, 2, 3]] * 20)) == pytest.approx(0, abs=1e-4)
     assert score(unit([[1, 0], [-1, 0]])) == 100
+    for vector in random_vectors(200, dim=512):
+        assert score(np.repeat(vector[None], 30, axis=0)) == 0
 
 
 def test_a_single_image_scores_0():
-    assert score(random_vectors(1)) == pytest.approx(0, abs=1e-4)
+    assert {score(vector[None]) for vector in random_vectors(200, dim=512)} == {0}
+
+
+def test_the_score_of_many_images_is_that_of_the_formula():
+    """Summed in blocks, of which the last is not whole."""
+    vectors = random_vectors(10_000)
+    expected = 100 * (1 - np.square(vectors.mean(axis=0, dtype=np.float64)).sum())
+    assert score(vectors) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_tighter_cluster_has_the_lower_score_and_number():
@@ -49,6 +57,21 @@ def test_clusters_of_one_score_are_ordered_by_size_then_by_first_image():
     division = canonical(np.array([7, 5, 5, 3]), unit([a, b, b, a]))
     assert division.labels.tolist() == [0, 2, 2, 1]
     assert [cluster.size for cluster in division.clusters] == [1, 1, 2]
+
+
+def test_clusters_of_identical_images_are_ties_whatever_their_vectors():
+    """DESIGN 7: equal scores are ordered by size, then by the smallest image id."""
+    rows = np.repeat(np.arange(100), 1 + np.arange(100) % 3)
+    division = canonical(99 - rows, random_vectors(100, dim=512)[rows])
+    sizes = [cluster.size for cluster in division.clusters]
+    assert sizes == sorted(sizes)
+    for size in (1, 2, 3):
+        firsts = [
+            int(np.flatnonzero(division.labels == cluster.number)[0])
+            for cluster in division.clusters
+            if cluster.size == size
+        ]
+        assert firsts == sorted(firsts)
 
 
 def test_the_remainder_scores_1000_and_comes_last_without_a_number():

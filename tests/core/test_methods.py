@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from panoptic_assets.config import METHODS as CONFIGS
+from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.methods import METHODS
 
 BLOBS = """
@@ -73,6 +74,7 @@ def test_the_same_seed_gives_the_same_labels_with_1_and_2_threads_and_in_another
     with threadpool_limits(2):
         two = METHODS[name](blobs(), 7, **given)
     code = f"""{BLOBS}
+from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.methods import METHODS
 print(METHODS[{name!r}](blobs(), 7, **{given!r}).tolist())
 """
@@ -92,7 +94,7 @@ def test_another_seed_may_give_other_labels(name):
 def test_more_clusters_than_images_is_refused_with_both_numbers(name):
     """Small inputs must not crash with cryptic errors."""
     message = "nb_clusters is 9, but of the 3 images to divide only 3 differ: ask for at most 3"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(NotComputableError, match=message):
         METHODS[name](blobs()[[0, 50, 100]], 0, **parameters(name, nb_clusters=9))
 
 
@@ -100,5 +102,5 @@ def test_more_clusters_than_images_is_refused_with_both_numbers(name):
 def test_identical_images_count_once(name):
     same = np.repeat(blobs()[:1], 20, axis=0)
     assert set(METHODS[name](same, 0, **parameters(name, nb_clusters=1)).tolist()) == {0}
-    with pytest.raises(ValueError, match="of the 20 images to divide only 1 differ"):
+    with pytest.raises(NotComputableError, match="of the 20 images to divide only 1 differ"):
         METHODS[name](same, 0, **parameters(name, nb_clusters=2))

@@ -16,6 +16,12 @@ def test_a_table_has_a_line_for_each_row():
     assert table(["a"], []) == "(none)"
 
 
+def test_a_table_that_is_cut_says_by_how_much():
+    rows = [[number] for number in range(1500)]
+    assert table(["a"], rows, 2) == "| a |\n| --- |\n| 0 |\n| 1 |\n\n… and 1,498 more"
+    assert "more" not in table(["a"], rows[:2], 2)
+
+
 def test_the_score_of_a_single_image_says_so():
     """DESIGN 8: a cluster of one image has score 0 and says so."""
     assert score_text(0.0, 1) == "0.0 (one image)"

@@ -98,6 +98,9 @@ def test_images_that_do_not_exist_are_refused_and_nothing_is_written(tmp_path):
         ("- a", "must hold `name: value` lines"),
         ("image: x", "images: field required"),
         ("images: x\ncolour: red", "colour: extra inputs are not permitted"),
+        ("images: x\n2: red", "keys should be strings"),
+        ("images: x\nstore: 2024-13-01", "is not valid YAML"),
+        ("images: " + "[" * 10_000, "is nested too deeply"),
     ],
 )
 def test_broken_settings_name_the_file_and_the_fault(tmp_path, images, content, message):
