@@ -92,6 +92,22 @@ def nearest_of(vectors: Vectors, rows: Rows, k: int, block: int = _BLOCK) -> Gra
     return best.graph(rows)
 
 
+def affected(known: Graph, places: Rows, nb_rows: int) -> tuple[Rows, Rows]:
+    """Which rows :func:`updated` compares with all, and which of those are new.
+
+    Args:
+        known: The graph before.
+        places: (rows before,) where each row is now; -1 if it is gone, or has another vector.
+        nb_rows: Rows now.
+
+    Returns:
+        Rows that are new or have lost a neighbour, and rows that are new; both ascending.
+    """
+    whole = (places >= 0) & (places[known.indices] >= 0).all(axis=1)
+    everything = np.arange(nb_rows)
+    return np.setdiff1d(everything, places[whole]), np.setdiff1d(everything, places)
+
+
 def updated(
     vectors: Vectors, k: int, known: Graph, places: Rows, block: int = _BLOCK
 ) -> tuple[Graph, int]:
@@ -116,16 +132,14 @@ def updated(
         NotComputableError: A vector is not of unit length.
     """
     nb_rows = len(vectors)
-    neighbours = places[known.indices]
-    whole = (places >= 0) & (neighbours >= 0).all(axis=1)
+    again, new = affected(known, places, nb_rows)
+    whole = (places >= 0) & ~np.isin(places, again)
     kept = places[whole]
-    again = np.setdiff1d(np.arange(nb_rows), kept)
-    new = np.setdiff1d(np.arange(nb_rows), places)
     # One product of the full graph serves two rows; here it serves one, and new rows a second time.
     if 2 * (len(again) * nb_rows + len(kept) * len(new)) >= nb_rows * nb_rows:
         return nearest(vectors, k, block), nb_rows
     best = _Best(nb_rows, k)
-    best.preset(kept, _keys(_levels(known.similarities[whole]), neighbours[whole]))
+    best.preset(kept, _keys(_levels(known.similarities[whole]), places[known.indices[whole]]))
     _offer_all(best, vectors, again, np.arange(nb_rows), block)
     _offer_all(best, vectors, np.sort(kept), new, block)
     return best.graph(), len(again)
@@ -136,14 +150,15 @@ def scored(vectors: Vectors, candidates: npt.NDArray[np.int64], k: int) -> Graph
 
     Args:
         vectors: (n, d) float32 unit vectors.
-        candidates: (n, c) rows that may be neighbours; -1 for none, the row itself is left out.
-            c must leave k of them for every row.
+        candidates: (n, c) rows that may be neighbours, each once; -1 for none. The row itself does
+            not count, and a row with fewer than k others is compared with all.
         k: Neighbours of each row.
 
     Raises:
         NotComputableError: A vector is not of unit length.
     """
     best = _Best(len(vectors), k)
+    short = []
     for start in range(0, len(vectors), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(vectors)))
         found = candidates[rows]
@@ -155,7 +170,11 @@ def scored(vectors: Vectors, candidates: npt.NDArray[np.int64], k: int) -> Graph
             products = np.einsum("ij,ij->i", mine[usable], _integers(vectors[others]))
             keys[usable, column] = _keys(_rounded(products), others)
         keys.sort(axis=1)
-        best.preset(rows, keys[:, :k])
+        enough = (keys != _NOBODY).sum(axis=1) >= min(k, len(vectors) - 1)
+        best.preset(rows[enough], keys[enough, :k])
+        short.append(rows[~enough])
+    everything = np.arange(len(vectors))
+    _offer_all(best, vectors, np.concatenate([*short, everything[:0]]), everything, _BLOCK)
     return best.graph()
 
 
@@ -219,9 +238,7 @@ class _Best:
         levels = (_UNIT - (worst >> 32)).astype(np.float64)
         return np.where(worst == _NOBODY, -np.inf, (levels - 0.5) * _DROPPED)
 
-    def _choose_dense(
-        self, rows: Rows, columns: Rows, products: npt.NDArray[np.float64]
-    ) -> None:
+    def _choose_dense(self, rows: Rows, columns: Rows, products: npt.NDArray[np.float64]) -> None:
         keys = _keys(_rounded(products), columns)
         keys[rows[:, None] == columns] = _NOBODY
         self._merge(rows, keys)
