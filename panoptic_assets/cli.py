@@ -7,9 +7,11 @@ do as well.
 Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 1 a fault of the program.
 """
 
+import errno
 import functools
+import io
 import logging
-import os
+import re
 import shlex
 import socket
 import sys
@@ -26,15 +28,23 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from panoptic_assets.config import METHODS
+from panoptic_assets.config import METHODS, PROJECTION_METHODS, SaveConfig, parse
 from resources.errors import InputError
-from resources.project import ENVIRONMENT_VARIABLE, ProjectFolder, ProjectSettings, create, find
+from resources.project import (
+    ENVIRONMENT_VARIABLE,
+    ProjectFolder,
+    ProjectSettings,
+    create,
+    dagster_home,
+    find,
+)
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from panoptic_assets.api import Project
     from panoptic_assets.tables import Divisions
+    from resources.lance import LanceStore
 
 _SAMPLE = Path(__file__).parent / "sample"
 _DEMO_RUN = "demo"
@@ -42,22 +52,75 @@ _HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
 
 
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a name may hold and a terminal must not get: escape sequences, line separators, what turns
+the direction of writing around, and bytes that are not UTF-8."""
+
+_REMEDIES = {
+    errno.EACCES: "change its permissions",
+    errno.EPERM: "change its permissions",
+    errno.EROFS: "the disk is read-only: choose a folder on another one",
+    errno.ENOSPC: "make room and run the command again; what was committed is kept",
+    errno.EDQUOT: "make room and run the command again; what was committed is kept",
+    errno.EFBIG: "allow larger files and run the command again; what was committed is kept",
+    errno.ENOTDIR: "move the file away that lies where a folder must be, or choose another folder",
+    errno.EEXIST: "move the file away that lies where a folder must be, or choose another folder",
+    errno.EISDIR: "move the folder away that lies where a file must be",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+_LANCE_ERROR = re.compile(r"LanceError\(IO\): (?P<reason>.*)", re.DOTALL)
+
+
 class _PlainError(click.ClickException):
     exit_code = 2
 
+    def __init__(self, message: str):
+        super().__init__(_printable(message))
+
 
 class _Group(click.Group):
-    """Shows input that cannot be used as one line."""
+    """Shows as one line what a person can mend: input, disks, networks."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
         except InputError as error:
             raise _PlainError(str(error)) from error
-        except PermissionError as error:
-            raise _PlainError(
-                f"{error.filename} may not be written or read: change its permissions."
-            ) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read the output has gone: click's part
+                raise
+            raise _PlainError(_about(error)) from error
+        except RuntimeError as error:
+            found = _LANCE_ERROR.search(str(error))
+            if not found:
+                raise
+            number = re.search(r"\(os error (\d+)\)", found["reason"])
+            remedy = _remedy(int(number[1]) if number else None)
+            raise _PlainError(f"The store failed: {_brief(found['reason'])}: {remedy}.") from error
+
+
+def _about(error: OSError) -> str:
+    named = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{': '.join([*named, reason])}: {_remedy(error.errno)}."
+
+
+def _remedy(number: int | None) -> str:
+    return _REMEDIES.get(number or 0, "check the path, the disk and the network, then try again")
+
+
+def _brief(reason: str) -> str:
+    """Another library's words on one line, without the place in its own source, cut."""
+    line = " ".join(re.sub(r",? \S+\.rs:\d+:\d+", "", reason).split())
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def _printable(text: str) -> str:
+    """Text as one line that only says what it is: ``\\x1b`` in place of an escape sequence."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,6 +134,9 @@ class _Group(click.Group):
 @click.pass_context
 def main(context: click.Context, project: Path | None) -> None:
     """Turn a folder of images into clusters one can trust."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may have letters that a terminal lacks
+            stream.reconfigure(errors="backslashreplace")
     context.obj = project
 
 
@@ -86,8 +152,8 @@ def init(folder: Path | None, images: str, vector_type: str) -> None:
 
     parse_name(vector_type, "vector type")
     project = _create(folder, images, vector_type)
-    click.echo(f"{project.folder} is a project of {project.images}.")
-    click.echo("Next: panoptic-assets refresh")
+    _say(f"{project.folder} is a project of {project.images}.")
+    _say("Next: panoptic-assets refresh")
 
 
 @main.command()
@@ -95,25 +161,37 @@ def init(folder: Path | None, images: str, vector_type: str) -> None:
 def demo(folder: Path | None) -> None:
     """Run the whole chain on the sample of 253 images that the project ships."""
     started = time.monotonic()
-    project = _Runner(_create(folder, str(_SAMPLE), "mini"))
+    project = _Runner(_demo_project(folder))
+    known = bool(project.reader.runs())
     project.refresh(["mini"])
-    project.divide_corpus(_DEMO_RUN, {})
-    node = _DEMO_RUN
-    for _ in range(2):
-        # The last cluster is the least coherent one; k-means leaves no remainder.
-        node = project.reader.clusters(node)["node"].to_pylist()[-1]
-        project.divide_node(node, {"method": {"kmeans": {"nb_clusters": 2}}})
-    project.save(_DEMO_RUN, {})
+    try:
+        project.divide_corpus(_DEMO_RUN, {})
+        node = _DEMO_RUN
+        for _ in range(2):
+            # The last cluster is the least coherent one; k-means leaves no remainder.
+            node = project.reader.clusters(node)["node"].to_pylist()[-1]
+            project.divide_node(node, {"method": {"kmeans": {"nb_clusters": 2}}})
+        project.save(_DEMO_RUN, {})
+    except InputError as error:
+        if not known:
+            raise
+        # What is refused is refused in words for other commands, whose options this one lacks.
+        raise InputError(
+            f"The demo of {project.folder.folder} was changed since it was made, and is left as "
+            "you made it. For a new demo, run `panoptic-assets demo` in an empty folder; to save "
+            f"this one's clusters as they are now: `panoptic-assets save {_DEMO_RUN} --replace`. "
+            f"(What stopped the demo: {error})"
+        ) from error
     _print_clusters(project.reader, _DEMO_RUN)
     _print_tags(project.reader, None)
-    click.echo(f"Done in {time.monotonic() - started:.0f} s.")
-    click.echo(f"The data: {project.folder.store}")
+    _say(f"Done in {time.monotonic() - started:.0f} s.")
+    _say(f"The data: {project.folder.store}")
     command = f"DAGSTER_HOME={shlex.quote(str(project.home))} dagster dev"
     if Path.cwd() != project.folder.folder:
         command = f"{ENVIRONMENT_VARIABLE}={shlex.quote(str(project.folder.folder))} {command}"
     if Path.cwd() != Path(__file__).parent.parent:
         command += " -m panoptic_assets.definitions"
-    click.echo(f"The Dagster UI, at http://127.0.0.1:3000: {command}")
+    _say(f"The Dagster UI, at http://127.0.0.1:3000: {command}")
 
 
 @main.command()
@@ -123,7 +201,7 @@ def demo(folder: Path | None) -> None:
 @click.option("--batch-size", type=int, help="Images embedded, and committed, at a time.")
 @click.pass_obj
 def refresh(folder: Path | None, vector_type: tuple[str, ...], batch_size: int | None) -> None:
-    """Read what is new in the images' folder, and embed it."""
+    """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
     runner = _Runner(find(folder))
     given = {} if batch_size is None else {"batch_size": batch_size}
     runner.refresh(list(vector_type) or [runner.registry.default_vector_type], given)
@@ -132,39 +210,75 @@ def refresh(folder: Path | None, vector_type: tuple[str, ...], batch_size: int |
 def _click_type(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    return annotation
+    [*choices] = [choice for choice in get_args(annotation) if choice is not type(None)]
+    return choices[0] if choices else annotation
 
 
-def _method_options(command: Callable[..., None]) -> Callable[..., None]:
+def _method_options(
+    methods: tuple[Any, ...], what: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for every parameter of every method."""
-    names = [method.model_fields["name"].default for method in METHODS]
-    takers: dict[str, list[Any]] = {}
-    for method in METHODS:
-        for name, field in method.model_fields.items():
-            if name != "name":
-                takers.setdefault(name, []).append((method, field))
-    for name, found in reversed(takers.items()):
-        methods = ", ".join(method.model_fields["name"].default for method, _ in found)
-        field = found[0][1]
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        names = [method.model_fields["name"].default for method in methods]
+        takers: dict[str, list[Any]] = {}
+        for method in methods:
+            for name, field in method.model_fields.items():
+                if name != "name":
+                    takers.setdefault(name, []).append((method, field))
+        for name, found in reversed(takers.items()):
+            command = _option(name, found)(command)
+        command = click.option("--seed", type=int, help="Seed of all that is random.")(command)
         command = click.option(
-            f"--{name.replace('_', '-')}",
-            type=_click_type(field.annotation),
-            help=f"{field.description} ({methods})",
+            "--replace", is_flag=True, help="Allow other parameters than the key's record has."
         )(command)
-    command = click.option("--features", help="The vector type to cluster.")(command)
-    command = click.option("--seed", type=int, help="Seed of all that is random.")(command)
-    command = click.option(
-        "--replace", is_flag=True, help="Allow other parameters than the key's record has."
-    )(command)
-    return click.option("--method", type=click.Choice(names), help="The clustering method.")(
-        command
-    )
+        return click.option("--method", type=click.Choice(names), help=f"The {what} method.")(
+            command
+        )
+
+    return add
+
+
+def _option(name: str, found: list[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option of one parameter, which several methods may take, each with values of its own."""
+    methods = ", ".join(method.model_fields["name"].default for method, _ in found)
+    types = [_click_type(field.annotation) for _, field in found]
+    if all(isinstance(kind, click.Choice) for kind in types):
+        kind: Any = click.Choice(list(dict.fromkeys(c for one in types for c in one.choices)))
+    else:
+        kind = types[0]
+    flags = f"--{name.replace('_', '-')}"
+    if kind is bool:
+        flags = f"{flags}/--no-{name.replace('_', '-')}"
+    help_text = f"{found[0][1].description} ({methods})"
+    return click.option(flags, type=kind, default=None, help=help_text)
+
+
+_clustering_options = _method_options(METHODS, "clustering")
+_features_option = click.option(
+    "--features", help="What to cluster: a vector type or a projection, as mini/umap."
+)
+
+
+@main.command("project")
+@click.argument("key")
+@click.option("--nb-dimensions", type=int, help="Dimensions of the points; 2 by default.")
+@_method_options(PROJECTION_METHODS, "projection")
+@click.pass_obj
+def make_projection(folder: Path | None, key: str, **options: Any) -> None:
+    """Compute the points of the projection KEY, <vector type>/<name>, such as mini/umap."""
+    from panoptic_assets.keys import parse_projection
+
+    parse_projection(key)
+    runner = _Runner(find(folder))
+    runner.project(key, _given_projection(options, runner, key))
 
 
 @main.command()
 @click.argument("key")
 @click.option("--files", metavar="PATTERN", help="Only images with such a path, as 'animals/*'.")
-@_method_options
+@_clustering_options
+@_features_option
 @click.pass_obj
 def cluster(folder: Path | None, key: str, files: str | None, **options: Any) -> None:
     """Divide the corpus into clusters, as the run KEY."""
@@ -182,7 +296,8 @@ def cluster(folder: Path | None, key: str, files: str | None, **options: Any) ->
 
 @main.command()
 @click.argument("node")
-@_method_options
+@_clustering_options
+@_features_option
 @click.pass_obj
 def divide(folder: Path | None, node: str, **options: Any) -> None:
     """Divide one cluster again: NODE is its address, such as greek/3 or greek/3/0."""
@@ -214,9 +329,13 @@ def save(
     from panoptic_assets.keys import parse_run_key
 
     parse_run_key(key)
-    runner = _Runner(find(folder))
+    if property_name == "":  # in a Launchpad an empty field is one that was not filled in
+        raise InputError("--property is empty: give a name, or leave the option out.")
     given = {"property": property_name, "author": author, "reason": reason}
-    runner.save(key, {k: v for k, v in given.items() if v is not None} | {"replace": replace})
+    given = {name: value for name, value in given.items() if value is not None}
+    parse(SaveConfig, given)
+    runner = _Runner(find(folder))
+    runner.save(key, given | {"replace": replace})
     _print_tags(runner.reader, property_name or "Clustering")
 
 
@@ -226,7 +345,7 @@ def runs(folder: Path | None) -> None:
     """List all runs and the clusters that were divided again."""
     listed = _reader(folder).runs()
     if not listed:
-        click.echo("No runs yet: panoptic-assets cluster KEY")
+        _say("No runs yet: panoptic-assets cluster KEY")
         return
     grid = Table("key", "status", "method", "features", box=None)
     for heading in ("images", "clusters", "remainder"):
@@ -238,7 +357,7 @@ def runs(folder: Path | None) -> None:
             Text(run["status"], "yellow" if run["status"] == "stale" else "green"),
             run["method"],
             run["features"],
-            *(str(run[name]) for name in ("nb_images", "nb_clusters", "remainder")),
+            *(f"{run[name]:,}" for name in ("nb_images", "nb_clusters", "remainder")),
             f"{run['finished_at'].astimezone():%Y-%m-%d %H:%M}",
         )
     _out().print(grid)
@@ -280,12 +399,10 @@ class _Runner:
         from resources.registry import Registry
 
         self.folder = folder
+        self.home = dagster_home(folder)
+        self.store: LanceStore = _store_of(folder)
         self.reader = Project(folder.folder)
-        self.store: LanceStore = LanceStore(
-            uri=folder.store, storage_options=folder.settings.storage_options
-        )
         self.registry: Registry = Registry(folder=str(folder.folder))
-        self.home = Path(os.environ.get("DAGSTER_HOME") or folder.dagster_home)
 
     @functools.cached_property
     def definitions(self) -> "dg.Definitions":
@@ -310,12 +427,25 @@ class _Runner:
 
     def refresh(self, vector_types: list[str], given: dict[str, Any] | None = None) -> None:
         from panoptic_assets.keys import parse_name
+        from panoptic_assets.tables import vector_types as vector_types_of
 
         for vector_type in vector_types:
             self.registry.model(parse_name(vector_type, "vector type"))
         self.materialize("images")
         for vector_type in vector_types:
             self.materialize("embeddings", vector_type, given)
+            if vector_type in vector_types_of(self.store):  # not, as long as there is no image
+                self.materialize("neighbors", vector_type)
+
+    def project(self, key: str, given: dict[str, Any]) -> None:
+        from panoptic_assets.assets.features import resolve_projection
+        from panoptic_assets.keys import vector_type_of
+        from panoptic_assets.tables import present_files, read_vectors
+
+        # Refused here, before Dagster stores a partition and a failed run.
+        resolve_projection(key, given, self.store, self.registry)
+        read_vectors(self.store, vector_type_of(key), present_files(self.store))
+        self.materialize("projection", key, given)
 
     def divide_corpus(self, key: str, given: dict[str, Any]) -> None:
         from panoptic_assets.assets.clusterings import resolve_clustering
@@ -388,14 +518,13 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
     import dagster as dg
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-    home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / "panoptic-assets.lock")
     try:
         held = lock.acquire(timeout=0)
     except Timeout:
-        _err().print("Waiting for another panoptic-assets command to end …")
+        _tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
-    with held, dg.DagsterInstance.from_config(str(home)) as instance:
+    with held, _open_instance(home) as instance:
         mine = dg.RunsFilter(
             statuses=list(IN_PROGRESS_RUN_STATUSES), tags={_HOST_TAG: socket.gethostname()}
         )
@@ -404,6 +533,37 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         _wait_for_pool(instance)
         yield instance
+
+
+def _open_instance(home: Path) -> "dg.DagsterInstance":
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    # Dagster copies what a step prints through two processes of its own, which take half a second
+    # a step and answer Ctrl-C with stack traces. What a command prints is on its terminal.
+    overrides = {
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        }
+    }
+    try:
+        reference = InstanceRef.from_dir(str(home), overrides=overrides)
+        return dg.DagsterInstance.from_ref(reference)
+    except OSError:
+        raise
+    # Whatever its YAML reader, its own checks or its database raise comes through here as it is.
+    except Exception as error:
+        database = getattr(error, "orig", None)
+        reason = _brief(str(database or error)).rstrip(".")
+        remedy = (
+            "Check the room on the disk and the permissions there, or the database's address."
+            if database
+            else "Correct dagster.yaml there; the project's own is written anew once it is deleted."
+        )
+        raise InputError(
+            f"Dagster cannot open its instance in {home}: {reason}. {remedy}"
+        ) from error
 
 
 def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
@@ -425,24 +585,25 @@ def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
         if not busy:
             return
         if not told:
-            _err().print(
+            _tell(
                 f"Waiting for the Dagster run {busy[0]}, which writes to the store. If its process "
-                "is gone, terminate the run in the Dagster UI.",
-                soft_wrap=True,
+                "is gone, terminate the run in the Dagster UI."
             )
             told = True
         time.sleep(1)
 
 
 def _report(name: str, partition: str | None, result: Any, seconds: float) -> None:
+    from panoptic_assets.reports.markdown import number_text
+
     [event] = result.asset_materializations_for_node(name)
     numbers = ", ".join(
-        f"{key.removeprefix('nb_').replace('_', ' ')} {value.value:g}"
+        f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
         for key, value in event.metadata.items()
         if isinstance(value.value, (int, float))
     )
     what = name if partition is None else f"{name} {partition}"
-    _err().print(Text(f"✓ {what}: {numbers} ({seconds:.1f} s)"), soft_wrap=True)
+    _tell(f"✓ {what}: {numbers} ({seconds:.1f} s)")
 
 
 def _plain_logger() -> "dg.LoggerDefinition":
@@ -453,9 +614,7 @@ def _plain_logger() -> "dg.LoggerDefinition":
         def emit(self, record: logging.LogRecord) -> None:
             meta = getattr(record, "dagster_meta", {})
             if meta.get("dagster_event") is None:
-                _err().print(
-                    Text(f"  {meta.get('orig_message', record.getMessage())}"), soft_wrap=True
-                )
+                _tell(f"  {meta.get('orig_message', record.getMessage())}")
 
     def build(_: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("panoptic_assets", logging.INFO)
@@ -466,9 +625,40 @@ def _plain_logger() -> "dg.LoggerDefinition":
 
 
 def _create(folder: Path | None, images: str, vector_type: str) -> ProjectFolder:
-    place = images if "://" in images else str(Path(images).absolute())
-    settings = ProjectSettings(images=place, vector_type=vector_type)
-    return create(folder or Path.cwd(), settings)
+    return create(folder or Path.cwd(), ProjectSettings.of(images, vector_type))
+
+
+def _demo_project(folder: Path | None) -> ProjectFolder:
+    """The demo's project; one that another installation made is a project of that one's sample."""
+    try:
+        existing = find(folder or Path.cwd())
+    except InputError:
+        return _create(folder, str(_SAMPLE), "mini")
+    images = Path(existing.images)
+    same = images.parts[-2:] == _SAMPLE.parts[-2:] and images.is_dir()
+    if same and existing.settings.vector_type == "mini":
+        return existing
+    return _create(folder, str(_SAMPLE), "mini")
+
+
+def _store_of(project: ProjectFolder) -> "LanceStore":
+    """The project's store, opened once to see that it can be."""
+    from resources.lance import LanceStore
+
+    store: LanceStore = LanceStore(
+        uri=project.store, storage_options=project.settings.storage_options
+    )
+    try:
+        store.tables()
+    except OSError:
+        raise
+    except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
+        raise InputError(
+            f"The store {project.store} cannot be opened: check `store` and `storage_options` in "
+            f"{project.settings_file}, the network, and the secrets in the environment. (LanceDB "
+            f"says: {_brief(str(error))})"
+        ) from error
+    return store
 
 
 def _reader(folder: Path | None, key: str | None = None) -> "Project":
@@ -477,26 +667,56 @@ def _reader(folder: Path | None, key: str | None = None) -> "Project":
 
     if key is not None:
         parse_division(key)
-    return Project(folder)
+    project = find(folder)
+    _store_of(project)
+    return Project(project.folder)
 
 
 def _given(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]:
-    """The options that were given, in the form of a run's configuration.
+    """The options that were given, in the form of a run's configuration."""
+
+    def known() -> dict[str, Any] | None:
+        from panoptic_assets.assets.clusterings import registry_config
+
+        record = runner.divisions(key).records.get(key)
+        asset = "nested_clustering" if "/" in key else "clustering"
+        return record.config if record else registry_config(runner.registry, key, asset)
+
+    return _document(options, ("features", "seed", "replace"), known, "kmeans")
+
+
+def _given_projection(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]:
+    """The options that were given, in the form of a projection's configuration."""
+
+    def known() -> dict[str, Any] | None:
+        from panoptic_assets.assets.features import registry_projection
+        from panoptic_assets.tables import projection_record
+
+        record = projection_record(runner.store, key)
+        return record.cause.config if record else registry_projection(runner.registry, key)
+
+    return _document(options, ("nb_dimensions", "seed", "replace"), known, "pca")
+
+
+def _document(
+    options: dict[str, Any],
+    common: tuple[str, ...],
+    known: Callable[[], dict[str, Any] | None],
+    default: str,
+) -> dict[str, Any]:
+    """Options as configuration.
 
     A parameter without ``--method`` is one of the method that the key's record or file names.
     """
-    from panoptic_assets.assets.clusterings import registry_config
     from panoptic_assets.config import method_of
 
-    given = {k: v for k, v in options.items() if v is not None and v is not False}
-    common = ("features", "seed", "replace")
+    given = {k: v for k, v in options.items() if v is not None}
+    if not given.get("replace"):
+        given.pop("replace", None)
     document: dict[str, Any] = {name: given.pop(name) for name in common if name in given}
     method = given.pop("method", None)
     if method or given:
-        record = runner.divisions(key).records.get(key)
-        asset = "nested_clustering" if "/" in key else "clustering"
-        known = record.config if record else registry_config(runner.registry, key, asset) or {}
-        document["method"] = {method or method_of(known) or "kmeans": given}
+        document["method"] = {method or method_of(known() or {}) or default: given}
     return document
 
 
@@ -504,8 +724,9 @@ def _print_clusters(reader: "Project", key: str) -> None:
     from panoptic_assets.reports.markdown import score_text
 
     info = reader.run_info(key)
-    click.echo(
-        f"{key}: {_counted(info['counts']['clustered'], 'image')} in "
+    stale = " (stale: the clustering above it was made again)" if info["status"] == "stale" else ""
+    _say(
+        f"{key}{stale}: {_counted(info['counts']['clustered'], 'image')} in "
         f"{_counted(info['nb_clusters'], 'cluster')}, the most coherent (lowest score) first; all "
         f"of them together score {info['baseline_score']:.1f}"
     )
@@ -514,7 +735,7 @@ def _print_clusters(reader: "Project", key: str) -> None:
     for heading in ("images", "score"):
         grid.add_column(heading, justify="right")
     for row in reader.clusters(key).to_pylist():
-        grid.add_row(row["node"], str(row["size"]), score_text(row["score"], row["size"]))
+        grid.add_row(row["node"], f"{row['size']:,}", score_text(row["score"], row["size"]))
     _out().print(grid)
 
 
@@ -522,13 +743,13 @@ def _print_tags(reader: "Project", property_name: str | None) -> None:
     roots: dict[str, Tree] = {}
     branches: dict[str, Tree] = {}
     for tag in reader.tags(property_name):
-        root = roots.setdefault(tag["property"], Tree(Text(tag["property"], "bold")))
+        root = roots.setdefault(tag["property"], Tree(Text(_printable(tag["property"]), "bold")))
         above = branches.get(tag["parent_id"], root)
         branches[tag["tag_id"]] = above.add(
-            Text(f"{tag['name']} ({_counted(tag['nb_images'], 'image')})")
+            Text(_printable(f"{tag['name']} ({_counted(tag['nb_images'], 'image')})"))
         )
     if not roots:
-        click.echo("No tags yet: panoptic-assets save KEY")
+        _say("No tags yet: panoptic-assets save KEY")
     for root in roots.values():
         _out().print(root)
 
@@ -540,17 +761,21 @@ def _warn_of_stale(reader: "Project", key: str) -> None:
         if run["status"] == "stale" and run["key"].startswith(f"{key}/")
     ]
     if stale:
-        _err().print(
-            Text(
-                f"Stale now, and left out of saves until divided again: {', '.join(stale)}",
-                "yellow",
-            ),
-            soft_wrap=True,
-        )
+        _tell(f"Stale now, and left out of saves until divided again: {', '.join(stale)}", "yellow")
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _say(text: str) -> None:
+    """A line of the answer."""
+    click.echo(_printable(text))
+
+
+def _tell(text: str, style: str = "") -> None:
+    """A line about the work."""
+    _err().print(Text(_printable(text), style), soft_wrap=True)
 
 
 def _out() -> Console:

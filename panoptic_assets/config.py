@@ -278,8 +278,8 @@ class ProjectionConfig(dg.Config):
     )
     replace: bool = Field(
         default=False,
-        description="Allow other parameters than the key's record has. The old points stay as an "
-        "older version of their table.",
+        description="Allow other parameters than the key's record has. The old points are kept "
+        "as long as a record names them.",
     )
 
 

@@ -233,6 +233,7 @@ def write_points(
     )
     metadata = {PROJECTION_METADATA: record.model_dump_json()}
     store.overwrite(points_table(record.key), rows, metadata)
+    store.optimize(points_table(record.key))
 
 
 class GraphInfo(BaseModel, frozen=True):
@@ -295,6 +296,7 @@ def write_graph(
     )
     metadata = {GRAPH_METADATA: info.model_dump_json()}
     store.overwrite(neighbors_table(vector_type), rows, metadata)
+    store.optimize(neighbors_table(vector_type))
 
 
 def vector_hashes(vectors: Vectors) -> list[bytes]:

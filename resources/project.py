@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -44,6 +44,20 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     vector_type: str = "mini"
     """The default vector type: a file of ``configs/models``."""
 
+    @classmethod
+    def of(cls, images: str, vector_type: str) -> Self:
+        """Settings for a folder of images, or its URL.
+
+        A relative path starts at the working directory.
+
+        Raises:
+            InputError: The folder's name cannot be written into a file.
+        """
+        place = images if "://" in images else str(Path(images).absolute())
+        if not _is_utf8(place):
+            raise InputError(f"The name of {place!r} is not valid UTF-8: rename the folder.")
+        return cls(images=place, vector_type=vector_type)
+
 
 @dataclass(frozen=True)
 class ProjectFolder:
@@ -51,6 +65,11 @@ class ProjectFolder:
 
     folder: Path
     settings: ProjectSettings
+
+    @property
+    def settings_file(self) -> Path:
+        """Where the settings are written."""
+        return self.folder / _SETTINGS
 
     @property
     def images(self) -> str:
@@ -76,6 +95,38 @@ class ProjectFolder:
     def dagster_home(self) -> Path:
         """Folder of the project's Dagster instance."""
         return self.folder / ".panoptic" / "dagster"
+
+
+def dagster_home(project: ProjectFolder) -> Path:
+    """Folder of the Dagster instance to use: that of ``$DAGSTER_HOME``, else the project's own.
+
+    The project's own ``dagster.yaml`` is written again if it was deleted; a folder of someone else
+    is left as it is.
+
+    Raises:
+        InputError: Dagster would not read a ``dagster.yaml`` in ``$DAGSTER_HOME``, and so work with
+            telemetry on and several writers at once.
+    """
+    given = os.environ.get("DAGSTER_HOME")
+    if not given:
+        _check_for_dagster(project.dagster_home)
+        _write_dagster_yaml(project)
+        return project.dagster_home
+    home = Path(given)
+    remedy = f"unset it to use the project's own, {project.dagster_home}"
+    if not home.is_absolute():
+        raise InputError(
+            f"DAGSTER_HOME is {given!r}, not an absolute path ('~' is not expanded here): write "
+            f"the path out, or {remedy}."
+        )
+    _check_for_dagster(home)
+    if not (home / "dagster.yaml").is_file():
+        raise InputError(
+            f"DAGSTER_HOME is {home}, which has no dagster.yaml: Dagster would send usage "
+            "statistics and let several runs write at once. Copy "
+            f"{_dagster_yaml(project)} there, or {remedy}."
+        )
+    return home
 
 
 def find(folder: Path | None = None) -> ProjectFolder:
@@ -120,9 +171,7 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
         raise InputError(
             f"{project.images} is not a folder: give the folder that holds the images."
         )
-    if any(character in str(folder) for character in "[]*?"):
-        # Dagster looks for dagster.yaml by a pattern: it would run without it, telemetry on.
-        raise InputError(f"Dagster cannot use {folder}: choose a folder without [, ], * and ?.")
+    _check_for_dagster(folder)
     path = project.folder / _SETTINGS
     if path.is_file():
         existing = ProjectFolder(project.folder, _read_settings(path))
@@ -139,7 +188,7 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     if shipped != project.configs:
         for source in sorted(shipped.rglob("*.yaml")):
             _copy_if_absent(source, project.configs / source.relative_to(shipped))
-    _copy_if_absent(project.configs / "dagster.yaml", project.dagster_home / "dagster.yaml")
+    _write_dagster_yaml(project)
     # Last: a project that can be found is a whole one.
     _write(path, yaml.safe_dump(settings.model_dump(), allow_unicode=True).encode())
     return project
@@ -215,6 +264,33 @@ def _shipped_configs() -> Path:
     package = Path(__file__).parent.parent
     inside_wheel = package / "panoptic_assets" / "configs"
     return inside_wheel if inside_wheel.is_dir() else package / "configs"
+
+
+def _check_for_dagster(folder: Path) -> None:
+    if any(character in str(folder) for character in "[]*?"):
+        # Dagster looks for dagster.yaml by a pattern: it would run without it, telemetry on.
+        raise InputError(f"Dagster cannot use {folder}: choose a folder without [, ], * and ?.")
+    if not _is_utf8(folder):
+        raise InputError(
+            f"Neither Dagster nor LanceDB can use {str(folder)!r}, whose name is not valid UTF-8: "
+            "rename the folder, or choose another one."
+        )
+
+
+def _is_utf8(path: Path | str) -> bool:
+    # Python keeps such bytes of a name as halves of characters, which UTF-8 cannot hold.
+    return not any("\ud800" <= character <= "\udfff" for character in str(path))
+
+
+def _dagster_yaml(project: ProjectFolder) -> Path:
+    """The ``dagster.yaml`` to start from: the project's, else the shipped one."""
+    name = "dagster.yaml"
+    mine = project.configs / name
+    return mine if mine.is_file() else _shipped_configs() / name
+
+
+def _write_dagster_yaml(project: ProjectFolder) -> None:
+    _copy_if_absent(_dagster_yaml(project), project.dagster_home / "dagster.yaml")
 
 
 def _copy_if_absent(source: Path, target: Path) -> None:

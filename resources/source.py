@@ -10,6 +10,7 @@ quarantines thousands of files.
 """
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -82,8 +83,8 @@ class Listing:
     """Paths by the reason for which they are left out; those of folders end in ``/``. Files without
     an image's extension, hidden or excluded ones are not named."""
     unreadable_folders: list[str]
-    """Paths, ending in ``/``, of folders that could not be listed whole: what was known of them
-    and is not in ``files`` may well be there."""
+    """Paths, ending in ``/`` (the root's is empty), of folders that could not be listed whole:
+    what was known below them and is not in ``files`` may well be there."""
 
 
 class ImageSource(dg.ConfigurableResource):
@@ -247,7 +248,6 @@ class _LocalFolder:
         files: dict[str, SourceFile] = {}
         skipped: dict[str, list[str]] = defaultdict(list)
         unreadable = set()
-        self._check_root()
         pending = [""]  # a stack, since folders nest deeper than calls may
         while pending:
             folder = pending.pop()
@@ -255,11 +255,12 @@ class _LocalFolder:
                 with os.scandir(self.root / folder) as found:
                     # Sorted: of two names with one printable form the same is taken on every disk.
                     entries = sorted(found, key=lambda entry: entry.name)
-            except FileNotFoundError:
-                continue
             except OSError as error:
-                skipped[f"could not be read ({error.strerror})"].append(_printable(folder))
-                unreadable.add(_printable(folder))
+                if not folder:
+                    raise self._fault(error) from error
+                if not isinstance(error, FileNotFoundError):
+                    skipped[f"could not be read ({error.strerror})"].append(_printable(folder))
+                    unreadable.add(_printable(folder))
                 continue
             seen: set[str] = set()
             for entry in entries:
@@ -319,11 +320,14 @@ class _LocalFolder:
         try:
             os.scandir(self.root).close()
         except OSError as error:
-            raise InputError(
-                f"The folder of images {self.root} cannot be read ({error.strerror}): "
-                "create or mount it, or correct `images` in .panoptic/project.yaml (the `root` of "
-                "the source in Dagster)."
-            ) from error
+            raise self._fault(error) from error
+
+    def _fault(self, error: OSError) -> InputError:
+        return InputError(
+            f"The folder of images {self.root} cannot be read ({error.strerror}): create or mount "
+            "it, or correct `images` in .panoptic/project.yaml (the `root` of the source in "
+            "Dagster)."
+        )
 
     def _is_file_inside(self, link: str) -> bool:
         try:
@@ -372,8 +376,8 @@ class _RemoteFolder:
             self._check_root()
             if isinstance(error, FileNotFoundError):
                 raise UnavailableFile(_GONE) from error
-            if isinstance(error, TimeoutError):
-                raise UnavailableFile("the store did not send the file in time") from error
+            if isinstance(error, PermissionError):
+                raise UnavailableFile(f"the file may not be read: {_one_line(error)}") from error
             raise UnavailableFile(f"the file cannot be read: {_one_line(error)}") from error
         if len(data) > max_bytes:
             raise UnreadableImage(f"the file has more than {max_bytes:,} bytes (max_bytes)")
@@ -412,8 +416,12 @@ class _RemoteFolder:
     def _check_root(self) -> None:
         """Raise InputError where not even the root can be listed."""
         with self._faults_of_the_store():
-            self._filesystem.invalidate_cache()
-            self._filesystem.info(self._root)
+            self._probe()
+
+    def _probe(self) -> None:
+        self._filesystem.invalidate_cache()
+        if self._filesystem.info(self._root)["type"] != "directory":
+            raise NotADirectoryError("it is a file")
 
     @contextlib.contextmanager
     def _faults_of_the_store(self) -> Iterator[None]:
@@ -475,10 +483,7 @@ class _S3Folder(_RemoteFolder):
         self, skipped: dict[str, list[str]], unreadable: set[str]
     ) -> Iterator[dict[str, Any]]:
         found = self._filesystem.find(self._root, detail=True)
-        # Nothing tells an empty folder from one that never was: without this refusal, a slip in
-        # the prefix would look like the loss of all images.
-        if (not found and "/" in self._root) or self._root in found:
-            raise FileNotFoundError("no object has this prefix")
+        self._check_found(found.keys() - {self._root})
         yield from found.values()
 
     def _fetch(self, path: str, max_bytes: int) -> bytes:
@@ -486,9 +491,9 @@ class _S3Folder(_RemoteFolder):
         first = min(_FIRST_BYTES, max_bytes + 1)
         try:
             data = bytes(self._filesystem.cat_file(path, start=0, end=first))
-        except OSError:
+        except OSError as error:
             # S3 refuses any range of an empty object.
-            if self._filesystem.info(path)["size"] == 0:
+            if error.errno == errno.EINVAL and self._filesystem.info(path)["size"] == 0:
                 return b""
             raise
         if len(data) < first:
@@ -497,6 +502,20 @@ class _S3Folder(_RemoteFolder):
         if size > max_bytes:
             raise UnreadableImage(_TOO_LARGE.format(size=size, limit=max_bytes))
         return bytes(self._filesystem.cat_file(path, start=0, end=max_bytes + 1))
+
+    def _probe(self) -> None:
+        # By a listing, as that is what must be allowed; asking for the bucket itself may not be.
+        bucket, _, prefix = self._root.partition("/")
+        found = self._filesystem.call_s3(
+            "list_objects_v2", Bucket=bucket, Prefix=prefix and f"{prefix}/", MaxKeys=1
+        )
+        self._check_found(found.get("KeyCount"))
+
+    def _check_found(self, found: object) -> None:
+        # Nothing tells an empty folder from one that never was: without this refusal, a slip in
+        # the prefix would look like the loss of all images.
+        if not found and "/" in self._root:
+            raise FileNotFoundError("no object has this prefix")
 
     def _settings(self) -> dict[str, Any]:
         given = self.options.get("config_kwargs", {})
@@ -514,8 +533,8 @@ class _S3Folder(_RemoteFolder):
 _FIRST_BYTES = 32 * 2**20
 _S3_PATIENCE = {
     "connect_timeout": 5,
-    "read_timeout": 20,
-    "retries": {"mode": "standard", "max_attempts": 3},
+    "read_timeout": 15,
+    "retries": {"mode": "standard", "total_max_attempts": 2},
 }
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -19,18 +20,23 @@ from tests.conftest import SAMPLE
 BAD_KEYS = ["", "../x", "a b", "a//b", "a" * 300]
 
 
-def environment():
+def environment(**added):
     clean = {k: v for k, v in os.environ.items() if k not in ("DAGSTER_HOME", "PANOPTIC_PROJECT")}
-    return clean | {"COLUMNS": "200"}
+    return clean | {"COLUMNS": "200"} | added
 
 
-def run(*arguments, cwd, expect=0):
+def run(*arguments, cwd, expect=0, limits="", **variables):
+    """Run a command; `limits` are arguments of the shell's `ulimit`."""
+    command = [sys.executable, "-m", "panoptic_assets.cli", *map(os.fspath, map(_text, arguments))]
+    if limits:
+        command = ["sh", "-c", f'ulimit {limits}; exec "$@"', "sh", *command]
     answer = subprocess.run(
-        [sys.executable, "-m", "panoptic_assets.cli", *map(str, arguments)],
+        command,
         cwd=cwd,
-        env=environment(),
+        env=environment(**variables),
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         timeout=300,
     )
     assert answer.returncode == expect, answer.stdout + answer.stderr
@@ -38,9 +44,13 @@ def run(*arguments, cwd, expect=0):
     return answer
 
 
-def refused(*arguments, cwd):
+def _text(argument):
+    return argument if isinstance(argument, str | bytes) else str(argument)
+
+
+def refused(*arguments, cwd, **options):
     """The one line with which a command refuses."""
-    answer = run(*arguments, cwd=cwd, expect=2)
+    answer = run(*arguments, cwd=cwd, expect=2, **options)
     *before, line = answer.stderr.strip().splitlines()
     assert line.startswith("Error: ")
     assert all(done.startswith("✓ ") for done in before)
@@ -131,10 +141,171 @@ def test_a_bad_key_is_one_line_and_exit_code_2_and_nothing_is_written(folder, tm
         (["refresh", "--vector-type", "../clip"], "is not a vector type"),
         (["--project", "/nowhere", "runs"], "There is no project in /nowhere"),
         (["init", "missing"], "is not a folder"),
+        (["init", "a\x1b[31m\nb"], r"a\x1b[31m\nb is not a folder"),
+        (["init", b"im\xff"], "is not valid UTF-8: rename the folder"),
+        (["--project", b"p\xff", "init", SAMPLE], "is not valid UTF-8: rename the folder"),
+        (["save", "nothing", "--property", ""], "--property is empty: give a name"),
+        (["save", "nothing", "--property", "a\x1b[31m"], "property: must be one line"),
+        (["save", "nothing", "--reason", "a\nb"], "reason: must be one line"),
+        (["cluster", "a", "--files", b"\xff"], "scope.files.pattern: input should be a valid str"),
     ],
 )
 def test_what_cannot_be_done_is_said_on_one_line(folder, arguments, message):
     assert message in refused(*arguments, cwd=folder)
+
+
+def test_a_project_may_be_of_a_url_whose_faults_are_one_line(tmp_path):
+    said = run("init", "memory://no/such//folder", cwd=tmp_path).stdout
+    assert "is a project of memory://no/such//folder." in said
+    assert "memory://no/such//folder cannot be read" in refused("refresh", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [
+        ("foo://bar", "No object store provider found for scheme: 'foo'"),
+        ("s3://", "LanceDB says: "),
+        ("s3://bucket/prefix", "Failed to connect"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_named_with_the_file_that_names_it(folder, store, message):
+    file = folder / ".panoptic" / "project.yaml"
+    nobody = {"endpoint": "http://127.0.0.1:9", "allow_http": "true", "region": "eu-west-1"}
+    settings = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(settings | {"store": store, "storage_options": nobody}))
+    secrets = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+    for command in ("runs", "refresh"):
+        line = refused(command, cwd=folder, **secrets)
+        assert f"The store {store} cannot be opened: check `store` and `storage_options` in" in line
+        assert str(file) in line
+        assert message in line
+        assert ".rs:" not in line
+
+
+@pytest.mark.parametrize("place", [".panoptic/dagster", ".panoptic/store"])
+def test_a_file_where_a_folder_must_be_is_named(folder, place):
+    """As a folder without permissions is, which a test that runs as root cannot make."""
+    path = folder / place
+    shutil.rmtree(path, ignore_errors=True)
+    path.touch()
+    line = refused("refresh", cwd=folder)
+    assert f"{path}: File exists: move the file away that lies where a folder must be" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_named(folder):
+    (folder / ".panoptic").chmod(0o500)
+    line = refused("refresh", cwd=folder)
+    (folder / ".panoptic").chmod(0o700)
+    assert "Permission denied: change its permissions" in line
+
+
+def test_a_full_disk_is_said_plainly_and_what_was_committed_is_kept(folder):
+    """Files that may not grow fail as on a full disk, for every user."""
+    for kind in ("images", "files"):
+        shutil.rmtree(folder / ".panoptic" / "store" / f"{kind}.lance")
+    for limit in (20, 200):  # blocks of 512 bytes: Dagster's database, then the store's thumbnails
+        line = refused("refresh", cwd=folder, limits=f"-f {limit}")
+        assert "cannot open its instance" in line or "The store failed: File too large" in line
+    run("refresh", cwd=folder)
+    assert Project(folder).images().num_rows == 253
+
+
+def test_a_dagster_yaml_that_dagster_cannot_use_is_named_and_written_anew_once_deleted(folder):
+    """Without it Dagster would send usage statistics and let several runs write at once."""
+    file = folder / ".panoptic" / "dagster" / "dagster.yaml"
+    for content in ("a: [", "foo: 1", "1: 1", "x"):
+        file.write_text(content)
+        line = refused("refresh", cwd=folder)
+        assert f"Dagster cannot open its instance in {file.parent}" in line
+        assert "Correct dagster.yaml there" in line
+    file.unlink()
+    run("refresh", cwd=folder)
+    assert file.read_bytes() == (folder / "configs" / "dagster.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("home", "message"),
+    [
+        ("relative", "not an absolute path"),
+        ("~/home", "not an absolute path"),
+        ("{folder}/none", "has no dagster.yaml"),
+        ("{folder}/a[1]", "without [, ], * and ?"),
+    ],
+)
+def test_a_dagster_home_of_ones_own_must_be_one(folder, home, message):
+    before = everything(folder)
+    line = refused("refresh", cwd=folder, DAGSTER_HOME=home.format(folder=folder))
+    assert message in line
+    assert everything(folder) == before
+
+
+def test_a_dagster_home_of_ones_own_is_used(folder, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(folder / "configs" / "dagster.yaml", home)
+    run("refresh", cwd=folder, DAGSTER_HOME=str(home))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.get_runs_count() == 2
+
+
+def test_names_reach_a_terminal_without_its_control_characters(folder):
+    """A file's name may hold an escape sequence, and is then only text."""
+    project = yaml.safe_load((folder / ".panoptic" / "project.yaml").read_text())
+    images = folder / "im\x1b[31mages"
+    shutil.copytree(SAMPLE / "tools", images)
+    project["images"] = str(images)
+    (folder / ".panoptic" / "project.yaml").write_text(yaml.safe_dump(project))
+    name = next(images.rglob("*.jpg"))
+    name.rename(name.with_name("a\x1b]0;title\x07\n.jpg"))
+    store = LanceStore(uri=str(folder / ".panoptic" / "store"))
+    for table in ("files", "images", "vectors.mini"):
+        shutil.rmtree(folder / ".panoptic" / "store" / f"{table}.lance")
+    shown = run("refresh", cwd=folder)
+    assert store.count("files") > 0
+    log = [shown, run("cluster", "a", "--nb-clusters", 2, cwd=folder)]
+    log += [run("cluster", "b", "--files", "zzz", cwd=folder, expect=2), run("runs", cwd=folder)]
+    images.rename(folder / "gone")
+    log += [run("refresh", cwd=folder, expect=2), run("init", images, cwd=folder, expect=2)]
+    printed = "".join(answer.stdout + answer.stderr for answer in log)
+    assert r"im\x1b[31mages" in printed
+    assert not {character for character in printed if ord(character) < 32} - {"\n"}
+
+
+def test_the_tags_of_a_hand_written_log_are_shown_as_text(folder):
+    run("cluster", "one", "--nb-clusters", 2, cwd=folder)
+    run("save", "one", cwd=folder)
+    store = LanceStore(uri=str(folder / ".panoptic" / "store"))
+    tags = store.read("tags").to_pylist()
+    changed = [tag | {"property": "a\x1b[2J", "name": f"b\u2028{tag['name']}"} for tag in tags]
+    store.replace("tags", pa.Table.from_pylist(changed, store.read("tags").schema), "true")
+    shown = run("tags", cwd=folder).stdout
+    assert r"a\x1b[2J" in shown
+    assert r"b\u20280" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_terminal_that_lacks_the_letters_of_a_name_shows_their_numbers(folder):
+    run("cluster", "one", "--nb-clusters", 2, cwd=folder)
+    run("save", "one", "--property", "Époque", cwd=folder)
+    assert r"\xc9poque" in run("tags", cwd=folder, PYTHONIOENCODING="ascii").stdout
+
+
+def test_the_clusters_of_a_stale_division_are_shown_as_stale(folder):
+    run("cluster", "demo", cwd=folder)
+    run("divide", "demo/9", "--nb-clusters", 2, cwd=folder)
+    assert "stale" not in run("clusters", "demo/9", cwd=folder).stdout
+    run("cluster", "demo", "--nb-clusters", 12, "--replace", cwd=folder)
+    assert "demo/9 (stale: " in run("clusters", "demo/9", cwd=folder).stdout
+    assert "stale" not in run("clusters", "demo", cwd=folder).stdout
+
+
+def test_a_run_file_that_chooses_no_method_is_refused_on_one_line(folder):
+    file = folder / "configs" / "runs" / "mine.yaml"
+    for method in ("kmeans", "3", "[kmeans]", "{}", "{1: {}}", "{kmeans: 3}"):
+        file.write_text(f"ops: {{clustering: {{config: {{method: {method}}}}}}}")
+        line = refused("cluster", "mine", "--nb-clusters", 3, cwd=folder)
+        assert "method: name one choice" in line or "name of a field is text" in line
 
 
 def test_outside_a_project_the_way_to_make_one_is_named(tmp_path):
@@ -216,6 +387,25 @@ def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_ag
     assert len(Project(tmp_path / "one").tags("Clustering")) == 10 + 2 + 2
 
 
+def test_the_demo_of_another_installation_goes_on(folder, tmp_path):
+    moved = tmp_path / "elsewhere" / "panoptic_assets" / "sample"
+    shutil.copytree(SAMPLE, moved)
+    file = folder / ".panoptic" / "project.yaml"
+    file.write_text(file.read_text().replace(str(SAMPLE), str(moved)))
+    answer = run("--project", folder, "demo", cwd=tmp_path)
+    assert "dagster dev" in answer.stdout.splitlines()[-1]
+
+
+def test_a_demo_that_was_changed_is_left_so_and_the_ways_out_are_named(folder):
+    run("demo", cwd=folder)
+    run("cluster", "demo", "--nb-clusters", 5, "--replace", cwd=folder)
+    message = run("demo", cwd=folder, expect=2).stderr.splitlines()[-1]
+    assert "run `panoptic-assets demo` in an empty folder" in message
+    assert "`panoptic-assets save demo --replace`" in message
+    run("save", "demo", "--replace", cwd=folder)
+    run("demo", cwd=folder)
+
+
 def test_a_slot_that_an_ended_run_left_taken_is_freed_and_a_running_one_waited_for(folder):
     """A run of the UI that was killed and then cancelled leaves its slot of the pool taken."""
     home = folder / ".panoptic" / "dagster"
@@ -243,6 +433,7 @@ def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(
         [sys.executable, "-m", "panoptic_assets.cli", "refresh", "--batch-size", "4"],
         cwd=folder,
         env=environment(),
+        start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
         # A test runner's own parent may ignore the signal, and children inherit that.
@@ -252,7 +443,7 @@ def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(
     deadline = time.monotonic() + 120
     while not vectors.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors.rstrip().endswith("Aborted!")

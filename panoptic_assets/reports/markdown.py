@@ -33,6 +33,11 @@ def table(
     return f"{text}\n\n… and {left_out:,} more" if left_out else text
 
 
+def number_text(value: float) -> str:
+    """A number for people: a count in full, with its thousands apart; else two decimals."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
 def score_text(score: float, size: int) -> str:
     """A cluster's score for people; a single image is always coherent, so that is said."""
     return f"{score:.1f} (one image)" if size == 1 else f"{score:.1f}"

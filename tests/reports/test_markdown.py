@@ -1,6 +1,6 @@
 """Markdown shows every name as it is."""
 
-from panoptic_assets.reports.markdown import escaped, score_text, table
+from panoptic_assets.reports.markdown import escaped, number_text, score_text, table
 
 
 def test_names_cannot_become_markup():
@@ -20,6 +20,11 @@ def test_a_table_that_is_cut_says_by_how_much():
     rows = [[number] for number in range(1500)]
     assert table(["a"], rows, 2) == "| a |\n| --- |\n| 0 |\n| 1 |\n\n… and 1,498 more"
     assert "more" not in table(["a"], rows[:2], 2)
+
+
+def test_counts_are_written_in_full():
+    assert number_text(1_234_567) == "1,234,567"
+    assert number_text(59.9464) == "59.95"
 
 
 def test_the_score_of_a_single_image_says_so():

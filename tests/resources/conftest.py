@@ -1,8 +1,17 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from resources.decoding import UnreadableImage
 from resources.models import OpenClipModels
+
+
+def reason_of(action: Callable[[], object]) -> str:
+    """Why an action says that a file cannot be used."""
+    with pytest.raises(UnreadableImage) as caught:
+        action()
+    return caught.value.reason
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,11 @@
 """The store: no crash or second writer loses or doubles a row."""
 
 import multiprocessing
+import subprocess
+import sys
+from datetime import timedelta
 
+import lancedb
 import pyarrow as pa
 import pytest
 
@@ -167,3 +171,146 @@ def test_without_a_uri_the_store_is_the_projects(tmp_path, monkeypatch):
     monkeypatch.setenv("PANOPTIC_PROJECT", str(tmp_path))
     LanceStore().upsert("assignments", assignments("a@1", 3))
     assert (tmp_path / "elsewhere" / "lance" / "assignments.lance").is_dir()
+
+
+VECTORS = vectors_schema(4)
+
+
+def some(first, count, value=0.5):
+    ids = [f"{number:06}" for number in range(first, first + count)]
+    return pa.table({"image_id": ids, "vector": [[value] * 4] * count}, schema=VECTORS)
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    store = LanceStore(uri=str(tmp_path / "store"))
+    store.create("vectors.x", VECTORS, {})
+    return store
+
+
+def test_staged_rows_are_seen_by_nobody_until_they_are_committed(vectors):
+    name = vectors.stage("vectors.x", some(0, 10))
+    assert vectors.count("vectors.x") == 0
+    assert vectors.tables() == ["vectors.x"]
+    assert vectors.staged("vectors.x") == [name]
+    assert vectors.commit("vectors.x", [name]) == 10
+    assert vectors.count("vectors.x") == 10
+    assert vectors.staged("vectors.x") == []
+
+
+def test_many_staged_parts_are_one_commit(vectors):
+    names = [vectors.stage("vectors.x", some(10 * number, 10)) for number in range(5)]
+    before = vectors.version("vectors.x")
+    assert vectors.commit("vectors.x", names) == 50
+    assert vectors.version("vectors.x") == before + 1
+
+
+def test_rows_that_are_staged_twice_are_committed_once(vectors):
+    names = [vectors.stage("vectors.x", some(first, 10)) for first in (0, 5)]
+    assert vectors.commit("vectors.x", names) == 15
+    assert vectors.commit("vectors.x", [vectors.stage("vectors.x", some(0, 15, 0.1))]) == 0
+    assert vectors.read("vectors.x")["vector"].to_pylist() == [[0.5] * 4] * 15
+
+
+def test_what_another_process_has_committed_is_skipped(vectors):
+    name = vectors.stage("vectors.x", some(0, 10))
+    assert vectors.commit("vectors.x", [name]) == 10
+    assert vectors.commit("vectors.x", [name]) == 0
+
+
+def test_a_part_that_was_not_written_to_its_end_is_not_staged(vectors, tmp_path):
+    """A crash at any moment."""
+    (tmp_path / "store" / "staging" / "vectors.x" / "half.lance" / "data").mkdir(parents=True)
+    assert vectors.staged("vectors.x") == []
+
+
+COMMIT = """
+import sys
+from resources.lance import LanceStore
+store = LanceStore(uri=sys.argv[1])
+names = store.staged("vectors.x")
+print("ready", flush=True)
+sys.stdin.readline()
+print(store.commit("vectors.x", names))
+"""
+
+
+def test_two_processes_that_commit_the_same_parts_at_once_double_nothing(vectors, tmp_path):
+    for number in range(20):
+        vectors.stage("vectors.x", some(100 * number, 100))
+    command = [sys.executable, "-c", COMMIT, str(tmp_path / "store")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    ids = vectors.read("vectors.x")["image_id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 2000
+
+
+def test_clean_up_keeps_pinned_versions_and_removes_the_others(vectors):
+    versions = [vectors.upsert("vectors.x", some(0, 10, value)) for value in (0.1, 0.2, 0.3, 0.4)]
+    vectors.pin("vectors.x", versions[1], "record")
+    vectors.optimize("vectors.x", keep=timedelta(0))
+    kept = vectors.read("vectors.x", version=versions[1])["vector"].to_pylist()
+    assert kept == [[pytest.approx(0.2)] * 4] * 10
+    with pytest.raises(Exception, match="no longer exists"):
+        vectors.read("vectors.x", version=versions[0])
+
+
+def test_young_versions_are_kept_without_a_pin(vectors):
+    versions = [vectors.upsert("vectors.x", some(0, 10, value)) for value in (0.1, 0.2, 0.3)]
+    vectors.optimize("vectors.x")
+    assert vectors.read("vectors.x", version=versions[0]).num_rows == 10
+
+
+def test_small_refreshes_do_not_write_a_large_table_anew(vectors, tmp_path):
+    """Pinned versions share what has not changed."""
+    vectors.upsert("vectors.x", some(0, 20_000))
+    vectors.pin("vectors.x", vectors.version("vectors.x"), "first")
+    size = disk(tmp_path)
+    for number in range(10):
+        vectors.upsert("vectors.x", some(20_000 + 20 * number, 20))
+        vectors.optimize("vectors.x", keep=timedelta(0))
+    assert disk(tmp_path) < 1.05 * size
+    assert vectors.count("vectors.x") == 20_200
+
+
+def disk(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_optimizing_again_commits_nothing(vectors):
+    for number in range(3):
+        vectors.upsert("vectors.x", some(10 * number, 10))
+    vectors.optimize("vectors.x")
+    version = vectors.version("vectors.x")
+    vectors.optimize("vectors.x")
+    assert vectors.version("vectors.x") == version
+
+
+def test_a_store_of_an_older_schema_gains_the_new_columns(tmp_path):
+    old = pa.schema([field for field in SCHEMAS["files"] if field.name not in ("etag", "reader")])
+    row = {"path": "a.jpg", "image_id": "A", "status": "present", "size": 1, "mtime_ns": 1}
+    lancedb.connect(tmp_path).create_table("files", pa.Table.from_pylist([row], schema=old))
+    store = LanceStore(uri=str(tmp_path))
+    assert store.read("files", ["path", "etag"]).to_pylist() == [{"path": "a.jpg", "etag": None}]
+    new = pa.Table.from_pylist([row | {"etag": "x"}], schema=SCHEMAS["files"])
+    store.upsert("files", new)
+    assert store.read("files")["etag"].to_pylist() == ["x"]
+
+
+def test_pinning_leaves_the_folders_around_the_store_alone(tmp_path):
+    place = tmp_path / "été" / "store"
+    store = LanceStore(uri=str(place))
+    store.create("vectors.x", VECTORS, {})
+    beside = tmp_path / "%C3%A9t%C3%A9"
+    beside.mkdir()
+    store.pin("vectors.x", 1, "record")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [beside.name, "été"]
+    assert list(beside.iterdir()) == []

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from resources.errors import InputError
 from resources.models import Encoder, ModelSpec, OpenClipModels
 
-MINI = ModelSpec(model="embedded:mini")
+MINI = ModelSpec(model="embedded:mini", precision="fp32")
 
 TINY = {
     "embed_dim": 16,
@@ -117,29 +117,78 @@ def test_nothing_to_encode_gives_no_vectors(mini_models: OpenClipModels) -> None
     assert encoder.encode_images([]).shape == encoder.encode_texts([]).shape == (0, 512)
 
 
-def test_batches_change_a_vector_by_float_noise_only(mini_models: OpenClipModels) -> None:
-    """D25: batch_size is free to choose."""
+def test_a_vector_does_not_depend_on_the_pictures_it_is_encoded_with(
+    mini_models: OpenClipModels,
+) -> None:
+    """To the bit: a refresh of one image must give what a refresh of all would have given."""
     encoder = mini_models.load(MINI)
     images = pictures()
 
     together = encoder.encode_images(images)
 
     alone = np.concatenate([encoder.encode_images([image]) for image in images])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_array_equal(together, alone)
 
 
-def test_a_model_is_loaded_once_whatever_its_batch_size(mini_models: OpenClipModels) -> None:
-    one = mini_models.load(MINI)
+def test_the_batch_size_changes_a_vector_by_float_noise_only(mini_models: OpenClipModels) -> None:
+    """D25: batch_size is free to choose."""
+    images = pictures()
 
-    other = mini_models.load(MINI.model_copy(update={"batch_size": 1}))
+    one = mini_models.load(MINI).encode_images(images)
 
-    assert one is other
+    other = mini_models.load(MINI.model_copy(update={"batch_size": 7})).encode_images(images)
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_model_is_loaded_once(mini_models: OpenClipModels) -> None:
+    assert mini_models.load(MINI) is mini_models.load(MINI.model_copy())
+
+
+def test_the_precision_that_was_chosen_at_first_is_kept(mini_models: OpenClipModels) -> None:
+    """A later refresh must not mix precisions, whatever would be faster by then."""
+    auto = MINI.model_copy(update={"precision": "auto"})
+
+    for precision in ("fp32", "bf16"):
+        encoder = mini_models.load(auto, {"precision": precision})
+        assert encoder.identity["precision"] == precision
+
+
+def test_another_precision_gives_nearly_the_same_vectors(mini_models: OpenClipModels) -> None:
+    images = pictures()
+
+    low = mini_models.load(MINI.model_copy(update={"precision": "bf16"})).encode_images(images)
+
+    full = mini_models.load(MINI).encode_images(images)
+    assert not np.array_equal(low, full)
+    assert (low * full).sum(axis=1).min() > 0.998
+
+
+def test_the_input_size_and_the_way_to_it_can_be_chosen(mini_models: OpenClipModels) -> None:
+    spec = MINI.model_copy(update={"image_size": 128, "resize_mode": "longest"})
+
+    encoder = mini_models.load(spec)
+
+    assert encoder.prepare(Image.new("RGB", (300, 200))).shape == (3, 128, 128)
+    assert (encoder.identity["image_size"], encoder.side) == ([128, 128], 256)
+    assert encoder.identity["resize_mode"] == "longest"
+    assert encoder.encode_images(pictures()).shape[1] == 512
+
+
+def test_a_model_file_that_asks_for_something_else_is_told_from_the_stored_identity(
+    mini_models: OpenClipModels,
+) -> None:
+    identity = mini_models.load(MINI).identity
+
+    assert MINI.differences(identity) == []
+    assert MINI.model_copy(update={"precision": "auto"}).differences(identity) == []
+    [difference] = MINI.model_copy(update={"image_size": 256}).differences(identity)
+    assert difference == "image_size: [224, 224] is stored, [256, 256] is asked for"
 
 
 def test_the_greyscale_twin_does_not_see_colours(mini_models: OpenClipModels, sample: Path) -> None:
     colours = Image.open(sample / "drawings/fruit/fruit_01.jpg").convert("RGB")
     grey = colours.convert("L").convert("RGB")
-    twin = mini_models.load(ModelSpec(model="embedded:mini", greyscale=True))
+    twin = mini_models.load(MINI.model_copy(update={"greyscale": True}))
 
     a, b = twin.encode_images([colours, grey])
     c, d = mini_models.load(MINI).encode_images([colours, grey])
@@ -160,7 +209,11 @@ def test_an_identity_is_plain_json_and_tells_options_preprocessing_and_weights(
         "model": "embedded:mini",
         "pretrained": None,
         "greyscale": False,
-        "image_size": 224,
+        "accelerator": "none",
+        "precision": "fp32",
+        "image_size": [224, 224],
+        "resize_mode": "squash",
+        "decode_side": 448,
         "preprocess": {
             "size": 224,
             "mode": "RGB",

@@ -71,6 +71,15 @@ def test_a_folder_whose_name_begins_with_a_tilde_is_that_folder(tmp_path):
     assert create(tmp_path, settings(tmp_path / "~root")).images == str(tmp_path / "~root")
 
 
+def test_images_may_be_a_url(tmp_path):
+    url = "s3://bucket/a prefix/é"
+    assert create(tmp_path, ProjectSettings(images=url)).images == url
+    assert find(tmp_path).images == url
+    assert create(tmp_path, ProjectSettings(images=url + "/")) == find(tmp_path)
+    with pytest.raises(InputError, match="already is a project of s3://bucket/a prefix/é"):
+        create(tmp_path, ProjectSettings(images="s3://bucket/other"))
+
+
 def test_another_corpus_in_the_same_folder_is_refused(tmp_path, images):
     create(tmp_path, settings(images))
     other = tmp_path / "other"

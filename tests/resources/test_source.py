@@ -1,93 +1,36 @@
-"""The source: every file is either a picture or one plain reason, and no path leaves the root."""
+"""The source: what is listed and read, locally and in stores, and no path leaves the root."""
 
-import io
+import contextlib
+import json
 import os
 import random
-import re
 import socket
-import struct
+import subprocess
 import sys
-import warnings
-import zlib
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
-import numpy as np
+import boto3
+import fsspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from resources.errors import InputError
-from resources.source import DecodedImage, ImageSource, UnreadableImage, decode, thumbnail
+from resources.source import ImageSource, UnavailableFile
+from tests.conftest import S3Server
+from tests.resources.conftest import reason_of
+from tests.resources.fuzz_decoding import encoded
 
-HOSTILE = ImageSource(root=str(Path(__file__).parents[1] / "hostile"))
-
-PICTURES = {
-    "UPPERCASE.JPG": ("JPEG", 256, 201),
-    "animated.gif": ("GIF", 256, 201),
-    "cmyk.jpg": ("JPEG", 256, 201),
-    "exact_duplicate_a.jpg": ("JPEG", 256, 201),
-    "exact_duplicate_b.jpeg": ("JPEG", 256, 201),
-    "exif_rotated_orientation6.jpg": ("JPEG", 256, 171),
-    "extreme_aspect_1200x3.png": ("PNG", 1200, 3),
-    "fully_transparent.png": ("PNG", 256, 201),
-    "gray_16bit.png": ("PNG", 256, 201),
-    "large_dimensions_11000x9000.png": ("PNG", 11000, 9000),
-    "one_pixel.png": ("PNG", 1, 1),
-    "palette.png": ("PNG", 256, 201),
-    "photo.tiff": ("TIFF", 256, 201),
-    "photo.webp": ("WEBP", 256, 201),
-    "png_named.jpg": ("PNG", 256, 201),
-    "with_alpha.png": ("PNG", 256, 201),
-    "été à Orléans — 図書館 🍌.jpg": ("JPEG", 256, 201),
-}
-REASONS = {
-    "corrupt_not_an_image.jpg": "not an image: its 500 bytes do not begin as JPEG, PNG, WebP, GIF, "
-    "TIFF or BMP do",
-    "corrupt_truncated.jpg": "damaged JPEG of 2,507 bytes: image file is truncated "
-    "(8 bytes not processed)",
-    "empty.png": "the file is empty (0 bytes)",
-    "huge_dimensions_30000x30000.png": "30000 x 30000 are 900,000,000 pixels; "
-    "the limit is 178,956,970 (max_pixels)",
-}
+PNG = encoded(Image.new("RGB", (3, 2), "red"), "PNG")
 
 # Some file systems refuse such names.
 NOT_UTF8 = pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
 needs_permissions = pytest.mark.skipif(
     getattr(os, "geteuid", lambda: 0)() == 0, reason="no folder is unreadable for root"
 )
-
-
-def pixels(image: Image.Image) -> np.ndarray:
-    return np.asarray(image).astype(int)
-
-
-def hostile(name: str) -> DecodedImage:
-    return HOSTILE.decode(HOSTILE.read(name))
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def reason_of(action: Callable[[], object]) -> str:
-    with pytest.raises(UnreadableImage) as caught:
-        action()
-    return caught.value.reason
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + name
-        + content
-        + struct.pack(">I", zlib.crc32(name + content))
-    )
 
 
 @pytest.fixture
@@ -97,290 +40,31 @@ def folder(tmp_path: Path) -> Path:
     root.mkdir()
     (tmp_path / "outside").mkdir()
     for path in (tmp_path / "secret.png", tmp_path / "outside" / "secret.png"):
-        path.write_bytes(encoded(Image.new("RGB", (2, 2)), "PNG"))
+        path.write_bytes(PNG)
     return root
 
 
 def add(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded(Image.new("RGB", (3, 2), "red"), "PNG"))
+    path.write_bytes(PNG)
     return path
 
 
+def paths_of(source: ImageSource) -> list[str]:
+    return [file.path for file in source.list().files]
+
+
 def listed(root: Path) -> list[str]:
-    return [file.path for file in ImageSource(root=str(root)).files()]
+    return paths_of(ImageSource(root=str(root)))
 
 
-# The hostile files
-
-
-def test_the_table_covers_every_hostile_file_and_all_are_listed() -> None:
-    assert [file.path for file in HOSTILE.files()] == sorted(PICTURES | REASONS)
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_readable_hostile_file_has_its_format_and_displayed_size(name: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        image = hostile(name)
-    assert (image.format, image.width, image.height) == PICTURES[name]
-    assert (image.rgb.mode, image.rgb.size) == ("RGB", (image.width, image.height))
-
-
-@pytest.mark.parametrize("name", REASONS)
-def test_an_unreadable_hostile_file_has_its_own_plain_reason(name: str) -> None:
-    assert reason_of(lambda: hostile(name)) == REASONS[name]
-
-
-# Pixels
-
-
-def test_grey_of_16_bits_is_scaled_not_clipped() -> None:
-    with Image.open(io.BytesIO(HOSTILE.read("gray_16bit.png"))) as raw:
-        true = np.asarray(raw) / 257
-    red, green, blue = np.moveaxis(pixels(hostile("gray_16bit.png").rgb), -1, 0)
-    assert true.max() > 250 > 100 > true.min()
-    assert np.abs(red - true).max() <= 1
-    assert (red == green).all()
-    assert (red == blue).all()
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        pytest.param(np.array([[0, 32768, 65535]], "<u2"), [0, 128, 255], id="16 bits"),
-        pytest.param(np.array([[0, 32768, 65535]], ">u2"), [0, 128, 255], id="16 bits, big-endian"),
-        pytest.param(np.array([[0, 128, 255]], "i4"), [0, 128, 255], id="bytes in 32 bits"),
-        pytest.param(np.array([[0, 32768, 65535]], "i4"), [0, 128, 255], id="16 bits in 32"),
-        pytest.param(np.array([[-4000, 0, 4000]], "i4"), [0, 128, 255], id="signed"),
-        pytest.param(np.array([[0, 0.5, 1]], "f4"), [0, 128, 255], id="fractions"),
-        pytest.param(np.array([[0, 128, 255]], "f4"), [0, 128, 255], id="bytes as floats"),
-        pytest.param(np.array([[-1e38, 0, 3e38]], "f4"), [0, 64, 255], id="beyond every range"),
-        pytest.param(np.array([[np.nan, -np.inf, np.inf]], "f4"), [0, 0, 255], id="not finite"),
-        pytest.param(np.array([[np.nan, 0.5, np.inf]], "f4"), [128, 128, 255], id="partly finite"),
-        pytest.param(np.full((1, 3), 7e9, "f4"), [255, 255, 255], id="one value, too large"),
-    ],
-)
-def test_deep_greys_keep_their_order_and_fill_the_range(
-    values: np.ndarray, expected: list[int]
-) -> None:
-    image = decode(encoded(Image.fromarray(values), "TIFF"))
-    assert np.abs(pixels(image.rgb)[0, :, 0] - expected).max() <= 1
-
-
-@pytest.mark.parametrize(("name", "limit"), [("cmyk.jpg", 2), ("palette.png", 3)])
-def test_colours_of_cmyk_and_palette_stay_near_the_original(name: str, limit: float) -> None:
-    original = pixels(hostile("photo.tiff").rgb)
-    assert np.abs(pixels(hostile(name).rgb) - original).mean() < limit
-
-
-def test_what_is_transparent_is_white() -> None:
-    assert (pixels(hostile("fully_transparent.png").rgb) == 255).all()
-    half = decode(encoded(Image.new("RGBA", (2, 2), (0, 0, 0, 128)), "PNG"))
-    assert np.abs(pixels(half.rgb) - 127).max() <= 1
-    grey = decode(encoded(Image.new("LA", (2, 2), (0, 0)), "PNG"))
-    assert (pixels(grey.rgb) == 255).all()
-    keyed = decode(encoded(Image.new("RGB", (2, 2), "red"), "PNG", transparency=(255, 0, 0)))
-    assert (pixels(keyed.rgb) == 255).all()
-    palette = Image.new("P", (2, 1))
-    palette.putpalette([10, 20, 30, 40, 50, 60])
-    palette.putpixel((1, 0), 1)
-    for kind in ("PNG", "GIF"):
-        image = decode(encoded(palette, kind, transparency=0))
-        assert pixels(image.rgb).tolist() == [[[255, 255, 255], [40, 50, 60]]]
-
-
-def test_an_opaque_alpha_channel_changes_nothing() -> None:
-    assert (pixels(hostile("with_alpha.png").rgb) == pixels(hostile("photo.tiff").rgb)).all()
-
-
-def test_one_bit_is_black_and_white() -> None:
-    image = decode(encoded(Image.fromarray(np.array([[False, True]])), "PNG"))
-    assert pixels(image.rgb).tolist() == [[[0, 0, 0], [255, 255, 255]]]
-
-
-def test_the_first_frame_of_an_animation_is_taken() -> None:
-    first = pixels(hostile("animated.gif").rgb)
-    assert np.abs(first - pixels(hostile("photo.tiff").rgb)).mean() < 3
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    for kind, options in (("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})):
-        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-        assert (pixels(decode(data).rgb) == [255, 0, 0]).all()
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("PNG", {}),
-        ("WEBP", {"lossless": True}),
-        ("TIFF", {}),
-        ("TIFF", {"compression": "tiff_lzw"}),
-    ],
-)
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_undone_in_every_format(
-    kind: str, options: dict[str, object], orientation: int
-) -> None:
-    shown = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 10
-    # What a camera stores so that a viewer shows `shown`.
-    stored = {
-        1: shown,
-        2: shown[:, ::-1],
-        3: shown[::-1, ::-1],
-        4: shown[::-1],
-        5: shown.swapaxes(0, 1),
-        6: np.rot90(shown),
-        7: shown[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(shown, -1),
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
-    assert (pixels(decode(data).rgb) == shown).all()
-
-
-def test_orientation_6_of_the_hostile_file_turns_it_clockwise() -> None:
-    with Image.open(io.BytesIO(HOSTILE.read("exif_rotated_orientation6.jpg"))) as raw:
-        assert raw.size == (171, 256)
-        turned = np.rot90(pixels(raw), -1)
-    assert (pixels(hostile("exif_rotated_orientation6.jpg").rgb) == turned).all()
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damaged_exif_does_not_cost_the_picture() -> None:
-    exif = b"Exif\0\0MM\0*" + b"\xff" * 40
-    assert decode(encoded(Image.new("RGB", (4, 3)), "JPEG", exif=exif)).width == 4
-
-
-def test_threads_decode_to_the_same_pixels() -> None:
-    names = [name for name in PICTURES if not name.startswith("large")]
-    expected = [hostile(name).rgb.tobytes() for name in names]
-    with ThreadPoolExecutor(8) as threads:
-        for _ in range(4):
-            found = threads.map(lambda name: hostile(name).rgb.tobytes(), names)
-            assert list(found) == expected
-
-
-# Limits and damage
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_a_truncated_file_of_any_format_is_damaged(kind: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    data = encoded(Image.fromarray(noise), kind)
-    half = data[: len(data) // 2]
-    assert reason_of(lambda: decode(half)).startswith(f"damaged {kind} of {len(half):,} bytes: ")
-
-
-def test_a_pixel_bomb_is_refused_from_its_header_alone() -> None:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50000, 40000, 8, 2, 0, 0, 0))
-    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-    assert reason_of(lambda: decode(data)).startswith("50000 x 40000 are 2,000,000,000 pixels")
-
-
-def test_the_limit_of_pixels_is_the_last_size_allowed() -> None:
-    data = encoded(Image.new("L", (10, 10)), "PNG")
-    assert decode(data, max_pixels=100).width == 10
-    assert "the limit is 99 (max_pixels)" in reason_of(lambda: decode(data, max_pixels=99))
-
-
-@pytest.mark.parametrize("name", [b"zTXt", b"iCCP"])
-def test_a_compressed_chunk_that_explodes_is_refused(name: bytes) -> None:
-    data = encoded(Image.new("L", (4, 4)), "PNG")
-    bomb = chunk(name, b"key\0\0" + zlib.compress(bytes(50_000_000), 9))
-    assert "too large" in reason_of(lambda: decode(data[:33] + bomb + data[33:]))
-
-
-def test_formats_beyond_the_six_are_never_tried() -> None:
-    for kind in ("EPS", "PPM", "TGA", "ICO", "PDF"):
-        data = encoded(Image.new("RGB", (16, 16)), kind)
-        assert reason_of(lambda data=data: decode(data)).startswith("not an image: ")
-
-
-def test_a_file_above_the_limit_of_bytes_is_not_read(folder: Path) -> None:
-    size = add(folder / "a.png").stat().st_size
-    source = ImageSource(root=str(folder), max_bytes=size)
-    assert len(source.read("a.png")) == size
-    source = ImageSource(root=str(folder), max_bytes=size - 1)
-    reason = f"the file has {size:,} bytes; the limit is {size - 1:,} (max_bytes)"
-    assert reason_of(lambda: source.read("a.png")) == reason
-
-
-@cache
-def small_files() -> list[bytes]:
-    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 13, 3), np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return [
-        encoded(picture, "JPEG", exif=exif),
-        encoded(picture.convert("CMYK"), "JPEG", progressive=True),
-        encoded(picture.convert("RGBA"), "PNG", exif=exif),
-        encoded(picture.quantize(8), "PNG", transparency=b"\0\x80"),
-        encoded(Image.fromarray(np.arange(99, dtype="u2").reshape(9, 11) * 600), "PNG"),
-        encoded(picture, "GIF", save_all=True, append_images=[picture.rotate(90)]),
-        encoded(picture, "TIFF"),
-        encoded(picture, "TIFF", compression="tiff_lzw", exif=exif),
-        encoded(picture.convert("F"), "TIFF"),
-        encoded(picture.convert("I"), "TIFF"),
-        encoded(picture, "WEBP", exif=exif),
-        encoded(picture.convert("RGBA"), "WEBP", lossless=True),
-        encoded(picture, "BMP"),
-        encoded(picture.convert("1"), "BMP"),
-    ]
-
-
-@pytest.mark.filterwarnings("ignore")
-@settings(max_examples=800, deadline=None)
-@given(
-    number=st.integers(0, 13),
-    changes=st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=4))),
-    cut=st.none() | st.integers(0, 10_000),
-)
-def test_damaged_bytes_give_a_picture_or_one_plain_line(
-    number: int, changes: list[tuple[int, bytes]], cut: int | None
-) -> None:
-    data = bytearray(small_files()[number])
-    for place, content in changes:
-        start = place % len(data)
-        data[start : start + len(content)] = content
-    if cut is not None:
-        del data[cut % len(data) :]
-    try:
-        image = decode(bytes(data), max_pixels=1_000_000)
-    except UnreadableImage as error:
-        assert error.reason
-        assert error.reason.isprintable()
-        assert not re.search(r"object at 0x|\bNone$", error.reason)
-    else:
-        assert image.rgb.mode == "RGB"
-        assert (image.width, image.height) == image.rgb.size
-
-
-# Thumbnails
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ((1, 1), (1, 1)),
-        ((100, 160), (100, 160)),
-        ((161, 100), (160, 99)),
-        ((1200, 3), (160, 1)),
-        ((2, 9000), (1, 160)),
-    ],
-)
-def test_a_thumbnail_fits_is_never_enlarged_and_never_has_0_pixels(
-    size: tuple[int, int], expected: tuple[int, int]
-) -> None:
-    with Image.open(io.BytesIO(thumbnail(Image.new("RGB", size, "red")))) as small:
-        assert (small.format, small.size) == ("WEBP", expected)
-
-
-def test_a_thumbnail_leaves_the_image_and_its_profile_behind() -> None:
-    profile = bytes(200_000)
-    image = decode(encoded(Image.new("RGB", (300, 200)), "JPEG", icc_profile=profile))
-    assert len(thumbnail(image.rgb)) < 1000
-    assert image.rgb.size == (300, 200)
+def refusal(source: ImageSource) -> str:
+    """The one plain line with which a source cannot be listed."""
+    with pytest.raises(InputError) as caught:
+        source.list()
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
 
 
 # The folder
@@ -389,7 +73,7 @@ def test_a_thumbnail_leaves_the_image_and_its_profile_behind() -> None:
 def test_a_missing_root_or_a_file_as_root_says_what_to_do(folder: Path) -> None:
     for root in (folder / "absent", add(folder / "a.png")):
         with pytest.raises(InputError, match=r"cannot be read \(.+\): create or mount it, or cor"):
-            ImageSource(root=str(root)).files()
+            ImageSource(root=str(root)).list()
 
 
 def test_a_root_that_is_gone_is_not_blamed_on_the_file(folder: Path) -> None:
@@ -406,14 +90,14 @@ def test_without_a_root_the_project_names_the_folder(
     (folder / ".panoptic").mkdir()
     (folder / ".panoptic" / "project.yaml").write_text("images: images\n")
     monkeypatch.setenv("PANOPTIC_PROJECT", str(folder))
-    assert [file.path for file in ImageSource().files()] == ["a.png"]
+    assert paths_of(ImageSource()) == ["a.png"]
 
 
 def test_a_file_is_listed_with_its_size_and_time(folder: Path) -> None:
     status = add(folder / "sub" / "a.png").stat()
-    (file,) = ImageSource(root=str(folder)).files()
+    (file,) = ImageSource(root=str(folder)).list().files
     assert file.path == "sub/a.png"
-    assert (file.size, file.mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert (file.size, file.mtime_ns, file.etag) == (status.st_size, status.st_mtime_ns, "")
 
 
 def test_only_image_extensions_in_any_case_and_nothing_hidden_is_listed(folder: Path) -> None:
@@ -499,10 +183,13 @@ def test_a_root_that_is_itself_a_link_is_followed(folder: Path) -> None:
     assert listed(folder.parent / "link") == ["a.png"]
 
 
-def test_what_was_skipped_is_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_skipped_is_told_and_logged(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "out").symlink_to(folder.parent / "outside")
     with caplog.at_level("WARNING"):
-        assert listed(folder) == []
+        found = ImageSource(root=str(folder)).list()
+    assert found.skipped == {"are links out of it, to a folder or to nothing": ["out"]}
     assert "Skipped 1 of the folder of images that are links out of it" in caplog.text
     assert "'out'" in caplog.text
 
@@ -536,33 +223,70 @@ def test_reading_what_is_no_file_is_a_plain_reason(folder: Path) -> None:
     assert "too long" in reason_of(lambda: source.read("x" * 300))
 
 
-def test_a_file_that_vanishes_during_the_walk_is_left_out(folder: Path) -> None:
+def test_what_vanishes_during_the_walk_is_left_out_and_not_called_unreadable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(folder / "a.png")
     add(folder / "b.png")
     add(folder / "c" / "d.png")
-    files = ImageSource(root=str(folder)).files()
-    assert next(files).path == "a.png"
-    (folder / "b.png").unlink()
-    (folder / "c" / "d.png").unlink()
-    (folder / "c").rmdir()
-    assert list(files) == []
+    scandir = os.scandir
+
+    calls = []
+
+    def vanishing(path: Path) -> contextlib.AbstractContextManager[object]:
+        calls.append(path)
+        with scandir(path) as entries:
+            found = list(entries)
+        if len(calls) == 1:
+            (folder / "b.png").unlink()
+            (folder / "c" / "d.png").unlink()
+            (folder / "c").rmdir()
+        return contextlib.nullcontext(found)
+
+    source = ImageSource(root=str(folder))
+    monkeypatch.setattr(os, "scandir", vanishing)
+    found = source.list()
+    assert [file.path for file in found.files] == ["a.png"]
+    assert (found.skipped, found.unreadable_folders) == ({}, [])
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its images are not missing: nothing is known of them."""
+    add(folder / "été" / "closed" / "a.png")
+    add(folder / "été" / "b.png")
+    scandir = os.scandir
+
+    def refusing(path: Path) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = ImageSource(root=str(folder)).list()
+    assert [file.path for file in found.files] == ["été/b.png"]
+    assert found.unreadable_folders == ["été/closed/"]
+    assert found.skipped == {"could not be read (Permission denied)": ["été/closed/"]}
+    assert "could not be read (Permission denied); first: 'été/closed/'" in caplog.text
 
 
 @needs_permissions
-def test_an_unreadable_folder_or_file_costs_only_itself(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unreadable_folder_or_file_costs_only_itself(folder: Path) -> None:
     add(folder / "closed" / "a.png").parent.chmod(0)
+    add(folder / "blind" / "c.png").parent.chmod(0o400)  # names are seen, but no sizes
     add(folder / "b.png").chmod(0)
     source = ImageSource(root=str(folder))
     try:
-        assert listed(folder) == ["b.png"]
-        assert "could not be read (Permission denied); first: 'closed/'" in caplog.text
+        found = source.list()
+        assert [file.path for file in found.files] == ["b.png"]
+        assert found.unreadable_folders == ["blind/", "closed/"]
         for path in ("b.png", "closed/a.png"):
             reason = reason_of(lambda path=path: source.read(path))
             assert reason == "the file cannot be read: Permission denied"
     finally:
         (folder / "closed").chmod(0o700)
+        (folder / "blind").chmod(0o700)
 
 
 @NOT_UTF8
@@ -580,6 +304,434 @@ def test_a_name_that_is_not_utf8_is_listed_printable_and_asks_to_be_renamed(fold
 def test_an_escaped_name_never_doubles_the_path_of_another_file(folder: Path) -> None:
     add(folder / os.fsdecode(b"\xff.png")).write_bytes(b"")
     literal = add(folder / r"\udcff.png")
-    (file,) = ImageSource(root=str(folder)).files()
+    (file,) = ImageSource(root=str(folder)).list().files
     assert (file.path, file.size) == (r"\udcff.png", literal.stat().st_size)
     assert ImageSource(root=str(folder)).read(file.path) == literal.read_bytes()
+
+
+def test_a_file_above_the_limit_of_bytes_is_not_read(folder: Path) -> None:
+    size = add(folder / "a.png").stat().st_size
+    source = ImageSource(root=str(folder), max_bytes=size)
+    assert len(source.read("a.png")) == size
+    source = ImageSource(root=str(folder), max_bytes=size - 1)
+    reason = f"the file has {size:,} bytes; the limit is {size - 1:,} (max_bytes)"
+    assert reason_of(lambda: source.read("a.png")) == reason
+
+
+def test_a_file_url_is_a_local_folder_with_all_its_care(folder: Path) -> None:
+    add(folder / "a b%20.png")
+    (folder / "out.png").symlink_to(folder.parent / "secret.png")
+    source = ImageSource(root=f"file://{folder}")
+    assert paths_of(source) == ["a b%20.png"]
+    assert source.read("a b%20.png") == PNG
+    with pytest.raises(InputError, match="create or mount it"):
+        ImageSource(root=f"file://{folder}/none").list()
+
+
+# Patterns
+
+
+TREE = [
+    "a.png",
+    "a.tif",
+    "scans/b.png",
+    "scans/raw/c.png",
+    "scans/raw/d.tif",
+    "x/scans/e.png",
+    "É.png",
+]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        ([], [], TREE),
+        (["*.tif"], [], ["a.tif", "scans/raw/d.tif"]),
+        (["*.TIF"], [], []),
+        (["scans/"], [], ["scans/b.png", "scans/raw/c.png", "scans/raw/d.tif", "x/scans/e.png"]),
+        (["/scans/*"], [], ["scans/b.png", "scans/raw/c.png", "scans/raw/d.tif"]),
+        (["scans/*.png"], [], ["scans/b.png"]),
+        (["scans/**/*.png"], [], ["scans/b.png", "scans/raw/c.png"]),
+        (["*.png"], ["raw/"], ["a.png", "scans/b.png", "x/scans/e.png", "É.png"]),
+        ([], ["*.png", "!É.png"], ["a.tif", "scans/raw/d.tif", "É.png"]),
+        ([], ["scans/", "!scans/b.png"], ["a.png", "a.tif", "É.png"]),
+        ([], ["# a comment", ""], TREE),
+        ([], ["**"], []),
+    ],
+)
+@pytest.mark.parametrize("kind", ["local", "memory", "s3"])
+def test_patterns_are_those_of_gitignore_in_every_kind_of_source(
+    kind: str,
+    include: list[str],
+    exclude: list[str],
+    expected: list[str],
+    folder: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    options = {}
+    for path in TREE:
+        if kind == "local":
+            root = str(add(folder / path) and folder)
+        elif kind == "memory":
+            root = f"memory://{folder}"
+            fsspec.filesystem("memory").pipe(f"{folder}/{path}", PNG)
+        else:
+            server = request.getfixturevalue("s3_server")
+            root, options = server.url, server.options
+            server.put(path, PNG)
+    source = ImageSource(root=root, include=include, exclude=exclude, storage_options=options)
+    assert paths_of(source) == sorted(expected)
+
+
+def test_an_excluded_folder_is_not_even_looked_into(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(folder / "a.png")
+    add(folder / "closed" / "b.png")
+    scandir = os.scandir
+    seen = []
+    monkeypatch.setattr(os, "scandir", lambda path: seen.append(Path(path)) or scandir(path))
+    assert paths_of(ImageSource(root=str(folder), exclude=["closed/"])) == ["a.png"]
+    assert set(seen) == {folder}
+
+
+def test_a_pattern_that_is_none_is_refused(folder: Path) -> None:
+    for name in ("include", "exclude"):
+        message = refusal(ImageSource(root=str(folder), **{name: ["!"]}))
+        assert message.startswith(f"A pattern of `{name}` cannot be used (")
+
+
+def test_without_a_root_the_projects_patterns_hold(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png", "b.tif", "raw/c.png"):
+        add(folder / "images" / name)
+    (folder / ".panoptic").mkdir()
+    (folder / ".panoptic" / "project.yaml").write_text(
+        "images: images\ninclude: ['*.png']\nexclude: [raw/]\n"
+    )
+    monkeypatch.setenv("PANOPTIC_PROJECT", str(folder))
+    assert paths_of(ImageSource(exclude=["b.*"])) == ["a.png"]
+
+
+# Any fsspec URL
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
+    """fsspec's filesystem in memory, and a folder in it."""
+    filesystem = fsspec.filesystem("memory")
+    yield filesystem, str(tmp_path)
+    filesystem.rm(str(tmp_path), recursive=True)
+
+
+def test_files_of_an_fsspec_url_are_listed_and_read(
+    memory: tuple[fsspec.AbstractFileSystem, str],
+) -> None:
+    filesystem, root = memory
+    for path in ("b/é 図.png", "a.png", "notes.txt", ".hidden/c.png", "b/.d.png"):
+        filesystem.pipe(f"{root}/{path}", PNG)
+    source = ImageSource(root=f"memory://{root}/")
+    first, second = source.list().files
+    assert (first.path, first.size, first.etag) == ("a.png", len(PNG), "")
+    assert abs(first.mtime_ns / 1e9 - time.time()) < 3600
+    assert source.read(second.path) == PNG
+
+
+def test_a_changed_file_of_an_fsspec_url_has_another_time(
+    memory: tuple[fsspec.AbstractFileSystem, str],
+) -> None:
+    filesystem, root = memory
+    filesystem.pipe(f"{root}/a.png", PNG)
+    source = ImageSource(root=f"memory://{root}")
+    before = source.list().files
+    assert source.list().files == before
+    filesystem.rm(f"{root}/a.png")
+    filesystem.pipe(f"{root}/a.png", PNG[::-1])
+    assert source.list().files != before
+    assert source.read("a.png") == PNG[::-1]
+
+
+def test_limits_and_missing_files_of_an_fsspec_url_are_plain_reasons(
+    memory: tuple[fsspec.AbstractFileSystem, str],
+) -> None:
+    filesystem, root = memory
+    filesystem.pipe(f"{root}/a.png", PNG)
+    filesystem.pipe(f"{root}x/secret.png", PNG)
+    source = ImageSource(root=f"memory://{root}", max_bytes=len(PNG) - 1)
+    assert reason_of(lambda: source.read("a.png")) == (
+        f"the file has more than {len(PNG) - 1} bytes (max_bytes)"
+    )
+    assert reason_of(lambda: source.read("b.png")) == "the file vanished after it was listed"
+    assert "leads out" in reason_of(lambda: source.read("../secret.png"))
+
+
+def test_a_folder_of_an_fsspec_url_that_cannot_be_listed_is_named(
+    memory: tuple[fsspec.AbstractFileSystem, str],
+) -> None:
+    filesystem, root = memory
+    for path in ("a.png", "closed/b.png", "open/c.png"):
+        filesystem.pipe(f"{root}/{path}", PNG)
+
+    class Guarded(type(filesystem)):
+        """Like a server that keeps a folder to itself."""
+
+        protocol = "guarded"
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return super()._strip_protocol(path.removeprefix("guarded://"))
+
+        def ls(self, path: str, detail: bool = True, **options: object) -> list:
+            if path.endswith("closed"):
+                raise PermissionError("access denied")
+            return super().ls(path, detail, **options)
+
+    fsspec.register_implementation("guarded", Guarded, clobber=True)
+    found = ImageSource(root=f"guarded://{root}").list()
+    assert [file.path for file in found.files] == ["a.png", "open/c.png"]
+    assert found.unreadable_folders == ["closed/"]
+    assert found.skipped == {"could not be read (access denied)": ["closed/"]}
+
+
+def test_a_missing_root_of_an_fsspec_url_is_not_blamed_on_a_file(tmp_path: Path) -> None:
+    source = ImageSource(root=f"memory://{tmp_path}")
+    assert "cannot be read" in refusal(source)
+    with pytest.raises(InputError, match="check the URL"):
+        source.read("a.png")
+
+
+@pytest.mark.parametrize(
+    ("root", "options", "message"),
+    [
+        ("foo://corpus", {}, "Protocol not known: foo"),
+        ("gs://corpus", {}, "install that package"),
+        ("s3://corpus", {"key": "AKIA", "secret": "x"}, "Remove key and secret from"),
+        ("sftp://me:word@host/corpus", {}, "Remove the password from"),
+    ],
+)
+def test_a_url_that_cannot_be_used_says_what_to_do(
+    root: str, options: dict[str, str], message: str
+) -> None:
+    found = refusal(ImageSource(root=root, storage_options=options))
+    assert message in found
+    assert "word" not in found.replace("password", "")
+
+
+def test_s3_without_its_package_names_the_extra() -> None:
+    """In a process of its own, since fsspec remembers what it has imported."""
+    code = (
+        "import sys; sys.modules['s3fs'] = None; from resources.source import ImageSource\n"
+        "try: ImageSource(root='s3://corpus').list()\n"
+        "except ValueError as error: print(type(error).__name__, error)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.startswith("InputError s3://corpus needs a package that is missing")
+    assert "install panoptic-assets with the extra `s3`" in found.stdout
+
+
+# S3
+
+KEYS = [
+    "été/à Orléans — 図書館 🍌.png",
+    "a b/c  d.png",
+    "100%.png",
+    "a%20b.png",
+    "a+b.png",
+    "a#b.png",
+    "a?b.png",
+    "q&a=1;2.png",
+    "tilde~'\"!*().png",
+    "back\\slash.png",
+]
+
+
+def s3_source(server: S3Server, prefix: str = "", **fields: object) -> ImageSource:
+    return ImageSource(root=server.url + prefix, storage_options=server.options, **fields)
+
+
+@pytest.mark.parametrize("prefix", ["", "scans été/#1"])
+def test_objects_are_listed_and_read_whatever_their_names(s3_server: S3Server, prefix: str) -> None:
+    for number, key in enumerate(KEYS):
+        s3_server.put(f"{prefix}/{key}".lstrip("/"), PNG + bytes(number))
+    if prefix:
+        s3_server.put(f"{prefix}2/not mine.png", PNG)
+    source = s3_source(s3_server, f"/{prefix}")
+    files = source.list().files
+    assert [file.path for file in files] == sorted(KEYS)
+    for file in files:
+        assert source.read(file.path) == PNG + bytes(KEYS.index(file.path))
+
+
+def test_an_object_has_its_size_time_and_etag(s3_server: S3Server) -> None:
+    s3_server.put("a.png", PNG)
+    head = s3_server.client.head_object(Bucket=s3_server.bucket, Key="a.png")
+    (file,) = s3_source(s3_server).list().files
+    assert (file.size, file.etag) == (len(PNG), head["ETag"].strip('"'))
+    assert file.mtime_ns == int(head["LastModified"].timestamp()) * 10**9
+
+
+def test_markers_of_folders_are_no_files_and_an_empty_object_is_one(s3_server: S3Server) -> None:
+    for key in ("a/", "plates.png/", "a/.hidden/b.png", "a/notes.txt", "a/empty.png"):
+        s3_server.put(key, b"")
+    source = s3_source(s3_server)
+    assert paths_of(source) == ["a/empty.png"]
+    assert source.read("a/empty.png") == b""
+
+
+def test_keys_that_are_no_paths_are_skipped_with_their_reason(s3_server: S3Server) -> None:
+    for key in ("a//b.png", "c.png"):
+        s3_server.put(key, PNG)
+    found = s3_source(s3_server).list()
+    assert [file.path for file in found.files] == ["c.png"]
+    assert found.skipped == {"have an empty part, . or .. in their path": ["a//b.png"]}
+
+
+def test_more_objects_than_one_answer_holds_are_listed(s3_server: S3Server) -> None:
+    for number in range(1005):
+        s3_server.put(f"{number:04}.png", b"")
+    assert paths_of(s3_source(s3_server)) == [f"{number:04}.png" for number in range(1005)]
+
+
+def test_an_object_above_the_limit_is_not_read_even_if_it_grew(s3_server: S3Server) -> None:
+    s3_server.put("a.png", PNG)
+    source = s3_source(s3_server, max_bytes=len(PNG))
+    source.list()
+    assert source.read("a.png") == PNG
+    s3_server.put("a.png", PNG + b"x")
+    reason = f"the file has {len(PNG) + 1} bytes; the limit is {len(PNG)} (max_bytes)"
+    assert reason_of(lambda: source.read("a.png")) == reason
+
+
+def test_an_object_too_large_for_one_request_is_read_whole(s3_server: S3Server) -> None:
+    data = random.Random(0).randbytes((32 << 20) + 5)
+    s3_server.put("a.tif", data)
+    assert s3_source(s3_server).read("a.tif") == data
+    assert "(max_bytes)" in reason_of(
+        lambda: s3_source(s3_server, max_bytes=len(data) - 1).read("a.tif")
+    )
+
+
+def test_many_threads_read_from_s3(s3_server: S3Server) -> None:
+    for number in range(40):
+        s3_server.put(f"{number}.png", PNG + bytes(number))
+    source = s3_source(s3_server)
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda number: source.read(f"{number}.png"), range(40)))
+    assert found == [PNG + bytes(number) for number in range(40)]
+
+
+def test_an_object_that_is_gone_costs_only_itself(s3_server: S3Server) -> None:
+    s3_server.put("a.png", PNG)
+    s3_server.put("b.png", PNG)
+    source = s3_source(s3_server)
+    source.list()
+    s3_server.delete("a.png")
+    with pytest.raises(UnavailableFile, match="vanished after it was listed"):
+        source.read("a.png")
+    assert source.read("b.png") == PNG
+
+
+@pytest.mark.parametrize("wrong", ["bucket", "prefix", "an object"])
+def test_a_wrong_bucket_or_prefix_is_refused_rather_than_an_empty_corpus(
+    s3_server: S3Server, wrong: str
+) -> None:
+    s3_server.put("scans/a.png", PNG)
+    roots = {
+        "bucket": "s3://nobody-has-this-bucket/scans",
+        "prefix": f"{s3_server.url}/scan",
+        "an object": f"{s3_server.url}/scans/a.png",
+    }
+    source = ImageSource(root=roots[wrong], storage_options=s3_server.options)
+    assert refusal(source).startswith(f"The images' store {roots[wrong]} cannot be read (")
+    with pytest.raises(InputError):
+        source.read("b.png")
+
+
+def test_an_empty_bucket_is_an_empty_corpus(s3_server: S3Server) -> None:
+    assert paths_of(s3_source(s3_server)) == []
+
+
+@pytest.fixture
+def guarded_s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The same server checks who asks: one who may list all, and read only `open.png`."""
+    iam = boto3.client("iam", endpoint_url=s3_server.endpoint)
+    name = s3_server.bucket
+    iam.create_user(UserName=name)
+    allowed = [
+        {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"},
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/open.png"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    iam.put_user_policy(UserName=name, PolicyName="some", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    for path in ("open.png", "closed.png"):
+        s3_server.put(path, PNG)
+
+    def check_after(requests: str) -> None:
+        address = f"{s3_server.endpoint}/moto-api/reset-auth"
+        header = {"Content-Type": "text/plain"}
+        urllib.request.urlopen(urllib.request.Request(address, requests.encode(), header))
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    check_after("0")
+    yield s3_server
+    check_after("inf")
+
+
+def test_a_forbidden_object_costs_only_itself(guarded_s3: S3Server) -> None:
+    source = s3_source(guarded_s3)
+    assert paths_of(source) == ["closed.png", "open.png"]
+    assert source.read("open.png") == PNG
+    with pytest.raises(UnavailableFile, match="may not be read"):
+        source.read("closed.png")
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_wrong_credentials_are_the_stores_fault_and_not_a_files(
+    guarded_s3: S3Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "wrong")
+    source = s3_source(guarded_s3)
+    assert name in refusal(source)
+    with pytest.raises(InputError, match=name):
+        source.read("open.png")
+
+
+def test_missing_credentials_are_asked_for(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert "Unable to locate credentials" in refusal(s3_source(s3_server))
+
+
+QUICK = {
+    "config_kwargs": {
+        "connect_timeout": 0.5,
+        "read_timeout": 0.5,
+        "retries": {"mode": "standard", "total_max_attempts": 1},
+    }
+}
+
+
+def test_an_endpoint_that_nobody_answers_is_refused(s3_server: S3Server) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
+    source = ImageSource(root="s3://corpus", storage_options={"endpoint_url": endpoint})
+    assert "Could not connect to the endpoint" in refusal(source)
+
+
+def test_a_server_that_never_answers_is_given_up(s3_server: S3Server) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        source = ImageSource(
+            root="s3://corpus", storage_options={"endpoint_url": endpoint, **QUICK}
+        )
+        assert "timeout" in refusal(source).lower()
+        with pytest.raises(InputError):
+            source.read("a.png")
