@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from panoptic_assets import tables
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.keys import parse_division, parse_name, parse_run_key
+from panoptic_assets.keys import parse_division, parse_name, parse_projection, parse_run_key
 from resources.errors import InputError
-from resources.lance import LanceStore, quoted, vectors_table
+from resources.lance import LanceStore, points_table, quoted, vectors_table
 from resources.project import find
 
 
@@ -217,6 +217,60 @@ class Project:
                 f"{', '.join(known) or 'none yet'}."
             )
         return self._store.read(vectors_table(name)).sort_by("image_id")
+
+    def neighbors(self, vector_type: str | None = None) -> pa.Table:
+        """The nearest neighbours of each image of a vector type, by image id.
+
+        Columns: image_id, neighbors (image ids, the most similar first), similarities (cosines).
+        A list has k entries, or all other images if they are fewer.
+
+        Raises:
+            InputError: There is no neighbour graph of that type.
+        """
+        name = parse_name(vector_type or self._project.settings.vector_type, "vector type")
+        stored = tables.read_graph(self._store, name)
+        if stored is None:
+            raise InputError(
+                f"There are no neighbours of type {name!r}: materialize `neighbors` "
+                f"(`panoptic-assets refresh --vector-type {name}`)."
+            )
+        ids = pa.array(stored.image_ids, pa.string())
+        width = stored.graph.indices.shape[1]
+        offsets = pa.array([row * width for row in range(len(ids) + 1)], pa.int32())
+        # Each id is held once, however many lists name it.
+        named = pa.DictionaryArray.from_arrays(pa.array(stored.graph.indices.ravel()), ids)
+        cosines = pa.array(stored.graph.similarities.ravel())
+        return pa.table(
+            {
+                "image_id": ids,
+                "neighbors": pa.ListArray.from_arrays(offsets, named),
+                "similarities": pa.ListArray.from_arrays(offsets, cosines),
+            }
+        )
+
+    def projections(self) -> list[dict[str, Any]]:
+        """Every projection that has points: what is recorded of it, by key."""
+        found = []
+        for key in tables.projections(self._store):
+            if record := tables.projection_record(self._store, key):
+                found.append(record.model_dump() | {"data_version": record.data_version})
+        return found
+
+    def points(self, key: str) -> pa.Table:
+        """The points of a projection such as ``mini/umap``, by image id.
+
+        Columns: image_id, point (float32).
+
+        Raises:
+            InputError: There is no such projection.
+        """
+        parse_projection(key)
+        known = tables.projections(self._store)
+        if key not in known:
+            raise InputError(
+                f"There is no projection {key!r}. Existing ones: {', '.join(known) or 'none yet'}."
+            )
+        return self._store.read(points_table(key)).sort_by("image_id")
 
     def _divisions(self, key: str) -> tables.Divisions:
         run_key, _, _ = parse_division(key).partition("/")

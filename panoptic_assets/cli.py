@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from panoptic_assets.config import METHODS, SaveConfig, parse
+from panoptic_assets.config import METHODS, PROJECTION_METHODS, SaveConfig, parse
 from resources.errors import InputError
 from resources.project import (
     ENVIRONMENT_VARIABLE,
@@ -201,7 +201,7 @@ def demo(folder: Path | None) -> None:
 @click.option("--batch-size", type=int, help="Images in one pass of the model.")
 @click.pass_obj
 def refresh(folder: Path | None, vector_type: tuple[str, ...], batch_size: int | None) -> None:
-    """Read what is new in the images' folder, and embed it."""
+    """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
     runner = _Runner(find(folder))
     given = {} if batch_size is None else {"batch_size": batch_size}
     runner.refresh(list(vector_type) or [runner.registry.default_vector_type], given)
@@ -252,39 +252,75 @@ def _below(folder: Path, place: str) -> str:
 def _click_type(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    return annotation
+    [*choices] = [choice for choice in get_args(annotation) if choice is not type(None)]
+    return choices[0] if choices else annotation
 
 
-def _method_options(command: Callable[..., None]) -> Callable[..., None]:
+def _method_options(
+    methods: tuple[Any, ...], what: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for every parameter of every method."""
-    names = [method.model_fields["name"].default for method in METHODS]
-    takers: dict[str, list[Any]] = {}
-    for method in METHODS:
-        for name, field in method.model_fields.items():
-            if name != "name":
-                takers.setdefault(name, []).append((method, field))
-    for name, found in reversed(takers.items()):
-        methods = ", ".join(method.model_fields["name"].default for method, _ in found)
-        field = found[0][1]
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        names = [method.model_fields["name"].default for method in methods]
+        takers: dict[str, list[Any]] = {}
+        for method in methods:
+            for name, field in method.model_fields.items():
+                if name != "name":
+                    takers.setdefault(name, []).append((method, field))
+        for name, found in reversed(takers.items()):
+            command = _option(name, found)(command)
+        command = click.option("--seed", type=int, help="Seed of all that is random.")(command)
         command = click.option(
-            f"--{name.replace('_', '-')}",
-            type=_click_type(field.annotation),
-            help=f"{field.description} ({methods})",
+            "--replace", is_flag=True, help="Allow other parameters than the key's record has."
         )(command)
-    command = click.option("--features", help="The vector type to cluster.")(command)
-    command = click.option("--seed", type=int, help="Seed of all that is random.")(command)
-    command = click.option(
-        "--replace", is_flag=True, help="Allow other parameters than the key's record has."
-    )(command)
-    return click.option("--method", type=click.Choice(names), help="The clustering method.")(
-        command
-    )
+        return click.option("--method", type=click.Choice(names), help=f"The {what} method.")(
+            command
+        )
+
+    return add
+
+
+def _option(name: str, found: list[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option of one parameter, which several methods may take, each with values of its own."""
+    methods = ", ".join(method.model_fields["name"].default for method, _ in found)
+    types = [_click_type(field.annotation) for _, field in found]
+    if all(isinstance(kind, click.Choice) for kind in types):
+        kind: Any = click.Choice(list(dict.fromkeys(c for one in types for c in one.choices)))
+    else:
+        kind = types[0]
+    flags = f"--{name.replace('_', '-')}"
+    if kind is bool:
+        flags = f"{flags}/--no-{name.replace('_', '-')}"
+    help_text = f"{found[0][1].description} ({methods})"
+    return click.option(flags, type=kind, default=None, help=help_text)
+
+
+_clustering_options = _method_options(METHODS, "clustering")
+_features_option = click.option(
+    "--features", help="What to cluster: a vector type or a projection, as mini/umap."
+)
+
+
+@main.command("project")
+@click.argument("key")
+@click.option("--nb-dimensions", type=int, help="Dimensions of the points; 2 by default.")
+@_method_options(PROJECTION_METHODS, "projection")
+@click.pass_obj
+def make_projection(folder: Path | None, key: str, **options: Any) -> None:
+    """Compute the points of the projection KEY, <vector type>/<name>, such as mini/umap."""
+    from panoptic_assets.keys import parse_projection
+
+    parse_projection(key)
+    runner = _Runner(find(folder))
+    runner.project(key, _given_projection(options, runner, key))
 
 
 @main.command()
 @click.argument("key")
 @click.option("--files", metavar="PATTERN", help="Only images with such a path, as 'animals/*'.")
-@_method_options
+@_clustering_options
+@_features_option
 @click.pass_obj
 def cluster(folder: Path | None, key: str, files: str | None, **options: Any) -> None:
     """Divide the corpus into clusters, as the run KEY."""
@@ -302,7 +338,8 @@ def cluster(folder: Path | None, key: str, files: str | None, **options: Any) ->
 
 @main.command()
 @click.argument("node")
-@_method_options
+@_clustering_options
+@_features_option
 @click.pass_obj
 def divide(folder: Path | None, node: str, **options: Any) -> None:
     """Divide one cluster again: NODE is its address, such as greek/3 or greek/3/0."""
@@ -432,12 +469,25 @@ class _Runner:
 
     def refresh(self, vector_types: list[str], given: dict[str, Any] | None = None) -> None:
         from panoptic_assets.keys import parse_name
+        from panoptic_assets.tables import vector_types as vector_types_of
 
         for vector_type in vector_types:
             self.registry.model(parse_name(vector_type, "vector type"))
         self.materialize("images")
         for vector_type in vector_types:
             self.materialize("embeddings", vector_type, given)
+            if vector_type in vector_types_of(self.store):  # not, as long as there is no image
+                self.materialize("neighbors", vector_type)
+
+    def project(self, key: str, given: dict[str, Any]) -> None:
+        from panoptic_assets.assets.features import resolve_projection
+        from panoptic_assets.keys import vector_type_of
+        from panoptic_assets.tables import present_files, read_vectors
+
+        # Refused here, before Dagster stores a partition and a failed run.
+        resolve_projection(key, given, self.store, self.registry)
+        read_vectors(self.store, vector_type_of(key), present_files(self.store))
+        self.materialize("projection", key, given)
 
     def divide_corpus(self, key: str, given: dict[str, Any]) -> None:
         from panoptic_assets.assets.clusterings import resolve_clustering
@@ -665,22 +715,50 @@ def _reader(folder: Path | None, key: str | None = None) -> "Project":
 
 
 def _given(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]:
-    """The options that were given, in the form of a run's configuration.
+    """The options that were given, in the form of a run's configuration."""
+
+    def known() -> dict[str, Any] | None:
+        from panoptic_assets.assets.clusterings import registry_config
+
+        record = runner.divisions(key).records.get(key)
+        asset = "nested_clustering" if "/" in key else "clustering"
+        return record.config if record else registry_config(runner.registry, key, asset)
+
+    return _document(options, ("features", "seed", "replace"), known, "kmeans")
+
+
+def _given_projection(options: dict[str, Any], runner: _Runner, key: str) -> dict[str, Any]:
+    """The options that were given, in the form of a projection's configuration."""
+
+    def known() -> dict[str, Any] | None:
+        from panoptic_assets.assets.features import registry_projection
+        from panoptic_assets.tables import projection_record
+
+        record = projection_record(runner.store, key)
+        return record.cause.config if record else registry_projection(runner.registry, key)
+
+    return _document(options, ("nb_dimensions", "seed", "replace"), known, "pca")
+
+
+def _document(
+    options: dict[str, Any],
+    common: tuple[str, ...],
+    known: Callable[[], dict[str, Any] | None],
+    default: str,
+) -> dict[str, Any]:
+    """Options as configuration.
 
     A parameter without ``--method`` is one of the method that the key's record or file names.
     """
-    from panoptic_assets.assets.clusterings import registry_config
     from panoptic_assets.config import method_of
 
-    given = {k: v for k, v in options.items() if v is not None and v is not False}
-    common = ("features", "seed", "replace")
+    given = {k: v for k, v in options.items() if v is not None}
+    if not given.get("replace"):
+        given.pop("replace", None)
     document: dict[str, Any] = {name: given.pop(name) for name in common if name in given}
     method = given.pop("method", None)
     if method or given:
-        record = runner.divisions(key).records.get(key)
-        asset = "nested_clustering" if "/" in key else "clustering"
-        known = record.config if record else registry_config(runner.registry, key, asset) or {}
-        document["method"] = {method or method_of(known) or "kmeans": given}
+        document["method"] = {method or method_of(known() or {}) or default: given}
     return document
 
 

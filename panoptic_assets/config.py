@@ -116,8 +116,8 @@ class DivisionConfig(dg.Config):
     )
     features: str = Field(
         default="",
-        description="The vector type to cluster; empty: for a run the project's default, for a "
-        "node that of its run.",
+        description="What to cluster: a vector type, or a projection as <vector type>/<name>; "
+        "empty: for a run the project's default vector type, for a node the features of its run.",
     )
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="Seed of all that is random; always recorded."
@@ -149,6 +149,137 @@ class EmbeddingsConfig(dg.Config):
         ge=1,
         le=4096,
         description="Images in one pass of the model; empty: as the model's file says.",
+    )
+
+
+class NeighborsConfig(dg.Config):
+    """Configuration of the nearest-neighbour graph of one vector type."""
+
+    k: int = Field(
+        default=50,
+        ge=1,
+        le=500,
+        description="Neighbours of each image; left out: what the graph has, else 50. umap asks "
+        "for n_neighbors - 1.",
+    )
+    exact_up_to: int = Field(
+        default=100_000,
+        ge=0,
+        le=10_000_000,
+        description="The graph of this many images or fewer is exact, by comparing all pairs; of "
+        "more it comes from LanceDB's index, and its recall is measured.",
+    )
+
+
+class Pca(dg.Config):
+    """Principal components: linear and quick; needs nothing else."""
+
+    name: Literal["pca"] = "pca"
+    whiten: bool = Field(default=False, description="Give every component the variance 1.")
+
+
+class Umap(dg.Config):
+    """UMAP: keeps neighbourhoods together; needs `neighbors` and the extra `umap`."""
+
+    name: Literal["umap"] = "umap"
+    n_neighbors: int = Field(
+        default=15,
+        ge=2,
+        le=501,
+        description="Images of a neighbourhood, the image itself counted: few for detail, many "
+        "for the whole.",
+    )
+    min_dist: float = Field(
+        default=0.1,
+        ge=0,
+        le=100,
+        description="How close points may come to each other: small for tight groups.",
+    )
+    spread: float = Field(
+        default=1.0, gt=0, le=100, description="Scale of the points; min_dist is at most this."
+    )
+    n_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Passes of the layout; empty: 500 up to 10,000 images, then 200.",
+    )
+    learning_rate: float = Field(
+        default=1.0, gt=0, le=1000, description="First step size of the layout."
+    )
+    init: Literal["spectral", "pca", "random"] = Field(
+        default="spectral", description="Where the layout starts."
+    )
+    negative_sample_rate: int = Field(
+        default=5, ge=1, le=1000, description="Images that are pushed away for one that is drawn."
+    )
+    repulsion_strength: float = Field(
+        default=1.0, ge=0, le=1000, description="Weight of pushing away."
+    )
+    local_connectivity: float = Field(
+        default=1.0, ge=1, le=500, description="Neighbours that are taken as wholly connected."
+    )
+    set_op_mix_ratio: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="1: one side's neighbourhood connects two images; 0: both sides' must.",
+    )
+
+
+class Tsne(dg.Config):
+    """t-SNE: small neighbourhoods in detail; slow for many images."""
+
+    name: Literal["tsne"] = "tsne"
+    perplexity: float = Field(
+        default=30.0,
+        ge=1,
+        le=1000,
+        description="Effective number of neighbours; less than the number of images.",
+    )
+    early_exaggeration: float = Field(
+        default=12.0, ge=1, le=1000, description="How tight groups are drawn at first."
+    )
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        description="Step size; empty: images / early_exaggeration / 4, at least 50.",
+    )
+    max_iter: int = Field(
+        default=1000, ge=250, le=100_000, description="Iterations; the first 250 exaggerate."
+    )
+    init: Literal["pca", "random"] = Field(
+        default="pca", description="Where the layout starts; pca keeps more of the whole."
+    )
+    angle: float = Field(
+        default=0.5,
+        ge=0.1,
+        le=0.9,
+        description="Barnes and Hut's approximation: small for accuracy, large for speed.",
+    )
+
+
+PROJECTION_METHODS = (Pca, Umap, Tsne)
+ProjectionMethod = Union[Pca, Umap, Tsne]  # noqa: UP007
+
+
+class ProjectionConfig(dg.Config):
+    """Configuration of one projection; its key names the vector type."""
+
+    method: ProjectionMethod = Field(
+        default=Pca(), discriminator="name", description="The projection method."
+    )
+    nb_dimensions: int = Field(
+        default=2, ge=1, le=256, description="Dimensions of the points; the map shows the first 2."
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of all that is random; always recorded."
+    )
+    replace: bool = Field(
+        default=False,
+        description="Allow other parameters than the key's record has. The old points are kept "
+        "as long as a record names them.",
     )
 
 
@@ -220,6 +351,27 @@ def given_config(run_config: Mapping[str, Any], asset: str) -> Document:
     document = (ops.get(asset) or {}).get("config") or {}
     # A Launchpad that scaffolds every field writes the empty ones too.
     return {key: value for key, value in document.items() if value not in ("", None)}
+
+
+def registered_config(document: Document | None, asset: str, file: str) -> Document | None:
+    """What a registry file asks of an asset; None without such a file.
+
+    Args:
+        document: The file's content.
+        asset: The asset's name.
+        file: The file's name, for the message.
+
+    Raises:
+        InputError: The file holds something else.
+    """
+    if document is None:
+        return None
+    content: object = document
+    for name in ("ops", asset, "config"):
+        content = content[name] if isinstance(content, dict) and [*content] == [name] else None
+    if not isinstance(content, dict):
+        raise InputError(f"{file} must hold `ops: {{{asset}: {{config: …}}}}` and nothing else.")
+    return given_config(document, asset)
 
 
 def resolve(

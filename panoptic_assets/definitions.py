@@ -9,6 +9,7 @@ import dagster as dg
 from panoptic_assets.assets.checks import image_contracts, vector_contracts
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
+from panoptic_assets.assets.features import neighbors, projection
 from panoptic_assets.assets.tags import saved_clustering, tags
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
@@ -35,7 +36,16 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             f"No such resource: {', '.join(sorted(unknown))}. Known: {', '.join(resources)}."
         )
     return dg.Definitions(
-        assets=[images, embeddings, clustering, nested_clustering, saved_clustering, tags],
+        assets=[
+            images,
+            embeddings,
+            neighbors,
+            projection,
+            clustering,
+            nested_clustering,
+            saved_clustering,
+            tags,
+        ],
         asset_checks=[image_contracts, vector_contracts],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.

@@ -1,7 +1,7 @@
 """The grammar of keys, and the Dagster partitions that they name.
 
-Belongs here: what a run key, a node and a vector type may look like. Does not belong here: whether
-they exist.
+Belongs here: what a run key, a node, a vector type and a projection may look like. Does not belong
+here: whether they exist.
 
 Dagster validates no partition key (an empty one, ``..`` and 4,000 characters are all accepted), so
 every door passes its keys through this module: command line, Launchpad, registry files, API.
@@ -17,6 +17,7 @@ from resources.errors import InputError
 MAX_LENGTH = 120
 REMAINDER = "remainder"
 
+PROJECTIONS = dg.DynamicPartitionsDefinition(name="projections")
 VECTOR_TYPES = dg.DynamicPartitionsDefinition(name="vector_types")
 RUNS = dg.DynamicPartitionsDefinition(name="runs")
 NODES = dg.DynamicPartitionsDefinition(name="nodes")
@@ -94,6 +95,33 @@ def parse_node(text: str) -> Node:
 def parse_division(text: str) -> str:
     """Check the key of a division, which is a run key or a node, and return it."""
     return str(parse_node(text)) if "/" in text else parse_run_key(text)
+
+
+def parse_projection(text: str) -> tuple[str, str]:
+    """Read the key of a projection such as ``mini/umap``: its vector type and its name.
+
+    Raises:
+        InputError: It is not a vector type and a name.
+    """
+    _check_length(text, "projection")
+    names = text.split("/")
+    if len(names) != 2 or not all(map(_NAME.fullmatch, names)):
+        raise InputError(
+            f"{_shown(text)} is not a projection: write its vector type and a name for it, joined "
+            "by '/', for example 'mini/umap'."
+        )
+    vector_type, name = names
+    return vector_type, name
+
+
+def parse_features(text: str) -> str:
+    """Check what can be clustered, the key of a vector type or of a projection, and return it."""
+    return "/".join(parse_projection(text)) if "/" in text else parse_name(text, "vector type")
+
+
+def vector_type_of(features: str) -> str:
+    """The vector type of features: itself, or the one that a projection was computed from."""
+    return features.split("/", 1)[0]
 
 
 def run_key_of(division: str) -> str:

@@ -1,10 +1,11 @@
-"""What a division must be able to prove: its record.
+"""What a division, or a projection, must be able to prove: its record.
 
 Belongs here: what a record holds, and the provenance that goes into it. Does not belong here: how
 records are stored (``tables``), or what the numbers mean (``core``).
 
-Records are append-only. Computing a key again gives it the next revision (``greek@2``); the old
-record keeps its clusters and assignments, and the newest revision is the one that counts.
+The records of divisions are append-only. Computing a key again gives it the next revision
+(``greek@2``); the old record keeps its clusters and assignments, and the newest revision is the one
+that counts.
 """
 
 import hashlib
@@ -107,6 +108,52 @@ class Record(BaseModel, frozen=True):
         return digest(self.cause, self.output)
 
 
+class Cause(BaseModel, frozen=True):
+    """All that decides the points of a projection: with equal causes they are not made again."""
+
+    config: dict[str, Any]
+    """The resolved configuration, defaults filled in; a Launchpad accepts it as it is."""
+    inputs: list[Input]
+    """The vectors, and the neighbour graph if the method is fed by it."""
+    libraries: dict[str, str]
+    code_version: str
+    machine: dict[str, str]
+
+    @property
+    def sha256(self) -> str:
+        """Its hash, in which the inputs count by their content."""
+        return digest(
+            self.config,
+            [(entry.table, entry.sha256) for entry in self.inputs],
+            self.libraries,
+            self.code_version,
+            self.machine,
+        )
+
+
+class ProjectionRecord(BaseModel, frozen=True):
+    """The stored parameters and versions of one projection; it lies in its points' table."""
+
+    key: str
+    cause: Cause
+    nb_images: int
+    nb_not_embedded: int
+    """Present, but without a vector: they have no point."""
+    explained_variance: float | None
+    trustworthiness: float
+    output: str
+    """SHA-256 of the image ids and their points (``vectors_hash``)."""
+    git_commit: str | None
+    dagster_run_id: str
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def data_version(self) -> str:
+        """Hash of parameters, inputs and output, for Dagster."""
+        return digest(self.cause.sha256, self.output)
+
+
 def digest(*parts: Any) -> str:
     """SHA-256, in hexadecimal, of plain data in canonical JSON."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -126,9 +173,9 @@ def vectors_hash(image_ids: list[str], vectors: Vectors) -> str:
     return result.hexdigest()
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of the installed packages that can change a result."""
-    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+def library_versions(*more: str) -> dict[str, str]:
+    """Versions of the installed packages, and of ``more`` of them, that can change a result."""
+    return {name: importlib.metadata.version(name) for name in (*_LIBRARIES, *more)}
 
 
 def code_version() -> str:

@@ -18,8 +18,11 @@ from urllib.parse import quote
 
 import dagster as dg
 import lancedb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from filelock import FileLock
+from lancedb.index import IvfFlat
 from pydantic import Field, PrivateAttr
 
 _KEY = {"lance-schema:unenforced-primary-key": "true"}
@@ -37,6 +40,12 @@ _FRAGMENT_ROWS = 4096, 1_048_576
 """A fragment with fewer rows than a sixteenth of its table, within these bounds, is joined with
 others. Joining all would write the whole table anew after each small refresh, and pinned versions
 would keep every old copy."""
+
+_INDEX_PARTITION = 4096
+"""Vectors in one partition of an index."""
+_PROBED_PARTITIONS = 10
+"""Partitions that one search looks into: on 50,000 vectors of 512 numbers, in 200 blobs of 12
+intrinsic dimensions, 4 found .9997 of the 50 nearest neighbours, 10 all of them."""
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -149,6 +158,36 @@ def vectors_schema(dim: int) -> pa.Schema:
     )
 
 
+def neighbors_table(vector_type: str) -> str:
+    """Name of the table that holds the nearest-neighbour graph of one vector type."""
+    return f"neighbors.{vector_type}"
+
+
+NEIGHBORS_SCHEMA = pa.schema(
+    [
+        _key("image_id"),
+        pa.field("vector_hash", pa.binary(8), nullable=False),  # of the vector that was compared
+        # Numbers of rows, 0 for the smallest image id of this version of the table. They are a
+        # sixteenth of the ids' size (100,000 images with 50 neighbours: 20 MB), and cannot dangle,
+        # since all rows are replaced in one commit.
+        pa.field("neighbors", pa.list_(pa.int32()), nullable=False),
+        pa.field("similarities", pa.list_(pa.float32()), nullable=False),  # cosines
+    ]
+)
+
+
+def points_table(projection: str) -> str:
+    """Name of the table that holds the points of one projection, ``<vector type>/<name>``."""
+    return f"points.{projection.replace('/', '.')}"
+
+
+def points_schema(nb_dimensions: int) -> pa.Schema:
+    """Rows of a projection: an image id and a point of ``nb_dimensions`` float32 numbers."""
+    return pa.schema(
+        [_key("image_id"), pa.field("point", pa.list_(pa.float32(), nb_dimensions), nullable=False)]
+    )
+
+
 def quoted(value: str) -> str:
     """The SQL literal of a text."""
     return "'" + value.replace("'", "''") + "'"
@@ -239,6 +278,18 @@ class LanceStore(dg.ConfigurableResource):
         """
         return self._merge(table, rows, where)
 
+    def overwrite(self, table: str, rows: pa.Table, metadata: dict[str, str]) -> int:
+        """Make a table hold these rows, in their schema, with this metadata, in one commit.
+
+        The table need not exist. What it held before stays as its older versions. Returns the new
+        version.
+        """
+        rows = rows.replace_schema_metadata(metadata)
+        with self._creating():
+            # Lance warns of a table that is to be overwritten and is not there.
+            mode = "overwrite" if self._find(table) is not None else "create"
+            return int(self._database.create_table(table, rows, mode=mode).version)
+
     def insert(self, table: str, row: dict[str, Any]) -> bool:
         """Insert one row whose key is new, in one commit; False, and nothing, if it exists.
 
@@ -265,6 +316,40 @@ class LanceStore(dg.ConfigurableResource):
             with suppress(OSError):
                 for path in absent:
                     path.rmdir()
+
+    def index(self, table: str) -> None:
+        """Give a vector table an index for :meth:`search`, or let its index take up new rows."""
+        handle = self._database.open_table(table)
+        if handle.list_indices():
+            handle.to_lance().optimize.optimize_indices()
+            return
+        partitions = max(1, handle.count_rows() // _INDEX_PARTITION)
+        config = IvfFlat(distance_type="cosine", num_partitions=partitions)
+        handle.create_index("vector", config=config)
+
+    def search(
+        self, table: str, vectors: npt.NDArray[np.float32], limit: int
+    ) -> tuple[npt.NDArray[np.int64], pa.Array]:
+        """Rows of a vector table that its index finds near to some vectors, by cosine.
+
+        Args:
+            table: A table that has an index.
+            vectors: (n, d) what to look for.
+            limit: Rows for each of them, at most.
+
+        Returns:
+            For each row that was found, which of the vectors it is near to, and its image id.
+        """
+        query = self._database.open_table(table).search(list(vectors)).distance_type("cosine")
+        found = query.nprobes(_PROBED_PARTITIONS).limit(limit).select(["image_id", "_distance"])
+        rows = found.to_arrow().combine_chunks()
+        # LanceDB leaves the number of the query out when there is one query only.
+        numbers = (
+            rows["query_index"].to_numpy().astype(np.int64)
+            if "query_index" in rows.column_names
+            else np.zeros(len(rows), np.int64)
+        )
+        return numbers, rows["image_id"].combine_chunks()
 
     def stage(self, table: str, rows: pa.Table) -> str:
         """Write rows of a table where no reader sees them; return the name to commit them by.

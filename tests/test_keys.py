@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_assets.keys import MAX_LENGTH, parse_division, parse_node, parse_run_key, run_key_of
+from panoptic_assets.keys import (
+    MAX_LENGTH,
+    parse_division,
+    parse_features,
+    parse_node,
+    parse_projection,
+    parse_run_key,
+    run_key_of,
+    vector_type_of,
+)
 from resources.errors import InputError
 
 LETTERS = string.ascii_letters + string.digits
@@ -47,9 +56,24 @@ def test_a_node_reads_back_as_it_was_written(text):
     assert run_key_of(text) == node.run_key
 
 
+@given(names, names)
+def test_a_projection_is_a_vector_type_and_a_name(vector_type, name):
+    key = f"{vector_type}/{name}"
+    assert parse_projection(key) == (vector_type, name)
+    assert parse_features(key) == key
+    assert parse_features(name) == name
+    assert vector_type_of(key) == vector_type_of(vector_type) == vector_type
+
+
+@pytest.mark.parametrize("text", ["mini", "mini/", "/umap", "mini/a/b", "mini/..", "mini/a.b"])
+def test_a_projection_has_two_names(text):
+    with pytest.raises(InputError, match="for example 'mini/umap'"):
+        parse_projection(text)
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_either_a_key_or_an_input_error_on_one_line(text):
-    for parse in (parse_run_key, parse_node, parse_division):
+    for parse in (parse_run_key, parse_node, parse_division, parse_features):
         try:
             assert set(str(parse(text))) <= set(LETTERS + "_-/")
         except InputError as error:
@@ -59,7 +83,7 @@ def test_any_text_is_either_a_key_or_an_input_error_on_one_line(text):
 
 @pytest.mark.parametrize("text", BAD)
 def test_what_could_leave_a_folder_or_a_line_is_refused(text):
-    for parse in (parse_run_key, parse_node, parse_division):
+    for parse in (parse_run_key, parse_node, parse_division, parse_projection, parse_features):
         with pytest.raises(InputError):
             parse(text)
 

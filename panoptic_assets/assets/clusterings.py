@@ -11,6 +11,7 @@ import numpy as np
 
 from panoptic_assets import records
 from panoptic_assets.assets.corpus import embeddings
+from panoptic_assets.assets.features import projection
 from panoptic_assets.assets.running import POOL, partition_of, plain_failures
 from panoptic_assets.config import (
     ClusteringConfig,
@@ -19,6 +20,7 @@ from panoptic_assets.config import (
     NestedClusteringConfig,
     given_config,
     identity_of,
+    registered_config,
     resolve,
     schema_of,
 )
@@ -30,7 +32,7 @@ from panoptic_assets.keys import (
     REMAINDER,
     RUNS,
     Node,
-    parse_name,
+    parse_features,
     parse_node,
     parse_run_key,
     run_key_of,
@@ -44,8 +46,8 @@ from panoptic_assets.tables import (
     files_input,
     images_in,
     present_files,
+    read_features,
     read_thumbnails,
-    read_vectors,
     write_division,
 )
 from resources.errors import InputError
@@ -56,10 +58,18 @@ _EXEMPLARS = 6
 """Thumbnails of one cluster on the contact sheet: those nearest to its mean."""
 _CLUSTERS_SHOWN = 40
 
+_DISTORTED = (
+    "distances between the points of a projection are distorted; clusters of its vectors are often "
+    "better. Scores are computed on the vectors."
+)
+
 
 @dg.asset(
     partitions_def=RUNS,
-    deps=[dg.AssetDep(embeddings, partition_mapping=LINEAGE_ONLY)],
+    deps=[
+        dg.AssetDep(embeddings, partition_mapping=LINEAGE_ONLY),
+        dg.AssetDep(projection, partition_mapping=LINEAGE_ONLY),
+    ],
     config_schema=schema_of(ClusteringConfig),
     group_name="clusterings",
     pool=POOL,
@@ -122,7 +132,7 @@ def resolve_clustering(
     recorded = record.config if record else None
     registered = registry_config(registry, key, "clustering")
     config = resolve(ClusteringConfig, key, given, recorded, registered, defaults)
-    parse_name(config.features, "vector type")
+    parse_features(config.features)
     return config
 
 
@@ -137,7 +147,7 @@ def resolve_nested(
     registered = registry_config(registry, key, "nested_clustering")
     guarded = key not in divisions.stale
     config = resolve(NestedClusteringConfig, key, given, recorded, registered, defaults, guarded)
-    parse_name(config.features, "vector type")
+    parse_features(config.features)
     return config
 
 
@@ -169,17 +179,7 @@ def registry_config(registry: Registry, key: str, asset: str) -> Document | None
     Raises:
         InputError: The file holds something else.
     """
-    document = registry.run(key)
-    if document is None:
-        return None
-    content: object = document
-    for name in ("ops", asset, "config"):
-        content = content[name] if isinstance(content, dict) and [*content] == [name] else None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"configs/runs/{key}.yaml must hold `ops: {{{asset}: {{config: …}}}}` and nothing else."
-        )
-    return given_config(document, asset)
+    return registered_config(registry.run(key), asset, f"configs/runs/{key}.yaml")
 
 
 def _divide(
@@ -192,7 +192,9 @@ def _divide(
     divisions: Divisions,
 ) -> dg.MaterializeResult[None]:
     started = datetime.now(UTC)
-    read = read_vectors(store, config.features, image_ids)
+    read = read_features(store, config.features, image_ids)
+    if "/" in config.features:
+        context.log.warning(f"{config.features}: {_DISTORTED}")
     method = config.method.model_dump()
     name = method.pop("name")
     context.instance.add_run_tags(
@@ -200,7 +202,7 @@ def _divide(
     )
     previous = divisions.records.get(key)
     parent = divisions.records.get(parse_node(key).division) if "/" in key else None
-    labels = METHODS[name](read.vectors, config.seed, **method)
+    labels = METHODS[name](read.points, config.seed, **method)
     division = core_clusters.canonical(labels, read.vectors)
     names = cluster_names(division)
     remainder = names.count(REMAINDER)
@@ -209,7 +211,7 @@ def _divide(
         run_key=run_key_of(key),
         revision=previous.revision + 1 if previous else 1,
         config=identity_of(config),
-        inputs=[read.source, source],
+        inputs=[*read.sources, source],
         parent_record=parent.record_id if parent else None,
         parent_output=parent.output if parent else None,
         counts=records.Counts(
@@ -270,6 +272,7 @@ def _result(
                 )
             ),
             "record": dg.MetadataValue.json(record.model_dump(mode="json")),
+            **({"warning": _DISTORTED} if "/" in record.config["features"] else {}),
         },
         data_version=dg.DataVersion(record.data_version),
     )

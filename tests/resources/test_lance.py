@@ -6,10 +6,18 @@ import sys
 from datetime import timedelta
 
 import lancedb
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from resources.lance import SCHEMAS, LanceStore, quoted, vectors_schema, vectors_table
+from resources.lance import (
+    SCHEMAS,
+    LanceStore,
+    points_schema,
+    quoted,
+    vectors_schema,
+    vectors_table,
+)
 from resources.project import ProjectSettings, create
 
 
@@ -61,6 +69,46 @@ def test_replacing_by_nothing_removes_the_rows(store):
     store.upsert("assignments", assignments("a@1", 10))
     store.replace("assignments", assignments("a@1", 0), "record_id = 'a@1'")
     assert store.read("assignments").num_rows == 0
+
+
+def test_overwriting_is_one_commit_of_rows_schema_and_metadata(store):
+    for dim in (2, 3):
+        rows = pa.table(
+            {
+                "image_id": ["a", "b"],
+                "point": pa.array([[1.0] * dim] * 2, pa.list_(pa.float32(), dim)),
+            },
+            schema=points_schema(dim),
+        )
+        version = store.overwrite("points.mini.pca", rows, {"panoptic:dim": str(dim)})
+    schema = store.schema_of("points.mini.pca")
+    assert version == store.version("points.mini.pca") == 2
+    assert schema.metadata == {b"panoptic:dim": b"3"}
+    assert store.read("points.mini.pca")["point"].to_pylist() == [[1, 1, 1]] * 2
+    assert store.read("points.mini.pca", version=1)["point"].to_pylist() == [[1, 1]] * 2
+    assert schema.field("image_id").metadata == points_schema(3).field("image_id").metadata
+
+
+def test_the_index_finds_the_rows_that_are_near_and_takes_up_new_ones(store):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(600, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def rows(start, stop):
+        ids = [f"i{row:03}" for row in range(start, stop)]
+        schema = vectors_schema(16)
+        return pa.table({"image_id": ids, "vector": list(vectors[start:stop])}, schema=schema)
+
+    store.overwrite("vectors.mini", rows(0, 500), {})
+    store.index("vectors.mini")
+    store.upsert("vectors.mini", rows(500, 600))
+    store.index("vectors.mini")
+    query, found = store.search("vectors.mini", vectors[[3, 550]], 10)
+    for number, row in enumerate((3, 550)):
+        nearest = np.argsort(-(vectors @ vectors[row]))[:10]
+        names = [name for name, of in zip(found.to_pylist(), query, strict=True) if of == number]
+        assert names == [f"i{other:03}" for other in nearest]
+    assert store.search("vectors.mini", vectors[:1], 1)[1].to_pylist() == ["i000"]
 
 
 def test_a_row_is_inserted_once(store):
