@@ -6,7 +6,7 @@ line, which runs what is assembled here, imports this module.
 
 import dagster as dg
 
-from panoptic_assets.assets.checks import image_contracts, vector_contracts
+from panoptic_assets.assets.checks import image_contracts, neighbor_contracts, vector_contracts
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors, projection
@@ -46,7 +46,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             saved_clustering,
             tags,
         ],
-        asset_checks=[image_contracts, vector_contracts],
+        asset_checks=[image_contracts, vector_contracts, neighbor_contracts],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

@@ -15,9 +15,16 @@ import dagster as dg
 import numpy as np
 
 from panoptic_assets.assets.corpus import embeddings, images
+from panoptic_assets.assets.features import neighbors, sampled_recall
 from panoptic_assets.assets.running import partition_of
 from panoptic_assets.core.contracts import inspect_vectors
-from panoptic_assets.tables import model_identity, present_files, read_manifest
+from panoptic_assets.tables import (
+    model_identity,
+    present_files,
+    read_graph,
+    read_manifest,
+    read_vectors,
+)
 from resources.lance import LanceStore, vectors_table
 from resources.registry import Registry
 
@@ -36,6 +43,12 @@ _VECTORS = {
     "vectors.",
     "every_image_embedded": "Every image that is present has a vector.",
 }
+
+_NEIGHBORS = {
+    "neighbors_current": "The graph is of the images that are present and have a vector.",
+    "neighbors_recall": "Of the exact neighbours of a sample, the graph has 95 % or more.",
+}
+_LEAST_RECALL = 0.95
 
 
 def _specs(asset: dg.AssetsDefinition, checks: dict[str, str]) -> list[dg.AssetCheckSpec]:
@@ -116,6 +129,31 @@ def vector_contracts(
 
     lacking = len(present - embedded)
     yield result("every_image_embedded", lacking == 0, True, nb_not_embedded=lacking)
+
+
+@dg.multi_asset_check(specs=_specs(neighbors, _NEIGHBORS))
+def neighbor_contracts(
+    context: dg.AssetCheckExecutionContext, store: LanceStore
+) -> Iterator[dg.AssetCheckResult]:
+    """The contracts of one vector type of ``neighbors``."""
+
+    def result(name: str, passed: bool, warn: bool = False, **found: Any) -> dg.AssetCheckResult:
+        return _result(neighbors, name, passed, warn, found)
+
+    vector_type = partition_of(context)
+    stored = read_graph(store, vector_type)
+    read = read_vectors(store, vector_type, present_files(store), may_be_none=True)
+    known = stored.image_ids if stored else []
+    current = known == read.image_ids
+    yield result("neighbors_current", current, True, nb_images=len(known))
+    if stored and not current:
+        read = read_vectors(store, vector_type, known, may_be_none=True)
+    # An image whose vector is gone has no neighbours to be compared with.
+    recall = 1.0
+    if stored:
+        comparable = known == read.image_ids
+        recall = sampled_recall(read, stored.graph, stored.info.k) if comparable else 0.0
+    yield result("neighbors_recall", recall >= _LEAST_RECALL, recall=recall)
 
 
 def _result(

@@ -99,7 +99,7 @@ def neighbors(context: dg.AssetExecutionContext, store: LanceStore) -> dg.Materi
     info = GraphInfo(
         k=config.k,
         method=method,
-        recall=1.0 if method == "exact" else _sampled_recall(read, graph, config.k),
+        recall=1.0 if method == "exact" else sampled_recall(read, graph, config.k),
         vectors=read.source,
         output=graph_hash(read.image_ids, graph),
     )
@@ -259,7 +259,8 @@ def _from_index(
     return core_neighbors.scored(read.vectors, candidates, k)
 
 
-def _sampled_recall(read: ReadVectors, graph: Graph, k: int) -> float:
+def sampled_recall(read: ReadVectors, graph: Graph, k: int) -> float:
+    """Share of the exact neighbours of some images that a graph has, in [0, 1]."""
     rng = np.random.default_rng(0)
     rows = np.sort(rng.permutation(len(read.image_ids))[:_RECALL_SAMPLE])
     exact = core_neighbors.nearest_of(read.vectors, rows, k)
