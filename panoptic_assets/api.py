@@ -172,6 +172,35 @@ class Project:
         schema = pa.schema([pa.field(name, pa.string()) for name in names])
         return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema)
 
+    def properties(self) -> list[dict[str, Any]]:
+        """The properties that the file of metadata gives to images, by name.
+
+        Each has name, type (``text``, ``number``, ``date``, ``tag`` or ``multi_tags``) and
+        nb_images (with a value).
+        """
+        rows = self._store.read("property_values", ["property", "type"])
+        counts = rows.group_by(["property", "type"]).aggregate([([], "count_all")])
+        return [
+            {"name": row["property"], "type": row["type"], "nb_images": row["count_all"]}
+            for row in counts.sort_by("property").to_pylist()
+        ]
+
+    def property_values(self, name: str) -> pa.Table:
+        """The images that have a property of the file of metadata, by image id.
+
+        Columns: image_id, value: a string, a float64, a timestamp in UTC, or for tags a list of
+        paths (``a > b``).
+
+        Raises:
+            InputError: There is no such property.
+        """
+        rows = tables.read_properties(self._store, name)
+        if not rows.num_rows:
+            known = ", ".join(entry["name"] for entry in self.properties()) or "none yet"
+            raise InputError(f"There is no property {name!r}. Existing ones: {known}.")
+        column = tables.VALUE_COLUMNS[rows["type"][0].as_py()]
+        return rows.select(["image_id", column]).rename_columns(["image_id", "value"])
+
     def vectors(self, vector_type: str | None = None) -> pa.Table:
         """The vectors of a type (by default the project's), by image id.
 

@@ -198,13 +198,55 @@ def demo(folder: Path | None) -> None:
 @click.option(
     "--vector-type", multiple=True, help="Vector types to embed; the default one if none."
 )
-@click.option("--batch-size", type=int, help="Images embedded, and committed, at a time.")
+@click.option("--batch-size", type=int, help="Images in one pass of the model.")
 @click.pass_obj
 def refresh(folder: Path | None, vector_type: tuple[str, ...], batch_size: int | None) -> None:
     """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
     runner = _Runner(find(folder))
     given = {} if batch_size is None else {"batch_size": batch_size}
     runner.refresh(list(vector_type) or [runner.registry.default_vector_type], given)
+
+
+@main.command("import-vectors")
+@click.argument("key")
+@click.argument("vectors", metavar="FILE")
+@click.option("--ids", help="With a .npy: text file with the image id or path of each row.")
+@click.option("--model", required=True, help="What made the vectors, in words; recorded.")
+@click.pass_obj
+def import_vectors(
+    folder: Path | None, key: str, vectors: str, ids: str | None, model: str
+) -> None:
+    """Make the vectors in a Parquet or .npy FILE the vector type KEY.
+
+    Rows are named by image id or by path; a row of no image of the corpus is left out.
+    """
+    from pydantic import ValidationError
+
+    from panoptic_assets import imports
+    from panoptic_assets.keys import parse_name
+    from panoptic_assets.tables import read_manifest
+    from resources.lance import vectors_table
+    from resources.project import explain
+    from resources.vectors_file import VectorsFile
+
+    parse_name(key, "vector type")
+    runner = _Runner(find(folder))
+    places = [_below(runner.folder.folder, place) if place else None for place in (vectors, ids)]
+    try:
+        file = VectorsFile(vectors=places[0] or "", ids=places[1], model=model)
+    except ValidationError as error:
+        raise InputError(explain(error)) from error
+    # Refused here, before the registry names a file that cannot be used.
+    batches = file.batches(runner.folder.folder)
+    imports.check(batches, read_manifest(runner.store), vectors_table(key), runner.store)
+    runner.registry.write_vectors_file(key, file)
+    runner.materialize("embeddings", key)
+
+
+def _below(folder: Path, place: str) -> str:
+    """A path as the registry writes it: relative where the project can be moved with it."""
+    absolute = Path(place).absolute()
+    return str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute)
 
 
 def _click_type(annotation: Any) -> Any:

@@ -148,7 +148,7 @@ class EmbeddingsConfig(dg.Config):
         default=None,
         ge=1,
         le=4096,
-        description="Images embedded, and committed, at a time; empty: the model file's.",
+        description="Images in one pass of the model; empty: as the model's file says.",
     )
 
 

@@ -6,10 +6,12 @@ line, which runs what is assembled here, imports this module.
 
 import dagster as dg
 
+from panoptic_assets.assets.checks import image_contracts, neighbor_contracts, vector_contracts
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors, projection
 from panoptic_assets.assets.tags import saved_clustering, tags
+from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -26,6 +28,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
         "source": ImageSource(),
         "store": LanceStore(),
         "models": OpenClipModels(),
+        "engine": LocalEngine(),
         "registry": Registry(),
     }
     if unknown := resource_overrides.keys() - resources.keys():
@@ -43,6 +46,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             saved_clustering,
             tags,
         ],
+        asset_checks=[image_contracts, vector_contracts, neighbor_contracts],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

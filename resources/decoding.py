@@ -8,6 +8,8 @@ Every file may be hostile. Whatever is wrong with one is an :class:`UnreadableIm
 person can act on, so that one broken file never stops a run.
 """
 
+import contextlib
+import importlib.metadata
 import io
 import re
 from dataclasses import dataclass
@@ -194,6 +196,15 @@ _SMALL = 32
 # Rows 1 to 8 of the DCT-II of 32 values. Not ImageHash: its phash is no more than this, takes five
 # times as long (6.4 ms for 1600 x 1200), and brings scipy and PyWavelets along.
 _COSINES = np.cos(np.pi / _SMALL * np.outer(np.arange(1, 9), np.arange(_SMALL) + 0.5))
+
+
+def decoder_versions() -> str:
+    """The packages that decode, with their versions, such as ``pillow 13.0.0``."""
+    found = []
+    for package in ("pillow", "pillow-heif"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package} {importlib.metadata.version(package)}")
+    return ", ".join(found)
 
 
 def _plugin_of(data: bytes) -> type[ImageFile.ImageFile]:

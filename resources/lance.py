@@ -132,6 +132,17 @@ SCHEMAS = {
     "image_tags": pa.schema(
         [_key("tag_id"), _key("image_id"), pa.field("property", pa.string())],
     ),
+    "property_values": pa.schema(
+        [
+            _key("image_id"),
+            _key("property"),
+            pa.field("type", pa.string()),  # text, number, date, tag or multi_tags
+            pa.field("text", pa.string()),
+            pa.field("number", pa.float64()),
+            pa.field("date", _TIME),
+            pa.field("tags", pa.list_(pa.string())),  # paths such as "a > b"; one, of type tag
+        ]
+    ),
 }
 
 

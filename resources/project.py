@@ -43,6 +43,11 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     Secrets belong in the environment, where LanceDB reads them itself."""
     vector_type: str = "mini"
     """The default vector type: a file of ``configs/models``."""
+    max_quarantined: float = Field(default=0.05, ge=0, le=1)
+    """Share of the files that may be in quarantine before the asset check warns."""
+    metadata: str = ""
+    """CSV file whose columns become properties of images; a relative path starts at the project's
+    folder. Empty: none."""
 
     @classmethod
     def of(cls, images: str, vector_type: str) -> Self:
@@ -190,7 +195,7 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
             _copy_if_absent(source, project.configs / source.relative_to(shipped))
     _write_dagster_yaml(project)
     # Last: a project that can be found is a whole one.
-    _write(path, yaml.safe_dump(settings.model_dump(), allow_unicode=True).encode())
+    write_file(path, yaml.safe_dump(settings.model_dump(), allow_unicode=True).encode())
     return project
 
 
@@ -295,10 +300,10 @@ def _write_dagster_yaml(project: ProjectFolder) -> None:
 
 def _copy_if_absent(source: Path, target: Path) -> None:
     if not target.exists():
-        _write(target, source.read_bytes())
+        write_file(target, source.read_bytes())
 
 
-def _write(target: Path, content: bytes) -> None:
+def write_file(target: Path, content: bytes) -> None:
     """Write a file by rename, so that another process sees all of it or none."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 from pydantic import Field
 
 from resources.errors import InputError
 from resources.models import ModelSpec
-from resources.project import ProjectFolder, find, read_yaml
+from resources.project import ProjectFolder, ProjectSettings, find, read_yaml, write_file
+from resources.vectors_file import VectorsFile
 
 
 class Registry(dg.ConfigurableResource):
@@ -26,6 +28,39 @@ class Registry(dg.ConfigurableResource):
     )
 
     @property
+    def folder_path(self) -> Path:
+        """The project's folder, where relative paths of the registry's files start."""
+        return self._project.folder
+
+    @property
+    def settings(self) -> ProjectSettings:
+        """What ``.panoptic/project.yaml`` says."""
+        return self._project.settings
+
+    @property
+    def images(self) -> str:
+        """Folder, or URL, of the images."""
+        return self._project.images
+
+    @property
+    def metadata_file(self) -> Path | None:
+        """The CSV file of metadata; None where the project names none.
+
+        Raises:
+            InputError: It does not exist.
+        """
+        project = self._project
+        if not project.settings.metadata:
+            return None
+        path = project.folder / project.settings.metadata
+        if not path.is_file():
+            raise InputError(
+                f"There is no file of metadata {path}: correct or empty `metadata` in "
+                f"{project.settings_file}."
+            )
+        return path
+
+    @property
     def default_vector_type(self) -> str:
         """The vector type that the project's settings name."""
         return self._project.settings.vector_type
@@ -34,7 +69,7 @@ class Registry(dg.ConfigurableResource):
         """Keys of all vector types that have a file."""
         return sorted(path.stem for path in (self._project.configs / "models").glob("*.yaml"))
 
-    def model(self, vector_type: str) -> ModelSpec:
+    def model(self, vector_type: str) -> ModelSpec | VectorsFile:
         """What ``configs/models/<vector type>.yaml`` says.
 
         Raises:
@@ -47,7 +82,24 @@ class Registry(dg.ConfigurableResource):
                 f"{', '.join(self.models()) or '(none)'}."
             )
         with read_yaml(path) as content:
-            return ModelSpec.model_validate(content)
+            kind = VectorsFile if "vectors" in content else ModelSpec
+            return kind.model_validate(content)
+
+    def write_vectors_file(self, vector_type: str, file: VectorsFile) -> None:
+        """Make imported vectors a vector type, or name the file in which they now are.
+
+        Raises:
+            InputError: The key is that of other vectors.
+        """
+        path = self._project.configs / "models" / f"{vector_type}.yaml"
+        if path.is_file():
+            existing = self.model(vector_type)
+            if not isinstance(existing, VectorsFile) or existing.model != file.model:
+                raise InputError(
+                    f"{path} describes other vectors (model: {existing.model}): choose a new key."
+                )
+        content = file.model_dump(exclude_none=True)
+        write_file(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
 
     def run(self, division: str) -> dict[str, Any] | None:
         """The Dagster run config in ``configs/runs/<key>.yaml``; None without such a file.

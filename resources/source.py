@@ -32,6 +32,7 @@ from resources.decoding import (
     DecodedImage,
     UnreadableImage,
     decode,
+    decoder_versions,
 )
 from resources.errors import InputError
 
@@ -166,6 +167,11 @@ class ImageSource(dg.ConfigurableResource):
     def decode(self, data: bytes, side: int | None = None) -> DecodedImage:
         """:func:`~resources.decoding.decode` within this source's limit of pixels."""
         return decode(data, self.max_pixels, side)
+
+    @property
+    def reader(self) -> str:
+        """Versions and limits: another reader may use a file that this one puts in quarantine."""
+        return f"{decoder_versions()}, {self.max_bytes} bytes, {self.max_pixels} pixels"
 
     @functools.cached_property
     def _folder(self) -> "_Folder":

@@ -45,18 +45,41 @@ class Workbench:
     def store(self) -> LanceStore:
         return LanceStore(uri=self.project.store)
 
-    def run(self, asset, partition=None, **config) -> dg.ExecuteInProcessResult:
-        """Materialize one asset; a refusal comes out as dg.Failure."""
+    @property
+    def definitions(self) -> dg.Definitions:
         folder = str(self.project.folder)
-        definitions = build_defs(
-            source=ImageSource(root=self.project.images),
+        return build_defs(
+            source=ImageSource(
+                root=self.project.images, storage_options=self.project.settings.images_options
+            ),
             store=self.store,
             models=OpenClipModels(folder=folder),
             registry=Registry(folder=folder),
         )
+
+    def checks(self, asset, partition=None) -> dict[str, dg.AssetCheckEvaluation]:
+        """Judge the contracts of one asset as it is, without materializing it."""
+        selection = dg.AssetSelection.checks_for_assets(dg.AssetKey(asset))
         if partition is not None:
             self.instance.add_dynamic_partitions(PARTITIONS[asset], [partition])
-        return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        result = (
+            dg.Definitions.merge(
+                self.definitions, dg.Definitions(jobs=[dg.define_asset_job("judge", selection)])
+            )
+            .resolve_job_def("judge")
+            # `partition_key=` asks for an asset in the job.
+            .execute_in_process(
+                instance=self.instance,
+                tags={"dagster/partition": partition} if partition else None,
+            )
+        )
+        return {check.check_name: check for check in result.get_asset_check_evaluations()}
+
+    def run(self, asset, partition=None, **config) -> dg.ExecuteInProcessResult:
+        """Materialize one asset; a refusal comes out as dg.Failure."""
+        if partition is not None:
+            self.instance.add_dynamic_partitions(PARTITIONS[asset], [partition])
+        return self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey(asset)],
             partition_key=partition,

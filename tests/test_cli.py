@@ -8,6 +8,7 @@ import sys
 import time
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
@@ -499,3 +500,43 @@ def test_two_demos_started_together_in_an_empty_folder_are_one_project(tmp_path)
         assert process.returncode == 0, errors
     assert [run["revision"] for run in Project(tmp_path).runs()] == [1, 1, 1]
     assert LanceStore(uri=str(tmp_path / ".panoptic" / "store")).count("tag_log") == 1
+
+
+def test_vectors_of_another_program_are_imported_and_clustered(folder):
+    paths = [row["path"] for row in Project(folder).files().to_pylist()]
+    rows = np.random.default_rng(0).normal(size=(len(paths), 16)).astype(np.float32)
+    np.save(folder / "dino.npy", rows)
+    (folder / "ids.txt").write_text("\n".join(paths), encoding="utf-8")
+    arguments = ("import-vectors", "dino", "dino.npy", "--ids", "ids.txt")
+    assert "images 253" in run(*arguments, "--model", "DINOv2 ViT-S", cwd=folder).stderr
+    described = yaml.safe_load((folder / "configs" / "models" / "dino.yaml").read_text())
+    assert described == {"vectors": "dino.npy", "ids": "ids.txt", "model": "DINOv2 ViT-S"}
+    assert (
+        "253 images in 4 clusters"
+        in run("cluster", "greek", "--features", "dino", "--nb-clusters", 4, cwd=folder).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a b", "x.npy", "--model", "m"), "is not a vector type"),
+        (("x", "nothing.npy", "--model", "m"), "There is no file"),
+        (("x", "x.csv", "--model", "m"), "neither a .parquet nor a .npy"),
+        (("x", "x.npy", "--model", "m"), "does not say which images"),
+        (("x", "x.npy", "--model", ""), "model: "),
+    ],
+)
+def test_vectors_that_cannot_be_imported_leave_no_vector_type(folder, arguments, message):
+    np.save(folder / "x.npy", np.ones((2, 2), np.float32))
+    (folder / "x.csv").write_text("a")
+    assert message in refused("import-vectors", *arguments, cwd=folder)
+    assert not (folder / "configs" / "models" / "x.yaml").exists()
+
+
+def test_a_key_of_other_vectors_takes_no_imported_ones(folder):
+    np.save(folder / "x.npy", np.ones((1, 2), np.float32))
+    path = Project(folder).files()["path"][0].as_py()
+    (folder / "ids.txt").write_text(f"{path}\n")
+    arguments = ("import-vectors", "vit-b-32", "x.npy", "--ids", "ids.txt", "--model", "m")
+    assert "describes other vectors" in refused(*arguments, cwd=folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,13 +10,17 @@ import sys
 import time
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pytest
 from PIL import Image
 
+from panoptic_assets.definitions import build_defs
 from resources.models import OpenClipModels
+from resources.project import ProjectSettings, create
 from resources.registry import Registry
-from tests.conftest import HOSTILE, SAMPLE, data_version, metadata
+from resources.source import ImageSource
+from tests.conftest import HOSTILE, SAMPLE, Workbench, data_version, metadata
 
 QUARANTINED = {
     "corrupt_not_an_image.jpg": "not an image",
@@ -44,7 +49,7 @@ def test_every_hostile_file_has_its_outcome_and_none_stops_the_run(hostile):
         expected = QUARANTINED.get(path)
         assert row["status"] == ("quarantined" if expected else "present"), path
         assert expected in row["reason"] if expected else row["reason"] is None
-    assert given["nb_quarantined"] == 4
+    assert given["nb_files_quarantined"] == 4
     assert given["nb_files"] == 17
     assert given["nb_images"] == 16  # two files hold the same bytes
     assert "corrupt\\_truncated.jpg" in given["quarantine"]
@@ -87,34 +92,135 @@ def test_an_unchanged_corpus_is_not_touched(hostile):
     assert before == {name: hostile.store.version(name) for name in hostile.store.tables()}
 
 
-def test_a_refresh_sees_added_changed_moved_removed_and_returned_files(empty_bench):
-    """Process only what is new; moving or renaming a file must not lose its image."""
+KINDS = ("added", "changed", "moved", "returned", "duplicate", "missing", "quarantined")
+
+
+def refreshed(bench):
+    """What a refresh says of each kind of change: those that occurred, with their number."""
+    given = metadata(bench.run("images"), "images")
+    return {kind: given[f"nb_{kind}"] for kind in KINDS if given[f"nb_{kind}"]}, given
+
+
+@pytest.fixture
+def four(empty_bench):
+    """A corpus of four images, and a fifth picture."""
     bench = empty_bench()
     some = sorted(SAMPLE.rglob("*.jpg"))[:5]
     folder = Path(bench.project.images)
     for number, file in enumerate(some[:4]):
         shutil.copyfile(file, folder / f"{number}.jpg")
-    bench.run("images")
-    old = files_by_path(bench)
+    assert refreshed(bench)[0] == {"added": 4}
+    return bench, folder, some[4]
 
-    shutil.copyfile(some[4], folder / "0.jpg")  # changed
+
+def test_a_refresh_says_what_became_of_each_file(four):
+    """Process only what is new; moving or renaming a file must not lose its image."""
+    bench, folder, fifth = four
+    old = files_by_path(bench)
+    shutil.copyfile(fifth, folder / "0.jpg")
     (folder / "1.jpg").rename(folder / "moved.jpg")
     (folder / "2.jpg").unlink()
-    given = metadata(bench.run("images"), "images")
+    shutil.copyfile(folder / "3.jpg", folder / "copy.jpg")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    kinds, given = refreshed(bench)
     new = files_by_path(bench)
-    assert (given["nb_files_read"], given["nb_files_gone"]) == (2, 2)
-    assert new["0.jpg"]["image_id"] != old["0.jpg"]["image_id"]
+    assert kinds == {"changed": 1, "moved": 1, "missing": 1, "duplicate": 1, "quarantined": 1}
+    assert given["nb_files_read"] == 4
     assert new["moved.jpg"]["image_id"] == old["1.jpg"]["image_id"]
     assert [new[name]["status"] for name in ("1.jpg", "2.jpg", "3.jpg")] == [
         "missing",
         "missing",
         "present",
     ]
-    assert given["nb_images"] == 3
+    assert "1.jpg → moved.jpg" in given["changes"]
 
-    shutil.copyfile(some[2], folder / "2.jpg")
-    bench.run("images")
-    assert files_by_path(bench)["2.jpg"]["status"] == "present"
+
+def test_a_file_that_comes_back_is_recognised(four, tmp_path):
+    bench, folder, _ = four
+    (folder / "2.jpg").rename(tmp_path / "2.jpg")
+    assert refreshed(bench)[0] == {"missing": 1}
+    (tmp_path / "2.jpg").rename(folder / "again.jpg")
+    kinds, given = refreshed(bench)
+    assert kinds == {"returned": 1}
+    assert given["nb_images"] == 4
+
+
+def test_a_file_that_was_only_touched_changes_nothing(four):
+    bench, folder, _ = four
+    before = data_version(bench.run("images"), "images")
+    os.utime(folder / "0.jpg", ns=(1, 1))
+    result = bench.run("images")
+    assert metadata(result, "images")["nb_files_read"] == 1
+    assert data_version(result, "images") == before
+
+
+def test_the_corpus_version_changes_with_the_corpus(four):
+    bench, folder, fifth = four
+    _, before = refreshed(bench)
+    shutil.copyfile(fifth, folder / "new.jpg")
+    _, after = refreshed(bench)
+    assert len(after["corpus_version"]) == 64
+    assert before["corpus_version"] != after["corpus_version"]
+
+
+def test_moved_files_are_not_embedded_again(four):
+    """Moving or renaming a file must not lose its tags: the image stays the same."""
+    bench, folder, _ = four
+    bench.run("embeddings", "mini")
+    (folder / "below").mkdir()
+    for name in ("0.jpg", "1.jpg"):
+        (folder / name).rename(folder / "below" / name)
+    assert refreshed(bench)[0] == {"moved": 2}
+    assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_embedded_now"] == 0
+
+
+def test_a_file_in_quarantine_is_tried_again_when_it_changes(four):
+    bench, folder, fifth = four
+    (folder / "new.jpg").write_bytes(fifth.read_bytes()[:1000])
+    assert refreshed(bench)[0] == {"quarantined": 1}
+    assert refreshed(bench)[0] == {}
+    shutil.copyfile(fifth, folder / "new.jpg")
+    assert refreshed(bench)[0] == {"added": 1}
+
+
+def test_a_file_in_quarantine_is_tried_again_with_other_limits(four):
+    bench, folder, fifth = four
+    shutil.copyfile(fifth, folder / "new.jpg")
+    assert refreshed_with(bench, max_pixels=100)["nb_quarantined"] == 1
+    assert refreshed_with(bench)["nb_added"] == 1
+
+
+def refreshed_with(bench, **limits):
+    definitions = build_defs(
+        source=ImageSource(root=bench.project.images, **limits),
+        store=bench.store,
+        registry=Registry(folder=str(bench.project.folder)),
+    )
+    job = definitions.resolve_implicit_global_asset_job_def()
+    selection = [dg.AssetKey("images")]
+    result = job.execute_in_process(instance=bench.instance, asset_selection=selection)
+    return metadata(result, "images")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
+def test_files_below_a_folder_that_cannot_be_listed_are_not_missing(four):
+    bench, folder, _ = four
+    (folder / "below").mkdir()
+    (folder / "0.jpg").rename(folder / "below" / "0.jpg")
+    refreshed(bench)
+    (folder / "below").chmod(0)
+    try:
+        assert refreshed(bench)[0] == {}
+    finally:
+        (folder / "below").chmod(0o755)
+
+
+def test_images_have_their_fingerprints(four):
+    """Perceptual hash, mean colour and size are stored."""
+    bench, _, _ = four
+    for image in bench.read.images().to_pylist():
+        assert len(image["phash"]) == 16
+        assert re.fullmatch("#[0-9a-f]{6}", image["mean_colour"])
 
 
 def test_missing_images_leave_new_runs_and_stay_in_old_ones(empty_bench, tmp_path):
@@ -206,6 +312,7 @@ import sys
 from pathlib import Path
 import dagster as dg
 from panoptic_assets.definitions import build_defs
+from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -222,21 +329,21 @@ class LoggedSource(ImageSource):
 from resources.project import find
 project = find(Path(folder))
 defs = build_defs(
-    source=LoggedSource(root=str(project.images)), store=LanceStore(uri=project.store),
+    source=LoggedSource(root=project.images), store=LanceStore(uri=project.store),
     models=OpenClipModels(folder=folder), registry=Registry(folder=folder),
+    engine=LocalEngine(stage_images=16),
 )
 with dg.DagsterInstance.ephemeral() as instance:
     instance.add_dynamic_partitions("vector_types", ["mini"])
     defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance, asset_selection=[dg.AssetKey("embeddings")], partition_key="mini",
-        run_config={"ops": {"embeddings": {"config": {"batch_size": 16}}}},
     )
 """
 
 
-def _rows(bench):
-    store = bench.store
-    return store.count("vectors.mini") if store.version("vectors.mini") else 0
+def _done(bench):
+    """Images whose vectors are committed or staged, sixteen in each staged file."""
+    return bench.store.count("vectors.mini") + 16 * len(bench.store.staged("vectors.mini"))
 
 
 def test_a_killed_embedding_loses_and_doubles_nothing_and_goes_on_where_it_was(
@@ -251,11 +358,11 @@ def test_a_killed_embedding_loses_and_doubles_nothing_and_goes_on_where_it_was(
     for least in (16, 100):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + 120
-        while _rows(bench) < least and process.poll() is None and time.monotonic() < deadline:
+        while _done(bench) < least and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        killed_at.append(_rows(bench))
+        killed_at.append(_done(bench))
     assert 16 <= killed_at[0] < killed_at[1] < 253
     subprocess.run(command, check=True, capture_output=True)
 
@@ -263,7 +370,7 @@ def test_a_killed_embedding_loses_and_doubles_nothing_and_goes_on_where_it_was(
     assert len(ids) == len(set(ids)) == 253
     paths = log.read_text().splitlines()
     assert len(set(paths)) == 253
-    assert len(paths) - 253 <= 2 * 16  # at most the batch in flight, at each of two kills
+    assert len(paths) - 253 <= 2 * 50  # what was read ahead and not yet staged, at two kills
 
     undisturbed = bench.store.__class__(uri=str(embedded_folder / ".panoptic" / "store"))
     expected = undisturbed.read("vectors.mini").sort_by("image_id")
@@ -280,9 +387,12 @@ import sys
 import dagster as dg
 from panoptic_assets.definitions import build_defs
 from resources.lance import LanceStore
+from resources.registry import Registry
 from resources.source import ImageSource
-store, images = sys.argv[1:]
-defs = build_defs(source=ImageSource(root=images), store=LanceStore(uri=store))
+store, images, folder = sys.argv[1:]
+defs = build_defs(
+    source=ImageSource(root=images), store=LanceStore(uri=store), registry=Registry(folder=folder)
+)
 with dg.DagsterInstance.ephemeral() as instance:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -290,7 +400,8 @@ with dg.DagsterInstance.ephemeral() as instance:
         instance=instance, asset_selection=[dg.AssetKey("images")]
     )
 """
-    command = [sys.executable, "-c", code, bench.project.store, str(SAMPLE)]
+    folder = str(bench.project.folder)
+    command = [sys.executable, "-c", code, bench.project.store, str(SAMPLE), folder]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]
     for process in processes:
@@ -328,3 +439,41 @@ def test_an_image_without_a_usable_vector_does_not_take_its_batch_with_it(empty_
     assert (given["nb_images"], given["nb_not_embedded"]) == (2, 1)
     assert "0.png" in given["not_embedded"]
     assert "no direction" in given["not_embedded"]
+
+
+def test_a_corpus_in_a_bucket_is_refreshed_like_a_folder(s3_server, mini_folder, tmp_path):
+    some = sorted(SAMPLE.rglob("*.jpg"))[:3]
+    names = ["été/a b+c%20#1?.jpg", "図書館/🍌.jpg", "copy.jpg"]
+    for name, file in zip(names, (some[0], some[1], some[0]), strict=True):
+        s3_server.put(name, file.read_bytes())
+    s3_server.put("broken.jpg", b"\xff\xd8\xff broken")
+    settings = ProjectSettings(images=s3_server.url, images_options=s3_server.options)
+    project = create(tmp_path / "project", settings)
+    shutil.copytree(mini_folder / ".panoptic" / "models", project.models)
+    bench = Workbench(project, dg.DagsterInstance.ephemeral())
+    assert refreshed(bench)[0] == {"added": 2, "duplicate": 1, "quarantined": 1}
+    assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_images"] == 2
+
+    s3_server.put("moved.jpg", some[1].read_bytes())
+    s3_server.delete(names[1])
+    kinds, given = refreshed(bench)
+    assert (kinds, given["nb_files_read"]) == ({"moved": 1}, 1)
+    assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_embedded_now"] == 0
+
+
+def test_the_file_of_metadata_gives_images_their_properties(four):
+    bench, _, _ = four
+    settings = bench.project.folder / ".panoptic" / "project.yaml"
+    settings.write_text(settings.read_text() + "metadata: inventaire.csv\n")
+    before = bench.refused("images")
+    assert "There is no file of metadata" in before
+    table = "path;titre;année[number]\n0.jpg;Été;1887\n9.jpg;x;1\n1.jpg;y;zwei\n"
+    (bench.project.folder / "inventaire.csv").write_text(table, encoding="utf-8")
+    kinds, given = refreshed(bench)
+    assert kinds == {}
+    found = {name: given[f"nb_metadata_{name}"] for name in ("rows", "unmatched", "findings")}
+    assert found == {"rows": 3, "unmatched": 1, "findings": 1}
+    assert "zwei" in given["metadata_findings"]
+    image_id = files_by_path(bench)["0.jpg"]["image_id"]
+    values = bench.read.property_values("titre").to_pylist()
+    assert {"image_id": image_id, "value": "Été"} in values

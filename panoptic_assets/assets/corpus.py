@@ -1,87 +1,99 @@
 """The corpus: which images there are, and what a model sees in them.
 
-Belongs here: ``images`` and ``embeddings``. Does not belong here: decoding (``resources.decoding``)
-and models (``resources.models``).
+Belongs here: ``images`` and ``embeddings``. Does not belong here: what changed (``core.manifest``),
+decoding (``resources.decoding``), and how vectors are made (``resources.engine``).
 """
 
 import hashlib
-import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from panoptic_assets.assets.running import POOL, partition_of, plain_failures, progress
+from panoptic_assets import imports
+from panoptic_assets.assets.running import (
+    POOL,
+    commits,
+    partition_of,
+    plain_failures,
+    progress,
+)
 from panoptic_assets.config import EmbeddingsConfig, given_config, parse, schema_of
+from panoptic_assets.core import manifest
 from panoptic_assets.keys import VECTOR_TYPES, parse_name
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table
 from panoptic_assets.tables import (
     MODEL_METADATA,
+    SidecarReport,
+    apply_sidecar,
+    embedded,
     model_identity,
     present_files,
+    read_manifest,
     read_thumbnails,
+    write_files,
 )
-from resources.decoding import DecodedImage, UnreadableImage, thumbnail
+from resources.decoding import UnreadableImage, mean_colour, perceptual_hash, thumbnail
+from resources.engine import Engine, Job, Staged, Work
 from resources.errors import InputError
 from resources.lance import SCHEMAS, LanceStore, vectors_schema, vectors_table
-from resources.models import Encoder, ModelSpec, OpenClipModels
+from resources.models import OpenClipModels
+from resources.parallel import bounded_map
 from resources.registry import Registry
 from resources.source import ImageSource, SourceFile
+from resources.vectors_file import VectorsFile
 
-_COMMIT_FILES = 512
-"""Files in one commit of ``images``: what a crash can cost at most."""
+_DECODE_SIDE = 320
+"""Pixels: twice the thumbnail's, see :func:`resources.decoding.decode`."""
 
 _THREADS = min(4, os.cpu_count() or 1)
 """Threads that decode: Pillow releases the interpreter, but one huge scan can take gigabytes."""
 
+_IMAGES_SHOWN = 24
+_LISTED = 50
+_WARNINGS = 20
+
 Row = dict[str, Any]
 
 
-@dg.asset(group_name="corpus", pool=POOL, kinds={"lancedb", "image"}, code_version="1")
+@dg.asset(group_name="corpus", pool=POOL, kinds={"lancedb", "image"}, code_version="2")
 @plain_failures()
 def images(
-    context: dg.AssetExecutionContext, source: ImageSource, store: LanceStore
+    context: dg.AssetExecutionContext, source: ImageSource, store: LanceStore, registry: Registry
 ) -> dg.MaterializeResult[None]:
     """One row per image (content) and one per file: sizes, format, thumbnail, quarantine.
 
-    A file whose size and time of change are the same as at the last refresh is not read again.
+    A file whose size and time of change are as before is not read again; a file that was moved or
+    renamed keeps its image; one that is gone leaves a tombstone. The file of metadata, if the
+    project names one, gives the images their properties.
     """
-    found = source.list().files
-    known = {row["path"]: row for row in store.read("files").to_pylist()}
-    changed = [
-        file
-        for file in found
-        if not (row := known.get(file.path))
-        or (row["size"], row["mtime_ns"]) != (file.size, file.mtime_ns)
-        or row["status"] == "missing"
-    ]
-    paths = {file.path for file in found}
-    gone = [
-        row for row in known.values() if row["status"] != "missing" and row["path"] not in paths
-    ]
-    ingested = set(store.read("images", ["image_id"])["image_id"].to_pylist())
-    with progress(context, len(changed), "images") as advance:
-        for files, new_images in _ingested(source, changed, ingested):
-            # Images before the files that refer to them: a crash in between loses nothing.
-            if new_images:
-                store.upsert("images", pa.Table.from_pylist(new_images, SCHEMAS["images"]))
-            store.upsert("files", pa.Table.from_pylist(files, SCHEMAS["files"]))
-            advance(len(files))
-    if gone:
-        now = datetime.now(UTC)
-        rows = [row | {"status": "missing", "reason": None, "seen_at": now} for row in gone]
-        store.upsert("files", pa.Table.from_pylist(rows, SCHEMAS["files"]))
-    if changed or gone:
+    metadata = registry.metadata_file
+    before = read_manifest(store)
+    listing = source.list()
+    todo = manifest.plan(before, listing.files, listing.unreadable_folders, source.reader)
+    known = set(store.read("images", ["image_id"])["image_id"].to_pylist())
+    after = dict(before)
+    ingested = progress(context, _ingested(source, todo.read, known), len(todo.read), "images")
+    for group in commits(ingested):
+        # Images before the files that refer to them: a crash in between loses nothing.
+        if new := {image["image_id"]: image for _, image in group if image}:
+            store.upsert("images", pa.Table.from_pylist(list(new.values()), SCHEMAS["images"]))
+        after |= write_files(store, before, [file for file, _ in group])
+    after |= write_files(store, before, [manifest.missing(file) for file in todo.gone])
+    if after != before:
         store.optimize("files")
         store.optimize("images")
-    return _corpus_result(store, len(changed), len(gone))
+    properties = apply_sidecar(store, metadata, present_files(store), registry.images)
+    return _corpus_result(store, before, after, len(todo.read), properties)
 
 
 @dg.asset(
@@ -91,7 +103,7 @@ def images(
     group_name="corpus",
     pool=POOL,
     kinds={"lancedb", "pytorch"},
-    code_version="1",
+    code_version="2",
 )
 @plain_failures()
 def embeddings(
@@ -100,220 +112,239 @@ def embeddings(
     store: LanceStore,
     models: OpenClipModels,
     registry: Registry,
+    engine: Engine,
 ) -> dg.MaterializeResult[None]:
     """One unit-length float32 vector per image, by the model of ``configs/models/<key>.yaml``.
 
-    Only images without a vector are embedded, from the original file, and committed batch by batch.
+    Only images without a vector are embedded, from the original file. What the engine stages is
+    committed in groups, and first of all what an interrupted run has left.
     """
     vector_type = parse_name(partition_of(context), "vector type")
-    spec = registry.model(vector_type)
     config = parse(EmbeddingsConfig, given_config(context.run.run_config, "embeddings"))
-    _check_options(vector_type, spec, model_identity(store, vector_type))
+    spec = registry.model(vector_type)
     table_name = vectors_table(vector_type)
-    present = present_files(store)
-    todo = sorted(present.keys() - _embedded(store, vector_type))
-    unread: dict[str, str] = {}
-    if todo:
-        encoder = models.load(spec, on_build=context.log.info)
-        _check_identity(vector_type, store, encoder)
-        with progress(context, len(todo), "embeddings") as advance:
-            for batch in _batches(todo, config.batch_size or spec.batch_size):
-                files = {image_id: present[image_id] for image_id in batch}
-                vectors = _vectors_of(files, source, encoder, unread)
-                if vectors:
-                    schema = vectors_schema(encoder.dim)
-                    store.upsert(table_name, pa.Table.from_pylist(vectors, schema))
-                advance(len(batch))
-        store.optimize(table_name)
-    for image_id, reason in unread.items():
-        context.log.warning(f"Not embedded: {present[image_id][0]}: {reason}")
-    return _vectors_result(store, vector_type, present, len(todo) - len(unread), unread)
+    stored = model_identity(store, vector_type)
+    if stored and (differing := spec.differences(stored)):
+        raise InputError(_refusal(vector_type, differing))
+    if left := store.staged(table_name):
+        if stored:
+            count = store.commit(table_name, left)
+            context.log.info(f"Committed {count:,} vectors that an interrupted run had staged.")
+        else:  # of a table that somebody has removed since
+            store.discard(table_name, left)
+    before = embedded(store, vector_type)
+    if isinstance(spec, VectorsFile):
+        task = _import(vector_type, spec, before, store, registry)
+    else:
+        if config.batch_size:
+            spec = spec.model_copy(update={"batch_size": config.batch_size})
+        job = Job(table_name, spec, stored or {}, source, store, models)
+        task = _embed(context, vector_type, job, before, engine)
+    failed: dict[str, str] = {}
+    done = progress(context, task.parts, task.total, "embeddings", lambda part: part.nb_images)
+    for group in commits(done, lambda part: part.nb_vectors):
+        store.commit(table_name, [part.name for part in group if part.name])
+        for part in group:
+            failed |= part.failed
+    store.optimize(table_name)
+    return _vectors_result(context, store, vector_type, before, failed, task.unknown)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Vectors to be made or imported."""
+
+    parts: Iterator[Staged]
+    total: int
+    unknown: list[str] = field(default_factory=list)
+
+
+def _embed(
+    context: dg.AssetExecutionContext, vector_type: str, job: Job, before: set[str], engine: Engine
+) -> _Task:
+    present = present_files(job.store)
+    work = [Work(image_id, present[image_id]) for image_id in sorted(present.keys() - before)]
+    if not work:
+        return _Task(iter(()), 0)
+    encoder = job.models.load(job.spec, job.identity or None, on_build=context.log.info)
+    _create(vector_type, job.store, encoder.dim, encoder.identity)
+    return _Task(engine.embed(replace(job, identity=encoder.identity), work), len(work))
+
+
+def _import(
+    vector_type: str, spec: VectorsFile, before: set[str], store: LanceStore, registry: Registry
+) -> _Task:
+    table_name = vectors_table(vector_type)
+    files = read_manifest(store)
+    checked = imports.check(spec.batches(registry.folder_path), files, table_name, store)
+    _create(vector_type, store, checked.dim, spec.identity(checked.dim))
+    batches = spec.batches(registry.folder_path)
+    parts = imports.stage(batches, files, before, table_name, store)
+    return _Task(parts, checked.nb_vectors, checked.unknown)
 
 
 def _ingested(
-    source: ImageSource, files: list[SourceFile], ingested: set[str]
-) -> Iterator[tuple[list[Row], list[Row]]]:
-    """Rows of ``files`` and of new ``images``, group by group; decoding runs in threads."""
+    source: ImageSource, files: Iterable[SourceFile], known: set[str]
+) -> Iterator[tuple[manifest.File, Row | None]]:
+    """What each file is, and the row of its image if that is new; decoding runs in threads."""
 
-    def read(file: SourceFile) -> tuple[Row, Row | None]:
-        row = {
-            "path": file.path,
-            "image_id": None,
-            "status": "present",
-            "reason": None,
-            "size": file.size,
-            "mtime_ns": file.mtime_ns,
-            "seen_at": datetime.now(UTC),
-        }
+    def ingest(listed: SourceFile) -> tuple[manifest.File, Row | None]:
+        file = manifest.File(
+            listed.path, None, "present", None, listed.size, listed.mtime_ns, listed.etag, ""
+        )
         try:
-            data = source.read(file.path)
-            row["image_id"] = hashlib.sha256(data).hexdigest()
-            return row, None if row["image_id"] in ingested else _image_row(row, data)
+            data = source.read(listed.path)
+            file = replace(file, image_id=hashlib.sha256(data).hexdigest())
+            return file, None if file.image_id in known else _image_row(source, file, data)
         except UnreadableImage as error:
-            return row | {"status": "quarantined", "reason": error.reason}, None
-
-    def _image_row(row: Row, data: bytes) -> Row:
-        image = source.decode(data)
-        return {
-            "image_id": row["image_id"],
-            "format": image.format,
-            "width": image.width,
-            "height": image.height,
-            "bytes": len(data),
-            "thumbnail": thumbnail(image.rgb),
-            "added_at": row["seen_at"],
-        }
+            return (
+                replace(file, status="quarantined", reason=error.reason, reader=source.reader),
+                None,
+            )
 
     with ThreadPoolExecutor(_THREADS) as threads:
-        for group in _batches(files, _COMMIT_FILES):
-            rows = list(threads.map(read, group))
-            new = {image["image_id"]: image for _, image in rows if image}
-            ingested.update(new)
-            yield [file for file, _ in rows], list(new.values())
+        for file, image in bounded_map(threads, ingest, files, 16 * _THREADS):
+            if image:
+                known.add(image["image_id"])
+            yield file, image
 
 
-def _vectors_of(
-    files: dict[str, list[str]], source: ImageSource, encoder: Encoder, unread: dict[str, str]
-) -> list[Row]:
-    """Rows of one batch; the images that cannot be read or encoded go to ``unread`` with a reason.
-
-    Args:
-        files: For each image id, the paths of its files.
-        source: Where they are.
-        encoder: The model.
-        unread: Reason by image id; added to.
-    """
-    pictures = {}
-    for image_id, paths in files.items():
-        try:
-            pictures[image_id] = _decoded(source, image_id, paths).rgb
-        except UnreadableImage as error:
-            unread[image_id] = error.reason
-    try:
-        vectors = encoder.encode_images(list(pictures.values()))
-        return [{"image_id": i, "vector": v} for i, v in zip(pictures, vectors, strict=True)]
-    except ValueError as error:
-        if len(files) == 1:
-            unread.update(dict.fromkeys(files, str(error)))
-            return []
-    # One image without a usable vector must not take its batch with it.
-    alone = ({image_id: paths} for image_id, paths in files.items() if image_id in pictures)
-    return [row for one in alone for row in _vectors_of(one, source, encoder, unread)]
-
-
-def _decoded(source: ImageSource, image_id: str, paths: list[str]) -> DecodedImage:
-    """An image from the first of its files that still holds it; raises the last one's error."""
-    failure = UnreadableImage("it has no file")
-    for path in paths:
-        try:
-            data = source.read(path)
-            if hashlib.sha256(data).hexdigest() != image_id:
-                raise UnreadableImage("the file changed since the last refresh; refresh again")
-            return source.decode(data)
-        except UnreadableImage as error:
-            failure = error
-    raise failure
-
-
-def _embedded(store: LanceStore, vector_type: str) -> set[str]:
-    name = vectors_table(vector_type)
+def _image_row(source: ImageSource, file: manifest.File, data: bytes) -> Row:
+    image = source.decode(data, _DECODE_SIDE)
     return {
-        image_id
-        for batch in store.batches(name, ["image_id"])
-        for image_id in batch["image_id"].to_pylist()
+        "image_id": file.image_id,
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "bytes": len(data),
+        "taken_at": image.taken_at,
+        "phash": perceptual_hash(image.rgb),
+        "mean_colour": mean_colour(image.rgb),
+        "thumbnail": thumbnail(image.rgb),
+        "added_at": datetime.now(UTC),
     }
 
 
-def _check_options(vector_type: str, spec: ModelSpec, identity: Row | None) -> None:
-    """Refuse a changed model file before any weights are loaded."""
-    asked = spec.options
-    differing = [
-        f"{name}: {identity[name]!r} is stored, {value!r} is asked for"
-        for name, value in asked.items()
-        if identity is not None and identity[name] != value
-    ]
-    if differing:
-        raise InputError(_refusal(vector_type, "; ".join(differing)))
-
-
-def _check_identity(vector_type: str, store: LanceStore, encoder: Encoder) -> None:
+def _create(vector_type: str, store: LanceStore, dim: int, identity: dict[str, Any]) -> None:
     """Create the vector type's table, or refuse a model that is not the one that made it."""
     schema = store.create(
         vectors_table(vector_type),
-        vectors_schema(encoder.dim),
-        {MODEL_METADATA: json.dumps(encoder.identity, ensure_ascii=False, sort_keys=True)},
+        vectors_schema(dim),
+        {MODEL_METADATA: json.dumps(identity, ensure_ascii=False, sort_keys=True)},
     )
     stored = json.loads(schema.metadata[MODEL_METADATA.encode()])
-    if stored != encoder.identity:
-        differing = (
-            f"{name}: {stored.get(name)!r} is stored, {encoder.identity.get(name)!r} was loaded"
-            for name in sorted(stored.keys() | encoder.identity.keys())
-            if stored.get(name) != encoder.identity.get(name)
-        )
-        raise InputError(_refusal(vector_type, "; ".join(differing)))
+    differing = [
+        f"{name}: {stored.get(name)!r} is stored, {identity.get(name)!r} was loaded"
+        for name in sorted(stored.keys() | identity.keys())
+        if stored.get(name) != identity.get(name)
+    ]
+    if differing:
+        raise InputError(_refusal(vector_type, differing))
 
 
-def _refusal(vector_type: str, differing: str) -> str:
+def _refusal(vector_type: str, differing: list[str]) -> str:
     return (
-        f"The vectors of {vector_type!r} were made by another model ({differing}). Vectors of two "
-        "models cannot be compared: give the new model a file, and so a key, of its own in "
-        "configs/models."
+        f"The vectors of {vector_type!r} were made by another model ({'; '.join(differing)}). "
+        "Vectors of two models cannot be compared: give the new model a file, and so a key, of its "
+        "own in configs/models."
     )
 
 
-def _corpus_result(store: LanceStore, changed: int, gone: int) -> dg.MaterializeResult[None]:
-    files = (
-        store.read("files", ["path", "image_id", "status", "reason"]).sort_by("path").to_pylist()
-    )
-    present = {row["image_id"] for row in files if row["status"] == "present"}
-    quarantined = [row for row in files if row["status"] == "quarantined"]
-    manifest = [(row["path"], row["image_id"], row["status"]) for row in files]
-    some = sorted(present)[:24]
+def _corpus_result(
+    store: LanceStore,
+    before: Mapping[str, manifest.File],
+    after: Mapping[str, manifest.File],
+    nb_files_read: int,
+    properties: SidecarReport,
+) -> dg.MaterializeResult[None]:
+    changes = manifest.changes(before, after)
+    statuses = Counter(file.status for file in after.values())
+    present = {file.holds for file in after.values() if file.holds}
+    version = manifest.corpus_version(after.values())
+    newest = {after[path].holds for path in changes.added + changes.changed}
+    shown = sorted(filter(None, newest or present))[:_IMAGES_SHOWN]
+    thumbnails = read_thumbnails(store, shown)
+    quarantine = [
+        [path, file.reason] for path, file in sorted(after.items()) if file.status == "quarantined"
+    ]
     return dg.MaterializeResult(
         metadata={
             "nb_images": len(present),
-            "nb_files": sum(row["status"] == "present" for row in files),
-            "nb_quarantined": len(quarantined),
-            "nb_missing": sum(row["status"] == "missing" for row in files),
-            "nb_files_read": changed,
-            "nb_files_gone": gone,
-            "quarantine": dg.MetadataValue.md(
-                table(
-                    ["file", "reason"], [[row["path"], row["reason"]] for row in quarantined[:50]]
-                )
-            ),
+            "nb_files": statuses["present"],
+            "nb_files_missing": statuses["missing"],
+            "nb_files_quarantined": statuses["quarantined"],
+            "nb_files_read": nb_files_read,
+            **{f"nb_{what}": len(paths) for what, paths in vars(changes).items()},
+            "nb_properties": properties.nb_properties,
+            "nb_metadata_rows": properties.nb_rows,
+            "nb_metadata_unmatched": properties.nb_unmatched,
+            "nb_metadata_findings": properties.findings.total,
+            "corpus_version": version,
+            "changes": dg.MetadataValue.md(_changes_table(changes)),
+            "quarantine": dg.MetadataValue.md(table(["file", "reason"], quarantine, most=_LISTED)),
+            "metadata_findings": dg.MetadataValue.md(_findings_table(properties)),
             "contact_sheet": dg.MetadataValue.md(
-                contact_sheet(list(_batches(read_thumbnails(store, some), 8)))
+                contact_sheet([thumbnails[row : row + 8] for row in range(0, len(thumbnails), 8)])
             ),
         },
-        data_version=dg.DataVersion(digest(manifest)),
+        data_version=dg.DataVersion(digest(version, properties.digest)),
     )
+
+
+def _findings_table(properties: SidecarReport) -> str:
+    """Lines of the file of metadata that name no file, and cells that were left out."""
+    found = [
+        [entry.line, entry.column, entry.value, entry.cause] for entry in properties.findings.first
+    ]
+    found += [["", "", name, "no file of the corpus"] for name in properties.unmatched]
+    return table(["line", "column", "value", "cause"], found, most=_LISTED)
+
+
+def _changes_table(changes: manifest.Changes) -> str:
+    """What became of which file; of a kind, the first ones."""
+    listed = {
+        "added": changes.added,
+        "changed": changes.changed,
+        "moved": [f"{old} → {new}" for old, new in changes.moved],
+        "returned": changes.returned,
+        "duplicate": changes.duplicate,
+        "missing": changes.missing,
+        "quarantined": [f"{path}: {reason}" for path, reason in changes.quarantined],
+    }
+    tables = [
+        table([f"{what}: {len(files):,}"], [[file] for file in files], most=_LISTED)
+        for what, files in listed.items()
+        if files
+    ]
+    return "\n\n".join(tables) or "(none)"
 
 
 def _vectors_result(
+    context: dg.AssetExecutionContext,
     store: LanceStore,
     vector_type: str,
-    present: dict[str, list[str]],
-    added: int,
-    unread: dict[str, str],
+    before: set[str],
+    failed: Mapping[str, str],
+    unknown: list[str],
 ) -> dg.MaterializeResult[None]:
     identity = model_identity(store, vector_type)
-    embedded = sorted(_embedded(store, vector_type) & present.keys())
+    present = present_files(store)
+    stored = embedded(store, vector_type)
+    having = sorted(stored & present.keys())
+    reasons = [[present[image_id][0], reason] for image_id, reason in failed.items()]
+    for path, reason in reasons[:_WARNINGS]:
+        context.log.warning(f"Not embedded: {path!r}: {reason}")
     return dg.MaterializeResult(
         metadata={
-            "nb_images": len(embedded),
-            "nb_embedded_now": added,
-            "nb_not_embedded": len(present) - len(embedded),
+            "nb_images": len(having),
+            "nb_embedded_now": len(stored - before),
+            "nb_not_embedded": len(present) - len(having),
+            "nb_unknown": len(unknown),
             "model": dg.MetadataValue.json(identity or {}),
-            "not_embedded": dg.MetadataValue.md(
-                table(["file", "reason"], [[present[i][0], why] for i, why in unread.items()][:50])
+            "not_embedded": dg.MetadataValue.md(table(["file", "reason"], reasons, most=_LISTED)),
+            "unknown": dg.MetadataValue.md(
+                table(["row of no image of the corpus"], [[name] for name in unknown], most=_LISTED)
             ),
         },
-        data_version=dg.DataVersion(digest(identity, embedded)),
+        data_version=dg.DataVersion(digest(identity, having)),
     )
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch

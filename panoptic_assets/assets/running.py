@@ -4,8 +4,9 @@ Belongs here: how a run speaks to people. Does not belong here: what it computes
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import dagster as dg
 from rich.console import Console
@@ -18,6 +19,12 @@ POOL = "lancedb_write"
 """Dagster pool of every asset that writes to the store; its limit is 1."""
 
 _LOG_EVERY_SECONDS = 5.0
+
+_COMMIT_ROWS = 4096
+_COMMIT_SECONDS = 30.0
+"""A commit costs some 50 ms and a fragment; a crash costs what was not committed."""
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -32,51 +39,90 @@ def plain_failures() -> Iterator[None]:
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
-def partition_of(context: dg.AssetExecutionContext) -> str:
+def partition_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:
     """The partition's key, unchecked; empty if it is: Dagster then says that there is none."""
     return context.partition_key if context.has_partition_key else ""
 
 
-@contextmanager
 def progress(
-    context: dg.AssetExecutionContext, total: int, what: str
-) -> Iterator[Callable[[int], None]]:
-    """Show how far a loop is: a bar on a terminal, else a log line every five seconds.
+    context: dg.AssetExecutionContext,
+    items: Iterable[T],
+    total: int,
+    what: str,
+    count: Callable[[T], int] = lambda _: 1,
+) -> Iterator[T]:
+    """Pass items on and show how far they are: a bar on a terminal, else a line every 5 seconds.
 
-    Yields a function to call with the number of items that were just done.
+    Args:
+        context: Of the run.
+        items: What is being done, as it is finished.
+        total: How much there is to do.
+        what: A word for it.
+        count: How much of that an item is; one by default.
     """
     console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (
-            TextColumn("{task.description:<12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total, rate="")
-            started = time.monotonic()
+    show = _bar(console, total, what) if console.is_terminal else _lines(context, total, what)
+    with show as advance:
+        for item in items:
+            advance(count(item))
+            yield item
 
-            def advance(count: int) -> None:
-                bar.advance(task, count)
-                done = bar.tasks[0].completed
-                bar.update(task, rate=f"{done / (time.monotonic() - started):.0f}/s")
 
-            yield advance
-        return
+@contextmanager
+def _bar(console: Console, total: int, what: str) -> Iterator[Callable[[int], None]]:
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total, rate="")
+        started = time.monotonic()
 
+        def advance(number: int) -> None:
+            bar.advance(task, number)
+            done = bar.tasks[0].completed
+            bar.update(task, rate=f"{done / (time.monotonic() - started):.0f}/s")
+
+        yield advance
+
+
+@contextmanager
+def _lines(
+    context: dg.AssetExecutionContext, total: int, what: str
+) -> Iterator[Callable[[int], None]]:
     started = last = time.monotonic()
     done = 0
 
-    def log(count: int) -> None:
+    def advance(number: int) -> None:
         nonlocal done, last
-        done += count
+        done += number
         now = time.monotonic()
         if now - last >= _LOG_EVERY_SECONDS:
             last = now
             rate = done / (now - started)
             left = (total - done) / rate
-            context.log.info(f"{what}: {done} of {total}, {rate:.0f}/s, {left:.0f} s left")
+            context.log.info(f"{what}: {done:,} of {total:,}, {rate:.0f}/s, {left:.0f} s left")
 
-    yield log
+    yield advance
+
+
+def commits(items: Iterable[T], rows: Callable[[T], int] = lambda _: 1) -> Iterator[list[T]]:
+    """Group what to commit at once: 4,096 rows or more, or what came in 30 seconds.
+
+    Args:
+        items: What is made, as it comes.
+        rows: How many rows an item has; one by default.
+    """
+    group: list[T] = []
+    count, since = 0, time.monotonic()
+    for item in items:
+        group.append(item)
+        count += rows(item)
+        if count >= _COMMIT_ROWS or time.monotonic() - since >= _COMMIT_SECONDS:
+            yield group
+            group, count, since = [], 0, time.monotonic()
+    if group:
+        yield group

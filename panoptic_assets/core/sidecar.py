@@ -1,0 +1,693 @@
+"""Metadata kept beside the images: a CSV file whose columns become properties of images.
+
+Belongs here: what the file's text says, which image each line speaks of, and which value an image
+gets. Does not belong here: opening the file and storing the values (``tables``).
+
+The form is the one that Panoptic imports and exports (``core/importer`` and ``dateformat.py`` of
+CERES-Sorbonne/Panoptic): ``;`` between cells, headers ``name[type]``, a point in numbers, dates
+with the day first or in ISO 8601, tags separated by commas. Read here as well: ``,`` between cells,
+headers without a type, ``a > b`` for a tag below another, and the decimal comma in files with
+``;``, which is how spreadsheets write them where it is the custom.
+
+The file is made by hand and may be anything. What breaks the table as a whole is a
+:class:`SidecarError`; a cell that cannot be read is left out and becomes a :class:`Finding`.
+"""
+
+import csv
+import heapq
+import io
+import itertools
+import math
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import BinaryIO, Literal, get_args
+
+from panoptic_assets.core.tags import HIERARCHY
+
+PropertyType = Literal["text", "number", "date", "tag", "multi_tags"]
+Value = str | float | datetime | tuple[str, ...]
+"""Of type text, number, date (in UTC), and tag or multi_tags (paths such as ``a > b``)."""
+
+MAX_CHARACTERS = 2**27
+"""Of a whole file."""
+MAX_CELLS = 2**23
+"""Of a whole file; a million cells take up to 150 MB of memory here, 600 with storing them."""
+MAX_LINE = 2**20
+"""Characters of one line of the table, newlines inside quotes included. The csv module itself
+refuses cells of more than 131,072, but only once it was given the whole line."""
+MAX_COLUMNS = 256
+MAX_NAME = 200
+"""Characters of a property's name, and of a tag with those above it."""
+MAX_FINDINGS = 100
+MAX_UNMATCHED = 20
+
+_FILE_COLUMNS = ("path", "chemin", "file", "fichier", "filename", "file name", "image")
+_KEPT_AS_TEXT = frozenset({"url", "color", "checkbox", "path"})
+"""Panoptic's types that have no equivalent here."""
+
+_BLANK = re.compile(r'[\s;,"]*')
+_HEADER = re.compile(r"(.*\S) ?\[ ?(\w+) ?\]")
+# Control characters, and those that reverse the direction of the text around them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_LONGEST_NUMBER = 400
+"""Characters: the largest float64 has 309 digits."""
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
+_TIME = (
+    r"(?:[T ](?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})"
+    r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
+    r" ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+_YEAR_FIRST = re.compile(
+    r"(?P<year>[0-9]{4})"
+    rf"(?:(?P<mark>[-/])(?P<month>[0-9]{{1,2}})(?:(?P=mark)(?P<day>[0-9]{{1,2}}){_TIME})?)?"
+)
+_DAY_FIRST = re.compile(
+    rf"(?P<day>[0-9]{{1,2}})/(?P<month>[0-9]{{1,2}})/(?P<year>[0-9]{{4}}){_TIME}"
+)
+_MONTH = re.compile(r"(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})")
+
+
+class SidecarError(ValueError):
+    """The file is no table of metadata; the message is one plain line with cause and remedy."""
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """Something in the file that is left out, or is not read as it was written."""
+
+    line: int
+    """Of the file, from 1; of several that make one line of the table, the first."""
+    column: str
+    """The property's name; empty when the finding is about the whole line."""
+    value: str
+    """What stands there, shortened, with control characters escaped."""
+    cause: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The first findings by line, and how many there are."""
+
+    first: tuple[Finding, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Property:
+    """A named kind of value that images have."""
+
+    name: str
+    type: PropertyType
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one property, one for each line of the table; None where there is none."""
+
+    property: Property
+    values: list[Value | None]
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The table as it was read: n lines that each name a file."""
+
+    separator: Literal[";", ","]
+    files: list[str]
+    """(n,) the name of the file on each line, as it was written."""
+    lines: list[int]
+    """(n,) the number of each line in the file, from 1."""
+    columns: list[Column]
+    findings: Findings
+
+
+@dataclass(frozen=True)
+class ImageValues:
+    """The values that images get."""
+
+    values: dict[Property, dict[str, Value]]
+    """By property in the order of columns, by image id; properties without a value are left out."""
+    nb_rows: int
+    """Lines of the table."""
+    nb_unmatched: int
+    """Lines that name no file of the corpus, or not a single one."""
+    unmatched: tuple[str, ...]
+    """The first of the names on those lines."""
+    findings: Findings
+
+
+def parse(source: bytes | BinaryIO) -> Sidecar:
+    """Read a table of metadata: UTF-8 with or without a mark, any kind of newline, quoted by ``"``.
+
+    The first line that is not blank is the header. The separator is the one of ``;`` and ``,`` by
+    which the header has a column for the file's name: ``path``, or the first that there is of
+    ``chemin``, ``file``, ``fichier``, ``filename``, ``file name``, ``image``, in any case.
+
+    Every other column is a property: ``name[type]`` with the type text, number, date, tag or
+    multi_tags; Panoptic's url, color, checkbox and path are kept as text. Without a type, a column
+    is a number when all its cells are plain decimal numbers (no leading zeros, no sign ``+``, no
+    exponent, no comma, integers below 2**53), a date when all are dates ``YYYY-MM-DD`` with or
+    without a time, otherwise text; never tags.
+
+    * text: as written, formulas included.
+    * number: ``-1.5``, ``1e3``; in a file with ``;`` also ``1,5``. Rounded to float64; integers
+      that it cannot hold exactly are refused.
+    * date: ``2024-03-09``, ``2024/3/9``, ``09/03/2024`` (day first), each with an optional time
+      ``13:45``, ``13:45:30.5`` and zone (UTC without one); ``2024-03``, ``03/2024`` and ``2024``
+      are the first day of the month or year.
+    * tag: the whole cell. multi_tags: separated by commas. ``a > b`` is the tag b below a.
+
+    Blank cells have no value. Blank lines count for nothing.
+
+    Args:
+        source: The file's bytes, or the file opened in binary mode; read once, not closed.
+
+    Raises:
+        SidecarError: It is not UTF-8, holds NUL bytes, has no header or no column of files, two
+            columns of one name, a line with too many cells, quotes that do not close, or is too
+            large.
+    """
+    lines = _Lines(io.BytesIO(source) if isinstance(source, bytes) else source)
+    try:
+        return _parse(lines)
+    finally:
+        lines.detach()
+
+
+def resolve(
+    sidecar: Sidecar, paths_of_images: Mapping[str, Iterable[str]], folder: str = ""
+) -> ImageValues:
+    """Give each image its values.
+
+    A line names a file by its path below the images' folder; accents may be composed or not,
+    ``\\`` may stand for ``/``. Failing that, by a path that begins with ``folder`` or with its last
+    name (Panoptic's exports), or by the end of a path (a file name, or one with some folders)
+    that only one file has.
+
+    Values belong to images. Where several lines speak of one image (lines for copies of it, or two
+    lines for one file), the first by path, then by line, gives the value, and others that differ
+    are findings; of multi_tags the image gets all.
+
+    Args:
+        sidecar: The table.
+        paths_of_images: For each image id, the paths of its files, POSIX, below the images' folder.
+        folder: Where the images' folder is, if lines may name files by whole paths.
+    """
+    findings = _Collector(sidecar.findings)
+    corpus = _Corpus(paths_of_images, folder)
+    placed: list[tuple[str, int]] = []
+    unmatched: list[str] = []
+    for row, given in enumerate(sidecar.files):
+        paths = corpus.find(given)
+        if len(paths) == 1:
+            placed.append((paths[0], row))
+            continue
+        if len(unmatched) < MAX_UNMATCHED:
+            unmatched.append(_shown(given))
+        if paths:
+            findings.add(
+                sidecar.lines[row],
+                "",
+                given,
+                f"several files could be meant, such as {_shown(paths[0])} and {_shown(paths[1])}: "
+                "write the path below the images' folder",
+            )
+    placed.sort()
+    images = [(corpus.images[path], row) for path, row in placed]
+    values = {}
+    for column in sidecar.columns:
+        found = _values(column, images, sidecar.lines, findings)
+        if found:
+            values[column.property] = found
+    return ImageValues(
+        values,
+        len(sidecar.files),
+        len(sidecar.files) - len(placed),
+        tuple(unmatched),
+        findings.findings(),
+    )
+
+
+class _Lines(Iterator[str]):
+    """The physical lines of a stream, decoded, checked and bounded before csv sees them."""
+
+    def __init__(self, stream: BinaryIO):
+        # newline="" leaves newlines as they are, as csv needs, and still ends lines at a lone \r.
+        self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        self._total = 0
+        self._in_row = 0
+        self.number = 0
+
+    def detach(self) -> None:
+        """Leave the stream open: the wrapper would close it."""
+        self._text.detach()
+
+    def end_row(self) -> None:
+        """The next line begins a row of the table."""
+        self._in_row = 0
+
+    def __next__(self) -> str:
+        try:
+            line = self._text.readline(MAX_LINE + 1)
+        except UnicodeDecodeError as error:
+            before = len(re.findall(rb"\r\n?|\n", error.object[: error.start]))
+            raise SidecarError(
+                f"Line {self.number + 1 + before} is not UTF-8 (byte "
+                f"0x{error.object[error.start]:02x}): save the file as UTF-8, which spreadsheets "
+                "call 'CSV UTF-8'."
+            ) from error
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self._in_row += len(line)
+        self._total += len(line)
+        if "\0" in line:
+            raise SidecarError(
+                f"Line {self.number} holds a NUL byte: the file is damaged or in UTF-16; save it "
+                "as UTF-8."
+            )
+        if self._in_row > MAX_LINE:
+            raise SidecarError(
+                f"The line of the table that ends at line {self.number} or later has more than "
+                f"{MAX_LINE:,} characters: look there for a quote that is not closed."
+            )
+        if self._total > MAX_CHARACTERS:
+            raise SidecarError(
+                f"The file has more than {MAX_CHARACTERS:,} characters: leave out columns that "
+                "are not needed."
+            )
+        return line
+
+
+class _Collector:
+    """Counts findings and keeps the first by line, in bounded memory."""
+
+    def __init__(self, start: Findings = Findings((), 0)):
+        self._kept = list(start.first)
+        self._total = start.total
+
+    def add(self, line: int, column: str, value: str, cause: str) -> None:
+        self._total += 1
+        self._kept.append(Finding(line, column, _shown(value), cause))
+        if len(self._kept) > 10 * MAX_FINDINGS:
+            self._kept = heapq.nsmallest(MAX_FINDINGS, self._kept)
+
+    def findings(self) -> Findings:
+        return Findings(tuple(sorted(self._kept)[:MAX_FINDINGS]), self._total)
+
+
+class _Corpus:
+    """Finds the files that a name can mean, in logarithmic time, however many share an ending."""
+
+    def __init__(self, paths_of_images: Mapping[str, Iterable[str]], folder: str):
+        self.images = {
+            path: image_id for image_id, paths in paths_of_images.items() for path in paths
+        }
+        # Reversed, all paths with one ending are neighbours.
+        self._endings = sorted(((_normal(path))[::-1] + "/", path) for path in self.images)
+        self._normal: dict[str, list[str]] = {}
+        for ending, path in self._endings:
+            self._normal.setdefault(ending, []).append(path)
+        whole = _normal(folder).rstrip("/")
+        self._prefixes = [f"{part}/" for part in (whole, whole.rpartition("/")[2]) if part]
+
+    def find(self, given: str) -> list[str]:
+        """No path, the one, or two of several."""
+        if given in self.images:
+            return [given]
+        name = _normal(given.strip().replace("\\", "/"))
+        while name.startswith("./"):
+            name = name[2:]
+        rests = [name.removeprefix(prefix) for prefix in self._prefixes if name.startswith(prefix)]
+        for path in (name, *rests):
+            if found := self._normal.get(path[::-1] + "/"):
+                return found[:2]
+        ending = name.lstrip("/")[::-1] + "/"
+        if ending == "/":
+            return []
+        at = bisect_left(self._endings, (ending,))
+        return [path for key, path in self._endings[at : at + 2] if key.startswith(ending)]
+
+
+def _parse(lines: _Lines) -> Sidecar:
+    findings = _Collector()
+    taken = _header_lines(lines)
+    separator, headers = _header(taken)
+    file_column = _file_column(headers)
+    rows = _rows(itertools.chain(taken, lines), separator, lines)
+    header_line, _ = next(rows)
+    names = [_property_of(header, header_line, findings) for header in headers]
+    _check_names([name for name, _ in names], file_column)
+
+    cells: list[list[str]] = [[] for _ in headers]
+    numbers: list[int] = []
+    for line, row in rows:
+        if any(cell.strip() for cell in row[len(headers) :]):
+            raise SidecarError(
+                f"Line {line} has {len(row)} cells, the header has {len(headers)}: put cells that "
+                f"hold {separator!r} into double quotes."
+            )
+        if len(row) < len(headers):
+            cause = f"the line has {len(row)} cells, the header {len(headers)}; the rest is empty"
+            findings.add(line, "", row[0], cause)
+            row += [""] * (len(headers) - len(row))
+        if not row[file_column].strip():
+            findings.add(line, "", "", "the line names no file")
+            continue
+        numbers.append(line)
+        if len(numbers) * len(headers) > MAX_CELLS:
+            raise SidecarError(
+                f"The file has more than {MAX_CELLS:,} cells up to line {line}: leave out columns "
+                "that are not needed."
+            )
+        for column, cell in zip(cells, row, strict=False):
+            column.append(cell)
+
+    columns = []
+    for at, (name, given_type) in enumerate(names):
+        if at != file_column:
+            found = Property(name, given_type or _inferred(cells[at]))
+            columns.append(Column(found, _read(found, cells[at], numbers, separator, findings)))
+            cells[at] = []  # the text of a column is let go as soon as its values are known
+    return Sidecar(separator, cells[file_column], numbers, columns, findings.findings())
+
+
+def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, the header first, each with the line on which it begins."""
+    reader = csv.reader(text, delimiter=separator, strict=True)
+    line = 1
+    try:
+        for row in reader:
+            lines.end_row()
+            if any(cell.strip() for cell in row):
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        if "field limit" in str(error):
+            raise SidecarError(
+                f"A cell on line {line} or just below has more than {csv.field_size_limit():,} "
+                "characters: look there for a quote that is not closed."
+            ) from error
+        raise SidecarError(
+            f"Line {line} cannot be read ({error}): put cells that hold a separator, a quote or a "
+            'newline into double quotes, and write quotes inside them twice ("").'
+        ) from error
+
+
+def _header_lines(lines: _Lines) -> list[str]:
+    """Lines that hold the whole header, which may have newlines inside quotes."""
+    taken: list[str] = []
+    quotes = 0
+    for line in lines:
+        taken.append(line)
+        quotes += line.count('"')
+        if quotes % 2 == 0 and not _BLANK.fullmatch(line):
+            break
+    if all(map(_BLANK.fullmatch, taken)):
+        raise SidecarError(
+            "The file is empty: its first line must name the columns, one of them `path`."
+        )
+    return taken
+
+
+def _header(taken: list[str]) -> tuple[Literal[";", ","], list[str]]:
+    """The separator, and the header's cells without those at the end that are blank."""
+    readings: list[tuple[Literal[";", ","], list[str]]] = []
+    failure = None
+    for separator in get_args(Literal[";", ","]):
+        try:
+            rows = csv.reader(taken, delimiter=separator, strict=True)
+            header = next((row for row in rows if any(cell.strip() for cell in row)), [])
+        except csv.Error as error:
+            failure = error
+            continue
+        header = [" ".join(unicodedata.normalize("NFC", cell).split()) for cell in header]
+        while header and not header[-1]:
+            header.pop()
+        readings.append((separator, header))
+    if not readings:
+        raise SidecarError(
+            f"The header cannot be read ({failure}): look for a quote that is not closed."
+        )
+    return max(readings, key=lambda reading: (_names_files(reading[1]), len(reading[1])))
+
+
+def _names_files(headers: list[str]) -> bool:
+    return any(_folded(header) in _FILE_COLUMNS for header in headers)
+
+
+def _folded(header: str) -> str:
+    return header.casefold().replace("_", " ")
+
+
+def _file_column(headers: list[str]) -> int:
+    folded = [_folded(header) for header in headers]
+    for word in _FILE_COLUMNS:
+        if word in folded:
+            return folded.index(word)
+    hint = ""
+    if folded[:1] == ["id"]:
+        hint = " Panoptic's ids mean nothing here: export with paths."
+    raise SidecarError(
+        f"No column names the files; the header is {_shown(', '.join(headers))}. Separate columns "
+        f"by ';' or ',' and call one `path` (or {', '.join(_FILE_COLUMNS[1:])}).{hint}"
+    )
+
+
+def _property_of(header: str, line: int, findings: _Collector) -> tuple[str, PropertyType | None]:
+    """Name and type of a header; no type where it is to be inferred."""
+    match = _HEADER.fullmatch(header)
+    if match is None:
+        return header, None
+    name, word = match[1], match[2].casefold()
+    for known in get_args(PropertyType):
+        if word == known:
+            return name, known
+    if word in _KEPT_AS_TEXT:
+        findings.add(line, name, header, f"values of type {word} are kept as text")
+        return name, "text"
+    cause = (
+        f"{_shown(match[2])} is not a type, so the whole header is the name; types are "
+        f"{', '.join(get_args(PropertyType))}"
+    )
+    findings.add(line, header, header, cause)
+    return header, None
+
+
+def _check_names(names: list[str], file_column: int) -> None:
+    if len(names) > MAX_COLUMNS:
+        raise SidecarError(f"The header has {len(names):,} columns; {MAX_COLUMNS:,} are possible.")
+    seen: set[str] = set()
+    for at, name in enumerate(names):
+        if at == file_column:
+            continue
+        if not name:
+            raise SidecarError(f"Column {at + 1} of the header has no name: name or remove it.")
+        if len(name) > MAX_NAME:
+            raise SidecarError(
+                f"The name of column {_shown(name)} has {len(name):,} characters; at most "
+                f"{MAX_NAME} are possible."
+            )
+        if _CONTROL.search(name):
+            raise SidecarError(
+                f"The name of column {_shown(name)} holds control characters: remove them."
+            )
+        if name in seen:
+            raise SidecarError(f"Two columns have the name {_shown(name)}: rename one of them.")
+        seen.add(name)
+
+
+def _inferred(cells: list[str]) -> PropertyType:
+    """The type of a column whose header has none."""
+    distinct = {stripped for cell in cells if (stripped := cell.strip())}
+    if not distinct:
+        return "text"
+    if all(map(_is_plain_number, distinct)):
+        return "number"
+    if all(map(_is_plain_date, distinct)):
+        return "date"
+    return "text"
+
+
+def _is_plain_number(cell: str) -> bool:
+    # No leading zeros, signs or exponents: inventory numbers, telephone numbers, codes as 12E3.
+    if not _PLAIN_NUMBER.fullmatch(cell):
+        return False
+    try:
+        _number(cell, ",")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_plain_date(cell: str) -> bool:
+    if not _PLAIN_DATE.fullmatch(cell):
+        return False
+    try:
+        _date(cell, ",")
+    except ValueError:
+        return False
+    return True
+
+
+def _read(
+    property: Property,
+    cells: list[str],
+    lines: list[int],
+    separator: str,
+    findings: _Collector,
+) -> list[Value | None]:
+    """The values of one column; equal cells share one value."""
+    reader = _READERS[property.type]
+    known: dict[str, tuple[Value | None, str]] = {}
+    values: list[Value | None] = []
+    for line, cell in zip(lines, cells, strict=True):
+        entry = known.get(cell)
+        if entry is None:
+            try:
+                entry = (reader(cell, separator) if cell.strip() else None), ""
+            except ValueError as error:
+                entry = None, str(error)
+            known[cell] = entry
+        value, cause = entry
+        values.append(value)
+        if cause:
+            findings.add(line, property.name, cell, cause)
+    return values
+
+
+def _text(cell: str, separator: str) -> Value:
+    return cell
+
+
+def _number(cell: str, separator: str) -> float:
+    text = cell.strip()
+    if separator == ";" and "." not in text:
+        text = text.replace(",", ".", 1)
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+        decimal = ", or a comma," if separator == ";" else ""
+        raise ValueError(
+            f"not a number: write digits with a point{decimal} before the decimals, and nothing "
+            "between thousands"
+        )
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("too large for a number")
+    if abs(value) >= 2**53 and _INTEGER.fullmatch(text):
+        raise ValueError("too many digits for a number; the type text keeps them")
+    return value + 0.0  # -0.0 becomes 0.0
+
+
+def _date(cell: str, separator: str) -> datetime:
+    text = cell.strip()
+    match = _YEAR_FIRST.fullmatch(text) or _DAY_FIRST.fullmatch(text) or _MONTH.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            "not a date: write 2024-03-09, 09/03/2024, 2024-03 or 2024, and times as 13:45"
+        )
+    part = match.groupdict()
+    zone = part.get("zone") or "Z"
+    try:
+        local = datetime(
+            int(part["year"]),
+            int(part["month"] or 1),
+            int(part.get("day") or 1),
+            int(part.get("hour") or 0),
+            int(part.get("minute") or 0),
+            int(part.get("second") or 0),
+            int((part.get("fraction") or "0").ljust(6, "0")[:6]),
+            UTC if zone == "Z" else _zone(zone),
+        )
+        return local.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"no such date (day, then month, as in 31/12/2024): {error}") from error
+
+
+def _zone(text: str) -> timezone:
+    offset = timedelta(hours=int(text[1:3]), minutes=int(text[-2:]))
+    return timezone(-offset if text[0] == "-" else offset)
+
+
+def _tag(cell: str, separator: str) -> tuple[str, ...]:
+    return (_tag_path(cell),)
+
+
+def _tags(cell: str, separator: str) -> tuple[str, ...] | None:
+    # A comma at the end, or two in a row, are slips that mean nothing.
+    return tuple(sorted({_tag_path(part) for part in cell.split(",") if part.strip()})) or None
+
+
+def _tag_path(text: str) -> str:
+    names = [" ".join(name.split()) for name in unicodedata.normalize("NFC", text).split(">")]
+    if not all(names):
+        raise ValueError("a tag has no name: write a > b for the tag b below a")
+    path = HIERARCHY.join(names)
+    if _CONTROL.search(path):
+        raise ValueError("a tag holds control characters")
+    if len(path) > MAX_NAME:
+        raise ValueError(f"a tag has {len(path):,} characters; at most {MAX_NAME} are possible")
+    return path
+
+
+_READERS: dict[PropertyType, Callable[[str, str], Value | None]] = {
+    "text": _text,
+    "number": _number,
+    "date": _date,
+    "tag": _tag,
+    "multi_tags": _tags,
+}
+
+
+def _values(
+    column: Column, images: list[tuple[str, int]], lines: list[int], findings: _Collector
+) -> dict[str, Value]:
+    """Image id to value; ``images`` holds (image id, row), in the order in which they count."""
+    if column.property.type == "multi_tags":
+        return _united(column, images)
+    found: dict[str, Value] = {}
+    lines_of: dict[str, int] = {}
+    for image_id, row in images:
+        value = column.values[row]
+        if value is None:
+            continue
+        first = found.setdefault(image_id, value)
+        line = lines_of.setdefault(image_id, lines[row])
+        if first != value:
+            cause = (
+                f"its image has {_shown(_written(first))} already, from line {line}: lines for "
+                "one image, or for copies of it, must agree"
+            )
+            findings.add(lines[row], column.property.name, _written(value), cause)
+    return found
+
+
+def _united(column: Column, images: list[tuple[str, int]]) -> dict[str, Value]:
+    found: dict[str, set[str]] = {}
+    for image_id, row in images:
+        value = column.values[row]
+        if isinstance(value, tuple):
+            found.setdefault(image_id, set()).update(value)
+    return {image_id: tuple(sorted(tags)) for image_id, tags in found.items()}
+
+
+def _written(value: Value) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _normal(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
+
+
+def _shown(text: str) -> str:
+    """Text for people: 60 characters at most, control characters escaped."""
+    short = text if len(text) <= 60 else f"{text[:59]}…"
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), short)

@@ -1,0 +1,156 @@
+"""Vectors that other programs made: matched with images, checked, staged.
+
+Belongs here: what an imported file may say of which image. Does not belong here: reading its format
+(``resources.vectors_file``).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from panoptic_assets.core.manifest import File
+from resources.engine import Staged
+from resources.errors import InputError
+from resources.lance import LanceStore, quoted, vectors_schema
+from resources.vectors_file import Batch
+
+_TOLERANCE = 1e-5
+"""Between two float32 unit vectors that went through other software: the same vector."""
+_COMPARED = 500
+"""Ids in one SQL condition."""
+
+
+@dataclass
+class Checked:
+    """What a file holds, seen in one pass before anything of it is written."""
+
+    dim: int = 0
+    nb_vectors: int = 0
+    unknown: list[str] = field(default_factory=list)
+    """Names that no image of the corpus has."""
+
+
+def check(
+    batches: Iterable[Batch], files: Mapping[str, File], table: str, store: LanceStore
+) -> Checked:
+    """Check a whole file against the corpus and against the vectors that are stored.
+
+    Args:
+        batches: Names and vectors, see :meth:`resources.vectors_file.VectorsFile.batches`.
+        files: The manifest by path.
+        table: The vector table.
+        store: Where it is.
+
+    Raises:
+        InputError: Two rows give one image two vectors, a vector is NaN, infinite or zero,
+            dimensions differ, a stored vector is another one, or no row is of an image of the
+            corpus.
+    """
+    found = Checked()
+    known = _image_ids(files)
+    row_of: dict[str, tuple[str, np.ndarray | None]] = {}
+    counts = Counter(file.image_id for file in files.values())
+    for names, vectors in batches:
+        if found.dim and vectors.shape[1] != found.dim:
+            raise InputError(
+                f"A vector has {vectors.shape[1]} dimensions, the ones before have {found.dim}."
+            )
+        found.dim = vectors.shape[1]
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        for name, vector, length in zip(names, vectors, lengths, strict=True):
+            image_id = _image_of(name, files, known)
+            if image_id is None:
+                found.unknown.append(name)
+            elif not np.isfinite(length) or length == 0:
+                raise InputError(
+                    f"The vector of {name!r} has length {length:g}, so it has no direction: leave "
+                    "that row out."
+                )
+            elif image_id not in row_of:
+                # Only the files of one content may repeat it: kept for those, not for all.
+                row_of[image_id] = (name, vector.copy() if counts[image_id] > 1 else None)
+            else:
+                other, earlier = row_of[image_id]
+                if earlier is None or not np.allclose(earlier, vector, rtol=0, atol=_TOLERANCE):
+                    raise InputError(
+                        f"Two rows are of one image: {other!r} and {name!r}. Keep one of them."
+                    )
+        _compare(_known_rows(names, vectors, files, known), table, store)
+    found.nb_vectors = len(row_of)
+    if not row_of:
+        example = next(iter(files), None)
+        raise InputError(
+            f"None of the {len(found.unknown):,} rows is of an image of the corpus"
+            f"{f' (the first: {found.unknown[0]!r})' if found.unknown else ''}: name images by "
+            f"their id, or by their path, such as {example!r}."
+        )
+    return found
+
+
+def stage(
+    batches: Iterable[Batch],
+    files: Mapping[str, File],
+    stored: set[str],
+    table: str,
+    store: LanceStore,
+) -> Iterator[Staged]:
+    """Stage a checked file's vectors, scaled to unit length, for :meth:`LanceStore.commit`.
+
+    Args:
+        batches: As for :func:`check`.
+        files: The manifest by path.
+        stored: Ids of the images that have a vector already.
+        table: The vector table.
+        store: Where it is.
+    """
+    wanted = _image_ids(files) - stored
+    for names, vectors in batches:
+        if rows := _known_rows(names, vectors, files, wanted):
+            schema = vectors_schema(vectors.shape[1])
+            columns = {"image_id": list(rows), "vector": list(rows.values())}
+            yield Staged(store.stage(table, pa.table(columns, schema=schema)), len(rows))
+
+
+def _image_ids(files: Mapping[str, File]) -> set[str]:
+    return {
+        file.image_id
+        for file in files.values()
+        if file.image_id is not None and file.status != "quarantined"
+    }
+
+
+def _image_of(name: str, files: Mapping[str, File], known: set[str]) -> str | None:
+    if name in known:
+        return name
+    file = files.get(name.replace("\\", "/").removeprefix("./"))
+    return file.image_id if file and file.status != "quarantined" else None
+
+
+def _known_rows(
+    names: list[str], vectors: np.ndarray, files: Mapping[str, File], known: set[str]
+) -> dict[str, np.ndarray]:
+    """Unit vectors by image id."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # rows of other images may be zero
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = (_image_of(name, files, known) for name in names)
+    return {i: vector for i, vector in zip(ids, unit, strict=True) if i is not None and i in known}
+
+
+def _compare(rows: dict[str, np.ndarray], table: str, store: LanceStore) -> None:
+    if store.version(table) == 0:
+        return
+    ids = list(rows)
+    for start in range(0, len(ids), _COMPARED):
+        where = f"image_id IN ({', '.join(map(quoted, ids[start : start + _COMPARED]))})"
+        for stored in store.read(table, ["image_id", "vector"], where).to_pylist():
+            vector = rows[stored["image_id"]]
+            if len(vector) != len(stored["vector"]) or not np.allclose(
+                vector, stored["vector"], rtol=0, atol=_TOLERANCE
+            ):
+                raise InputError(
+                    f"The vector of image {stored['image_id'][:12]}… differs from the stored one. "
+                    "Records rest on stored vectors: import the new ones under a key of their own."
+                )

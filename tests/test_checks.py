@@ -1,0 +1,106 @@
+"""Each data contract holds for the sample, and fails when its fault is planted."""
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.conftest import HOSTILE
+
+
+def plant(bench, table, **changes):
+    """Add a copy of a table's first row, with changes, past the store's own guards."""
+    handle = lancedb.connect(bench.project.store).open_table(table)
+    row = handle.search().limit(1).to_arrow().to_pylist()[0] | changes
+    handle.add(pa.Table.from_pylist([row], schema=handle.schema))
+
+
+def vector(bench, change):
+    first = bench.read.vectors("mini")["vector"][0].as_py()
+    return change(np.array(first, dtype=np.float32))
+
+
+def infinite(found):
+    found[3] = np.inf  # LanceDB itself refuses NaN
+    return found
+
+
+def test_every_contract_holds_for_the_sample(bench):
+    for asset, partition in (("images", None), ("embeddings", "mini")):
+        assert all(check.passed for check in bench.checks(asset, partition).values())
+
+
+def test_contracts_are_judged_with_the_materialization(bench):
+    result = bench.run("embeddings", "mini")
+    found = {check.check_name for check in result.get_asset_check_evaluations()}
+    assert "vectors_finite_and_unit" in found
+
+
+@pytest.mark.parametrize("table", ["images", "files"])
+def test_two_rows_of_one_id_are_found(bench, table):
+    plant(bench, table)
+    assert not bench.checks("images")["image_ids_unique"].passed
+
+
+def test_a_file_whose_image_has_no_row_is_found(bench):
+    plant(bench, "files", path="new.jpg", image_id="0" * 64)
+    assert not bench.checks("images")["files_have_images"].passed
+
+
+def test_too_many_files_in_quarantine_are_a_warning(empty_bench):
+    bench = empty_bench(HOSTILE)
+    bench.run("images")
+    found = bench.checks("images")["quarantine_share"]
+    assert not found.passed
+    assert found.severity.value == "WARN"
+
+
+def test_the_share_in_quarantine_is_configurable(empty_bench):
+    bench = empty_bench(HOSTILE)
+    bench.run("images")
+    settings = bench.project.folder / ".panoptic" / "project.yaml"
+    settings.write_text(settings.read_text() + "max_quarantined: 0.5\n")
+    assert bench.checks("images")["quarantine_share"].passed
+
+
+@pytest.mark.parametrize(
+    ("check", "change"),
+    [
+        ("vectors_finite_and_unit", infinite),
+        ("vectors_finite_and_unit", lambda found: found * 2),
+        ("no_zero_vectors", lambda found: found * 0),
+    ],
+)
+def test_a_vector_that_cannot_be_compared_is_found(bench, check, change):
+    image_id = bench.read.images()["image_id"][5].as_py()
+    plant(bench, "vectors.mini", image_id=image_id, vector=vector(bench, change))
+    assert not bench.checks("embeddings", "mini")[check].passed
+
+
+def test_a_second_vector_of_one_image_is_found(bench):
+    """Merges must not make duplicate rows."""
+    plant(bench, "vectors.mini")
+    assert not bench.checks("embeddings", "mini")["vector_ids_unique"].passed
+
+
+def test_a_vector_of_an_unknown_image_is_found(bench):
+    plant(bench, "vectors.mini", image_id="f" * 64)
+    assert not bench.checks("embeddings", "mini")["vectors_of_known_images"].passed
+
+
+def test_a_model_file_that_describes_another_model_is_found(bench):
+    """Know which model made these vectors."""
+    file = bench.project.configs / "models" / "mini.yaml"
+    file.write_text("model: embedded:mini\ngreyscale: true\n")
+    found = bench.checks("embeddings", "mini")["model_identity_constant"]
+    assert not found.passed
+    assert "greyscale" in found.metadata["differing"].value
+
+
+def test_an_image_without_a_vector_is_a_warning(bench):
+    lancedb.connect(bench.project.store).open_table("vectors.mini").delete(
+        f"image_id = '{bench.read.images()['image_id'][0].as_py()}'"
+    )
+    found = bench.checks("embeddings", "mini")["every_image_embedded"]
+    assert not found.passed
+    assert found.metadata["nb_not_embedded"].value == 1
