@@ -57,9 +57,6 @@ from resources.errors import InputError
 from resources.lance import LanceStore, neighbors_table
 from resources.registry import Registry
 
-_RECALL_SAMPLE = 500
-"""Images whose exact neighbours are computed to measure an index's recall; its standard error is
-then below .01."""
 _QUERIES = 1024
 """Vectors that are looked up in the index at a time."""
 _SPARE = 16
@@ -99,7 +96,7 @@ def neighbors(context: dg.AssetExecutionContext, store: LanceStore) -> dg.Materi
     info = GraphInfo(
         k=config.k,
         method=method,
-        recall=1.0 if method == "exact" else sampled_recall(read, graph, config.k),
+        recall=1.0 if method == "exact" else core_neighbors.sampled_recall(read.vectors, graph),
         vectors=read.source,
         output=graph_hash(read.image_ids, graph),
     )
@@ -248,24 +245,15 @@ def _from_index(
     ids = pa.array(read.image_ids, pa.string())
     limit = k + _SPARE
     candidates = np.full((len(ids), limit), -1, dtype=np.int64)
-    starts = range(0, len(ids), _QUERIES)
-    for start in progress(context, starts, len(ids), "neighbors", lambda start: _QUERIES):
-        query, found = store.search(table, read.vectors[start : start + _QUERIES], limit)
+    blocks = (read.vectors[start : start + _QUERIES] for start in range(0, len(ids), _QUERIES))
+    for number, block in enumerate(progress(context, blocks, len(ids), "neighbors", len)):
+        query, found = store.search(table, block, limit)
         order = np.argsort(query, kind="stable")
         query = query[order]
         place = np.arange(len(query)) - np.searchsorted(query, query)
         rows = pc.index_in(found, value_set=ids).fill_null(-1).to_numpy()
-        candidates[start + query, place] = rows[order]
+        candidates[number * _QUERIES + query, place] = rows[order]
     return core_neighbors.scored(read.vectors, candidates, k)
-
-
-def sampled_recall(read: ReadVectors, graph: Graph, k: int) -> float:
-    """Share of the exact neighbours of some images that a graph has, in [0, 1]."""
-    rng = np.random.default_rng(0)
-    rows = np.sort(rng.permutation(len(read.image_ids))[:_RECALL_SAMPLE])
-    exact = core_neighbors.nearest_of(read.vectors, rows, k)
-    found = Graph(graph.indices[rows], graph.similarities[rows])
-    return core_neighbors.recall(found, exact)
 
 
 def _fresh_graph(store: LanceStore, vector_type: str, read: ReadVectors) -> StoredGraph:

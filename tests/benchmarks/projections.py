@@ -3,11 +3,11 @@
     python -m tests.benchmarks.projections [rounds]
 
 Each measurement is a process of its own, as a Dagster step may be, from its start (imports and
-compilation counted) to its points; the two take turns, and medians are shown. The vectors are unit
-vectors of 512 numbers in 40 groups, each on a curved sheet of 12 dimensions with noise around it:
-uniform noise would have no neighbourhoods to keep. Kept is the share of the 15 nearest neighbours
-by cosine that are among the 15 nearest points. The neighbour graph of `neighbors`, which is
-computed once for many uses, is measured apart, in this process.
+compilation counted) to its points; the ways take turns, each round has its own seed, and medians
+are shown. The vectors are unit vectors of 512 numbers in 40 groups, each on a curved sheet of 12
+dimensions with noise around it: uniform noise would have no neighbourhoods to keep. Kept is the
+share of the 15 nearest neighbours by cosine that are among the 15 nearest points. The graph of
+`neighbors`, which is computed once for many uses, is measured apart, in this process.
 
 FIGURES
 """
@@ -36,7 +36,7 @@ from panoptic_assets.core.projections import project
 graph = Graph(np.load(folder / "indices.npy"), np.load(folder / "similarities.npy"))
 parameters = Umap().model_dump()
 parameters.pop("name")
-points = project("umap", vectors, 2, 0, graph, parameters).points
+points = project("umap", vectors, 2, seed, graph, parameters).points
 """
 DEFAULT = """
 from umap import UMAP
@@ -44,14 +44,14 @@ points = UMAP(metric="cosine").fit_transform(vectors)
 """
 SEEDED = """
 from umap import UMAP
-points = UMAP(metric="cosine", random_state=0).fit_transform(vectors)
+points = UMAP(metric="cosine", random_state=seed).fit_transform(vectors)
 """
 PROCESS = """
 import sys, time, warnings
 from pathlib import Path
 import numpy as np
 warnings.simplefilter("ignore")
-folder = Path(sys.argv[1])
+folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 vectors = np.load(folder / "vectors.npy")
 {work}
 np.save(folder / "points.npy", points)
@@ -84,11 +84,11 @@ def kept(nearest: np.ndarray, points: np.ndarray) -> float:
     return hits / nearest.size
 
 
-def measured(work: str, folder: Path) -> tuple[float, float]:
+def measured(work: str, folder: Path, seed: int = 0) -> tuple[float, float]:
     """CPU and wall seconds of one process."""
     started = time.perf_counter()
     answer = subprocess.run(
-        [sys.executable, "-c", PROCESS.format(work=work), str(folder)],
+        [sys.executable, "-c", PROCESS.format(work=work), str(folder), str(seed)],
         cwd=Path(__file__).parent.parent.parent,
         stdout=subprocess.PIPE,
         text=True,
@@ -115,9 +115,9 @@ def main() -> None:
         np.save(folder / "similarities.npy", graph.similarities)
         for work in ways.values():  # umap-learn keeps some of what it compiles on the disk
             measured(work, folder)
-        for _ in range(rounds):
+        for seed in range(rounds):
             for way, work in ways.items():
-                cpu, wall = measured(work, folder)
+                cpu, wall = measured(work, folder, seed)
                 share = kept(graph.indices[:, :KEPT], np.load(folder / "points.npy"))
                 found[way].append((cpu, wall, share))
                 print(json.dumps({"way": way, "cpu": cpu, "wall": wall, "kept": share}), flush=True)
