@@ -85,11 +85,18 @@ def present_files(store: LanceStore, version: int | None = None) -> dict[str, li
         store: The store.
         version: The version of ``files`` to read; the newest by default.
     """
-    files = store.read("files", ["path", "image_id"], "status = 'present'", version)
+    rows = store.read("files", ["path", "image_id"], "status = 'present'", version)
+    return _grouped(zip(rows["path"].to_pylist(), rows["image_id"].to_pylist(), strict=True))
+
+
+def paths_of_images(files: Iterable[File]) -> dict[str, list[str]]:
+    """For each image that is present, the sorted paths of its files."""
+    return _grouped((file.path, file.holds) for file in files if file.holds)
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     paths: dict[str, list[str]] = defaultdict(list)
-    for path, image_id in sorted(
-        zip(*(files[name].to_pylist() for name in files.column_names), strict=True)
-    ):
+    for path, image_id in sorted(pairs):
         paths[image_id].append(path)
     return dict(paths)
 

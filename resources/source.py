@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import dagster as dg
@@ -218,7 +218,8 @@ class _Wanted:
         """Whether to take a file."""
         folder, slash, name = path.rpartition("/")
         return (
-            PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS
+            # Not pathlib: it would take half the time of listing 10,000 files.
+            name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
             and not name.startswith(".")
             and self.enters(folder + slash)
             and (self.include is None or self.include.match_file(path))

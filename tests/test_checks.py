@@ -26,7 +26,8 @@ def infinite(found):
 
 
 def test_every_contract_holds_for_the_sample(bench):
-    for asset, partition in (("images", None), ("embeddings", "mini")):
+    bench.run("neighbors", "mini")
+    for asset, partition in (("images", None), ("embeddings", "mini"), ("neighbors", "mini")):
         assert all(check.passed for check in bench.checks(asset, partition).values())
 
 
@@ -104,3 +105,28 @@ def test_an_image_without_a_vector_is_a_warning(bench):
     found = bench.checks("embeddings", "mini")["every_image_embedded"]
     assert not found.passed
     assert found.metadata["nb_not_embedded"].value == 1
+
+
+def test_neighbours_that_are_not_the_nearest_are_found(bench):
+    """kNN recall."""
+    bench.run("neighbors", "mini")
+    handle = lancedb.connect(bench.project.store).open_table("neighbors.mini")
+    rows = handle.to_arrow()
+    wrong = np.random.default_rng(0).permutation(len(rows))
+    shuffled = rows.set_column(
+        rows.column_names.index("neighbors"), "neighbors", rows["neighbors"].take(wrong)
+    )
+    handle.merge_insert("image_id").when_matched_update_all().execute(shuffled)
+    found = bench.checks("neighbors", "mini")
+    assert found["neighbors_current"].passed
+    assert not found["neighbors_recall"].passed
+
+
+def test_a_graph_of_other_images_is_a_warning(bench):
+    bench.run("neighbors", "mini")
+    lancedb.connect(bench.project.store).open_table("vectors.mini").delete(
+        f"image_id = '{bench.read.images()['image_id'][0].as_py()}'"
+    )
+    found = bench.checks("neighbors", "mini")["neighbors_current"]
+    assert not found.passed
+    assert found.severity.value == "WARN"

@@ -80,7 +80,9 @@ def test_the_lineage_shows_what_is_made_from_what():
     assert parents == {
         "images": set(),
         "embeddings": {"images"},
-        "clustering": {"embeddings"},
+        "neighbors": {"embeddings"},
+        "projection": {"embeddings", "neighbors"},
+        "clustering": {"embeddings", "projection"},
         "nested_clustering": {"clustering"},
         "saved_clustering": {"clustering", "nested_clustering"},
         "tags": {"saved_clustering"},

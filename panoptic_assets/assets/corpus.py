@@ -37,6 +37,7 @@ from panoptic_assets.tables import (
     apply_sidecar,
     embedded,
     model_identity,
+    paths_of_images,
     present_files,
     read_manifest,
     read_thumbnails,
@@ -92,7 +93,7 @@ def images(
     if after != before:
         store.optimize("files")
         store.optimize("images")
-    properties = apply_sidecar(store, metadata, present_files(store), registry.images)
+    properties = apply_sidecar(store, metadata, paths_of_images(after.values()), registry.images)
     return _corpus_result(store, before, after, len(todo.read), properties)
 
 

@@ -203,8 +203,5 @@ def corpus_version(files: Iterable[File]) -> str:
 
     Times, sizes and reasons do not count: a file that was only touched changes nothing.
     """
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.path):
-        line = json.dumps([file.path, file.image_id, file.status], ensure_ascii=False)
-        digest.update(f"{line}\n".encode())
-    return digest.hexdigest()
+    lines = sorted((file.path, file.image_id, file.status) for file in files)
+    return hashlib.sha256(json.dumps(lines, ensure_ascii=False).encode()).hexdigest()
