@@ -15,6 +15,7 @@ from panoptic_assets import tables
 from panoptic_assets.core.neighbors import nearest
 from panoptic_assets.records import vectors_hash
 from resources.errors import InputError
+from resources.registry import Registry
 from tests.conftest import data_version, metadata
 
 PCA = {"pca": {}}
@@ -263,6 +264,22 @@ def test_unchanged_vectors_leave_the_points_alone(corpus):
     again = corpus.run("projection", "mini/tsne")
     assert data_version(again, "projection") == data_version(first, "projection")
     assert versions(corpus) == before
+
+
+def test_changed_vectors_or_images_make_the_points_anew(corpus):
+    read = vectors_of(corpus)
+    planted(corpus, read.image_ids[:200], read.vectors[:200])
+    first = data_version(corpus.run("projection", "planted/pca", method=PCA), "projection")
+    planted(corpus, read.image_ids, read.vectors)
+    again = corpus.run("projection", "planted/pca")
+    assert data_version(again, "projection") != first
+    assert corpus.read.points("planted/pca").num_rows == 253
+
+
+def test_the_registry_lists_its_projections_by_key(bench):
+    registry = Registry(folder=str(bench.project.folder))
+    assert registry.projections() == ["mini/pca", "mini/tsne", "mini/umap"]
+    assert registry.projection("mini/none") is None
 
 
 def test_the_record_proves_the_points(corpus):
