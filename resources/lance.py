@@ -9,15 +9,18 @@ insert the same new ids both succeed and leave duplicate rows, with no error.
 
 import functools
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import dagster as dg
 import lancedb
+import numpy as np
 import pyarrow as pa
 from filelock import FileLock
 from pydantic import Field
@@ -32,6 +35,11 @@ def _key(name: str) -> pa.Field:
 _KEPT = timedelta(days=36_500)
 """Age of the versions that :meth:`LanceStore.optimize` removes: none. LanceDB's default, 7 days,
 fails ("tagged version(s) have been marked for cleanup") once a pinned version is that old."""
+
+_STAGING = "_staged"
+"""Folder of the staged rows, beside the tables: a table's own folder ends in ``.lance``."""
+
+_STAGED_FILE = re.compile(r"([0-9a-f]{32})\.lance")
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -234,6 +242,72 @@ class LanceStore(dg.ConfigurableResource):
         merge = handle.merge_insert(_keys(handle.schema)).when_not_matched_insert_all()
         return bool(merge.execute(rows).num_inserted_rows)
 
+    def stage(self, table: str, rows: pa.Table) -> str:
+        """Write rows below the store's location where no reader sees them; returns their name.
+
+        Any number of processes, on any machine that reaches the store, may stage at once. A staged
+        file is there whole or not at all: a crash leaves none, or one that :meth:`staged` lists.
+
+        Args:
+            table: The table that :meth:`commit` will add them to. One that :data:`SCHEMAS` lacks
+                must have been created.
+            rows: The columns of the table, in its order.
+
+        Raises:
+            ValueError: The table does not exist, or the rows have other columns.
+            TypeError: The rows have other types.
+        """
+        rows = rows.cast(self._writable(table).schema)
+        name = uuid4().hex
+        writer = self._files.open_writer(_staged_path(table, name), schema=rows.schema)
+        writer.write_batch(rows)
+        writer.close()  # not by `with`, which would publish what a failed write_batch left
+        return name
+
+    def staged(self, table: str) -> list[str]:
+        """Sorted names of the rows that were staged and never committed."""
+        names = (path.rpartition("/")[2] for path in self._files.list(f"{_STAGING}/{table}"))
+        return sorted(match[1] for name in names if (match := _STAGED_FILE.fullmatch(name)))
+
+    def commit(self, table: str, staged: Sequence[str]) -> int:
+        """Add staged rows to a table in one commit; returns how many were new.
+
+        Rows whose key the table has are left as they are, and of several with one key the first by
+        name is taken: to commit twice, from two processes at once or again after a crash, never
+        doubles a row. A staged file that is gone was committed by another process. The rows of the
+        group are in memory together.
+
+        Rows that were staged for another table of the same name (it was removed and made again for
+        another model) are discarded.
+        """
+        # Fragments that Lance writes in place and appends (pylance's write_fragments) cost the
+        # same: staging and committing 4,096 x 512 floats takes 27-89 ms so and 47-65 ms by merging,
+        # with 0 to 200,000 rows in the table. But an append never conflicts: of two processes that
+        # commit at once, both would pass the search for known keys and double the rows.
+        handle = self._writable(table)
+        found = (self._read_staged(table, name) for name in sorted(set(staged)))
+        groups = [
+            rows
+            for rows in found
+            if rows is not None and rows.schema.equals(handle.schema, check_metadata=True)
+        ]
+        inserted = 0
+        if groups:
+            keys = _keys(handle.schema)
+            merge = handle.merge_insert(keys).when_not_matched_insert_all()
+            rows = _first_of_each_key(pa.concat_tables(groups), keys)
+            inserted = merge.execute(rows).num_inserted_rows
+        self.discard(table, staged)
+        return int(inserted)
+
+    def discard(self, table: str, staged: Sequence[str]) -> None:
+        """Remove staged rows without committing them; those that are gone are none."""
+        for name in staged:
+            path = _staged_path(table, name)
+            if self._files.contains(path):
+                with suppress(OSError):  # another process was faster
+                    self._files.delete_file(path)
+
     def pin(self, table: str, version: int, name: str) -> None:
         """Keep a version from clean-up under ``name`` (letters, digits, ``.``, ``-``, ``_``)."""
         tags = self._database.open_table(table).tags
@@ -263,6 +337,23 @@ class LanceStore(dg.ConfigurableResource):
             project = find()
             uri, options = project.store, project.settings.storage_options | options
         return lancedb.connect(uri, storage_options=options or None)
+
+    @functools.cached_property
+    def _files(self) -> Any:
+        """Files below the store's location, through Lance's own storage layer: it takes the same
+        options and credentials as the tables, on every back end, and writes by rename."""
+        from lance.file import LanceFileSession
+
+        database = self._database
+        return LanceFileSession(database.uri, storage_options=database.storage_options)
+
+    def _read_staged(self, table: str, name: str) -> pa.Table | None:
+        try:
+            return self._files.open_reader(_staged_path(table, name)).read_all().to_table()
+        except (ValueError, OSError) as error:
+            if "not found" in str(error).lower():
+                return None
+            raise
 
     def _find(self, table: str) -> Any | None:
         try:
@@ -304,6 +395,19 @@ class LanceStore(dg.ConfigurableResource):
         if replaced is not None:
             merge = merge.when_not_matched_by_source_delete(replaced)
         return int(merge.execute(rows).version)
+
+
+def _staged_path(table: str, name: str) -> str:
+    if not _STAGED_FILE.fullmatch(f"{name}.lance"):
+        raise ValueError(f"{name!r} is not the name of staged rows")
+    return f"{_STAGING}/{table}/{name}.lance"
+
+
+def _first_of_each_key(rows: pa.Table, keys: list[str]) -> pa.Table:
+    """A merge does not compare the rows that it is given: equal keys would all be inserted."""
+    positions = rows.select(keys).append_column("position", pa.array(np.arange(rows.num_rows)))
+    first = positions.group_by(keys).aggregate([("position", "min")])["position_min"]
+    return rows if len(first) == rows.num_rows else rows.take(first.combine_chunks().sort())
 
 
 def _query(handle: Any, columns: list[str] | None, where: str | None) -> Any:

@@ -1,6 +1,8 @@
 """The store: no crash or second writer loses or doubles a row."""
 
 import multiprocessing
+import shutil
+import time
 
 import pyarrow as pa
 import pytest
@@ -103,6 +105,137 @@ def test_texts_are_quoted(store):
     row = {"path": "l'été; --.jpg", "status": "present"}
     store.upsert("files", pa.Table.from_pylist([row], SCHEMAS["files"]))
     assert store.count("files", f"path = {quoted(row['path'])}") == 1
+
+
+def vectors(*numbers, dim=4):
+    """Rows of the images ``i000``, …; a vector holds its image's number."""
+    rows = [{"image_id": f"i{i:03}", "vector": [i] * dim} for i in numbers]
+    return pa.Table.from_pylist(rows, vectors_schema(dim))
+
+
+def ids(store, table="vectors.a"):
+    return sorted(store.read(table, ["image_id"])["image_id"].to_pylist())
+
+
+@pytest.fixture
+def vector_store(store):
+    store.create("vectors.a", vectors_schema(4), {"model": "one"})
+    return store
+
+
+def test_staged_rows_are_seen_by_no_reader_until_they_are_committed(vector_store):
+    name = vector_store.stage("vectors.a", vectors(1, 2))
+    before = vector_store.count("vectors.a"), vector_store.tables()
+    assert (before, vector_store.commit("vectors.a", [name])) == ((0, ["vectors.a"]), 2)
+    rows = vector_store.read("vectors.a").sort_by("image_id")
+    assert rows.to_pylist() == vectors(1, 2).to_pylist()
+
+
+def test_a_group_is_one_commit_and_equal_ids_in_it_are_one_row(vector_store):
+    before = vector_store.version("vectors.a")
+    names = [vector_store.stage("vectors.a", vectors(*n)) for n in ((1, 2), (2, 3), (3, 3, 4))]
+    assert vector_store.commit("vectors.a", names) == 4
+    assert vector_store.version("vectors.a") == before + 1
+    assert ids(vector_store) == ["i001", "i002", "i003", "i004"]
+
+
+def test_committing_again_doubles_nothing(vector_store):
+    name = vector_store.stage("vectors.a", vectors(1, 2))
+    assert vector_store.commit("vectors.a", [name, name]) == 2
+    version = vector_store.version("vectors.a")
+    assert vector_store.commit("vectors.a", [name]) == 0
+    assert vector_store.version("vectors.a") == version
+
+
+def test_after_a_crash_between_commit_and_removal_the_next_commit_adds_nothing(
+    vector_store, monkeypatch
+):
+    name = vector_store.stage("vectors.a", vectors(1, 2))
+    monkeypatch.setattr(LanceStore, "discard", lambda *_: None)
+    vector_store.commit("vectors.a", [name])
+    monkeypatch.undo()
+    assert vector_store.staged("vectors.a") == [name]
+    assert vector_store.commit("vectors.a", vector_store.staged("vectors.a")) == 0
+    assert (ids(vector_store), vector_store.staged("vectors.a")) == (["i001", "i002"], [])
+
+
+def test_a_commit_leaves_known_rows_as_they_are(vector_store):
+    vector_store.upsert("vectors.a", vectors(1))
+    other = vectors(1, 2).set_column(1, vectors_schema(4).field(1), vectors(8, 9)["vector"])
+    vector_store.commit("vectors.a", [vector_store.stage("vectors.a", other)])
+    rows = vector_store.read("vectors.a").sort_by("image_id")
+    assert [row[0] for row in rows["vector"].to_pylist()] == [1, 9]
+
+
+def test_rows_that_a_crash_left_staged_are_listed_and_can_be_discarded(store, vector_store):
+    names = sorted(vector_store.stage("vectors.a", vectors(n)) for n in range(12))
+    another_process = LanceStore(uri=store.uri)
+    assert another_process.staged("vectors.a") == names
+    another_process.discard("vectors.a", [*names[1:], names[1]])
+    assert another_process.staged("vectors.a") == names[:1]
+    assert another_process.staged("vectors.b") == []
+
+
+def test_rows_staged_for_a_table_that_was_made_again_for_another_model_are_discarded(
+    vector_store, tmp_path
+):
+    name = vector_store.stage("vectors.a", vectors(1, 2))
+    shutil.rmtree(tmp_path / "store" / "vectors.a.lance")
+    vector_store.create("vectors.a", vectors_schema(4), {"model": "two"})
+    assert vector_store.commit("vectors.a", [name]) == 0
+    assert (ids(vector_store), vector_store.staged("vectors.a")) == ([], [])
+
+
+@pytest.mark.parametrize("rows", [vectors(1, dim=5), vectors(1).select(["image_id"])])
+def test_rows_that_do_not_fit_their_table_are_not_staged(vector_store, rows):
+    with pytest.raises((ValueError, TypeError)):
+        vector_store.stage("vectors.a", rows)
+    assert vector_store.staged("vectors.a") == []
+
+
+def test_a_name_that_leaves_the_folder_of_staged_rows_is_refused(vector_store):
+    with pytest.raises(ValueError, match="not the name of staged rows"):
+        vector_store.discard("vectors.a", ["../../vectors.a.lance/data/x"])
+
+
+def _commit_staged(uri, barrier, names):
+    store = LanceStore(uri=uri)
+    store.version("vectors.a")
+    barrier.wait()
+    for start in range(0, len(names), 2):
+        store.commit("vectors.a", names[start : start + 2])
+
+
+def test_processes_that_commit_the_same_staged_rows_at_once_leave_each_once(vector_store):
+    names = [vector_store.stage("vectors.a", vectors(*range(n, n + 50))) for n in range(0, 500, 50)]
+    _together(_commit_staged, *[(vector_store.uri, names)] * 3)
+    assert ids(vector_store) == [f"i{n:03}" for n in range(500)]
+    assert vector_store.staged("vectors.a") == []
+
+
+def _stage_until_killed(uri, barrier):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    rows = vectors(*range(2000), dim=512)
+    while True:
+        store.stage("vectors.big", rows)
+
+
+def test_a_killed_process_leaves_only_whole_staged_rows(store):
+    store.create("vectors.big", vectors_schema(512), {})
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    process = context.Process(target=_stage_until_killed, args=(store.uri, barrier))
+    process.start()
+    barrier.wait(60)
+    while not store.staged("vectors.big"):
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    names = store.staged("vectors.big")
+    assert [store.commit("vectors.big", [name]) for name in names] == [2000] + [0] * (
+        len(names) - 1
+    )
 
 
 def _insert_vectors(uri, barrier):
