@@ -8,11 +8,11 @@ insert the same new ids both succeed and leave duplicate rows, with no error.
 """
 
 import functools
-import os
+import itertools
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from datetime import timedelta
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,17 +32,29 @@ def _key(name: str) -> pa.Field:
     return pa.field(name, pa.string(), nullable=False, metadata=_KEY)
 
 
-_KEPT = timedelta(days=36_500)
-"""Age of the versions that :meth:`LanceStore.optimize` removes: none. LanceDB's default, 7 days,
-fails ("tagged version(s) have been marked for cleanup") once a pinned version is that old."""
+_KEEP = timedelta(days=7)
+"""How long a version stays readable after its successor: longer than a reader or writer runs. Lance
+takes as long before it removes the files of a write that crashed."""
+
+_JOINED = (4_096, 32_768, 262_144)
+"""Sizes in rows, smallest first: fragments between one and the next are joined into the next."""
+
+_FAN_IN = 8
+"""Fragments of one size that are joined at once, at least. A row is so rewritten a few times in its
+life, where Lance's default (all fragments below 2**20 rows, at every call) rewrites the whole of a
+20,000-row table for 200 new rows. Reading 300 fragments instead of one costs 0.1 s."""
 
 _STAGING = "_staged"
 """Folder of the staged rows, beside the tables: a table's own folder ends in ``.lance``."""
 
 _STAGED_FILE = re.compile(r"([0-9a-f]{32})\.lance")
 
+_ATTEMPTS = 10
+"""How often adding columns may lose against another writer."""
+
 _TIME = pa.timestamp("us", tz="UTC")
 
+# A column is added at any time, and last: tables made before get it, with nulls, when first opened.
 SCHEMAS = {
     "images": pa.schema(
         [
@@ -53,6 +65,9 @@ SCHEMAS = {
             pa.field("bytes", pa.int64()),
             pa.field("thumbnail", pa.binary()),  # WebP
             pa.field("added_at", _TIME),
+            pa.field("phash", pa.string()),  # perceptual hash, 16 hexadecimal digits
+            pa.field("mean_colour", pa.string()),  # #rrggbb
+            pa.field("taken_at", pa.timestamp("us")),  # the camera's clock: no time zone
         ]
     ),
     "files": pa.schema(
@@ -64,6 +79,9 @@ SCHEMAS = {
             pa.field("size", pa.int64()),
             pa.field("mtime_ns", pa.int64()),
             pa.field("seen_at", _TIME),
+            pa.field(
+                "etag", pa.string()
+            ),  # an object store's mark of the content, where it has one
         ]
     ),
     "records": pa.schema(
@@ -251,13 +269,14 @@ class LanceStore(dg.ConfigurableResource):
         Args:
             table: The table that :meth:`commit` will add them to. One that :data:`SCHEMAS` lacks
                 must have been created.
-            rows: The columns of the table, in its order.
+            rows: All columns of the table, in any order.
 
         Raises:
-            ValueError: The table does not exist, or the rows have other columns.
-            TypeError: The rows have other types.
+            ValueError, KeyError, TypeError: The table does not exist, or the rows lack a column of
+                it or have other types.
         """
-        rows = rows.cast(self._writable(table).schema)
+        schema = self._writable(table).schema
+        rows = rows.select(schema.names).cast(schema)
         name = uuid4().hex
         writer = self._files.open_writer(_staged_path(table, name), schema=rows.schema)
         writer.write_batch(rows)
@@ -311,22 +330,40 @@ class LanceStore(dg.ConfigurableResource):
     def pin(self, table: str, version: int, name: str) -> None:
         """Keep a version from clean-up under ``name`` (letters, digits, ``.``, ``-``, ``_``)."""
         tags = self._database.open_table(table).tags
-        if name in tags.list():
-            tags.update(name, version)
-        else:
-            tags.create(name, version)
-        # Lance 13 writes the tag where it belongs, and creates its folder a second time, empty,
-        # below the percent-encoded path ("été" as "%C3%A9t%C3%A9"): outside of the store.
-        encoded = "".join(c if c.isascii() else quote(c) for c in self._database.uri)
-        if encoded != self._database.uri:
-            with suppress(OSError):
-                os.removedirs(Path(encoded) / f"{table}.lance" / "_refs" / "tags")
+        with self._without_litter(table):
+            if name in tags.list():
+                tags.update(name, version)
+            else:
+                tags.create(name, version)
 
-    def optimize(self, table: str) -> None:
-        """Join small fragments. Old versions are kept."""
+    def optimize(self, table: str, keep: timedelta = _KEEP) -> None:
+        """Join small fragments, and remove the versions that had a successor ``keep`` ago.
+
+        Pinned versions stay, however old, and the fragments that they hold are never copied into
+        joined ones: disk then holds each row that a kept version has about once. Where there is
+        nothing to join, no version is made.
+
+        Args:
+            table: The table; nothing happens when it does not exist.
+            keep: Readers and writers that started this long ago are not disturbed. Zero is for
+                when there are none.
+        """
         handle = self._find(table)
-        if handle is not None:  # an empty table is falsy
-            handle.optimize(cleanup_older_than=_KEPT)
+        if handle is None or self._database.uri.startswith("memory:"):  # LanceDB's own, no files
+            return
+        # LanceDB's own optimize() joins all fragments, pinned or not, and its clean-up fails
+        # ("tagged version(s) have been marked for cleanup") once a pinned version is old enough.
+        dataset = handle.to_lance()
+        pinned = {tag["version"] for tag in dataset.tags.list().values()}
+        try:
+            _join_fragments(dataset, pinned)
+            dataset.optimize.optimize_indices()
+        except OSError as error:
+            if "conflict" not in str(error):
+                raise
+            # Another process wrote to the same fragments and was faster: they wait for the next
+            # time. Its rows are worth more than this tidying.
+        _remove_versions(dataset, pinned, datetime.now() - keep)
 
     @functools.cached_property
     def _database(self) -> Any:
@@ -357,11 +394,12 @@ class LanceStore(dg.ConfigurableResource):
 
     def _find(self, table: str) -> Any | None:
         try:
-            return self._database.open_table(table)
+            handle = self._database.open_table(table)
         except ValueError as error:
             if "not found" in str(error):
                 return None
             raise
+        return _with_all_columns(handle, SCHEMAS[table]) if table in SCHEMAS else handle
 
     def _find_or_create(self, table: str, schema: pa.Schema) -> Any:
         handle = self._find(table)
@@ -380,6 +418,24 @@ class LanceStore(dg.ConfigurableResource):
         Path(location).mkdir(parents=True, exist_ok=True)
         return FileLock(Path(location) / "create.lock")
 
+    @contextmanager
+    def _without_litter(self, table: str) -> Iterator[None]:
+        """Remove the empty folder that Lance 13 leaves outside of the store when it writes a tag.
+
+        It writes the tag where it belongs, and creates its folder a second time below the
+        percent-encoded path ("été" as "%C3%A9t%C3%A9"). Folders that were there before stay.
+        """
+        location = self._database.uri
+        encoded = "".join(c if c.isascii() else quote(c) for c in location)
+        litter = []
+        if encoded != location and "://" not in location:
+            folder = Path(encoded) / f"{table}.lance" / "_refs" / "tags"
+            litter = [path for path in (folder, *folder.parents) if not path.exists()]
+        yield
+        with suppress(OSError):
+            for path in litter:
+                path.rmdir()
+
     def _writable(self, table: str) -> Any:
         if table in SCHEMAS:
             return self._find_or_create(table, SCHEMAS[table])
@@ -395,6 +451,61 @@ class LanceStore(dg.ConfigurableResource):
         if replaced is not None:
             merge = merge.when_not_matched_by_source_delete(replaced)
         return int(merge.execute(rows).version)
+
+
+def _with_all_columns(handle: Any, schema: pa.Schema) -> Any:
+    """The table, after adding the columns that it was made without."""
+    for attempt in itertools.count():
+        names = set(handle.schema.names)
+        missing = pa.schema([field for field in schema if field.name not in names])
+        if not missing.names:
+            break
+        try:
+            handle.add_columns(missing)  # nulls: metadata alone, no row is rewritten
+        except (ValueError, RuntimeError):  # another process was faster, or wrote rows meanwhile
+            if attempt == _ATTEMPTS:
+                raise
+            handle.checkout_latest()
+    return handle
+
+
+def _join_fragments(dataset: Any, pinned: set[int]) -> None:
+    # A fragment that is still there was in every version since the one that wrote it: those that
+    # any pinned version holds are those that the newest one holds.
+    held = (
+        [fragment.fragment_id for fragment in dataset.checkout_version(max(pinned)).get_fragments()]
+        if pinned
+        else []
+    )
+    for least, rows in itertools.pairwise((0, *_JOINED)):
+        free = [f for f in dataset.get_fragments() if f.fragment_id not in set(held)]
+        small = sum(least <= fragment.physical_rows < rows for fragment in free)
+        # Lance's own limit: fragments with more deleted rows are rewritten without them.
+        sparse = any(fragment.num_deletions > 0.1 * fragment.physical_rows for fragment in free)
+        if small >= _FAN_IN or sparse:
+            dataset.optimize.compact_files(
+                target_rows_per_fragment=rows, excluded_fragment_ids=held
+            )
+
+
+def _remove_versions(dataset: Any, pinned: set[int], superseded_before: datetime) -> None:
+    """Remove versions by the age of their successors.
+
+    Lance would go by a version's own age, and so take the version that a corpus had for a month
+    from the readers of this minute as soon as a refresh is committed.
+
+    Args:
+        dataset: The table.
+        pinned: Versions that stay.
+        superseded_before: A local time without zone, as pylance gives the versions'.
+    """
+    old = [
+        version["version"]
+        for version, successor in itertools.pairwise(dataset.versions())
+        if successor["timestamp"] <= superseded_before and version["version"] not in pinned
+    ]
+    if old:
+        dataset.cleanup_old_versions(versions=old, error_if_tagged_old_versions=False)
 
 
 def _staged_path(table: str, name: str) -> str:

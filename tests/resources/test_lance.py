@@ -3,9 +3,17 @@
 import multiprocessing
 import shutil
 import time
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from pathlib import Path
 
+import boto3
+import lance
+import lancedb
+import numpy as np
 import pyarrow as pa
 import pytest
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from resources.lance import SCHEMAS, LanceStore, quoted, vectors_schema, vectors_table
 from resources.project import ProjectSettings, create
@@ -68,14 +76,126 @@ def test_a_row_is_inserted_once(store):
     assert store.read("records")["content"].to_pylist() == ["{}"]
 
 
-def test_a_pinned_version_can_be_read_after_later_writes(store):
+def fragments(store, table="assignments"):
+    return lance.dataset(f"{store.uri}/{table}.lance").get_fragments()
+
+
+def data_files(store, table="vectors.a"):
+    return {path.name for path in Path(store.uri, f"{table}.lance", "data").iterdir()}
+
+
+def test_a_pinned_version_can_be_read_row_for_row_after_clean_up_however_old_it_is(store):
+    store.upsert("assignments", assignments("a@0", 4))
+    pinned = store.upsert("assignments", assignments("a@1", 4))
+    before = store.read("assignments")
+    for _ in range(2):
+        store.pin("assignments", pinned, "a.1")
+    loose = store.replace("assignments", assignments("a@1", 1), "true")
+    store.replace("assignments", assignments("a@2", 2), "true")
+    store.optimize("assignments", keep=timedelta(0))
+    assert store.read("assignments", version=pinned).equals(before)
+    assert store.read("assignments").num_rows == 2
+    with pytest.raises(ValueError, match="no longer exists"):
+        store.read("assignments", version=loose)
+
+
+@pytest.mark.parametrize(("missing", "readable"), [(1, True), (0, False)])
+def test_a_version_stays_readable_for_the_window_after_its_successor(
+    store, monkeypatch, missing, readable
+):
+    """Its own age does not count: a reader may have opened it just before the successor."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return committed + timedelta(days=3, microseconds=-missing)
+
     version = store.upsert("assignments", assignments("a@1", 4))
-    store.pin("assignments", version, "a.1")
-    store.pin("assignments", version, "a.1")
+    time.sleep(0.01)
+    successor = store.replace("assignments", assignments("a@1", 1), "true")
+    versions = lance.dataset(f"{store.uri}/assignments.lance").versions()
+    committed = next(v["timestamp"] for v in versions if v["version"] == successor)
+    monkeypatch.setattr("resources.lance.datetime", Clock)
+    store.optimize("assignments", keep=timedelta(days=3))
+    with nullcontext() if readable else pytest.raises(ValueError, match="no longer exists"):
+        assert store.read("assignments", version=version).num_rows == 4
+
+
+def test_by_default_versions_of_this_week_are_kept(store):
+    version = store.upsert("assignments", assignments("a@1", 4))
     store.replace("assignments", assignments("a@1", 1), "true")
     store.optimize("assignments")
     assert store.read("assignments", version=version).num_rows == 4
-    assert store.read("assignments").num_rows == 1
+
+
+def test_small_fragments_are_joined_and_a_tidy_table_is_left_alone(store):
+    for number in range(12):
+        store.upsert("assignments", assignments(f"a@{number}", 3))
+    rows = store.read("assignments").num_rows
+    assert len(fragments(store)) == 12
+    store.optimize("assignments")
+    assert (len(fragments(store)), store.read("assignments").num_rows) == (1, rows)
+    version = store.version("assignments")
+    store.optimize("assignments", keep=timedelta(0))
+    assert store.version("assignments") == version
+
+
+def test_rows_that_were_deleted_free_their_disk(store):
+    store.create("vectors.a", vectors_schema(4), {})
+    store.upsert("vectors.a", vectors(*range(1000)))
+    store.replace("vectors.a", vectors(), "image_id >= 'i500'")
+    store.optimize("vectors.a", keep=timedelta(0))
+    assert [fragment.physical_rows for fragment in fragments(store, "vectors.a")] == [500]
+
+
+def test_new_rows_do_not_make_clean_up_rewrite_a_large_fragment(store):
+    store.create("vectors.a", vectors_schema(4), {})
+    store.upsert("vectors.a", vectors(*range(5000)))
+    large = data_files(store)
+    for number in range(5000, 5020):
+        store.upsert("vectors.a", vectors(number, number - 5000))
+        store.optimize("vectors.a", keep=timedelta(0))
+    assert large < data_files(store)
+    assert len(data_files(store)) < 10
+
+
+def test_pinned_versions_force_no_second_copy_of_their_rows(store):
+    """The data of ten pinned refreshes is the vectors that some version holds, each once."""
+    store.create("vectors.a", vectors_schema(512), {})
+    rng = np.random.default_rng(0)
+    written = 0
+    for number in range(10):
+        chosen = range(4000) if number == 0 else range(40 * number, 40 * number + 40)
+        rows = vectors(*chosen, dim=512).drop_columns("vector")
+        numbers = pa.array(rng.standard_normal(512 * len(chosen), dtype=np.float32))
+        rows = rows.append_column("vector", pa.FixedSizeListArray.from_arrays(numbers, 512))
+        written += len(chosen) * 512 * 4
+        store.pin("vectors.a", store.upsert("vectors.a", rows), f"a.{number}")
+        store.optimize("vectors.a", keep=timedelta(0))
+    data = Path(store.uri, "vectors.a.lance", "data")
+    assert sum(path.stat().st_size for path in data.iterdir()) <= 1.05 * written
+
+
+def _write_and_read(uri, barrier, number):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    for start in range(0, 200, 10):
+        store.upsert("vectors.a", vectors(*range(start, start + 10)))
+        seen = sum(batch.num_rows for batch in store.batches("vectors.a", ["image_id", "vector"]))
+        assert seen >= start + 10
+
+
+def _optimize(uri, barrier, number):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    for _ in range(20):
+        store.optimize("vectors.a")
+
+
+def test_clean_up_disturbs_no_reader_or_writer_of_another_process(vector_store):
+    uri = vector_store.uri
+    _together(_write_and_read, (uri, 1), (uri, 2), others=[(_optimize, (uri, 3))])
+    assert ids(vector_store) == [f"i{n:03}" for n in range(200)]
 
 
 def test_a_store_below_a_folder_with_accents_stays_in_it(tmp_path):
@@ -84,7 +204,19 @@ def test_a_store_below_a_folder_with_accents_stays_in_it(tmp_path):
     store.pin("assignments", version, "a.1")
     store.upsert("assignments", assignments("a@1", 5))
     assert store.read("assignments", version=version).num_rows == 4
+    store.commit("assignments", [store.stage("assignments", assignments("a@2", 2))])
+    store.optimize("assignments", keep=timedelta(0))
+    assert store.read("assignments").num_rows == 7
     assert [path.name for path in tmp_path.iterdir()] == ["corpus d'été 図"]
+
+
+def test_pinning_removes_no_folder_that_was_there_before(tmp_path):
+    """Lance makes a second, empty folder of a tag below the percent-encoded path."""
+    mine = tmp_path / "%C3%A9t%C3%A9" / "empty"
+    mine.mkdir(parents=True)
+    store = LanceStore(uri=str(tmp_path / "été" / "empty" / "store"))
+    store.pin("assignments", store.upsert("assignments", assignments("a@1", 4)), "a.1")
+    assert list(mine.iterdir()) == []
 
 
 def test_more_tables_than_one_page_are_listed(store):
@@ -105,6 +237,48 @@ def test_texts_are_quoted(store):
     row = {"path": "l'été; --.jpg", "status": "present"}
     store.upsert("files", pa.Table.from_pylist([row], SCHEMAS["files"]))
     assert store.count("files", f"path = {quoted(row['path'])}") == 1
+
+
+@pytest.fixture
+def old_table(store):
+    """``files`` as a store made it before its newest column was thought of, with one row."""
+    old = pa.schema([field for field in SCHEMAS["files"] if field.name != "etag"])
+    rows = pa.Table.from_pylist([{"path": "old.jpg", "size": 7}], old)
+    lancedb.connect(store.uri).create_table("files", rows)
+    return store
+
+
+def test_a_table_made_before_a_column_existed_is_read_with_nulls(old_table):
+    row = {"path": "old.jpg", "size": 7, "etag": None}
+    assert old_table.read("files", list(row)).to_pylist() == [row]
+    assert old_table.schema_of("files").equals(SCHEMAS["files"], check_metadata=True)
+
+
+def test_a_table_made_before_a_column_existed_takes_rows_that_have_it(old_table):
+    row = {"path": "new.jpg", "etag": "x"}
+    old_table.upsert("files", pa.Table.from_pylist([row], SCHEMAS["files"]))
+    assert old_table.read("files", ["path", "etag"], "etag = 'x'").to_pylist() == [row]
+    version = old_table.version("files")
+    assert old_table.count("files") == 2
+    assert old_table.version("files") == version
+
+
+def _open_and_write(uri, barrier, path):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    row = {"path": path, "etag": path}
+    store.upsert("files", pa.Table.from_pylist([row], SCHEMAS["files"]))
+
+
+def test_processes_that_open_an_old_table_at_once_add_its_column_once(old_table):
+    uri = old_table.uri
+    _together(_open_and_write, (uri, "a"), (uri, "b"), (uri, "c"))
+    assert old_table.schema_of("files").names == SCHEMAS["files"].names
+    rows = old_table.read("files", ["path", "etag"]).sort_by("path").to_pylist()
+    assert [(row["path"], row["etag"]) for row in rows] == [
+        *((name, name) for name in "abc"),
+        ("old.jpg", None),
+    ]
 
 
 def vectors(*numbers, dim=4):
@@ -188,7 +362,7 @@ def test_rows_staged_for_a_table_that_was_made_again_for_another_model_are_disca
 
 @pytest.mark.parametrize("rows", [vectors(1, dim=5), vectors(1).select(["image_id"])])
 def test_rows_that_do_not_fit_their_table_are_not_staged(vector_store, rows):
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((ValueError, KeyError, TypeError)):
         vector_store.stage("vectors.a", rows)
     assert vector_store.staged("vectors.a") == []
 
@@ -256,11 +430,13 @@ def _insert_events(uri, barrier, author):
             number += 1
 
 
-def _together(target, *arguments):
+def _together(target, *arguments, others=()):
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(len(arguments))
+    calls = [*((target, given) for given in arguments), *others]
+    barrier = context.Barrier(len(calls))
     processes = [
-        context.Process(target=target, args=(given[0], barrier, *given[1:])) for given in arguments
+        context.Process(target=function, args=(given[0], barrier, *given[1:]))
+        for function, given in calls
     ]
     for process in processes:
         process.start()
@@ -292,6 +468,56 @@ def test_a_store_can_be_any_lancedb_uri():
     store.upsert("assignments", assignments("a@1", 3))
     assert store.read("assignments").num_rows == 3
     assert store.tables() == ["assignments"]
+
+
+@pytest.fixture(scope="module")
+def object_store():
+    """URI and options of an empty bucket of an S3 server; keys come from the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        server = ThreadedMotoServer(port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        boto3.client("s3", "us-east-1", endpoint_url=endpoint).create_bucket(Bucket="corpus")
+        options = {"endpoint": endpoint, "region": "us-east-1", "allow_http": "true"}
+        yield "s3://corpus/store", options
+        server.stop()
+
+
+def test_an_object_store_holds_a_store(object_store):
+    uri, options = object_store
+    store = LanceStore(uri=uri, storage_options=options)
+    store.create("vectors.a", vectors_schema(4), {"model": "one"})
+    for start in range(10):
+        pinned = store.upsert("vectors.a", vectors(start, start + 1))
+    store.pin("vectors.a", pinned, "a.1")
+    store.replace("vectors.a", vectors(), "image_id >= 'i008'")
+    name = store.stage("vectors.a", vectors(20, 20, 21))
+    assert store.staged("vectors.a") == [name]
+    assert (store.commit("vectors.a", [name]), store.commit("vectors.a", [name])) == (2, 0)
+    store.optimize("vectors.a", keep=timedelta(0))
+    assert ids(store) == [f"i{n:03}" for n in [*range(8), 20, 21]]
+    assert store.read("vectors.a", version=pinned).num_rows == 11
+    assert store.tables() == ["vectors.a"]
+
+
+def _commit_to_object_store(uri, barrier, options, names):
+    store = LanceStore(uri=uri, storage_options=options)
+    barrier.wait()
+    for name in names:
+        store.commit("vectors.b", [name])
+
+
+def test_processes_that_commit_the_same_rows_to_an_object_store_leave_each_once(object_store):
+    uri, options = object_store
+    store = LanceStore(uri=uri, storage_options=options)
+    store.create("vectors.b", vectors_schema(4), {})
+    names = [store.stage("vectors.b", vectors(*range(n, n + 10))) for n in range(0, 100, 10)]
+    _together(_commit_to_object_store, (uri, options, names), (uri, options, names))
+    assert ids(store, "vectors.b") == [f"i{n:03}" for n in range(100)]
+    assert store.staged("vectors.b") == []
 
 
 def test_without_a_uri_the_store_is_the_projects(tmp_path, monkeypatch):
