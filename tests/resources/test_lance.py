@@ -1,14 +1,19 @@
 """The store: no crash or second writer loses or doubles a row."""
 
 import multiprocessing
-import subprocess
-import sys
-from datetime import timedelta
+import shutil
+import time
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from pathlib import Path
 
+import boto3
+import lance
 import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from resources.lance import (
     SCHEMAS,
@@ -118,14 +123,126 @@ def test_a_row_is_inserted_once(store):
     assert store.read("records")["content"].to_pylist() == ["{}"]
 
 
-def test_a_pinned_version_can_be_read_after_later_writes(store):
+def fragments(store, table="assignments"):
+    return lance.dataset(f"{store.uri}/{table}.lance").get_fragments()
+
+
+def data_files(store, table="vectors.a"):
+    return {path.name for path in Path(store.uri, f"{table}.lance", "data").iterdir()}
+
+
+def test_a_pinned_version_can_be_read_row_for_row_after_clean_up_however_old_it_is(store):
+    store.upsert("assignments", assignments("a@0", 4))
+    pinned = store.upsert("assignments", assignments("a@1", 4))
+    before = store.read("assignments")
+    for _ in range(2):
+        store.pin("assignments", pinned, "a.1")
+    loose = store.replace("assignments", assignments("a@1", 1), "true")
+    store.replace("assignments", assignments("a@2", 2), "true")
+    store.optimize("assignments", keep=timedelta(0))
+    assert store.read("assignments", version=pinned).equals(before)
+    assert store.read("assignments").num_rows == 2
+    with pytest.raises(ValueError, match="no longer exists"):
+        store.read("assignments", version=loose)
+
+
+@pytest.mark.parametrize(("missing", "readable"), [(1, True), (0, False)])
+def test_a_version_stays_readable_for_the_window_after_its_successor(
+    store, monkeypatch, missing, readable
+):
+    """Its own age does not count: a reader may have opened it just before the successor."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return committed + timedelta(days=3, microseconds=-missing)
+
     version = store.upsert("assignments", assignments("a@1", 4))
-    store.pin("assignments", version, "a.1")
-    store.pin("assignments", version, "a.1")
+    time.sleep(0.01)
+    successor = store.replace("assignments", assignments("a@1", 1), "true")
+    versions = lance.dataset(f"{store.uri}/assignments.lance").versions()
+    committed = next(v["timestamp"] for v in versions if v["version"] == successor)
+    monkeypatch.setattr("resources.lance.datetime", Clock)
+    store.optimize("assignments", keep=timedelta(days=3))
+    with nullcontext() if readable else pytest.raises(ValueError, match="no longer exists"):
+        assert store.read("assignments", version=version).num_rows == 4
+
+
+def test_by_default_versions_of_this_week_are_kept(store):
+    version = store.upsert("assignments", assignments("a@1", 4))
     store.replace("assignments", assignments("a@1", 1), "true")
     store.optimize("assignments")
     assert store.read("assignments", version=version).num_rows == 4
-    assert store.read("assignments").num_rows == 1
+
+
+def test_small_fragments_are_joined_and_a_tidy_table_is_left_alone(store):
+    for number in range(12):
+        store.upsert("assignments", assignments(f"a@{number}", 3))
+    rows = store.read("assignments").num_rows
+    assert len(fragments(store)) == 12
+    store.optimize("assignments")
+    assert (len(fragments(store)), store.read("assignments").num_rows) == (1, rows)
+    version = store.version("assignments")
+    store.optimize("assignments", keep=timedelta(0))
+    assert store.version("assignments") == version
+
+
+def test_rows_that_were_deleted_free_their_disk(store):
+    store.create("vectors.a", vectors_schema(4), {})
+    store.upsert("vectors.a", vectors(*range(1000)))
+    store.replace("vectors.a", vectors(), "image_id >= 'i500'")
+    store.optimize("vectors.a", keep=timedelta(0))
+    assert [fragment.physical_rows for fragment in fragments(store, "vectors.a")] == [500]
+
+
+def test_new_rows_do_not_make_clean_up_rewrite_a_large_fragment(store):
+    store.create("vectors.a", vectors_schema(4), {})
+    store.upsert("vectors.a", vectors(*range(5000)))
+    large = data_files(store)
+    for number in range(5000, 5020):
+        store.upsert("vectors.a", vectors(number, number - 5000))
+        store.optimize("vectors.a", keep=timedelta(0))
+    assert large < data_files(store)
+    assert len(data_files(store)) < 10
+
+
+def test_pinned_versions_force_no_second_copy_of_their_rows(store):
+    """The data of ten pinned refreshes is the vectors that some version holds, each once."""
+    store.create("vectors.a", vectors_schema(512), {})
+    rng = np.random.default_rng(0)
+    written = 0
+    for number in range(10):
+        chosen = range(4000) if number == 0 else range(40 * number, 40 * number + 40)
+        rows = vectors(*chosen, dim=512).drop_columns("vector")
+        numbers = pa.array(rng.standard_normal(512 * len(chosen), dtype=np.float32))
+        rows = rows.append_column("vector", pa.FixedSizeListArray.from_arrays(numbers, 512))
+        written += len(chosen) * 512 * 4
+        store.pin("vectors.a", store.upsert("vectors.a", rows), f"a.{number}")
+        store.optimize("vectors.a", keep=timedelta(0))
+    data = Path(store.uri, "vectors.a.lance", "data")
+    assert sum(path.stat().st_size for path in data.iterdir()) <= 1.05 * written
+
+
+def _write_and_read(uri, barrier, number):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    for start in range(0, 200, 10):
+        store.upsert("vectors.a", vectors(*range(start, start + 10)))
+        seen = sum(batch.num_rows for batch in store.batches("vectors.a", ["image_id", "vector"]))
+        assert seen >= start + 10
+
+
+def _optimize(uri, barrier, number):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    for _ in range(20):
+        store.optimize("vectors.a")
+
+
+def test_clean_up_disturbs_no_reader_or_writer_of_another_process(vector_store):
+    uri = vector_store.uri
+    _together(_write_and_read, (uri, 1), (uri, 2), others=[(_optimize, (uri, 3))])
+    assert ids(vector_store) == [f"i{n:03}" for n in range(200)]
 
 
 def test_a_store_below_a_folder_with_accents_stays_in_it(tmp_path):
@@ -134,7 +251,19 @@ def test_a_store_below_a_folder_with_accents_stays_in_it(tmp_path):
     store.pin("assignments", version, "a.1")
     store.upsert("assignments", assignments("a@1", 5))
     assert store.read("assignments", version=version).num_rows == 4
+    store.commit("assignments", [store.stage("assignments", assignments("a@2", 2))])
+    store.optimize("assignments", keep=timedelta(0))
+    assert store.read("assignments").num_rows == 7
     assert [path.name for path in tmp_path.iterdir()] == ["corpus d'été 図"]
+
+
+def test_pinning_removes_no_folder_that_was_there_before(tmp_path):
+    """Lance makes a second, empty folder of a tag below the percent-encoded path."""
+    mine = tmp_path / "%C3%A9t%C3%A9" / "empty"
+    mine.mkdir(parents=True)
+    store = LanceStore(uri=str(tmp_path / "été" / "empty" / "store"))
+    store.pin("assignments", store.upsert("assignments", assignments("a@1", 4)), "a.1")
+    assert list(mine.iterdir()) == []
 
 
 def test_more_tables_than_one_page_are_listed(store):
@@ -157,6 +286,179 @@ def test_texts_are_quoted(store):
     assert store.count("files", f"path = {quoted(row['path'])}") == 1
 
 
+@pytest.fixture
+def old_table(store):
+    """``files`` as a store made it before its newest column was thought of, with one row."""
+    old = pa.schema([field for field in SCHEMAS["files"] if field.name != "etag"])
+    rows = pa.Table.from_pylist([{"path": "old.jpg", "size": 7}], old)
+    lancedb.connect(store.uri).create_table("files", rows)
+    return store
+
+
+def test_a_table_made_before_a_column_existed_is_read_with_nulls(old_table):
+    row = {"path": "old.jpg", "size": 7, "etag": None}
+    assert old_table.read("files", list(row)).to_pylist() == [row]
+    assert old_table.schema_of("files").equals(SCHEMAS["files"], check_metadata=True)
+
+
+def test_a_table_made_before_a_column_existed_takes_rows_that_have_it(old_table):
+    row = {"path": "new.jpg", "etag": "x"}
+    old_table.upsert("files", pa.Table.from_pylist([row], SCHEMAS["files"]))
+    assert old_table.read("files", ["path", "etag"], "etag = 'x'").to_pylist() == [row]
+    version = old_table.version("files")
+    assert old_table.count("files") == 2
+    assert old_table.version("files") == version
+
+
+def _open_and_write(uri, barrier, path):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    row = {"path": path, "etag": path}
+    store.upsert("files", pa.Table.from_pylist([row], SCHEMAS["files"]))
+
+
+def test_processes_that_open_an_old_table_at_once_add_its_column_once(old_table):
+    uri = old_table.uri
+    _together(_open_and_write, (uri, "a"), (uri, "b"), (uri, "c"))
+    assert old_table.schema_of("files").names == SCHEMAS["files"].names
+    rows = old_table.read("files", ["path", "etag"]).sort_by("path").to_pylist()
+    assert [(row["path"], row["etag"]) for row in rows] == [
+        *((name, name) for name in "abc"),
+        ("old.jpg", None),
+    ]
+
+
+def vectors(*numbers, dim=4):
+    """Rows of the images ``i000``, …; a vector holds its image's number."""
+    rows = [{"image_id": f"i{i:03}", "vector": [i] * dim} for i in numbers]
+    return pa.Table.from_pylist(rows, vectors_schema(dim))
+
+
+def ids(store, table="vectors.a"):
+    return sorted(store.read(table, ["image_id"])["image_id"].to_pylist())
+
+
+@pytest.fixture
+def vector_store(store):
+    store.create("vectors.a", vectors_schema(4), {"model": "one"})
+    return store
+
+
+def test_staged_rows_are_seen_by_no_reader_until_they_are_committed(vector_store):
+    name = vector_store.stage("vectors.a", vectors(1, 2))
+    before = vector_store.count("vectors.a"), vector_store.tables()
+    assert (before, vector_store.commit("vectors.a", [name])) == ((0, ["vectors.a"]), 2)
+    rows = vector_store.read("vectors.a").sort_by("image_id")
+    assert rows.to_pylist() == vectors(1, 2).to_pylist()
+
+
+def test_a_group_is_one_commit_and_equal_ids_in_it_are_one_row(vector_store):
+    before = vector_store.version("vectors.a")
+    names = [vector_store.stage("vectors.a", vectors(*n)) for n in ((1, 2), (2, 3), (3, 3, 4))]
+    assert vector_store.commit("vectors.a", names) == 4
+    assert vector_store.version("vectors.a") == before + 1
+    assert ids(vector_store) == ["i001", "i002", "i003", "i004"]
+
+
+def test_committing_again_doubles_nothing(vector_store):
+    name = vector_store.stage("vectors.a", vectors(1, 2))
+    assert vector_store.commit("vectors.a", [name, name]) == 2
+    version = vector_store.version("vectors.a")
+    assert vector_store.commit("vectors.a", [name]) == 0
+    assert vector_store.version("vectors.a") == version
+
+
+def test_after_a_crash_between_commit_and_removal_the_next_commit_adds_nothing(
+    vector_store, monkeypatch
+):
+    name = vector_store.stage("vectors.a", vectors(1, 2))
+    monkeypatch.setattr(LanceStore, "discard", lambda *_: None)
+    vector_store.commit("vectors.a", [name])
+    monkeypatch.undo()
+    assert vector_store.staged("vectors.a") == [name]
+    assert vector_store.commit("vectors.a", vector_store.staged("vectors.a")) == 0
+    assert (ids(vector_store), vector_store.staged("vectors.a")) == (["i001", "i002"], [])
+
+
+def test_a_commit_leaves_known_rows_as_they_are(vector_store):
+    vector_store.upsert("vectors.a", vectors(1))
+    other = vectors(1, 2).set_column(1, vectors_schema(4).field(1), vectors(8, 9)["vector"])
+    vector_store.commit("vectors.a", [vector_store.stage("vectors.a", other)])
+    rows = vector_store.read("vectors.a").sort_by("image_id")
+    assert [row[0] for row in rows["vector"].to_pylist()] == [1, 9]
+
+
+def test_rows_that_a_crash_left_staged_are_listed_and_can_be_discarded(store, vector_store):
+    names = sorted(vector_store.stage("vectors.a", vectors(n)) for n in range(12))
+    another_process = LanceStore(uri=store.uri)
+    assert another_process.staged("vectors.a") == names
+    another_process.discard("vectors.a", [*names[1:], names[1]])
+    assert another_process.staged("vectors.a") == names[:1]
+    assert another_process.staged("vectors.b") == []
+
+
+def test_rows_staged_for_a_table_that_was_made_again_for_another_model_are_discarded(
+    vector_store, tmp_path
+):
+    name = vector_store.stage("vectors.a", vectors(1, 2))
+    shutil.rmtree(tmp_path / "store" / "vectors.a.lance")
+    vector_store.create("vectors.a", vectors_schema(4), {"model": "two"})
+    assert vector_store.commit("vectors.a", [name]) == 0
+    assert (ids(vector_store), vector_store.staged("vectors.a")) == ([], [])
+
+
+@pytest.mark.parametrize("rows", [vectors(1, dim=5), vectors(1).select(["image_id"])])
+def test_rows_that_do_not_fit_their_table_are_not_staged(vector_store, rows):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        vector_store.stage("vectors.a", rows)
+    assert vector_store.staged("vectors.a") == []
+
+
+def test_a_name_that_leaves_the_folder_of_staged_rows_is_refused(vector_store):
+    with pytest.raises(ValueError, match="not the name of staged rows"):
+        vector_store.discard("vectors.a", ["../../vectors.a.lance/data/x"])
+
+
+def _commit_staged(uri, barrier, names):
+    store = LanceStore(uri=uri)
+    store.version("vectors.a")
+    barrier.wait()
+    for start in range(0, len(names), 2):
+        store.commit("vectors.a", names[start : start + 2])
+
+
+def test_processes_that_commit_the_same_staged_rows_at_once_leave_each_once(vector_store):
+    names = [vector_store.stage("vectors.a", vectors(*range(n, n + 50))) for n in range(0, 500, 50)]
+    _together(_commit_staged, *[(vector_store.uri, names)] * 3)
+    assert ids(vector_store) == [f"i{n:03}" for n in range(500)]
+    assert vector_store.staged("vectors.a") == []
+
+
+def _stage_until_killed(uri, barrier):
+    store = LanceStore(uri=uri)
+    barrier.wait()
+    rows = vectors(*range(2000), dim=512)
+    while True:
+        store.stage("vectors.big", rows)
+
+
+def test_a_killed_process_leaves_only_whole_staged_rows(store):
+    store.create("vectors.big", vectors_schema(512), {})
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    process = context.Process(target=_stage_until_killed, args=(store.uri, barrier))
+    process.start()
+    barrier.wait(60)
+    while not store.staged("vectors.big"):
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    names = store.staged("vectors.big")
+    assert [store.commit("vectors.big", [name]) for name in names] == [2000] + [0] * (
+        len(names) - 1
+    )
+
+
 def _insert_vectors(uri, barrier):
     store = LanceStore(uri=uri)
     barrier.wait()
@@ -175,11 +477,13 @@ def _insert_events(uri, barrier, author):
             number += 1
 
 
-def _together(target, *arguments):
+def _together(target, *arguments, others=()):
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(len(arguments))
+    calls = [*((target, given) for given in arguments), *others]
+    barrier = context.Barrier(len(calls))
     processes = [
-        context.Process(target=target, args=(given[0], barrier, *given[1:])) for given in arguments
+        context.Process(target=function, args=(given[0], barrier, *given[1:]))
+        for function, given in calls
     ]
     for process in processes:
         process.start()
@@ -213,152 +517,59 @@ def test_a_store_can_be_any_lancedb_uri():
     assert store.tables() == ["assignments"]
 
 
+@pytest.fixture(scope="module")
+def object_store():
+    """URI and options of an empty bucket of an S3 server; keys come from the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        server = ThreadedMotoServer(port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        boto3.client("s3", "us-east-1", endpoint_url=endpoint).create_bucket(Bucket="corpus")
+        options = {"endpoint": endpoint, "region": "us-east-1", "allow_http": "true"}
+        yield "s3://corpus/store", options
+        server.stop()
+
+
+def test_an_object_store_holds_a_store(object_store):
+    uri, options = object_store
+    store = LanceStore(uri=uri, storage_options=options)
+    store.create("vectors.a", vectors_schema(4), {"model": "one"})
+    for start in range(10):
+        pinned = store.upsert("vectors.a", vectors(start, start + 1))
+    store.pin("vectors.a", pinned, "a.1")
+    store.replace("vectors.a", vectors(), "image_id >= 'i008'")
+    name = store.stage("vectors.a", vectors(20, 20, 21))
+    assert store.staged("vectors.a") == [name]
+    assert (store.commit("vectors.a", [name]), store.commit("vectors.a", [name])) == (2, 0)
+    store.optimize("vectors.a", keep=timedelta(0))
+    assert ids(store) == [f"i{n:03}" for n in [*range(8), 20, 21]]
+    assert store.read("vectors.a", version=pinned).num_rows == 11
+    assert store.tables() == ["vectors.a"]
+
+
+def _commit_to_object_store(uri, barrier, options, names):
+    store = LanceStore(uri=uri, storage_options=options)
+    barrier.wait()
+    for name in names:
+        store.commit("vectors.b", [name])
+
+
+def test_processes_that_commit_the_same_rows_to_an_object_store_leave_each_once(object_store):
+    uri, options = object_store
+    store = LanceStore(uri=uri, storage_options=options)
+    store.create("vectors.b", vectors_schema(4), {})
+    names = [store.stage("vectors.b", vectors(*range(n, n + 10))) for n in range(0, 100, 10)]
+    _together(_commit_to_object_store, (uri, options, names), (uri, options, names))
+    assert ids(store, "vectors.b") == [f"i{n:03}" for n in range(100)]
+    assert store.staged("vectors.b") == []
+
+
 def test_without_a_uri_the_store_is_the_projects(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     create(tmp_path, ProjectSettings(images="images", store="elsewhere/lance"))
     monkeypatch.setenv("PANOPTIC_PROJECT", str(tmp_path))
     LanceStore().upsert("assignments", assignments("a@1", 3))
     assert (tmp_path / "elsewhere" / "lance" / "assignments.lance").is_dir()
-
-
-VECTORS = vectors_schema(4)
-
-
-def some(first, count, value=0.5):
-    ids = [f"{number:06}" for number in range(first, first + count)]
-    return pa.table({"image_id": ids, "vector": [[value] * 4] * count}, schema=VECTORS)
-
-
-@pytest.fixture
-def vectors(tmp_path):
-    store = LanceStore(uri=str(tmp_path / "store"))
-    store.create("vectors.x", VECTORS, {})
-    return store
-
-
-def test_staged_rows_are_seen_by_nobody_until_they_are_committed(vectors):
-    name = vectors.stage("vectors.x", some(0, 10))
-    assert vectors.count("vectors.x") == 0
-    assert vectors.tables() == ["vectors.x"]
-    assert vectors.staged("vectors.x") == [name]
-    assert vectors.commit("vectors.x", [name]) == 10
-    assert vectors.count("vectors.x") == 10
-    assert vectors.staged("vectors.x") == []
-
-
-def test_many_staged_parts_are_one_commit(vectors):
-    names = [vectors.stage("vectors.x", some(10 * number, 10)) for number in range(5)]
-    before = vectors.version("vectors.x")
-    assert vectors.commit("vectors.x", names) == 50
-    assert vectors.version("vectors.x") == before + 1
-
-
-def test_rows_that_are_staged_twice_are_committed_once(vectors):
-    names = [vectors.stage("vectors.x", some(first, 10)) for first in (0, 5)]
-    assert vectors.commit("vectors.x", names) == 15
-    assert vectors.commit("vectors.x", [vectors.stage("vectors.x", some(0, 15, 0.1))]) == 0
-    assert vectors.read("vectors.x")["vector"].to_pylist() == [[0.5] * 4] * 15
-
-
-def test_what_another_process_has_committed_is_skipped(vectors):
-    name = vectors.stage("vectors.x", some(0, 10))
-    assert vectors.commit("vectors.x", [name]) == 10
-    assert vectors.commit("vectors.x", [name]) == 0
-
-
-def test_a_part_that_was_not_written_to_its_end_is_not_staged(vectors, tmp_path):
-    """A crash at any moment."""
-    (tmp_path / "store" / "staging" / "vectors.x" / "half.lance" / "data").mkdir(parents=True)
-    assert vectors.staged("vectors.x") == []
-
-
-COMMIT = """
-import sys
-from resources.lance import LanceStore
-store = LanceStore(uri=sys.argv[1])
-names = store.staged("vectors.x")
-print("ready", flush=True)
-sys.stdin.readline()
-print(store.commit("vectors.x", names))
-"""
-
-
-def test_two_processes_that_commit_the_same_parts_at_once_double_nothing(vectors, tmp_path):
-    for number in range(20):
-        vectors.stage("vectors.x", some(100 * number, 100))
-    command = [sys.executable, "-c", COMMIT, str(tmp_path / "store")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
-    ids = vectors.read("vectors.x")["image_id"].to_pylist()
-    assert len(ids) == len(set(ids)) == 2000
-
-
-def test_clean_up_keeps_pinned_versions_and_removes_the_others(vectors):
-    versions = [vectors.upsert("vectors.x", some(0, 10, value)) for value in (0.1, 0.2, 0.3, 0.4)]
-    vectors.pin("vectors.x", versions[1], "record")
-    vectors.optimize("vectors.x", keep=timedelta(0))
-    kept = vectors.read("vectors.x", version=versions[1])["vector"].to_pylist()
-    assert kept == [[pytest.approx(0.2)] * 4] * 10
-    with pytest.raises(Exception, match="no longer exists"):
-        vectors.read("vectors.x", version=versions[0])
-
-
-def test_young_versions_are_kept_without_a_pin(vectors):
-    versions = [vectors.upsert("vectors.x", some(0, 10, value)) for value in (0.1, 0.2, 0.3)]
-    vectors.optimize("vectors.x")
-    assert vectors.read("vectors.x", version=versions[0]).num_rows == 10
-
-
-def test_small_refreshes_do_not_write_a_large_table_anew(vectors, tmp_path):
-    """Pinned versions share what has not changed."""
-    vectors.upsert("vectors.x", some(0, 20_000))
-    vectors.pin("vectors.x", vectors.version("vectors.x"), "first")
-    size = disk(tmp_path)
-    for number in range(10):
-        vectors.upsert("vectors.x", some(20_000 + 20 * number, 20))
-        vectors.optimize("vectors.x", keep=timedelta(0))
-    assert disk(tmp_path) < 1.05 * size
-    assert vectors.count("vectors.x") == 20_200
-
-
-def disk(folder):
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def test_optimizing_again_commits_nothing(vectors):
-    for number in range(3):
-        vectors.upsert("vectors.x", some(10 * number, 10))
-    vectors.optimize("vectors.x")
-    version = vectors.version("vectors.x")
-    vectors.optimize("vectors.x")
-    assert vectors.version("vectors.x") == version
-
-
-def test_a_store_of_an_older_schema_gains_the_new_columns(tmp_path):
-    old = pa.schema([field for field in SCHEMAS["files"] if field.name not in ("etag", "reader")])
-    row = {"path": "a.jpg", "image_id": "A", "status": "present", "size": 1, "mtime_ns": 1}
-    lancedb.connect(tmp_path).create_table("files", pa.Table.from_pylist([row], schema=old))
-    store = LanceStore(uri=str(tmp_path))
-    assert store.read("files", ["path", "etag"]).to_pylist() == [{"path": "a.jpg", "etag": None}]
-    new = pa.Table.from_pylist([row | {"etag": "x"}], schema=SCHEMAS["files"])
-    store.upsert("files", new)
-    assert store.read("files")["etag"].to_pylist() == ["x"]
-
-
-def test_pinning_leaves_the_folders_around_the_store_alone(tmp_path):
-    place = tmp_path / "été" / "store"
-    store = LanceStore(uri=str(place))
-    store.create("vectors.x", VECTORS, {})
-    beside = tmp_path / "%C3%A9t%C3%A9"
-    beside.mkdir()
-    store.pin("vectors.x", 1, "record")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [beside.name, "été"]
-    assert list(beside.iterdir()) == []
