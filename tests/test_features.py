@@ -373,25 +373,3 @@ def test_the_map_of_a_projection_is_a_small_picture(corpus):
 def test_what_does_not_exist_is_said_with_what_does(bench, call, message):
     with pytest.raises(InputError, match=message):
         call(bench.read)
-
-
-def recall_check(result):
-    [evaluation] = result.get_asset_check_evaluations()
-    assert evaluation.check_name == "neighbors_recall"
-    return evaluation.passed, {name: value.value for name, value in evaluation.metadata.items()}
-
-
-def test_the_recall_check_passes_on_a_graph_just_made(bench):
-    passed, shown = recall_check(bench.run("neighbors", "mini"))
-    assert (passed, shown) == (True, {"recall": 1.0, "least": 1.0, "of_present_images": True})
-
-
-def test_the_recall_check_fails_on_a_graph_with_false_neighbours(corpus):
-    """A planted fault: the table says that it is up to date, and holds other neighbours."""
-    stored = tables.read_graph(corpus.store, "mini")
-    wrong = np.roll(stored.graph.indices, 3, axis=0)
-    graph = type(stored.graph)(wrong, stored.graph.similarities)
-    tables.write_graph(corpus.store, "mini", vectors_of(corpus), graph, stored.info)
-    passed, shown = recall_check(corpus.run("neighbors", "mini"))
-    assert not passed
-    assert shown["recall"] < 0.6
