@@ -4,6 +4,7 @@ Belongs here: ``neighbors`` and ``projection``. Does not belong here: how they a
 (``core.neighbors``, ``core.projections``), or the vectors themselves (``corpus``).
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -29,7 +30,7 @@ from panoptic_assets.config import (
 )
 from panoptic_assets.core import neighbors as core_neighbors
 from panoptic_assets.core.clusters import Vectors
-from panoptic_assets.core.neighbors import Graph
+from panoptic_assets.core.neighbors import Graph, Pair
 from panoptic_assets.core.projections import NEED_NEIGHBORS, libraries_of, project, trustworthiness
 from panoptic_assets.keys import (
     LINEAGE_ONLY,
@@ -218,7 +219,11 @@ def _compute(
             return graph, known.info.method, compared
     if nb_images <= limit:
         context.log.info(f"Comparing all {nb_images} images with each other.")
-        return core_neighbors.nearest(read.vectors, k), "exact", nb_images
+
+        def track(pairs: Sequence[Pair]) -> Iterable[Pair]:
+            return progress(context, pairs, len(pairs), "neighbors")
+
+        return core_neighbors.nearest(read.vectors, k, track=track), "exact", nb_images
     return _from_index(context, store, read, k), "index", 0
 
 

@@ -16,6 +16,7 @@ vectors have exactly 1, and the order (similarity descending, then row ascending
 what is stored.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.errors import NotComputableError
 
 Rows = npt.NDArray[np.int64]
+Pair = tuple[int, int]
+"""First rows of two blocks."""
 
 _BLOCK = 1024
 """Rows and columns of one product, 8 MB; 512 and 2048 took 1.5 and 1.3 times as long."""
@@ -51,28 +54,32 @@ class Graph:
     """(n, m) cosines in [-1, 1], multiples of 2⁻²²."""
 
 
-def nearest(vectors: Vectors, k: int, block: int = _BLOCK) -> Graph:
+def nearest(
+    vectors: Vectors,
+    k: int,
+    block: int = _BLOCK,
+    track: Callable[[Sequence[Pair]], Iterable[Pair]] = iter,
+) -> Graph:
     """The exact graph of all rows. Each product of two blocks serves both: n² / 2 products.
 
     Args:
         vectors: (n, d) float32 unit vectors.
         k: Neighbours of each row, 1 or more.
         block: Rows of one product; memory is O(block²) beside the answer, time alone depends on it.
+        track: Passes on the pairs of blocks that are compared, to show how far it is.
 
     Raises:
         NotComputableError: A vector is not of unit length.
     """
     best = _Best(len(vectors), k)
     starts = range(0, len(vectors), block)
-    for start in starts:
+    for start, other in track([(one, two) for one in starts for two in starts if two >= one]):
         rows = np.arange(start, min(start + block, len(vectors)))
-        mine = _integers(vectors[rows])
-        for other in starts[start // block :]:
-            columns = np.arange(other, min(other + block, len(vectors)))
-            products = mine @ _integers(vectors[columns]).T
-            best.offer(rows, columns, products)
-            if other != start:
-                best.offer_transposed(columns, rows, products)
+        columns = np.arange(other, min(other + block, len(vectors)))
+        products = _integers(vectors[rows]) @ _integers(vectors[columns]).T
+        best.offer(rows, columns, products)
+        if other != start:
+            best.offer_transposed(columns, rows, products)
     return best.graph()
 
 

@@ -59,6 +59,19 @@ def test_the_graph_is_that_of_the_definition_whatever_the_blocks(block):
     assert graph.similarities.tolist() == similarities
 
 
+def test_the_blocks_that_are_compared_can_be_followed():
+    """Whatever takes more than a few seconds shows progress."""
+    seen = []
+
+    def track(pairs):
+        for pair in pairs:
+            seen.append((pair, len(pairs)))
+            yield pair
+
+    nearest(vectors(50), 3, block=20, track=track)
+    assert seen == [(pair, 6) for pair in [(0, 0), (0, 20), (0, 40), (20, 20), (20, 40), (40, 40)]]
+
+
 def test_similarities_are_cosines():
     rows = vectors(80).astype(np.float64)
     graph = nearest(rows.astype(np.float32), 79)
