@@ -642,7 +642,8 @@ def _report(name: str, partition: str | None, result: Any, seconds: float) -> No
     numbers = ", ".join(
         f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
         for key, value in event.metadata.items()
-        if isinstance(value.value, (int, float))
+        # What did not occur is not worth a word, but for the images themselves.
+        if isinstance(value.value, (int, float)) and (value.value or key == "nb_images")
     )
     what = name if partition is None else f"{name} {partition}"
     _tell(f"✓ {what}: {numbers} ({seconds:.1f} s)")

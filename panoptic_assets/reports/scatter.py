@@ -14,6 +14,7 @@ _MAX_BYTES = 18_000
 """In base64 24 kB, of 50 kB for all metadata of a materialization."""
 _SIDES = (420, 320, 240, 160)
 _MARGIN = 8
+_FEW = 1000
 _LEVELS = 4
 """Greys: more points on a pixel are darker; the fourth point and more are black."""
 
@@ -46,10 +47,11 @@ def scatter(points: npt.NDArray[np.float32], max_bytes: int = _MAX_BYTES) -> str
 
 def _encoded(placed: npt.NDArray[np.float64], side: int) -> bytes:
     pixels = np.rint(_MARGIN + placed * (side - 2 * _MARGIN - 1)).astype(np.int64)
-    # A point is a square of two by two pixels: one pixel is hard to see.
+    # A point is a square: one pixel is hard to see, and few points want larger ones.
+    size = 4 if len(placed) < _FEW else 2
     counts = np.zeros((side, side), np.int64)
-    for right in (0, 1):
-        for down in (0, 1):
+    for right in range(size):
+        for down in range(size):
             np.add.at(counts, (side - 2 - pixels[:, 1] + down, pixels[:, 0] + right), 1)
     picture = Image.fromarray(np.minimum(counts, _LEVELS).astype(np.uint8), "L").convert("P")
     shades = [255 - 255 * min(level + 1, _LEVELS) // _LEVELS for level in range(1, _LEVELS + 1)]

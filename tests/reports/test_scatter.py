@@ -23,7 +23,7 @@ def points(*rows):
 def test_points_are_dark_on_white_where_they_are_with_y_upwards():
     picture = drawn(scatter(points((0, 0), (2, 1))))
     down, right = np.nonzero(picture < 255)
-    assert len(down) == 8  # two points of two by two pixels
+    assert len(down) == 32  # two points of four by four pixels
     assert picture[down.max(), right.min()] < 255
     assert picture[down.min(), right.max()] < 255
 
