@@ -199,10 +199,20 @@ def demo(folder: Path | None) -> None:
     "--vector-type", multiple=True, help="Vector types to embed; the default one if none."
 )
 @click.option("--batch-size", type=int, help="Images in one pass of the model.")
+@click.option(
+    "--readers",
+    type=click.IntRange(1, 64),
+    help="Threads that read and decode; more help where the source is slow to answer.",
+)
 @click.pass_obj
-def refresh(folder: Path | None, vector_type: tuple[str, ...], batch_size: int | None) -> None:
+def refresh(
+    folder: Path | None,
+    vector_type: tuple[str, ...],
+    batch_size: int | None,
+    readers: int | None,
+) -> None:
     """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
-    runner = _Runner(find(folder))
+    runner = _Runner(find(folder), readers)
     given = {} if batch_size is None else {"batch_size": batch_size}
     runner.refresh(list(vector_type) or [runner.registry.default_vector_type], given)
 
@@ -435,12 +445,13 @@ def tags(folder: Path | None, property_name: str | None) -> None:
 class _Runner:
     """Materializes assets of one project on its Dagster instance, in this process."""
 
-    def __init__(self, folder: ProjectFolder):
+    def __init__(self, folder: ProjectFolder, readers: int | None = None):
         from panoptic_assets.api import Project
         from resources.lance import LanceStore
         from resources.registry import Registry
 
         self.folder = folder
+        self.source_options = {} if readers is None else {"readers": readers}
         self.home = dagster_home(folder)
         self.store: LanceStore = _store_of(folder)
         self.reader = Project(folder.folder)
@@ -460,6 +471,7 @@ class _Runner:
                 include=self.folder.settings.include,
                 exclude=self.folder.settings.exclude,
                 storage_options=self.folder.settings.images_options,
+                **self.source_options,
             ),
             store=self.store,
             models=OpenClipModels(folder=str(self.folder.folder)),

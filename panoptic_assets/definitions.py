@@ -25,7 +25,8 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
         TypeError: No resource has that name.
     """
     resources: dict[str, object] = {
-        "source": ImageSource(),
+        # Its threads can be chosen for each run, under `resources` in the Launchpad.
+        "source": ImageSource.configure_at_launch(),
         "store": LanceStore(),
         "models": OpenClipModels(),
         "engine": LocalEngine(),

@@ -10,7 +10,6 @@ committed.
 """
 
 import hashlib
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -92,13 +91,6 @@ class LocalEngine(Engine):
     A bounded number of pictures is in the air, so memory does not grow with the corpus.
     """
 
-    readers: int = Field(
-        default=min(4, os.cpu_count() or 1),
-        ge=1,
-        le=64,
-        description="Threads that read, decode and resize. More help where the source is slow to "
-        "answer; each may hold one picture in full size.",
-    )
     stage_images: int = Field(
         default=1024, ge=1, le=65_536, description="Images that are staged at a time, at most."
     )
@@ -106,7 +98,7 @@ class LocalEngine(Engine):
     def embed(self, job: Job, work: Iterable[Work]) -> Iterator[Staged]:
         """Embed images in the order of ``work``."""
         encoder = job.models.load(job.spec, job.identity)
-        readers = ThreadPoolExecutor(self.readers, "reader")
+        readers = ThreadPoolExecutor(job.source.readers, "reader")
         streams = ThreadPoolExecutor(encoder.streams, "stream")
         failed: dict[str, str] = {}
 
@@ -120,7 +112,7 @@ class LocalEngine(Engine):
         def groups() -> Iterator[list[tuple[str, np.ndarray]]]:
             group = []
             # Enough ahead that a slow picture does not leave the model without work.
-            ahead = self.readers + 2 * encoder.group * encoder.streams
+            ahead = job.source.readers + 2 * encoder.group * encoder.streams
             for image_id, pixels in bounded_map(readers, prepare, work, ahead):
                 if isinstance(pixels, UnreadableImage):
                     failed[image_id] = pixels.reason

@@ -129,6 +129,14 @@ class ImageSource(dg.ConfigurableResource):
         "(1-bit: 5, JPEG turned by EXIF: 8) to 20 (WebP) bytes per pixel.",
     )
 
+    readers: int = Field(
+        default=min(4, os.cpu_count() or 1),
+        ge=1,
+        le=64,
+        description="Threads that read and decode. More help where the source is slow to answer; "
+        "each may hold one picture in full size.",
+    )
+
     def list(self) -> Listing:
         """List the image files; what was skipped, and why, is also logged.
 

@@ -6,7 +6,6 @@ decoding (``resources.decoding``), and how vectors are made (``resources.engine`
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -55,9 +54,6 @@ from resources.vectors_file import VectorsFile
 
 _DECODE_SIDE = 320
 """Pixels: twice the thumbnail's, see :func:`resources.decoding.decode`."""
-
-_THREADS = min(4, os.cpu_count() or 1)
-"""Threads that decode: Pillow releases the interpreter, but one huge scan can take gigabytes."""
 
 _IMAGES_SHOWN = 24
 _LISTED = 50
@@ -203,8 +199,8 @@ def _ingested(
                 None,
             )
 
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for file, image in bounded_map(threads, ingest, files, 16 * _THREADS):
+    with ThreadPoolExecutor(source.readers) as threads:
+        for file, image in bounded_map(threads, ingest, files, 16 * source.readers):
             if image:
                 known.add(image["image_id"])
             yield file, image

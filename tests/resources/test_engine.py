@@ -65,11 +65,12 @@ def test_nothing_is_visible_before_it_is_committed(job, folder):
 
 def test_the_order_and_the_number_of_threads_do_not_change_a_vector(job, folder, tmp_path):
     work = work_of(folder / "images")
-    _, one, _ = committed(job, LocalEngine(readers=1).embed(job, work))
+    _, one, _ = committed(job, LocalEngine().embed(job, work))
     other = LanceStore(uri=str(tmp_path / "other"))
     other.create(job.table, vectors_schema(one.shape[1]), {})
-    again = Job(job.table, job.spec, job.identity, job.source, other, job.models)
-    _, two, _ = committed(again, LocalEngine(readers=7).embed(again, work[::-1]))
+    source = ImageSource(root=job.source.root, readers=7)
+    again = Job(job.table, job.spec, job.identity, source, other, job.models)
+    _, two, _ = committed(again, LocalEngine().embed(again, work[::-1]))
     assert np.array_equal(one, two)
 
 
@@ -111,9 +112,9 @@ class Counting(ImageSource):
 
 def test_memory_does_not_grow_with_the_corpus(job, folder):
     """Never hold everything in memory: what is read ahead of the staged rows is bounded."""
-    source = Counting(root=str(folder / "images"))
+    source = Counting(root=str(folder / "images"), readers=2)
     bounded = Job(job.table, job.spec, job.identity, source, job.store, job.models)
-    parts = LocalEngine(readers=2, stage_images=8).embed(bounded, work_of(folder / "images"))
+    parts = LocalEngine(stage_images=8).embed(bounded, work_of(folder / "images"))
     next(parts)
     encoder = job.models.load(job.spec)
     held = 2 + 2 * encoder.group * encoder.streams + encoder.group * (encoder.streams + 3)
