@@ -57,9 +57,11 @@ class Workbench:
             registry=Registry(folder=folder),
         )
 
-    def checks(self, asset, partition=None) -> dict[str, dg.AssetCheckEvaluation]:
-        """Judge the contracts of one asset as it is, without materializing it."""
+    def checks(self, asset, partition=None, only=None) -> dict[str, dg.AssetCheckEvaluation]:
+        """Judge the contracts of one asset as it is, or one of them, without materializing it."""
         selection = dg.AssetSelection.checks_for_assets(dg.AssetKey(asset))
+        if only is not None:
+            selection = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(asset), only))
         if partition is not None:
             self.instance.add_dynamic_partitions(PARTITIONS[asset], [partition])
         result = (

@@ -31,6 +31,12 @@ def test_every_contract_holds_for_the_sample(bench):
         assert all(check.passed for check in bench.checks(asset, partition).values())
 
 
+def test_one_contract_can_be_judged_alone(bench):
+    """As with the button of one check in Dagster."""
+    [only] = bench.checks("images", only="quarantine_share")
+    assert only == "quarantine_share"
+
+
 def test_contracts_are_judged_with_the_materialization(bench):
     result = bench.run("embeddings", "mini")
     found = {check.check_name for check in result.get_asset_check_evaluations()}

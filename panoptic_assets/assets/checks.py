@@ -8,7 +8,8 @@ A breach of integrity is an error. What a person may knowingly live with is a wa
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -66,101 +67,123 @@ def _specs(asset: dg.AssetsDefinition, checks: dict[str, str]) -> list[dg.AssetC
         ]
 
 
-@dg.multi_asset_check(specs=_specs(images, _IMAGES))
-def image_contracts(store: LanceStore, registry: Registry) -> Iterator[dg.AssetCheckResult]:
+@dataclass(frozen=True)
+class _Verdict:
+    """Whether one contract holds."""
+
+    check: str
+    passed: bool
+    found: dict[str, Any]
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+
+
+@dg.multi_asset_check(specs=_specs(images, _IMAGES), can_subset=True)
+def image_contracts(
+    context: dg.AssetCheckExecutionContext, store: LanceStore, registry: Registry
+) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``images``."""
+    yield from _selected(context, images, _judged_images(store, registry))
 
-    def result(name: str, passed: bool, warn: bool = False, **found: Any) -> dg.AssetCheckResult:
-        return _result(images, name, passed, warn, found)
 
+@dg.multi_asset_check(specs=_specs(embeddings, _VECTORS), can_subset=True)
+def vector_contracts(
+    context: dg.AssetCheckExecutionContext, store: LanceStore, registry: Registry
+) -> Iterator[dg.AssetCheckResult]:
+    """The contracts of one vector type of ``embeddings``."""
+    vector_type = partition_of(context)
+    yield from _selected(context, embeddings, _judged_vectors(vector_type, store, registry))
+
+
+@dg.multi_asset_check(specs=_specs(neighbors, _NEIGHBORS), can_subset=True)
+def neighbor_contracts(
+    context: dg.AssetCheckExecutionContext, store: LanceStore
+) -> Iterator[dg.AssetCheckResult]:
+    """The contracts of one vector type of ``neighbors``."""
+    yield from _selected(context, neighbors, _judged_neighbors(partition_of(context), store))
+
+
+def _selected(
+    context: dg.AssetCheckExecutionContext,
+    asset: dg.AssetsDefinition,
+    verdicts: Iterable[_Verdict],
+) -> Iterator[dg.AssetCheckResult]:
+    """The verdicts that were asked for; all of an asset's cost little more than one."""
+    for verdict in verdicts:
+        if dg.AssetCheckKey(asset.key, verdict.check) in context.selected_asset_check_keys:
+            yield dg.AssetCheckResult(
+                asset_key=asset.key,
+                check_name=verdict.check,
+                passed=verdict.passed,
+                severity=verdict.severity,
+                metadata=verdict.found,
+            )
+
+
+def _judged_images(store: LanceStore, registry: Registry) -> Iterator[_Verdict]:
     ids = store.read("images", ["image_id"])["image_id"].to_pylist()
     paths = store.read("files", ["path"])["path"].to_pylist()
     files = read_manifest(store)
     repeated = sum(count - 1 for count in Counter(ids).values())
     repeated += sum(count - 1 for count in Counter(paths).values())
-    yield result("image_ids_unique", repeated == 0, nb_repeated=repeated)
+    yield _Verdict("image_ids_unique", repeated == 0, {"nb_repeated": repeated})
 
     having = set(ids)
     homeless = [path for path, file in files.items() if file.holds and file.holds not in having]
-    yield result("files_have_images", not homeless, nb_without_image=len(homeless))
+    yield _Verdict("files_have_images", not homeless, {"nb_without_image": len(homeless)})
 
     there = [file for file in files.values() if file.status != "missing"]
     refused = sum(file.status == "quarantined" for file in there)
     share = refused / len(there) if there else 0.0
     limit = registry.settings.max_quarantined
-    yield result(
-        "quarantine_share", share <= limit, True, nb_quarantined=refused, share=share, limit=limit
-    )
+    found = {"nb_quarantined": refused, "share": share, "limit": limit}
+    yield _Verdict("quarantine_share", share <= limit, found, dg.AssetCheckSeverity.WARN)
 
 
-@dg.multi_asset_check(specs=_specs(embeddings, _VECTORS))
-def vector_contracts(
-    context: dg.AssetCheckExecutionContext, store: LanceStore, registry: Registry
-) -> Iterator[dg.AssetCheckResult]:
-    """The contracts of one vector type of ``embeddings``."""
-
-    def result(name: str, passed: bool, warn: bool = False, **found: Any) -> dg.AssetCheckResult:
-        return _result(embeddings, name, passed, warn, found)
-
-    vector_type = partition_of(context)
+def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> Iterator[_Verdict]:
     table = vectors_table(vector_type)
     present = present_files(store).keys()
-    embedded: set[str] = set()
+    having: set[str] = set()
 
     def batches() -> Iterator[tuple[list[str], np.ndarray]]:
         for batch in store.batches(table, ["image_id", "vector"]):
             ids = batch["image_id"].to_pylist()
-            embedded.update(ids)
+            having.update(ids)
             yield ids, batch["vector"].flatten().to_numpy().reshape(len(ids), -1)
 
     known = set(store.read("images", ["image_id"])["image_id"].to_pylist())
     found = inspect_vectors(batches(), known)
-    yield result("vector_ids_unique", found.nb_repeated == 0, nb_repeated=found.nb_repeated)
-    yield result("vectors_of_known_images", found.nb_unknown == 0, nb_unknown=found.nb_unknown)
-    yield result(
-        "vectors_finite_and_unit",
-        found.nb_not_finite + found.nb_not_unit == 0,
-        nb_not_finite=found.nb_not_finite,
-        nb_not_unit=found.nb_not_unit,
-    )
-    yield result("no_zero_vectors", found.nb_zero == 0, nb_zero=found.nb_zero)
+    counts = vars(found)
+
+    def none(check: str, *names: str) -> _Verdict:
+        wrong = {name: counts[name] for name in names}
+        return _Verdict(check, not any(wrong.values()), wrong)
+
+    yield none("vector_ids_unique", "nb_repeated")
+    yield none("vectors_of_known_images", "nb_unknown")
+    yield none("vectors_finite_and_unit", "nb_not_finite", "nb_not_unit")
+    yield none("no_zero_vectors", "nb_zero")
 
     identity = model_identity(store, vector_type)
     differing = registry.model(vector_type).differences(identity) if identity else []
-    yield result("model_identity_constant", not differing, differing="; ".join(differing))
+    told = {"differing": "; ".join(differing) or "(none)"}
+    yield _Verdict("model_identity_constant", not differing, told)
 
-    lacking = len(present - embedded)
-    yield result("every_image_embedded", lacking == 0, True, nb_not_embedded=lacking)
+    lacking = {"nb_not_embedded": len(present - having)}
+    passed = not any(lacking.values())
+    yield _Verdict("every_image_embedded", passed, lacking, dg.AssetCheckSeverity.WARN)
 
 
-@dg.multi_asset_check(specs=_specs(neighbors, _NEIGHBORS))
-def neighbor_contracts(
-    context: dg.AssetCheckExecutionContext, store: LanceStore
-) -> Iterator[dg.AssetCheckResult]:
-    """The contracts of one vector type of ``neighbors``."""
-
-    def result(name: str, passed: bool, warn: bool = False, **found: Any) -> dg.AssetCheckResult:
-        return _result(neighbors, name, passed, warn, found)
-
-    vector_type = partition_of(context)
+def _judged_neighbors(vector_type: str, store: LanceStore) -> Iterator[_Verdict]:
     stored = read_graph(store, vector_type)
     read = read_vectors(store, vector_type, present_files(store), may_be_none=True)
     known = stored.image_ids if stored else []
     current = known == read.image_ids
-    yield result("neighbors_current", current, True, nb_images=len(known))
+    images_in_graph = {"nb_images": len(known)}
+    yield _Verdict("neighbors_current", current, images_in_graph, dg.AssetCheckSeverity.WARN)
     if stored and not current:
         read = read_vectors(store, vector_type, known, may_be_none=True)
     # An image whose vector is gone has no neighbours to be compared with.
     comparable = stored is not None and known == read.image_ids
     recall = sampled_recall(read.vectors, stored.graph) if stored and comparable else 0.0
     least = _LEAST_RECALL if stored and stored.info.method == "index" else 1.0
-    yield result("neighbors_recall", recall >= least, recall=recall, least=least)
-
-
-def _result(
-    asset: dg.AssetsDefinition, name: str, passed: bool, warn: bool, found: dict[str, Any]
-) -> dg.AssetCheckResult:
-    severity = dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR
-    return dg.AssetCheckResult(
-        asset_key=asset.key, check_name=name, passed=passed, severity=severity, metadata=found
-    )
+    yield _Verdict("neighbors_recall", recall >= least, {"recall": recall, "least": least})
