@@ -52,6 +52,8 @@ def check(
     found = Checked()
     known = _image_ids(files)
     row_of: dict[str, tuple[str, np.ndarray | None]] = {}
+    schema = store.schema_of(table)
+    stored_dim = schema.field("vector").type.list_size if schema else 0
     counts = Counter(file.image_id for file in files.values())
     for names, vectors in batches:
         if found.dim and vectors.shape[1] != found.dim:
@@ -59,7 +61,12 @@ def check(
                 f"A vector has {vectors.shape[1]} dimensions, the ones before have {found.dim}."
             )
         found.dim = vectors.shape[1]
-        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        if stored_dim and found.dim != stored_dim:
+            raise InputError(
+                f"The vectors have {found.dim} dimensions, the stored ones have {stored_dim}: "
+                "import these under a key of their own."
+            )
+        lengths = _lengths(vectors)
         for name, vector, length in zip(names, vectors, lengths, strict=True):
             image_id = _image_of(name, files, known)
             if image_id is None:
@@ -134,9 +141,16 @@ def _known_rows(
 ) -> dict[str, np.ndarray]:
     """Unit vectors by image id."""
     with np.errstate(divide="ignore", invalid="ignore"):  # rows of other images may be zero
-        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit = (vectors / _lengths(vectors)[:, None]).astype(np.float32)
     ids = (_image_of(name, files, known) for name in names)
     return {i: vector for i, vector in zip(ids, unit, strict=True) if i is not None and i in known}
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """In float64: the squares of float32 numbers beyond 1e19, or below 1e-23, are not float32."""
+    with np.errstate(over="ignore"):
+        lengths: np.ndarray = np.linalg.norm(vectors.astype(np.float64, copy=False), axis=1)
+    return lengths
 
 
 def _compare(rows: dict[str, np.ndarray], table: str, store: LanceStore) -> None:

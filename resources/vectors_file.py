@@ -53,7 +53,7 @@ class VectorsFile(pydantic.BaseModel, frozen=True, extra="forbid"):
         ]
 
     def batches(self, folder: Path) -> Iterator[Batch]:
-        """The rows: names (image ids or paths), and (n, d) float32 vectors as they are.
+        """The rows: names (image ids or paths), and (n, d) float64 vectors as they are.
 
         Args:
             folder: Where relative paths start.
@@ -90,7 +90,8 @@ def _npy(path: Path, ids: str | Path | None) -> Iterator[Batch]:
             "path per line (`ids`, `--ids`)."
         )
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Not np.load(), which also opens archives of arrays, whatever their name.
+        rows = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as a plain array of numbers ({error}): save it with "
@@ -111,7 +112,7 @@ def _npy(path: Path, ids: str | Path | None) -> Iterator[Batch]:
         )
     for start in range(0, len(rows), _ROWS):
         stop = start + _ROWS
-        yield names[start:stop], np.asarray(rows[start:stop], dtype=np.float32)
+        yield names[start:stop], np.asarray(rows[start:stop], dtype=np.float64)
 
 
 def _parquet(path: Path) -> Iterator[Batch]:
@@ -139,6 +140,8 @@ def _column(path: Path, names: list[str], wanted: tuple[str, ...]) -> str:
 
 
 def _names(path: Path, column: pa.Array) -> list[str]:
+    if pa.types.is_dictionary(column.type):  # pandas' categories
+        column = column.dictionary_decode()
     if column.null_count or not (
         pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     ):
@@ -160,5 +163,5 @@ def _matrix(path: Path, column: pa.Array) -> np.ndarray:
     flat = column.flatten()
     if len(lengths) > 1 or 0 in lengths or flat.null_count:
         raise InputError(f"{path}: vectors must all have one length, with no number missing.")
-    numbers = flat.to_numpy(zero_copy_only=False).astype(np.float32)
-    return numbers.reshape(len(column), -1) if len(column) else np.empty((0, 0), np.float32)
+    numbers = flat.to_numpy(zero_copy_only=False).astype(np.float64)
+    return numbers.reshape(len(column), -1) if len(column) else np.empty((0, 0))

@@ -49,6 +49,22 @@ def test_imported_vectors_are_scaled_to_unit_length_and_keep_their_direction(ben
         assert np.allclose(by_id[ids[path]], vector / np.linalg.norm(vector), atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e30, 1e-30, 1e-44, 1e100])
+def test_a_vector_of_any_length_keeps_its_direction(scale, bench, paths):
+    vector = np.arange(1.0, 9.0)
+    offer(bench, {paths[0]: vector * scale})
+    bench.run("embeddings", "other")
+    [stored] = bench.read.vectors("other")["vector"].to_pylist()
+    assert np.allclose(stored, vector / np.linalg.norm(vector), atol=1e-6)
+
+
+def test_vectors_of_other_dimensions_than_the_stored_ones_are_refused(bench, paths):
+    offer(bench, vectors_for(paths[:5]))
+    bench.run("embeddings", "other")
+    offer(bench, vectors_for(paths[5:9], dim=4))
+    assert "4 dimensions, the stored ones have 8" in bench.refused("embeddings", "other")
+
+
 def test_images_can_be_named_by_their_id(bench):
     ids = bench.read.images()["image_id"].to_pylist()
     offer(bench, vectors_for(ids), column="image_id")

@@ -47,9 +47,8 @@ def test_names_and_vectors_are_read_as_they_are(write, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_other_floats_are_taken_as_float32(dtype, tmp_path):
+def test_other_floats_are_taken_as_they_are(dtype, tmp_path):
     _, vectors = read(parquet(tmp_path, vectors=VECTORS.astype(dtype)), tmp_path)
-    assert vectors.dtype == np.float32
     assert np.array_equal(vectors, VECTORS)
 
 
@@ -119,3 +118,15 @@ def test_a_missing_name_is_refused(tmp_path):
 
 def test_ids_in_a_home_that_does_not_exist_are_refused(tmp_path):
     assert "~nobody" in refusal(VectorsFile(vectors="~nobody-here/v.npy", model="x"), tmp_path)
+
+
+def test_an_archive_of_arrays_under_the_name_of_one_is_refused(tmp_path):
+    file = npy(tmp_path)
+    with (tmp_path / "v.npy").open("wb") as archive:
+        np.savez(archive, vectors=VECTORS)
+    assert "numpy.save" in refusal(file, tmp_path)
+
+
+def test_names_may_be_categories(tmp_path):
+    names, _ = read(parquet(tmp_path, names=pa.array(NAMES).dictionary_encode()), tmp_path)
+    assert names == NAMES
