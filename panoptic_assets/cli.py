@@ -16,7 +16,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -588,14 +588,21 @@ def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
 def _report(name: str, partition: str | None, result: Any, seconds: float) -> None:
     from panoptic_assets.reports.markdown import number_text
 
+    def listed(metadata: Mapping[str, "dg.MetadataValue"]) -> str:
+        return ", ".join(
+            f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
+            for key, value in metadata.items()
+            if isinstance(value.value, (int, float))
+        )
+
     [event] = result.asset_materializations_for_node(name)
-    numbers = ", ".join(
-        f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
-        for key, value in event.metadata.items()
-        if isinstance(value.value, (int, float))
-    )
     what = name if partition is None else f"{name} {partition}"
-    _tell(f"✓ {what}: {numbers} ({seconds:.1f} s)")
+    _tell(f"✓ {what}: {listed(event.metadata)} ({seconds:.1f} s)")
+    for check in result.get_asset_check_evaluations():
+        if not check.passed:
+            style = "yellow" if check.severity.value == "WARN" else "red"
+            found = listed(check.metadata) or "see the Dagster UI"
+            _tell(f"  Check {check.check_name} failed: {found}. {check.description}", style)
 
 
 def _plain_logger() -> "dg.LoggerDefinition":

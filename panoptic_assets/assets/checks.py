@@ -123,5 +123,10 @@ def _result(
 ) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR
     return dg.AssetCheckResult(
-        asset_key=asset.key, check_name=name, passed=passed, severity=severity, metadata=found
+        asset_key=asset.key,
+        check_name=name,
+        passed=passed,
+        severity=severity,
+        description=(_IMAGES | _VECTORS)[name],
+        metadata=found,
     )
