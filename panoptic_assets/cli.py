@@ -4,15 +4,18 @@ Belongs here: commands that materialize assets through Dagster on the project's 
 commands that print what the API reads. Does not belong here: anything that another door could not
 do as well.
 
-Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 1 a fault of the program.
+Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 130 interrupted by Ctrl-C,
+1 a fault of the program.
 """
 
 import errno
 import functools
 import io
 import logging
+import os
 import re
 import shlex
+import signal
 import socket
 import sys
 import time
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = Path(__file__).parent / "sample"
 _DEMO_RUN = "demo"
+_INTERRUPTED = 128 + signal.SIGINT
 _HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
 
@@ -87,6 +91,12 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except (click.Abort, KeyboardInterrupt):
+            _tell("Interrupted: what was committed is kept, and the same command goes on from it.")
+            sys.stdout.flush()
+            # Without waiting for threads: decoding a huge scan takes seconds, and cannot be
+            # stopped. They write nothing.
+            os._exit(_INTERRUPTED)
         except InputError as error:
             raise _PlainError(str(error)) from error
         except OSError as error:

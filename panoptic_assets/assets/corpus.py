@@ -203,11 +203,15 @@ def _ingested(
                 None,
             )
 
-    with ThreadPoolExecutor(_THREADS) as threads:
+    threads = ThreadPoolExecutor(_THREADS, "reader")
+    try:
         for file, image in bounded_map(threads, ingest, files, 16 * _THREADS):
             if image:
                 known.add(image["image_id"])
             yield file, image
+    finally:
+        # An interrupted command does not wait for huge scans that are being decoded.
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _image_row(source: ImageSource, file: manifest.File, data: bytes) -> Row:
