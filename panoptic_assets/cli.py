@@ -4,19 +4,22 @@ Belongs here: commands that materialize assets through Dagster on the project's 
 commands that print what the API reads. Does not belong here: anything that another door could not
 do as well.
 
-Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 1 a fault of the program.
+Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 130 interrupted by Ctrl-C,
+1 a fault of the program.
 """
 
 import errno
 import functools
 import io
 import logging
+import os
 import re
 import shlex
+import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = Path(__file__).parent / "sample"
 _DEMO_RUN = "demo"
+_INTERRUPTED = 128 + signal.SIGINT
 _HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
 
@@ -87,6 +91,12 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except (click.Abort, KeyboardInterrupt):
+            _tell("Interrupted: what was committed is kept, and the same command goes on from it.")
+            sys.stdout.flush()
+            # Without waiting for threads: decoding a huge scan takes seconds, and cannot be
+            # stopped. They write nothing.
+            os._exit(_INTERRUPTED)
         except InputError as error:
             raise _PlainError(str(error)) from error
         except OSError as error:
@@ -650,15 +660,22 @@ def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
 def _report(name: str, partition: str | None, result: Any, seconds: float) -> None:
     from panoptic_assets.reports.markdown import number_text
 
+    def listed(metadata: Mapping[str, "dg.MetadataValue"]) -> str:
+        return ", ".join(
+            f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
+            for key, value in metadata.items()
+            # What did not occur is not worth a word, but for the images themselves.
+            if isinstance(value.value, (int, float)) and (value.value or key == "nb_images")
+        )
+
     [event] = result.asset_materializations_for_node(name)
-    numbers = ", ".join(
-        f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
-        for key, value in event.metadata.items()
-        # What did not occur is not worth a word, but for the images themselves.
-        if isinstance(value.value, (int, float)) and (value.value or key == "nb_images")
-    )
     what = name if partition is None else f"{name} {partition}"
-    _tell(f"✓ {what}: {numbers} ({seconds:.1f} s)")
+    _tell(f"✓ {what}: {listed(event.metadata)} ({seconds:.1f} s)")
+    for check in result.get_asset_check_evaluations():
+        if not check.passed:
+            style = "yellow" if check.severity.value == "WARN" else "red"
+            found = listed(check.metadata) or "see the Dagster UI"
+            _tell(f"  Check {check.check_name} failed: {found}. {check.description}", style)
 
 
 def _plain_logger() -> "dg.LoggerDefinition":

@@ -146,8 +146,9 @@ class LocalEngine(Engine):
                 if rows or failed:
                     yield _stage(job, encoder.dim, rows, failed)
             finally:
-                for pool in (streams, readers):
-                    pool.shutdown(cancel_futures=True)
+                # The model's passes are short; a huge scan that is being decoded is not waited for.
+                readers.shutdown(wait=False, cancel_futures=True)
+                streams.shutdown(cancel_futures=True)
 
 
 def read_image(source: ImageSource, item: Work, side: int | None) -> DecodedImage:

@@ -476,8 +476,8 @@ def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert errors.rstrip().endswith("Aborted!")
+    assert process.returncode == 130
+    assert "Interrupted" in errors.splitlines()[-1]
     assert "Traceback" not in errors
     run("refresh", cwd=folder)
     assert Project(folder).vectors().num_rows == 253
@@ -540,3 +540,15 @@ def test_a_key_of_other_vectors_takes_no_imported_ones(folder):
     (folder / "ids.txt").write_text(f"{path}\n")
     arguments = ("import-vectors", "vit-b-32", "x.npy", "--ids", "ids.txt", "--model", "m")
     assert "describes other vectors" in refused(*arguments, cwd=folder)
+
+
+def test_a_contract_that_does_not_hold_is_one_line_of_the_refresh(folder):
+    [*_, path] = Project(folder).files()["path"].to_pylist()
+    np.save(folder / "x.npy", np.ones((1, 2), np.float32))
+    (folder / "ids.txt").write_text(f"{path}\n")
+    told = run("import-vectors", "x", "x.npy", "--ids", "ids.txt", "--model", "m", cwd=folder)
+    [line] = [line for line in told.stderr.splitlines() if "Check" in line]
+    assert line.strip() == (
+        "Check every_image_embedded failed: not embedded 252. "
+        "Every image that is present has a vector."
+    )

@@ -115,6 +115,7 @@ def _selected(
                 check_name=verdict.check,
                 passed=verdict.passed,
                 severity=verdict.severity,
+                description=(_IMAGES | _VECTORS | _NEIGHBORS)[verdict.check],
                 metadata=verdict.found,
             )
 

@@ -199,11 +199,15 @@ def _ingested(
                 None,
             )
 
-    with ThreadPoolExecutor(source.readers) as threads:
+    threads = ThreadPoolExecutor(source.readers, "reader")
+    try:
         for file, image in bounded_map(threads, ingest, files, 16 * source.readers):
             if image:
                 known.add(image["image_id"])
             yield file, image
+    finally:
+        # An interrupted command does not wait for huge scans that are being decoded.
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _image_row(source: ImageSource, file: manifest.File, data: bytes) -> Row:
