@@ -244,7 +244,7 @@ def import_vectors(
 
     from panoptic_assets import imports
     from panoptic_assets.keys import parse_name
-    from panoptic_assets.tables import read_manifest
+    from panoptic_assets.tables import model_identity, read_manifest
     from resources.lance import vectors_table
     from resources.project import explain
     from resources.vectors_file import VectorsFile
@@ -257,6 +257,12 @@ def import_vectors(
     except ValidationError as error:
         raise InputError(explain(error)) from error
     # Refused here, before the registry names a file that cannot be used.
+    stored = model_identity(runner.store, key)
+    if stored and (differing := file.differences(stored)):
+        raise InputError(
+            f"The key {key!r} has vectors of another model ({'; '.join(differing)}): choose a new "
+            "key."
+        )
     batches = file.batches(runner.folder.folder)
     imports.check(batches, read_manifest(runner.store), vectors_table(key), runner.store)
     runner.registry.write_vectors_file(key, file)

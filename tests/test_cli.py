@@ -552,3 +552,12 @@ def test_a_contract_that_does_not_hold_is_one_line_of_the_refresh(folder):
         "Check every_image_embedded failed: not embedded 252. "
         "Every image that is present has a vector."
     )
+
+
+def test_a_key_with_vectors_of_a_model_stays_that_models_even_without_its_file(folder):
+    (folder / "configs" / "models" / "mini.yaml").unlink()
+    np.save(folder / "x.npy", np.ones((1, 2), np.float32))
+    (folder / "ids.txt").write_text(Project(folder).files()["path"][0].as_py())
+    arguments = ("import-vectors", "mini", "x.npy", "--ids", "ids.txt", "--model", "m")
+    assert "vectors of another model" in refused(*arguments, cwd=folder)
+    assert not (folder / "configs" / "models" / "mini.yaml").exists()

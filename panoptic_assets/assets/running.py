@@ -84,7 +84,7 @@ def _bar(console: Console, total: int, what: str) -> Iterator[Callable[[int], No
         def advance(number: int) -> None:
             bar.advance(task, number)
             done = bar.tasks[0].completed
-            bar.update(task, rate=f"{done / (time.monotonic() - started):.0f}/s")
+            bar.update(task, rate=_rate(done, time.monotonic() - started))
 
         yield advance
 
@@ -102,11 +102,16 @@ def _lines(
         now = time.monotonic()
         if now - last >= _LOG_EVERY_SECONDS:
             last = now
-            rate = done / (now - started)
-            left = (total - done) / rate
-            context.log.info(f"{what}: {done:,} of {total:,}, {rate:.0f}/s, {left:.0f} s left")
+            rate = _rate(done, now - started)
+            left = (total - done) * (now - started) / done
+            context.log.info(f"{what}: {done:,} of {total:,}, {rate}, {left:.0f} s left")
 
     yield advance
+
+
+def _rate(done: float, seconds: float) -> str:
+    rate = done / max(seconds, 1e-3)  # some machines' clocks tick 60 times a second
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
 def commits(items: Iterable[T], rows: Callable[[T], int] = lambda _: 1) -> Iterator[list[T]]:
