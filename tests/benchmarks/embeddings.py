@@ -136,7 +136,10 @@ def measure(folder: Path, row: str) -> dict[str, Any]:
     done = count(run())
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return {
-        "cpu": cpu / done, "wall": wall / done, "peak": peak_memory(), "precision": precision,
+        "cpu": cpu / done,
+        "wall": wall / done,
+        "peak": peak_memory(),
+        "precision": precision,
         "done": done,
     }
 
