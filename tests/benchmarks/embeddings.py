@@ -1,4 +1,4 @@
-"""What embedding photographs costs, against one picture at a time; how exact it is; how much memory.
+"""What embedding photographs costs against one picture at a time, how exact it is, its memory.
 
 Run it with ``python -m tests.benchmarks.embeddings [--images N] [--rounds N]``.
 """
@@ -7,26 +7,19 @@ import argparse
 import hashlib
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
-from rich.console import Console
-from rich.table import Table
 
 from resources.engine import Job, LocalEngine, Work
-from resources.errors import InputError
 from resources.lance import LanceStore, vectors_schema
-from resources.models import OpenClipModels
-from resources.models import ModelSpec
+from resources.models import ModelSpec, OpenClipModels
 from resources.source import ImageSource
-from tests.tiny import write_images, write_model
 
 SAMPLE = Path(__file__).parents[2] / "panoptic_assets" / "sample"
 SIZE = 1600, 1200
@@ -145,7 +138,7 @@ def measure(folder: Path, row: str) -> dict[str, Any]:
 
 
 def peak_memory() -> float:
-    """MiB that this process held at most (Linux); a child's ``ru_maxrss`` begins at its parent's."""
+    """MiB that this process held at most (Linux); ``ru_maxrss`` begins at its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
