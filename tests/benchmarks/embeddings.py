@@ -1,12 +1,14 @@
 """What embedding photographs costs against one picture at a time, how exact it is, its memory.
 
-Run it with ``python -m tests.benchmarks.embeddings [--images N] [--rounds N]``.
+Run it with ``python -m tests.benchmarks.embeddings [--images N] [--rounds N] [--memory]``.
 """
 
 import argparse
 import hashlib
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,11 +17,16 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from rich.console import Console
+from rich.table import Table
 
+from resources.decoding import decode
 from resources.engine import Job, LocalEngine, Work
+from resources.errors import InputError
 from resources.lance import LanceStore, vectors_schema
 from resources.models import ModelSpec, OpenClipModels
 from resources.source import ImageSource
+from tests.tiny import write_images, write_model
 
 SAMPLE = Path(__file__).parents[2] / "panoptic_assets" / "sample"
 SIZE = 1600, 1200
@@ -143,15 +150,136 @@ def peak_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
+def measure_memory(folder: Path, count: int) -> dict[str, float]:
+    """Embed small pictures with a tiny model; peak memory of the process."""
+    models = OpenClipModels(folder=str(folder))
+    spec = ModelSpec(model="local-dir:tiny", precision="fp32")
+    encoder = models.load(spec)
+    store = LanceStore(uri=tempfile.mkdtemp(dir=folder))
+    store.create("vectors.tiny", vectors_schema(encoder.dim), {})
+    source = ImageSource(root=str(folder / "small"))
+    work = (
+        Work(hashlib.sha256(source.read(file.path)).hexdigest(), [file.path])
+        for file in source.list().files[:count]
+    )
+    job = Job("vectors.tiny", spec, encoder.identity, source, store, models)
+    done = 0
+    for part in LocalEngine().embed(job, work):
+        store.commit(job.table, [part.name] if part.name else [])
+        done += part.nb_images
+    return {"peak": peak_memory(), "done": done}
+
+
+def cosines(folder: Path) -> list[tuple[str, float, float]]:
+    """Least and mean cosine of the photos' vectors, by embedded:mini, to those of PyTorch in fp32.
+
+    The reference decodes each photo in full; the others decode as the engine does.
+    """
+    models = OpenClipModels(folder=str(folder))
+    photos = [path.read_bytes() for path in sorted((folder / "photos").iterdir())[:100]]
+    found = []
+    reference = np.empty(0)
+    for name, options, draft in (
+        ("PyTorch, fp32, decoded in full", {"precision": "fp32"}, False),
+        ("PyTorch, fp32", {"precision": "fp32"}, True),
+        ("PyTorch, bf16", {"precision": "bf16"}, True),
+        ("OpenVINO, fp32", {"precision": "fp32", "accelerator": "openvino"}, True),
+        ("OpenVINO, bf16", {"precision": "bf16", "accelerator": "openvino"}, True),
+    ):
+        try:
+            encoder = models.load(ModelSpec(model="embedded:mini", **options))
+        except InputError as error:
+            print(f"{name}: {error}")
+            continue
+        side = encoder.side if draft else None
+        vectors = encoder.encode_images([decode(photo, side=side).rgb for photo in photos])
+        if not reference.size:
+            reference = vectors
+            continue
+        cosine = (vectors * reference).sum(axis=1)
+        found.append((name, float(cosine.min()), float(cosine.mean())))
+    return found
+
+
+def _measured(folder: Path, *what: str) -> dict[str, Any]:
+    """A measurement in a process of its own; empty where this machine cannot do it."""
+    command = [sys.executable, "-m", __spec__.name, "--measure", str(folder), *what]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        print(f"{what[-1]}: {answer.stderr.strip().splitlines()[-1]}")
+        return {}
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
 def main() -> None:
+    """Print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--measure", nargs=2)
+    parser.add_argument("--memory", action="store_true", help="measure 20,000 small images too")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        print(json.dumps(measure(Path(args.measure[0]), args.measure[1])))
+        folder, kind, what = args.measure
+        found = measure if kind == "speed" else measure_memory
+        print(json.dumps(found(Path(folder), what if kind == "speed" else int(what))))
         return
+
+    console = Console()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        size = write_photos(folder / "photos", args.images)
+        write_checkpoint(folder / "open_clip_model.safetensors")
+        rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ROWS}
+        for _ in range(args.rounds):
+            for name in ROWS:
+                if found := _measured(folder, "speed", name):
+                    rounds[name].append(found)
+        grid = Table(
+            "",
+            "precision",
+            "images/CPU-s",
+            "images/s",
+            "MiB",
+            "CPU against the loop",
+            "goal",
+            title=f"ViT-B-32, {args.images} photos of 1600 x 1200, {size:.0f} kB",
+        )
+        median = {
+            name: {
+                key: statistics.median(one[key] for one in found) for key in ("cpu", "wall", "peak")
+            }
+            for name, found in rounds.items()
+            if found
+        }
+        for name, figures in median.items():
+            ratio = median[RIVAL]["cpu"] / figures["cpu"]
+            goal = GOALS.get(name)
+            grid.add_row(
+                name,
+                rounds[name][0]["precision"],
+                f"{1 / figures['cpu']:.1f}",
+                f"{1 / figures['wall']:.1f}",
+                f"{figures['peak']:,.0f}",
+                f"{ratio:.2f}",
+                "" if goal is None else f"{goal} {'reached' if ratio >= goal else 'missed'}",
+            )
+        console.print(grid)
+
+        grid = Table("", "least", "mean", title="Cosine to PyTorch in fp32 on full pictures")
+        for name, least, mean in cosines(folder):
+            grid.add_row(name, f"{least:.5f}", f"{mean:.5f}")
+        console.print(grid)
+
+        if args.memory:
+            write_model(folder / "tiny")
+            write_images(folder / "small", max(MEMORY_COUNTS))
+            peaks = [_measured(folder, "memory", str(count))["peak"] for count in MEMORY_COUNTS]
+            growth = peaks[1] / peaks[0] - 1
+            for count, peak in zip(MEMORY_COUNTS, peaks, strict=True):
+                print(f"Peak memory of embedding {count:,} images: {peak:,.0f} MiB")
+            reached = "reached" if growth < MEMORY_GOAL else "missed"
+            print(f"Growth: {growth:.1%} (goal: less than {MEMORY_GOAL:.0%}, {reached})")
 
 
 if __name__ == "__main__":
