@@ -9,6 +9,7 @@ computed with.
 """
 
 import contextlib
+import copy
 import os
 import shutil
 import sys
@@ -68,6 +69,8 @@ class TorchBackend:
         # Halves the time of convolutions on a CPU; transformers don't care.
         self._model = model.to(self.device, memory_format=torch.channels_last)
         self._dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        if self._dtype is not None:
+            self._model = _with_short_weights(self._model, self._dtype)
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """See :class:`Backend`."""
@@ -248,6 +251,21 @@ def _seconds(backend: Backend, input_size: tuple[int, int, int]) -> float:
             backend.run(pictures)
             times.append(time.perf_counter() - started)
     return sorted(times[1:])[_TRIALS // 2] / backend.group
+
+
+def _with_short_weights(model: Any, dtype: Any) -> Any:
+    """A copy whose image tower holds its matrices in ``dtype``; its texts' weights are shared.
+
+    In inference mode autocast keeps no casted weights: left in fp32, they are cast anew with each
+    pass, and ViT-B-32 in groups of 4 on a CPU took 626 ms an image instead of 51 (fp32: 99).
+    """
+    own = {id(weight) for weight in model.visual.parameters()}
+    shared = {id(weight): weight for weight in model.parameters() if id(weight) not in own}
+    short = copy.deepcopy(model, shared)
+    for weight in short.visual.parameters():
+        if weight.ndim > 1:  # norms and biases cost nothing, and stay exact
+            weight.data = weight.data.to(dtype)
+    return short
 
 
 def _openvino() -> ModuleType:

@@ -1,11 +1,12 @@
 """What embedding photographs costs against one picture at a time, how exact it is, its memory.
 
-Run it with ``python -m tests.benchmarks.embeddings [--images N] [--rounds N] [--memory]``.
+Run it with ``python -m tests.benchmarks.embeddings [--images N] [--rounds N]``.
 """
 
 import argparse
 import hashlib
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,11 +21,12 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Table
 
+from resources.backends import least_cosine
 from resources.decoding import decode
 from resources.engine import Job, LocalEngine, Work
 from resources.errors import InputError
 from resources.lance import LanceStore, vectors_schema
-from resources.models import ModelSpec, OpenClipModels
+from resources.models import Encoder, ModelSpec, OpenClipModels
 from resources.source import ImageSource
 from tests.tiny import write_images, write_model
 
@@ -33,16 +35,19 @@ SIZE = 1600, 1200
 GREY_NOISE = 3.0
 """Standard deviation, of 255: so that a file is as large as a camera's of that size."""
 
-ROWS = {
-    "one at a time": None,
+ROWS: dict[str, dict[str, Any]] = {
+    "one at a time": {},
+    "one at a time, one thread": {"threads": 1},
     "PyTorch, fp32": {"precision": "fp32"},
     "PyTorch, auto": {"precision": "auto"},
     "OpenVINO, fp32": {"precision": "fp32", "accelerator": "openvino"},
     "OpenVINO, auto": {"precision": "auto", "accelerator": "openvino"},
 }
-RIVAL = "one at a time"
+RIVALS = "one at a time", "one at a time, one thread"
 GOALS = {"PyTorch, auto": 1.5, "OpenVINO, auto": 2.5}
-MEMORY_COUNTS = 2_000, 20_000
+"""Times the CPU seconds of the cheaper rival."""
+
+SMALL_IMAGES = 2_000, 20_000
 MEMORY_GOAL = 0.10
 
 
@@ -79,16 +84,18 @@ def write_checkpoint(path: Path) -> None:
     safetensors.torch.save_file(tensors, path)
 
 
-def embed_one_at_a_time(folder: Path) -> Callable[[], np.ndarray]:
-    """The loop that every introduction shows, ready to run."""
+def embed_one_at_a_time(folder: Path, threads: int | None = None) -> Callable[[], int]:
+    """The loop that every introduction shows, ready to run; returns how many it embedded."""
     import torch
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
+    if threads:
+        torch.set_num_threads(threads)
     torch.manual_seed(0)
     model, processor = CLIPModel(CLIPConfig()).eval(), CLIPImageProcessor()
     paths = sorted((folder / "photos").iterdir())
 
-    def run(paths: list[Path] = paths) -> np.ndarray:
+    def run(paths: list[Path] = paths) -> int:
         rows = []
         for path in paths:
             with Image.open(path) as image:
@@ -97,51 +104,93 @@ def embed_one_at_a_time(folder: Path) -> Callable[[], np.ndarray]:
                 tower = model.vision_model(**inputs)
                 vector = model.visual_projection(tower.pooler_output)[0].numpy()
             rows.append(vector / np.linalg.norm(vector))
-        return np.stack(rows)
+        np.save(folder / "one-at-a-time.npy", np.stack(rows))
+        return len(rows)
 
     run(paths[:1])
     return run
 
 
-def embed_by_engine(folder: Path, options: dict[str, Any]) -> tuple[Callable[[], int], str]:
-    """The engine with its model, ready to run, and the precision that it chose."""
-    spec = ModelSpec(model="ViT-B-32", pretrained="open_clip_model.safetensors", **options)
+def engine_job(folder: Path, images: Path, spec: ModelSpec) -> tuple[Job, list[Work]]:
+    """All images of a folder, for an empty store."""
     models = OpenClipModels(folder=str(folder))
     encoder = models.load(spec)
-    photos = folder / "photos"
     work = [
-        Work(hashlib.sha256(path.read_bytes()).hexdigest(), [path.name])
-        for path in sorted(photos.iterdir())
+        Work(hashlib.sha256(path.read_bytes()).hexdigest(), [str(path.relative_to(images))])
+        for path in sorted(images.rglob("*.jpg"))
     ]
     store = LanceStore(uri=tempfile.mkdtemp(dir=folder))
     store.create("vectors.clip", vectors_schema(encoder.dim), {})
-    source = ImageSource(root=str(photos))
-    job = Job("vectors.clip", spec, encoder.identity, source, store, models)
-    return (
-        lambda: sum(part.nb_vectors for part in LocalEngine().embed(job, work)),
-        encoder.identity["precision"],
-    )
+    source = ImageSource(root=str(images))
+    return Job("vectors.clip", spec, encoder.identity, source, store, models), work
 
 
-def measure(folder: Path, row: str) -> dict[str, Any]:
+def measure_speed(folder: Path, row: str) -> dict[str, Any]:
     """Embed all photos once; imports, the model's loading and its trial are not counted."""
-    options = ROWS[row]
-    if options is None:
-        run, precision = embed_one_at_a_time(folder), "fp32"
-        count = len
+    precision = "fp32"
+    if row in RIVALS:
+        run = embed_one_at_a_time(folder, **ROWS[row])
     else:
-        run, precision = embed_by_engine(folder, options)
-        count = int
+        spec = ModelSpec(model="ViT-B-32", pretrained="open_clip_model.safetensors", **ROWS[row])
+        job, work = engine_job(folder, folder / "photos", spec)
+        precision = job.identity["precision"]
+
+        def run() -> int:
+            return sum(part.nb_vectors for part in LocalEngine().embed(job, work))
+
     wall, cpu = time.perf_counter(), time.process_time()
-    done = count(run())
+    done = run()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return {
         "cpu": cpu / done,
         "wall": wall / done,
         "peak": peak_memory(),
         "precision": precision,
-        "done": done,
     }
+
+
+def measure_memory(folder: Path, count: str) -> dict[str, Any]:
+    """Embed small images with the tiny model; what the process held at most."""
+    images = folder / f"small-{count}"
+    job, work = engine_job(folder, images, ModelSpec(model="local-dir:tiny", precision="fp32"))
+    done = sum(part.nb_vectors for part in LocalEngine().embed(job, work))
+    return {"done": done, "peak": peak_memory()}
+
+
+def measure_cosines(folder: Path, model: str) -> dict[str, Any]:
+    """Least and mean cosine of each way to embed the photos to PyTorch in fp32."""
+    spec = ModelSpec(model=model, precision="fp32")
+    if model == "ViT-B-32":
+        spec = spec.model_copy(update={"pretrained": "open_clip_model.safetensors"})
+    models = OpenClipModels(folder=str(folder))
+    reference = models.load(spec)
+    photos = [path.read_bytes() for path in sorted((folder / "photos").iterdir())]
+
+    def embed(encoder: Encoder, side: int | None) -> np.ndarray:
+        parts = []
+        with encoder.running():
+            for start in range(0, len(photos), encoder.group):
+                group = photos[start : start + encoder.group]
+                pixels = [encoder.prepare(decode(data, side=side).rgb) for data in group]
+                parts.append(encoder.forward(np.stack(pixels)))
+        return np.concatenate(parts)
+
+    right = embed(reference, reference.side)
+    found: dict[str, Any] = {"two different photos": cosines(np.roll(right, 1, axis=0), right)}
+    found["decoded in full size"] = cosines(embed(reference, None), right)
+    for precision, accelerator in (("bf16", "none"), ("fp32", "openvino"), ("bf16", "openvino")):
+        other = spec.model_copy(update={"precision": precision, "accelerator": accelerator})
+        name = f"{accelerator.replace('none', 'PyTorch').replace('openvino', 'OpenVINO')} "
+        try:
+            found[name + precision] = cosines(embed(models.load(other), reference.side), right)
+        except InputError as error:
+            found[name + precision] = str(error)
+    return found
+
+
+def cosines(vectors: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """Least and mean."""
+    return least_cosine(vectors, reference), float((vectors * reference).sum(axis=1).mean())
 
 
 def peak_memory() -> float:
@@ -150,136 +199,104 @@ def peak_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def measure_memory(folder: Path, count: int) -> dict[str, float]:
-    """Embed small pictures with a tiny model; peak memory of the process."""
-    models = OpenClipModels(folder=str(folder))
-    spec = ModelSpec(model="local-dir:tiny", precision="fp32")
-    encoder = models.load(spec)
-    store = LanceStore(uri=tempfile.mkdtemp(dir=folder))
-    store.create("vectors.tiny", vectors_schema(encoder.dim), {})
-    source = ImageSource(root=str(folder / "small"))
-    work = (
-        Work(hashlib.sha256(source.read(file.path)).hexdigest(), [file.path])
-        for file in source.list().files[:count]
-    )
-    job = Job("vectors.tiny", spec, encoder.identity, source, store, models)
-    done = 0
-    for part in LocalEngine().embed(job, work):
-        store.commit(job.table, [part.name] if part.name else [])
-        done += part.nb_images
-    return {"peak": peak_memory(), "done": done}
-
-
-def cosines(folder: Path) -> list[tuple[str, float, float]]:
-    """Least and mean cosine of the photos' vectors, by embedded:mini, to those of PyTorch in fp32.
-
-    The reference decodes each photo in full; the others decode as the engine does.
-    """
-    models = OpenClipModels(folder=str(folder))
-    photos = [path.read_bytes() for path in sorted((folder / "photos").iterdir())[:100]]
-    found = []
-    reference = np.empty(0)
-    for name, options, draft in (
-        ("PyTorch, fp32, decoded in full", {"precision": "fp32"}, False),
-        ("PyTorch, fp32", {"precision": "fp32"}, True),
-        ("PyTorch, bf16", {"precision": "bf16"}, True),
-        ("OpenVINO, fp32", {"precision": "fp32", "accelerator": "openvino"}, True),
-        ("OpenVINO, bf16", {"precision": "bf16", "accelerator": "openvino"}, True),
-    ):
-        try:
-            encoder = models.load(ModelSpec(model="embedded:mini", **options))
-        except InputError as error:
-            print(f"{name}: {error}")
-            continue
-        side = encoder.side if draft else None
-        vectors = encoder.encode_images([decode(photo, side=side).rgb for photo in photos])
-        if not reference.size:
-            reference = vectors
-            continue
-        cosine = (vectors * reference).sum(axis=1)
-        found.append((name, float(cosine.min()), float(cosine.mean())))
+def fresh(what: str, folder: Path, argument: str) -> dict[str, Any]:
+    """Measure in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.embeddings", "--measure", what]
+    result = subprocess.run([*command, str(folder), argument], capture_output=True, text=True)
+    if result.returncode:
+        raise SystemExit(result.stderr)
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return found
 
 
-def _measured(folder: Path, *what: str) -> dict[str, Any]:
-    """A measurement in a process of its own; empty where this machine cannot do it."""
-    command = [sys.executable, "-m", __spec__.name, "--measure", str(folder), *what]
-    answer = subprocess.run(command, capture_output=True, text=True)
-    if answer.returncode:
-        print(f"{what[-1]}: {answer.stderr.strip().splitlines()[-1]}")
-        return {}
-    return json.loads(answer.stdout.splitlines()[-1])
+def speed_table(folder: Path, count: int, rounds: int) -> Table:
+    """Each row in turn, ``rounds`` times; medians."""
+    size = write_photos(folder / "photos", count)
+    write_checkpoint(folder / "open_clip_model.safetensors")
+    measured: dict[str, list[dict[str, Any]]] = {row: [] for row in ROWS}
+    for _ in range(rounds):
+        for row in ROWS:
+            measured[row].append(fresh("speed", folder, row))
+    medians = {
+        row: {
+            key: statistics.median(one[key] for one in several) for key in ("cpu", "wall", "peak")
+        }
+        for row, several in measured.items()
+    }
+    cheaper = min(medians[row]["cpu"] for row in RIVALS)
+    width, height = SIZE
+    grid = Table(
+        *("ViT-B-32", "numbers", "images / CPU s", "range", "images / s", "peak MiB"),
+        *("times the loop", "times one thread", "goal", "reached"),
+        title=f"{count} photos of {width} x {height}, {size:,.0f} kB",
+    )
+    for row, median in medians.items():
+        rates = sorted(1 / one["cpu"] for one in measured[row])
+        goal = GOALS.get(row)
+        grid.add_row(
+            row,
+            "/".join(sorted({one["precision"] for one in measured[row]})),
+            f"{1 / median['cpu']:.1f}",
+            f"{rates[0]:.1f}-{rates[-1]:.1f}",
+            f"{1 / median['wall']:.1f}",
+            f"{median['peak']:,.0f}",
+            *(f"{medians[rival]['cpu'] / median['cpu']:.2f}" for rival in RIVALS),
+            f">= {goal}" if goal else "",
+            reached(cheaper / median["cpu"] >= goal) if goal else "",
+        )
+    return grid
+
+
+def cosine_table(folder: Path) -> Table:
+    """Real weights, and ones at random, which tell only how precisely the numbers are computed."""
+    grid = Table("cosine to PyTorch fp32, draft decoding", "model", "least", "mean")
+    for model in ("embedded:mini", "ViT-B-32"):
+        for name, found in fresh("cosines", folder, model).items():
+            shown = [found, ""] if isinstance(found, str) else [f"{value:.5f}" for value in found]
+            grid.add_row(name, model, *shown)
+    return grid
+
+
+def memory_table(folder: Path) -> Table:
+    """Ten times the images, in the same memory."""
+    write_model(folder / "tiny")
+    grid = Table("small images, tiny model", "peak MiB", "more", "goal", "reached")
+    least = 0.0
+    for count in SMALL_IMAGES:
+        write_images(folder / f"small-{count}", count)
+        peak = fresh("memory", folder, str(count))["peak"]
+        least = least or peak
+        more = peak / least - 1
+        last = [f"< {MEMORY_GOAL:.0%}", reached(more < MEMORY_GOAL)] if more else ["", ""]
+        grid.add_row(f"{count:,}", f"{peak:,.0f}", f"{more:.1%}", *last)
+    return grid
+
+
+def reached(goal: bool) -> str:
+    """For the last column."""
+    return "yes" if goal else "no"
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, or measure one thing for them."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--images", type=int, default=300, help="photos")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", action="store_true", help="measure 20,000 small images too")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        folder, kind, what = args.measure
-        found = measure if kind == "speed" else measure_memory
-        print(json.dumps(found(Path(folder), what if kind == "speed" else int(what))))
+        what, folder, argument = args.measure
+        measure = {"speed": measure_speed, "cosines": measure_cosines, "memory": measure_memory}
+        print(json.dumps(measure[what](Path(folder), argument)))
         return
-
-    console = Console()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        size = write_photos(folder / "photos", args.images)
-        write_checkpoint(folder / "open_clip_model.safetensors")
-        rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ROWS}
-        for _ in range(args.rounds):
-            for name in ROWS:
-                if found := _measured(folder, "speed", name):
-                    rounds[name].append(found)
-        grid = Table(
-            "",
-            "precision",
-            "images/CPU-s",
-            "images/s",
-            "MiB",
-            "CPU against the loop",
-            "goal",
-            title=f"ViT-B-32, {args.images} photos of 1600 x 1200, {size:.0f} kB",
-        )
-        median = {
-            name: {
-                key: statistics.median(one[key] for one in found) for key in ("cpu", "wall", "peak")
-            }
-            for name, found in rounds.items()
-            if found
-        }
-        for name, figures in median.items():
-            ratio = median[RIVAL]["cpu"] / figures["cpu"]
-            goal = GOALS.get(name)
-            grid.add_row(
-                name,
-                rounds[name][0]["precision"],
-                f"{1 / figures['cpu']:.1f}",
-                f"{1 / figures['wall']:.1f}",
-                f"{figures['peak']:,.0f}",
-                f"{ratio:.2f}",
-                "" if goal is None else f"{goal} {'reached' if ratio >= goal else 'missed'}",
-            )
-        console.print(grid)
-
-        grid = Table("", "least", "mean", title="Cosine to PyTorch in fp32 on full pictures")
-        for name, least, mean in cosines(folder):
-            grid.add_row(name, f"{least:.5f}", f"{mean:.5f}")
-        console.print(grid)
-
-        if args.memory:
-            write_model(folder / "tiny")
-            write_images(folder / "small", max(MEMORY_COUNTS))
-            peaks = [_measured(folder, "memory", str(count))["peak"] for count in MEMORY_COUNTS]
-            growth = peaks[1] / peaks[0] - 1
-            for count, peak in zip(MEMORY_COUNTS, peaks, strict=True):
-                print(f"Peak memory of embedding {count:,} images: {peak:,.0f} MiB")
-            reached = "reached" if growth < MEMORY_GOAL else "missed"
-            print(f"Growth: {growth:.1%} (goal: less than {MEMORY_GOAL:.0%}, {reached})")
+    scratch = Path(tempfile.mkdtemp())
+    try:
+        console = Console(width=160)
+        console.print(speed_table(scratch, args.images, args.rounds))
+        console.print(cosine_table(scratch))
+        console.print(memory_table(scratch))
+    finally:
+        shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":

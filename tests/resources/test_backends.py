@@ -108,3 +108,15 @@ def test_a_backend_without_a_direction_is_refused():
 def test_a_precision_is_chosen_when_it_is_faster_and_gives_the_same_vectors(low, chosen):
     made = {"fp32": Multiply(passes=10), "bf16": low}
     assert backends.choose(made.__getitem__, ["bf16"], Multiply(), SIZE) == chosen
+
+
+def test_a_precision_leaves_the_model_itself_as_it_was(folder):
+    """Its texts, and the check against the reference, need the weights in fp32."""
+    full = encoder(folder, precision="fp32")
+    before = {name: weight.clone() for name, weight in full._model.state_dict().items()}
+    short = backends.TorchBackend(full._model, "bf16", 4)
+    vectors = short.run(backends.trial_pictures((4, *SIZE)))
+    after = full._model.state_dict()
+    assert vectors.dtype == np.float32
+    assert all(weight.dtype == after[name].dtype for name, weight in before.items())
+    assert all((weight == after[name]).all() for name, weight in before.items())
