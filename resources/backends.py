@@ -38,6 +38,7 @@ _MIN_COSINE = 0.999
 """Between a vector and that of the reference, which is PyTorch in fp32."""
 _MIN_SPEEDUP = 1.15
 _TRIALS = 3
+_TRIAL_PICTURES = 8
 
 
 class Backend(Protocol):
@@ -168,16 +169,30 @@ class OpenVinoBackend:
 
 
 def trial_pictures(shape: tuple[int, ...]) -> np.ndarray:
-    """Prepared pictures that differ as photographs do, the same everywhere; float32."""
+    """Prepared pictures that differ as photographs and drawings do, the same everywhere; float32.
+
+    Noise of every scale, from fine grain to soft light, under ever more flat rectangles. They are
+    as hard on a precision as real pictures: embedded:mini in bf16 has a least cosine of .986 on
+    them, .991 on the sample's 253 pictures, but .9995 on soft noise alone.
+    """
     random = np.random.default_rng(0)
     pictures = np.empty(shape, np.float32)
     height, width = shape[-2:]
-    for picture in pictures:
+    for index, picture in enumerate(pictures):
         for channel in picture:
-            side = int(random.integers(2, 24))
-            coarse = Image.fromarray(random.normal(size=(side, side)).astype(np.float32))
-            channel[:] = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
-            channel += random.normal(scale=0.05, size=channel.shape)
+            channel[:] = 0
+            for cells in (1, 2, 4, 8, 16, 32, 64):
+                coarse = random.random((cells + 1, cells + 1), dtype=np.float32)
+                layer = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+                channel += np.asarray(layer) * cells ** -(index % 4 / 2)
+        picture -= picture.min()
+        picture /= picture.max()
+        for _ in range(index % 8):
+            top, left = random.integers(0, (height, width))
+            colour = random.random((3, 1, 1))
+            picture[:, top : top + height // 6, left : left + width // 4] = colour
+        picture -= 0.5  # as models are used to: about 0, from -2 to 2
+        picture *= 4
     return pictures
 
 
@@ -200,7 +215,8 @@ def check(
     if not cosine >= _MIN_COSINE:
         raise InputError(
             f"{what} does not give this model's vectors: cosine {cosine:.5f} to PyTorch in fp32, "
-            f"{_MIN_COSINE} is needed. Write `accelerator: none` in the model's file."
+            f"{_MIN_COSINE} is needed. Write `precision: fp32` in the model's file, or, if it "
+            "says so, `accelerator: none`."
         )
 
 
@@ -226,7 +242,7 @@ def choose(
 
 
 def _cosine(backend: Backend, reference: Backend, input_size: tuple[int, int, int]) -> float:
-    pictures = trial_pictures((max(backend.group, reference.group), *input_size))
+    pictures = trial_pictures((max(_TRIAL_PICTURES, backend.group), *input_size))
     return least_cosine(_run_all(backend, pictures), _run_all(reference, pictures))
 
 

@@ -53,6 +53,10 @@ _LOADING = threading.Lock()
 _ENCODING = threading.Lock()
 """Limits on threads are of the whole process: two calls at once would restore each other's."""
 
+_LONGEST_TO_SHORTEST = 16
+"""Of a longer picture, only the middle is resized where the model takes a square of the middle:
+60,000 x 1 pixels, enlarged until the shorter side fits, would take 9 GB."""
+
 T = TypeVar("T")
 Report = Callable[[str], None]
 Tokenizer = Callable[[list[str]], "torch.Tensor"]
@@ -203,12 +207,21 @@ class Encoder:
         # Tuples become lists, so that it equals what is read back from a store.
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self._preprocess = image_transform_v2(preprocess, is_train=False)
+        # "longest" keeps the whole of a picture, as long as its shorter side is one pixel then.
+        self._longest = {"shortest": _LONGEST_TO_SHORTEST, "longest": min(size[1:])}.get(
+            preprocess.resize_mode
+        )
         self._make_tokenizer = make_tokenizer
         self._greyscale = spec.greyscale
 
     def prepare(self, rgb: Image.Image) -> np.ndarray:
-        """Turn a picture into what the model takes: (3, height, width) float32; thread-safe."""
-        picture = rgb.convert("L").convert("RGB") if self._greyscale else rgb.convert("RGB")
+        """Turn a picture into what the model takes: (3, height, width) float32; thread-safe.
+
+        This is open_clip's own transform, to the bit. Only of a picture too long to be resized as
+        it is, the ends are cut off first.
+        """
+        picture = self._without_ends(rgb)
+        picture = picture.convert("L").convert("RGB") if self._greyscale else picture.convert("RGB")
         pixels: np.ndarray = self._preprocess(picture).numpy()
         return pixels
 
@@ -275,6 +288,14 @@ class Encoder:
         with np.errstate(divide="ignore", invalid="ignore"):
             unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return self._with_direction(unit, "text")
+
+    def _without_ends(self, picture: Image.Image) -> Image.Image:
+        if self._longest is None:
+            return picture
+        longest = self._longest * min(picture.size)
+        width, height = (min(side, longest) for side in picture.size)
+        left, top = (picture.width - width) // 2, (picture.height - height) // 2
+        return picture.crop((left, top, left + width, top + height))
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
