@@ -29,6 +29,8 @@ class Cluster:
     score: float
     medoid: int
     """Row of the image that is nearest to the cluster's mean."""
+    label: int
+    """The number that its method gave it; -1 for the remainder."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,13 @@ def canonical(labels: Labels, vectors: Vectors) -> Division:
     """
     if len(labels) != len(vectors) or not len(labels):
         raise ValueError(f"{len(labels)} labels cannot describe {len(vectors)} images.")
-    groups = [np.flatnonzero(labels == label) for label in np.unique(labels) if label != REMAINDER]
-    scored = sorted((score(vectors[rows]), len(rows), int(rows[0]), rows) for rows in groups)
+    by_label = np.argsort(labels, kind="stable")
+    groups = np.split(by_label, np.flatnonzero(np.diff(labels[by_label])) + 1)
+    scored = sorted(
+        (score(vectors[rows]), len(rows), int(rows[0]), rows)
+        for rows in groups
+        if labels[rows[0]] != REMAINDER
+    )
     ordered = [(group_score, rows) for group_score, _, _, rows in scored]
     remainder = np.flatnonzero(labels == REMAINDER)
 
@@ -94,23 +101,48 @@ def canonical(labels: Labels, vectors: Vectors) -> Division:
     clusters = []
     for number, (group_score, rows) in enumerate(ordered):
         numbers[rows] = number
-        clusters.append(_describe(number, group_score, rows, vectors, distances))
+        medoid = _describe(rows, vectors, distances)
+        clusters.append(Cluster(number, len(rows), group_score, medoid, int(labels[rows[0]])))
     if len(remainder):
-        clusters.append(_describe(REMAINDER, REMAINDER_SCORE, remainder, vectors, distances))
+        medoid = _describe(remainder, vectors, distances)
+        clusters.append(Cluster(REMAINDER, len(remainder), REMAINDER_SCORE, medoid, REMAINDER))
     return Division(numbers, distances, clusters, score(vectors))
 
 
-def _describe(
-    number: int,
-    group_score: float,
-    rows: npt.NDArray[np.intp],
-    vectors: Vectors,
-    distances: Vectors,
-) -> Cluster:
-    mean = vectors[rows].mean(axis=0, dtype=np.float64)
+def assigned(division: Division, vectors: Vectors) -> Labels:
+    """The division with its remainder put into the nearest clusters, by cosine to their means.
+
+    Args:
+        division: The division; it is not changed.
+        vectors: (n, d) the unit vectors that it was made canonical with.
+
+    Returns:
+        (n,) cluster numbers; still -1 for the remainder when there is no cluster.
+    """
+    numbers = division.labels.copy()
+    found = [cluster.number for cluster in division.clusters if cluster.number != REMAINDER]
+    if not found:
+        return numbers
+    directions = np.stack([_direction(vectors[numbers == number]) for number in found])
+    rows = np.flatnonzero(numbers == REMAINDER)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        # einsum's sums do not depend on how many rows and threads there are, a product's may.
+        cosines = np.einsum("id,kd->ik", vectors[block].astype(np.float64), directions)
+        numbers[block] = np.argmax(cosines, axis=1)
+    return numbers
+
+
+def _direction(vectors: Vectors) -> npt.NDArray[np.float64]:
+    """The mean's direction; zero when opposite vectors leave none."""
+    mean = vectors.mean(axis=0, dtype=np.float64)
     length = float(np.linalg.norm(mean))
-    # Opposite vectors have a zero mean: every image is then equally far from it.
-    cosine = vectors[rows] @ (mean / length) if length > 1e-12 else np.zeros(len(rows))
+    return mean / length if length > 1e-12 else np.zeros_like(mean)
+
+
+def _describe(rows: npt.NDArray[np.intp], vectors: Vectors, distances: Vectors) -> int:
+    """Enter the distances of some rows to their mean; return the nearest row."""
+    # Without a direction every image is equally far from the mean.
+    cosine = vectors[rows] @ _direction(vectors[rows])
     distances[rows] = np.clip(1.0 - cosine, 0.0, 2.0)
-    medoid = int(rows[int(np.argmin(distances[rows]))])
-    return Cluster(number, len(rows), group_score, medoid)
+    return int(rows[int(np.argmin(distances[rows]))])

@@ -1,11 +1,13 @@
 """Scores against the formula, and canonical numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_assets.core.clusters import REMAINDER, REMAINDER_SCORE, canonical, score
+from panoptic_assets.core.clusters import REMAINDER, REMAINDER_SCORE, assigned, canonical, score
 
 
 def unit(rows):
@@ -117,7 +119,27 @@ def test_renaming_clusters_changes_nothing(labels, names):
     vectors = random_vectors(len(labels), seed=len(labels))
     one, two = canonical(labels, vectors), canonical(renamed, vectors)
     assert one.labels.tolist() == two.labels.tolist()
-    assert one.clusters == two.clusters
+    assert [replace(cluster, label=0) for cluster in one.clusters] == [
+        replace(cluster, label=0) for cluster in two.clusters
+    ]
+    for cluster in two.clusters:
+        assert set(renamed[two.labels == cluster.number]) == {cluster.label}
+
+
+def test_the_remainder_can_be_put_into_the_nearest_clusters():
+    """Far too much noise: may I assign it? Opt-in, and the raw answer stays."""
+    a, b, near_a, near_b = [1.0, 0, 0], [0, 1.0, 0], [0.9, 0.1, 0.4], [0.2, 0.8, 0.4]
+    vectors = unit([a, b, near_b, a, near_a])
+    division = canonical(np.array([3, 7, -1, 3, -1]), vectors)
+    before = division.labels.tolist()
+    numbers = assigned(division, vectors)
+    assert numbers.tolist() == [before[0], before[1], before[1], before[0], before[0]]
+    assert division.labels.tolist() == before
+
+
+def test_without_a_cluster_the_remainder_stays():
+    division = canonical(np.array([-1, -1]), random_vectors(2))
+    assert assigned(division, random_vectors(2)).tolist() == [-1, -1]
 
 
 def test_labels_without_images_are_refused():

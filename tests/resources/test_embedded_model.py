@@ -6,12 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from panoptic_assets.core.attachment import attach_to_tags
+from panoptic_assets.core.division import Data, Tag
+from panoptic_assets.core.duplicates import find_duplicates
 from resources import embedded_model
 from resources.errors import InputError
 from resources.models import Encoder, ModelSpec, OpenClipModels
@@ -141,6 +145,21 @@ def test_nine_of_ten_images_of_the_sample_lie_nearest_to_one_of_their_kind(
     assert np.mean(labels[similarity.argmax(axis=1)] == labels) >= 0.90
 
 
+def test_the_made_near_duplicates_of_the_sample_are_found(
+    seen: tuple[np.ndarray, np.ndarray], sample: Path
+) -> None:
+    """A30: mirrored, brighter, darker, grey, cropped, resized, turned, and badly compressed."""
+    with (sample / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+        paths = [row["file"] for row in csv.DictReader(file)]
+    outcome = find_duplicates(Data(seen[0]), 0, min_similarity=0.9, guarantee="pairwise")
+    found = dict(zip(paths, outcome.labels.tolist(), strict=True))
+    made = [path for path in paths if "_dup_" in path]
+
+    assert len(made) == 8
+    for path in made:
+        assert found[path] == found[path.split("_dup_")[0] + ".jpg"] != -1, path
+
+
 @pytest.mark.parametrize(
     ("language", "top_1", "top_5"),
     [pytest.param(0, 0.54, 0.80, id="english"), pytest.param(1, 0.54, 0.80, id="french")],
@@ -160,6 +179,29 @@ def test_names_of_classes_find_their_images_without_any_training(
 
     assert np.mean(ranks[:, 0] == labels) >= top_1
     assert np.mean((ranks[:, :5] == labels[:, None]).any(axis=1)) >= top_5
+
+
+@pytest.mark.parametrize(
+    ("language", "top_1"), [pytest.param(0, 0.55, id="english"), pytest.param(1, 0.50, id="french")]
+)
+@pytest.mark.parametrize("parent_tags", ["use", "ignore", "combine"])
+def test_images_are_attached_to_the_tags_that_people_would_give_them(
+    parent_tags: Literal["use", "ignore", "combine"],
+    language: int,
+    top_1: float,
+    encoder: Encoder,
+    seen: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """A32: measured .57 in English and .57 in French; chance is .05."""
+    vectors, labels = seen
+    tags = tuple(Tag((names[language],)) for names in CLASSES.values())
+    data = Data(vectors, encode_texts=encoder.encode_texts, tags=tags)
+
+    outcome = attach_to_tags(
+        data, 0, parent_tags=parent_tags, min_similarity=None, templates=["{}"]
+    )
+
+    assert np.mean(outcome.labels == labels) >= top_1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,388 @@
+"""The clustering methods that can be asked for: one Config class each, ours and other packages'.
+
+Belongs here: each parameter's default, limits and meaning, and how methods are found. Does not
+belong here: what they compute (``core``), or how a request is resolved (``config``).
+
+Another package adds a method by an entry point of the group ``panoptic_assets.methods`` that names
+a subclass of :class:`MethodConfig`; the method is then in the configuration of the assets, on the
+command line and in ``panoptic-assets methods``.
+"""
+
+import importlib.metadata
+import warnings
+from typing import Annotated, Any, ClassVar, Literal
+
+import dagster as dg
+from pydantic import AfterValidator, Field, model_validator
+
+from panoptic_assets.core.division import Data, Outcome, parameters
+
+ENTRY_POINTS = "panoptic_assets.methods"
+"""Group of the entry points that name Config classes of other packages."""
+
+
+def _one_or_more(number: int) -> int:
+    if number < 1 and number != -1:
+        raise ValueError("ask for 1 or more, or for -1, an automatic number")
+    return number
+
+
+_NbClusters = Annotated[int, AfterValidator(_one_or_more)]
+
+
+class MethodConfig(dg.Config):
+    """One clustering method: its parameters are the fields, of which ``name`` is its name.
+
+    A field may be an int, float, bool, text, a ``Literal`` of texts, or a list of texts; each of
+    them may also be None. Its ``description`` is what people read.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What must be read for :class:`~panoptic_assets.core.division.Data` beside the points:
+    ``texts`` (the model's text tower), ``tags`` (those of the field ``property``, or in ``tags``),
+    ``runs`` (the labels of the runs in the field ``runs``)."""
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """Divide images; the same input must give the same labels in any process.
+
+        Raises:
+            NotComputableError: The parameters do not fit the data; the message says why.
+        """
+        raise NotImplementedError
+
+
+class KMeans(MethodConfig):
+    """k-means: a requested number of clusters, for large cuts."""
+
+    name: Literal["kmeans"] = "kmeans"
+    nb_clusters: _NbClusters = Field(
+        default=10, description="Number of clusters, 1 or more; -1: an automatic number."
+    )
+    n_init: int = Field(
+        default=10, ge=1, le=1000, description="Independent starts; the tightest result is kept."
+    )
+    init: Literal["k-means++", "random"] = Field(
+        default="k-means++", description="How the first centres are chosen."
+    )
+    max_iter: int = Field(
+        default=300, ge=1, le=1_000_000, description="Most iterations of one start."
+    )
+    tol: float = Field(
+        default=1e-4,
+        ge=0,
+        # JSON, and so a record, has no infinity.
+        allow_inf_nan=False,
+        description="Stop when the centres move less, relative to the variance.",
+    )
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """See :func:`panoptic_assets.core.methods.kmeans`."""
+        from panoptic_assets.core.methods import kmeans
+
+        return kmeans(data, seed, **parameters(self))
+
+
+class MiniBatchKMeans(MethodConfig):
+    """k-means on small random batches: faster and looser, for large corpora."""
+
+    name: Literal["minibatch_kmeans"] = "minibatch_kmeans"
+    nb_clusters: _NbClusters = Field(
+        default=10, description="Number of clusters, 1 or more; -1: an automatic number."
+    )
+    batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="Images in one batch.")
+    n_init: int = Field(default=3, ge=1, le=1000, description="Starts that are tried.")
+    max_iter: int = Field(
+        default=100, ge=1, le=1_000_000, description="Most passes over the images."
+    )
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """See :func:`panoptic_assets.core.methods.minibatch_kmeans`."""
+        from panoptic_assets.core.methods import minibatch_kmeans
+
+        return minibatch_kmeans(data, seed, **parameters(self))
+
+
+class Birch(MethodConfig):
+    """BIRCH: a tree of small groups, which are then joined; one pass over the images."""
+
+    name: Literal["birch"] = "birch"
+    nb_clusters: _NbClusters | None = Field(
+        default=10,
+        description="Number of clusters, 1 or more; -1 or none: as many as the threshold gives.",
+    )
+    threshold: float = Field(
+        default=0.5,
+        gt=0,
+        allow_inf_nan=False,
+        description="Largest radius of a group of the tree; unit vectors lie at most 2 apart.",
+    )
+    branching_factor: int = Field(
+        default=50, ge=2, le=10_000, description="Most groups below one node of the tree."
+    )
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """See :func:`panoptic_assets.core.methods.birch`."""
+        from panoptic_assets.core.methods import birch
+
+        return birch(data, seed, **parameters(self))
+
+
+class Agglomerative(MethodConfig):
+    """Joins the two closest clusters again and again; for some thousands of images."""
+
+    name: Literal["agglomerative"] = "agglomerative"
+    nb_clusters: _NbClusters | None = Field(
+        default=None, description="Number of clusters, 1 or more; 10 if no distance is given."
+    )
+    distance_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Join no clusters that are farther apart; instead of nb_clusters.",
+    )
+    linkage: Literal["ward", "complete", "average", "single"] = Field(
+        default="ward",
+        description="What is the distance of two clusters: growth of the variance, or the "
+        "farthest, the mean or the nearest pair.",
+    )
+    metric: Literal["euclidean", "l1", "l2", "manhattan", "cosine"] = Field(
+        default="euclidean", description="Distance of two images; ward takes euclidean only."
+    )
+    nb_neighbors: int | None = Field(
+        default=None,
+        ge=1,
+        le=500,
+        description="Join only clusters with images that are among each other's so many nearest; "
+        "less memory for many images.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Agglomerative":
+        if self.nb_clusters == -1:
+            raise ValueError(
+                "there is no automatic number here: give a distance_threshold instead of "
+                "nb_clusters -1"
+            )
+        if self.nb_clusters is not None and self.distance_threshold is not None:
+            raise ValueError("give nb_clusters or distance_threshold, not both")
+        if self.linkage == "ward" and self.metric not in ("euclidean", "l2"):
+            raise ValueError(
+                f"ward measures the variance, and so takes no metric {self.metric}: use euclidean, "
+                "or linkage average"
+            )
+        return self
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """See :func:`panoptic_assets.core.methods.agglomerative`."""
+        from panoptic_assets.core.methods import agglomerative
+
+        return agglomerative(data, seed, **parameters(self))
+
+
+class Hdbscan(MethodConfig):
+    """HDBSCAN: clusters where images lie densely, whatever their number; the rest remains."""
+
+    name: Literal["hdbscan"] = "hdbscan"
+    min_cluster_size: int = Field(
+        default=5, ge=2, le=1_000_000, description="Images that a cluster has at least."
+    )
+    max_cluster_size: int | None = Field(
+        default=None,
+        ge=2,
+        description="Images that a cluster has at most, where it can be cut; with eom only.",
+    )
+    min_samples: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Neighbours that make a place dense: more for a larger remainder; empty: "
+        "min_cluster_size.",
+    )
+    cluster_selection_epsilon: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Clusters that are closer than this are not split.",
+    )
+    cluster_selection_method: Literal["eom", "leaf"] = Field(
+        default="eom", description="Most stable clusters (eom), or the smallest (leaf)."
+    )
+    alpha: float = Field(
+        default=1.0, gt=0, le=100, description="Scale of distances in the single linkage."
+    )
+    allow_single_cluster: bool = Field(
+        default=False, description="Allow the answer that all is one cluster."
+    )
+    metric: Literal["euclidean", "cosine", "manhattan"] = Field(
+        default="euclidean", description="Distance of two images."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Hdbscan":
+        if self.max_cluster_size is not None:
+            if self.cluster_selection_method == "leaf":
+                raise ValueError(
+                    "max_cluster_size has no effect with cluster_selection_method leaf: use eom, "
+                    "or leave it out"
+                )
+            if self.max_cluster_size < self.min_cluster_size:
+                raise ValueError(
+                    f"max_cluster_size {self.max_cluster_size} is below min_cluster_size "
+                    f"{self.min_cluster_size}"
+                )
+        return self
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """See :func:`panoptic_assets.core.methods.hdbscan`."""
+        from panoptic_assets.core.methods import hdbscan
+
+        return hdbscan(data, seed, **parameters(self))
+
+
+class FindDuplicates(MethodConfig):
+    """Groups of images that are almost the same; all others are the remainder."""
+
+    name: Literal["find_duplicates"] = "find_duplicates"
+    min_similarity: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Least cosine of two images; empty: what the model's file says, else 0.95.",
+    )
+    guarantee: Literal["pairwise", "connected"] = Field(
+        default="pairwise",
+        description="Every two images of a group reach min_similarity (pairwise), or there is a "
+        "chain of such pairs between them (connected).",
+    )
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """See :func:`panoptic_assets.core.duplicates.find_duplicates`."""
+        from panoptic_assets.core.duplicates import find_duplicates
+
+        return find_duplicates(data, seed, **parameters(self))
+
+
+class ClusterByTags(MethodConfig):
+    """Attaches each image to the tag whose text is closest to it."""
+
+    name: Literal["cluster_by_tags"] = "cluster_by_tags"
+    needs: ClassVar[frozenset[str]] = frozenset({"tags", "texts"})
+    property: str = Field(default="", description="The property whose tags are taken.")
+    tags: list[str] = Field(
+        default_factory=list,
+        description="The tags themselves, in place of a property; 'a > b' is the tag b below a.",
+    )
+    parent_tags: Literal["use", "combine", "ignore"] = Field(
+        default="use",
+        description="Tags with tags below them: used as any other; ignored; or ignored, but their "
+        "names combined with those below.",
+    )
+    min_similarity: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Images that are less similar to every tag go to the remainder; empty: every "
+        "image is attached.",
+    )
+    templates: list[str] = Field(
+        default_factory=lambda: ["{}"],
+        description="Sentences in which {} is the tag, such as 'a photo of a {}'; the mean of "
+        "their vectors is taken.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ClusterByTags":
+        if bool(self.property) == bool(self.tags):
+            raise ValueError("give a property or a list of tags, one of them")
+        if not self.templates or not all(template.count("{}") == 1 for template in self.templates):
+            raise ValueError("templates: each has {} once, where the tag is put")
+        return self
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """See :func:`panoptic_assets.core.attachment.attach_to_tags`."""
+        from panoptic_assets.core.attachment import attach_to_tags
+
+        given = parameters(self)
+        for taken in ("property", "tags"):  # they are in the data by now
+            given.pop(taken)
+        return attach_to_tags(data, seed, **given)
+
+
+class Consensus(MethodConfig):
+    """Combines runs: images that most of them put together are together."""
+
+    name: Literal["consensus"] = "consensus"
+    needs: ClassVar[frozenset[str]] = frozenset({"runs"})
+    runs: list[str] = Field(
+        default_factory=list, description="Keys of the runs, or of divided nodes; two or more."
+    )
+    nb_clusters: _NbClusters = Field(
+        default=-1,
+        description="Number of clusters, 1 or more; -1: groups of which every two images are "
+        "together in min_agreement of the runs.",
+    )
+    min_agreement: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the runs in which two images of a group are together; for -1.",
+    )
+    min_cluster_size: int = Field(
+        default=2, ge=1, description="Smaller groups go to the remainder; for -1."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Consensus":
+        if len(set(self.runs)) < 2:
+            raise ValueError("runs: a consensus needs two or more different runs")
+        return self
+
+    def compute(self, data: Data, seed: int) -> Outcome:
+        """See :func:`panoptic_assets.core.consensus.consensus`."""
+        from panoptic_assets.core.consensus import consensus
+
+        given = parameters(self)
+        given.pop("runs")  # they are in the data by now
+        return consensus(data, seed, **given)
+
+
+_OURS: tuple[type[MethodConfig], ...] = (
+    KMeans,
+    MiniBatchKMeans,
+    Birch,
+    Agglomerative,
+    Hdbscan,
+    FindDuplicates,
+    ClusterByTags,
+    Consensus,
+)
+
+
+def name_of(method: type[dg.Config]) -> str:
+    """The name under which a method is asked for."""
+    name: str = method.model_fields["name"].default
+    return name
+
+
+def _load() -> tuple[type[MethodConfig], ...]:
+    found = {name_of(method): method for method in _OURS}
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        # Whatever another package raises must not take the project down with it.
+        try:
+            method: Any = entry.load()
+            if not (isinstance(method, type) and issubclass(method, MethodConfig)):
+                raise TypeError("it is no subclass of MethodConfig")
+            name = name_of(method)
+            if method is not found.setdefault(name, method):
+                raise ValueError(f"there is a method {name!r} already")
+        except Exception as error:
+            warnings.warn(
+                f"The clustering method of the entry point {entry.name} = {entry.value} is left "
+                f"out: {error}",
+                stacklevel=2,
+            )
+    return tuple(found.values())
+
+
+METHODS = _load()
+"""Every method that can be asked for."""
