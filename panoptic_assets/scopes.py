@@ -1,0 +1,189 @@
+"""The scopes that a run can be asked for: one Config class each.
+
+Belongs here: each field's default, limits and meaning. Does not belong here: which images a scope
+takes (``selection``), which loads the store's libraries: the command line's help need not.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+import dagster as dg
+from pydantic import AfterValidator, Field, model_validator
+
+from panoptic_assets.core.scopes import period
+from panoptic_assets.core.sidecar import MAX_NAME, tag_path
+from panoptic_assets.fields import Name, OneLine, Unquoted
+from panoptic_assets.keys import parse_node
+
+NB_SIMILAR = 100
+"""Images that a search gives if nothing is said. No similarity would do: texts and images of one
+model have cosines of .2 to .3, of another one .5."""
+
+_MAX_VALUES = 1000
+
+
+def _date(text: str) -> str:
+    period(text)
+    return text
+
+
+def _in_order(since: str | None, until: str | None) -> None:
+    if since and until and period(until)[1] < period(since)[0]:
+        raise ValueError(f"until ({until}) lies before since ({since}): exchange them")
+
+
+def _node(text: str) -> str:
+    return str(parse_node(text))
+
+
+_Date = Annotated[Unquoted, AfterValidator(_date)]
+
+
+class WholeCorpus(dg.Config):
+    """Every image that is present."""
+
+    name: Literal["corpus"] = "corpus"
+
+
+class FilesLike(dg.Config):
+    """The images with a file whose path matches a pattern."""
+
+    name: Literal["files"] = "files"
+    pattern: OneLine = Field(
+        min_length=1,
+        description="Shell pattern on the path below the images' folder, such as 'animals/*'; "
+        "'*' also crosses folders.",
+    )
+
+
+class WithProperty(dg.Config):
+    """The images that have a value of a property of the file of metadata, or certain values."""
+
+    # `name` says which scope it is, in every class of the union.
+    name: Literal["property"] = "property"
+    property: Name = Field(max_length=MAX_NAME, description="The property's name.")
+    values: list[Annotated[Unquoted, Field(min_length=1, max_length=10_000)]] = Field(
+        default_factory=list,
+        max_length=_MAX_VALUES,
+        description="Values, of which an image has one: a tag ('a > b') also takes what lies below "
+        "it, 2024-03 all dates of that month. Empty: any value.",
+    )
+    minimum: float | None = Field(
+        default=None, allow_inf_nan=False, description="Of a number: the least value."
+    )
+    maximum: float | None = Field(
+        default=None, allow_inf_nan=False, description="Of a number: the greatest value."
+    )
+    since: _Date | None = Field(
+        default=None, description="Of a date: the first day, month (2024-03) or year."
+    )
+    until: _Date | None = Field(
+        default=None, description="Of a date: the last day, month or year, all of it included."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        numbers = self.minimum is not None or self.maximum is not None
+        dates = self.since is not None or self.until is not None
+        if bool(self.values) + numbers + dates > 1:
+            raise ValueError("give values, or minimum and maximum, or since and until: one of them")
+        if self.minimum is not None and self.maximum is not None and self.maximum < self.minimum:
+            raise ValueError(f"maximum ({self.maximum:g}) is less than minimum ({self.minimum:g})")
+        _in_order(self.since, self.until)
+        return self
+
+
+class WithTag(dg.Config):
+    """The images that carry a saved tag, or one below it."""
+
+    name: Literal["tag"] = "tag"
+    path: Annotated[Unquoted, AfterValidator(tag_path)] = Field(
+        description="The tag with those above it, such as '9 > 1'."
+    )
+    property: Name = Field(
+        default="Clustering", max_length=MAX_NAME, description="The property that has the tag."
+    )
+
+
+class TakenBetween(dg.Config):
+    """The images whose camera says that they were taken between two dates."""
+
+    name: Literal["dates"] = "dates"
+    since: _Date | None = Field(
+        default=None,
+        description="First day (2024-03-09), month (2024-03) or year, by the camera's clock.",
+    )
+    until: _Date | None = Field(
+        default=None, description="Last day, month or year, all of it included."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.since is None and self.until is None:
+            raise ValueError("dates: give since, until, or both")
+        _in_order(self.since, self.until)
+        return self
+
+
+class Listed(dg.Config):
+    """The images that a text file lists."""
+
+    name: Literal["ids"] = "ids"
+    file: OneLine = Field(
+        min_length=1,
+        description="UTF-8 text file with one image id, or path below the images' folder, on each "
+        "line; a relative path starts at the project's folder.",
+    )
+
+
+class _Search(dg.Config):
+    """How far a search goes; of the two limits, both are kept."""
+
+    min_similarity: float | None = Field(
+        default=None, ge=-1, le=1, description="Least cosine; empty: no limit."
+    )
+    nb_images: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="Images at most, the most similar ones; empty: no limit, or "
+        f"{NB_SIMILAR} if min_similarity is empty too.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limited(cls, given: Any) -> Any:
+        # Here, so that a record says it.
+        if (
+            isinstance(given, dict)
+            and given.get("min_similarity") is given.get("nb_images") is None
+        ):
+            return given | {"nb_images": NB_SIMILAR}
+        return given
+
+
+class FoundByText(_Search):
+    """The images that are most similar to a text, by the model of the run's vector type."""
+
+    name: Literal["text"] = "text"
+    text: Name = Field(max_length=2000, description="What to look for, in words.")
+
+
+class SimilarTo(_Search):
+    """The images that are most similar to one image, itself included, by the run's vectors."""
+
+    name: Literal["similar"] = "similar"
+    image: OneLine = Field(
+        min_length=1,
+        max_length=4096,
+        description="The image's id, the first 8 or more characters of it, or the path of its "
+        "file below the images' folder.",
+    )
+
+
+class InNode(dg.Config):
+    """The images of a cluster of another run."""
+
+    name: Literal["node"] = "node"
+    node: Annotated[str, AfterValidator(_node)] = Field(
+        description="The cluster, such as 'greek/3' or 'greek/remainder'."
+    )

@@ -1,0 +1,104 @@
+"""What a scope's words match."""
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+
+from panoptic_assets.core.scopes import (
+    most_similar,
+    nearest,
+    period,
+    similarities,
+    within,
+    word,
+    words,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2024", date(2024, 1, 1), date(2024, 12, 31)),
+        ("2024-02", date(2024, 2, 1), date(2024, 2, 29)),
+        ("1900-02", date(1900, 2, 1), date(1900, 2, 28)),
+        ("2024-12-31", date(2024, 12, 31), date(2024, 12, 31)),
+        ("9999-12", date(9999, 12, 1), date(9999, 12, 31)),
+        ("0001", date(1, 1, 1), date(1, 12, 31)),
+    ],
+)
+def test_a_date_is_a_day_a_month_or_a_year(text, first, last):
+    assert period(text) == (first, last)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "24", "2024-3", "2024-02-30", "0000", "2024-1-1", "2024-13", "٢٠٢٤"]
+)
+def test_what_is_no_date_is_refused(text):
+    with pytest.raises(ValueError, match="date"):
+        period(text)
+
+
+def test_both_ends_of_a_period_belong_to_it():
+    assert within(date(2024, 3, 31), "2024-03", "2024-03")
+    assert not within(date(2024, 4, 1), None, "2024-03")
+    assert not within(date(2024, 2, 29), "2024-03", None)
+    assert within(date(1, 1, 1), None, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("text", "gre\u0300s", "grès"),
+        ("text", " a ", " a "),
+        ("number", "1,50", 1.5),
+        ("number", "-0", 0.0),
+        ("date", "1887", datetime(1887, 3, 9, tzinfo=UTC)),
+        ("date", "0900-03", datetime(900, 3, 9, tzinfo=UTC)),
+        ("date", "1887-03-09", datetime(1887, 3, 9, 23, 59, tzinfo=UTC)),
+        ("tag", "a>b", ["a > b > c"]),
+        ("tag", "a > b > c", ["a > b > c"]),
+        ("multi_tags", "b", ["a > b", "b"]),
+    ],
+)
+def test_a_value_is_found_by_what_people_write_for_it(kind, text, value):
+    assert word(kind, text) in words(kind, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("text", "Grès", "grès"),
+        ("number", "1.51", 1.5),
+        ("date", "1887-03-08", datetime(1887, 3, 9, tzinfo=UTC)),
+        ("tag", "b", ["a > b"]),
+        ("tag", "a", ["ab > c"]),
+    ],
+)
+def test_a_value_is_not_found_by_other_words(kind, text, value):
+    assert word(kind, text) not in words(kind, value)
+
+
+def test_the_nearest_names_or_the_first_ones_are_shown():
+    assert nearest("epoque", ["Époque", "Lieu", "Auteur"]) == ["Époque"]
+    assert nearest("zzz", ["b", "a", "d", "c"]) == ["a", "b", "c"]
+    assert nearest("x", []) == []
+
+
+def test_the_most_similar_rows_come_first_and_equal_ones_in_their_order():
+    cosines = np.array([0.1, 0.9, 0.5, 0.9, -1.0])
+    assert most_similar(cosines, None, 3).tolist() == [1, 3, 2]
+    assert most_similar(cosines, 0.5, None).tolist() == [1, 3, 2]
+    assert most_similar(cosines, 0.6, 1).tolist() == [1]
+    assert most_similar(cosines, 1, 5).tolist() == []
+    assert most_similar(cosines, None, None).tolist() == [1, 3, 2, 0, 4]
+
+
+def test_a_vector_has_the_similarity_one_with_itself_whatever_the_order_of_rows():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(300, 512)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for row in range(0, 300, 50):
+        found = similarities(vectors, vectors[row])
+        assert found[row] == 1
+        assert (similarities(vectors[::-1], vectors[row])[::-1] == found).all()
