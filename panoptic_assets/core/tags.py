@@ -1,19 +1,44 @@
 """The tag log and its replay.
 
 Belongs here: what an event means, and the tags that a sequence of events leaves. Does not belong
-here: where the log is stored, and the words in which a person asks for an event.
+here: where the log is stored, and the words in which a person asks for an event (``edits``).
 
-The log is append-only; tags are never edited in place, but replayed from the events in order.
+The log is append-only; tags are never edited in place, but replayed from the events in order. An
+event that was undone is left out of the replay, as if it had never happened; what later events did
+to tags that are not there then has no effect. So any event can be undone, in any order.
 """
 
-import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Literal
 
 HIERARCHY = " > "
 """Joins the names of a tag and of those above it."""
+
+Kind = Literal[
+    "save",
+    "create_property",
+    "create",
+    "rename",
+    "merge",
+    "split",
+    "move",
+    "recolour",
+    "assign",
+    "unassign",
+    "accept",
+    "refuse",
+    "import",
+    "delete",
+    "undo",
+    "redo",
+]
+
+Pair = tuple[str, str]
+"""(tag id, image id)."""
 
 
 @dataclass(frozen=True)
@@ -23,44 +48,69 @@ class Tag:
     tag_id: str
     property: str
     name: str
-    parent_id: str | None
-    record_id: str
-    """The record of the division whose cluster was saved."""
-    node: str
-    is_remainder: bool
+    parent_id: str | None = None
+    record_id: str | None = None
+    """The record of the division whose cluster was saved; None for a tag that a person made."""
+    node: str | None = None
+    """That cluster."""
+    is_remainder: bool = False
+    colour: str | None = None
+    """``#rrggbb``."""
 
 
 @dataclass(frozen=True)
-class Save:
-    """The event that makes one run's clusters the tags of one property.
+class Event:
+    """One change. Which fields have a meaning depends on its kind, see :func:`replay`."""
 
-    Replaying it removes every tag that the property had before. ``images`` holds (tag id, image
-    id): each image has the tag of the deepest node that holds it.
-    """
-
-    property: str
-    run_key: str
-    tags: tuple[Tag, ...]
-    images: tuple[tuple[str, str], ...]
+    kind: Kind
+    property: str = ""
+    tags: tuple[Tag, ...] = ()
+    """Tags that it makes; a ``save`` also those that it finds again."""
+    images: tuple[Pair, ...] = ()
+    """Which image gets or loses which tag."""
+    tag_ids: tuple[str, ...] = ()
+    """Tags that it removes."""
+    tag_id: str | None = None
+    """The tag that it changes; of a ``merge`` the one that stays."""
+    parent_id: str | None = None
+    name: str | None = None
+    colour: str | None = None
+    run_key: str | None = None
+    """Of a ``save``."""
+    carries_over: bool = False
+    """Of a ``save``: whether it goes on from the one before it, so that what people merged or
+    deleted since stays so."""
+    only: bool = False
+    """Whether the images lose the other tags that they have of the property."""
+    event: int | None = None
+    """The number of the event that it undoes, or redoes."""
 
 
 @dataclass(frozen=True)
 class TagTables:
-    """What the log amounts to: all tags, parents first, and which image carries which."""
+    """What the log amounts to."""
 
     tags: list[Tag] = field(default_factory=list)
-    images: list[tuple[str, str]] = field(default_factory=list)
+    """By property, parents first, siblings by name."""
+    images: dict[Pair, int] = field(default_factory=dict)
+    """Which image carries which tag, in order, with the number of the event that gave it."""
+    properties: list[str] = field(default_factory=list)
+    """Sorted; those without a tag too."""
+    refused: frozenset[Pair] = frozenset()
+    """Pairs that a person refused, or took apart."""
 
 
 def save(
     property_name: str,
     run_key: str,
     nodes: Iterable[str],
-    records: dict[str, tuple[str, str]],
-    places: dict[str, str],
+    records: Mapping[str, tuple[str, str]],
+    places: Mapping[str, str],
     remainder: str,
-) -> Save:
-    """Build the event that saves a run's tree.
+    names: Mapping[str, str] | None = None,
+    depth: int | None = None,
+) -> Event:
+    """Build the event that saves a run's tree under a property that has no tags yet.
 
     Args:
         property_name: The property to save under.
@@ -69,35 +119,364 @@ def save(
         records: For each division, its record's id and the hash of its output.
         places: For each image id, the deepest node that holds it.
         remainder: The name that the remainder has as a cluster.
+        names: For nodes that have one, a name other than their number; see :func:`tag_names`.
+        depth: How many levels of the tree to save, all by default; an image below them gets the tag
+            of the last node above it that is saved.
     """
     tags: dict[str, Tag] = {}
     for node in nodes:
-        division, _, name = node.rpartition("/")
+        if depth is not None and node.count("/") > depth:
+            continue
+        division, _, cluster = node.rpartition("/")
         record_id, output = records[division]
         parent = tags.get(division)
         tags[node] = Tag(
             # From content, so that saving the same cluster again finds the same tag.
-            hashlib.sha256("\0".join((property_name, output, node)).encode()).hexdigest()[:16],
+            sha256("\0".join((property_name, output, node)).encode()).hexdigest()[:16],
             property_name,
-            name,
+            (names or {}).get(node, cluster),
             parent.tag_id if parent else None,
             record_id,
             node,
-            name == remainder,
+            cluster == remainder,
         )
-    images = tuple((tags[node].tag_id, image_id) for image_id, node in sorted(places.items()))
-    return Save(property_name, run_key, tuple(tags.values()), images)
-
-
-def replay(events: Iterable[Save]) -> TagTables:
-    """The tags that the events leave, oldest event first."""
-    latest: dict[str, Save] = {}
-    for event in events:
-        latest[event.property] = event
-    return TagTables(
-        [tag for event in latest.values() for tag in event.tags],
-        [pair for event in latest.values() for pair in event.images],
+    cut = None if depth is None else depth + 1
+    images = tuple(
+        (tags["/".join(node.split("/")[:cut])].tag_id, image_id)
+        for image_id, node in sorted(places.items())
     )
+    return Event("save", property_name, tuple(tags.values()), images, run_key=run_key)
+
+
+def tag_names(found: Mapping[str, str], longest: int) -> dict[str, str]:
+    """Names of tags from those that a method gave to clusters, unique among siblings.
+
+    Of a path, ``Greek > amphora``, the last name; where siblings share it, with those above it in
+    brackets: ``amphora (Greek)``; where that is not enough either, with a number.
+
+    Args:
+        found: For nodes whose cluster has a name, that name.
+        longest: Characters of a name at most.
+    """
+    split = {
+        node: [part.strip() for part in name.split(HIERARCHY.strip()) if part.strip()]
+        for node, name in found.items()
+    }
+    split = {node: parts for node, parts in split.items() if parts}
+    shared = Counter((node.rpartition("/")[0], parts[-1]) for node, parts in split.items())
+    taken: dict[str, set[str]] = defaultdict(set)
+    names: dict[str, str] = {}
+    for node, parts in sorted(split.items()):
+        division, name = node.rpartition("/")[0], parts[-1]
+        if shared[division, name] > 1 and parts[:-1]:
+            name = f"{name} ({', '.join(parts[:-1])})"
+        names[node] = free_name(name[: longest - len(" (99999)")], taken[division])
+        taken[division].add(names[node])
+    return names
+
+
+def latest_save(events: Sequence[Event], property_name: str) -> Event | None:
+    """The last save of a property that is not undone; None if there is none."""
+    left_out = undone(events)
+    for number in range(len(events), 0, -1):
+        event = events[number - 1]
+        if event.kind == "save" and event.property == property_name and number not in left_out:
+            return event
+    return None
+
+
+def undone(events: Sequence[Event]) -> set[int]:
+    """Numbers of the events that are undone; the first event of the log has number 1."""
+    found: set[int] = set()
+    for event in events:
+        if event.kind == "undo" and event.event is not None:
+            found.add(event.event)
+        elif event.kind == "redo" and event.event is not None:
+            found.discard(event.event)
+    return found
+
+
+def replay(events: Sequence[Event]) -> TagTables:
+    """The tags that the events leave, oldest event first.
+
+    What each kind does, to tags and properties that are there:
+
+    - ``save``: removes ``tag_ids``; makes ``tags``, or, where they are there, points them to their
+      node and record and leaves name, place and colour as they are. Each image of ``images`` loses
+      what an earlier save gave it, and gets its tag, unless a person gave it another one of the
+      property, or took just this one away. If it ``carries_over``, a tag that people merged into
+      another one is that other one, and one that they deleted is not made again.
+    - ``create_property``, ``create``, ``rename``, ``recolour``, ``move``: a tag that would come to
+      lie below itself stays where it is.
+    - ``merge``: ``tag_id`` gets the images of ``tag_ids`` and the tags below them, and they go.
+    - ``split``: makes ``tags``, which take ``images`` from ``tag_id``.
+    - ``assign``, ``accept`` (a recommendation), ``import``: make ``tags``, and give them. An image
+      for which a tag is accepted is no longer of the remainder: it loses that tag of the property.
+    - ``unassign`` takes away, ``refuse`` says that it must not be given; both are remembered.
+    - ``delete``: removes ``tag_ids`` with all that lies below them.
+    - ``undo``, ``redo``: see :func:`undone`.
+    """
+    return replayed(events).tables()
+
+
+def replayed(events: Sequence[Event]) -> "State":
+    """:func:`replay`, in a form to which one event more can be applied."""
+    left_out = undone(events)
+    state = State()
+    for number, event in enumerate(events, start=1):
+        if number not in left_out:
+            state.apply(event, number)
+    return state
+
+
+class State:
+    """The tags at one moment of the log.
+
+    Attributes:
+        tags: All tags, by id.
+        members: For each tag, its own images with the number of the event that gave it.
+        carried: For each image, its tags.
+        properties: Names of the properties that were ever named.
+        refused: Pairs that a person refused, or took apart.
+        saves: Numbers of the events that were saves.
+        gone: For each tag that people merged, the one that it went to; for each that they deleted,
+            None.
+    """
+
+    def __init__(self) -> None:
+        self.tags: dict[str, Tag] = {}
+        self.members: dict[str, dict[str, int]] = {}
+        self.carried: dict[str, set[str]] = defaultdict(set)
+        self.properties: set[str] = set()
+        self.refused: set[Pair] = set()
+        self.saves: set[int] = set()
+        self.gone: dict[str, str | None] = {}
+
+    def tables(self) -> TagTables:
+        """All of it in order."""
+        pairs = {
+            (tag_id, image_id): self.members[tag_id][image_id]
+            for tag_id in sorted(self.members)
+            for image_id in sorted(self.members[tag_id])
+        }
+        used = {tag.property for tag in self.tags.values()}
+        refused = frozenset(pair for pair in self.refused if pair[0] in self.tags)
+        return TagTables(
+            in_tree_order(self.tags.values()), pairs, sorted(self.properties | used), refused
+        )
+
+    def apply(self, event: Event, number: int) -> None:
+        """Do what an event says; to undo or redo one, the log is replayed anew."""
+        if event.kind in ("undo", "redo"):
+            return
+        if event.property:
+            self.properties.add(event.property)
+        tag = self.tags.get(event.tag_id or "")
+        if event.kind == "save":
+            self._save(event, number)
+        elif event.kind == "delete":
+            below = self._subtree(event.tag_ids)
+            self.gone |= dict.fromkeys(below)
+            self._remove(below)
+        elif event.kind in ("create", "assign", "accept", "import"):
+            self._make(event.tags)
+            self._give(event, number)
+        elif event.kind in ("unassign", "refuse"):
+            self._take(event)
+        elif tag is not None and event.kind == "rename":
+            self.tags[tag.tag_id] = replace(tag, name=event.name or tag.name)
+        elif tag is not None and event.kind == "recolour":
+            self.tags[tag.tag_id] = replace(tag, colour=event.colour)
+        elif tag is not None and event.kind == "move":
+            self._move(tag, event.parent_id)
+        elif tag is not None and event.kind == "merge":
+            self._merge(tag, event.tag_ids)
+        elif tag is not None and event.kind == "split":
+            self._make(event.tags)
+            for tag_id, image_id in event.images:
+                if tag_id in self.tags and image_id in self.members[tag.tag_id]:
+                    self._drop(tag.tag_id, image_id)
+                    self._add(tag_id, image_id, number)
+
+    def survivor(self, tag_id: str | None) -> Tag | None:
+        """The tag of an id, through merges; None if it is not there, or no more."""
+        while tag_id in self.gone:
+            tag_id = self.gone[tag_id]
+        return self.tags.get(tag_id or "")
+
+    def of_people(self, tag_id: str) -> set[str]:
+        """Ids of the images to which people, and no save, gave a tag."""
+        own = self.members[tag_id].items()
+        return {image_id for image_id, number in own if number not in self.saves}
+
+    def _save(self, event: Event, number: int) -> None:
+        self._remove(set(event.tag_ids))
+        self.saves.add(number)
+        if not event.carries_over:
+            for tag in event.tags:
+                self.gone.pop(tag.tag_id, None)
+        saved = {tag.tag_id for tag in event.tags}
+        for tag in event.tags:
+            known = self.survivor(tag.tag_id)
+            if known is None:
+                above = self.survivor(tag.parent_id)
+                # Deleted, or below one that was: it stays so.
+                lost = tag.tag_id in self.gone or (tag.parent_id is not None and above is None)
+                if not (lost and event.carries_over):
+                    self._make([replace(tag, parent_id=above.tag_id if above else None)])
+            elif known.tag_id == tag.tag_id or (known.record_id and known.tag_id not in saved):
+                self.tags[known.tag_id] = replace(
+                    known, record_id=tag.record_id, node=tag.node, is_remainder=tag.is_remainder
+                )
+        for saved_id, image_id in event.images:
+            own = False
+            for other in self._of_property(image_id, event.property):
+                if self.members[other][image_id] in self.saves:
+                    self._drop(other, image_id)
+                else:
+                    own = True
+            known = self.survivor(saved_id)
+            if not own and known and (known.tag_id, image_id) not in self.refused:
+                self._add(known.tag_id, image_id, number)
+
+    def _make(self, tags: Iterable[Tag]) -> None:
+        for tag in tags:
+            if tag.tag_id not in self.tags:
+                above = self.tags.get(tag.parent_id or "")
+                parent_id = above.tag_id if above and above.property == tag.property else None
+                self.tags[tag.tag_id] = replace(tag, parent_id=parent_id)
+                self.members[tag.tag_id] = {}
+                self.gone.pop(tag.tag_id, None)
+
+    def _give(self, event: Event, number: int) -> None:
+        if event.only:
+            for image_id in {image_id for _, image_id in event.images}:
+                for other in self._of_property(image_id, event.property):
+                    self._drop(other, image_id)
+        for tag_id, image_id in event.images:
+            if tag_id in self.tags:
+                if event.kind == "accept":
+                    self._leave_remainder(tag_id, image_id)
+                self.refused.discard((tag_id, image_id))
+                # What a save gave and a person gives again is the person's from now on.
+                if self.members[tag_id].get(image_id) in {None, *self.saves}:
+                    self._add(tag_id, image_id, number)
+
+    def _leave_remainder(self, tag_id: str, image_id: str) -> None:
+        for other in self._of_property(image_id, self.tags[tag_id].property):
+            if self.tags[other].is_remainder and other != tag_id:
+                self._drop(other, image_id)
+
+    def _take(self, event: Event) -> None:
+        for tag_id, image_id in event.images:
+            if tag_id in self.tags:
+                self.refused.add((tag_id, image_id))
+                if event.kind == "unassign" and image_id in self.members[tag_id]:
+                    self._drop(tag_id, image_id)
+
+    def _move(self, tag: Tag, parent_id: str | None) -> None:
+        if parent_id is not None:
+            above = self.tags.get(parent_id)
+            inside = parent_id in self._subtree([tag.tag_id])
+            if above is None or above.property != tag.property or inside:
+                return
+        self.tags[tag.tag_id] = replace(tag, parent_id=parent_id)
+
+    def _merge(self, kept: Tag, tag_ids: Iterable[str]) -> None:
+        for tag_id in tag_ids:
+            gone = self.tags.get(tag_id)
+            if gone is None or tag_id == kept.tag_id or gone.property != kept.property:
+                continue
+            if kept.tag_id in self._subtree([tag_id]):
+                # What lies between the two goes below the one that stays, which moves up.
+                kept = self.tags[kept.tag_id]
+                self.tags[kept.tag_id] = replace(kept, parent_id=gone.parent_id)
+            own = self.members[kept.tag_id]
+            for image_id, number in self.members[tag_id].items():
+                if own.get(image_id) in {None, *self.saves}:  # else a person gave it, which stays
+                    self._add(kept.tag_id, image_id, number)
+                self.refused.discard((kept.tag_id, image_id))
+            for refused_id, image_id in list(self.refused):
+                if refused_id == tag_id and image_id not in own:
+                    self.refused.add((kept.tag_id, image_id))
+            for child in [tag for tag in self.tags.values() if tag.parent_id == tag_id]:
+                if child.tag_id != kept.tag_id:
+                    self.tags[child.tag_id] = replace(child, parent_id=kept.tag_id)
+            self._remove({tag_id})
+            self.gone[tag_id] = kept.tag_id
+
+    def _subtree(self, tag_ids: Iterable[str]) -> set[str]:
+        children = defaultdict(list)
+        for tag in self.tags.values():
+            if tag.parent_id:
+                children[tag.parent_id].append(tag.tag_id)
+        found: set[str] = set()
+        waiting = [tag_id for tag_id in tag_ids if tag_id in self.tags]
+        while waiting:
+            tag_id = waiting.pop()
+            found.add(tag_id)
+            waiting += children[tag_id]
+        return found
+
+    def _remove(self, tag_ids: set[str]) -> None:
+        """Remove tags; what lies below them and stays comes up to where they were."""
+        gone = {tag_id: self.tags.pop(tag_id) for tag_id in tag_ids if tag_id in self.tags}
+        for tag_id in gone:
+            for image_id in self.members.pop(tag_id):
+                self.carried[image_id].discard(tag_id)
+        for tag in list(self.tags.values()):
+            parent_id = tag.parent_id
+            while parent_id in gone:
+                parent_id = gone[parent_id].parent_id
+            if parent_id != tag.parent_id:
+                self.tags[tag.tag_id] = replace(tag, parent_id=parent_id)
+
+    def _of_property(self, image_id: str, property_name: str) -> list[str]:
+        return [
+            tag_id
+            for tag_id in self.carried[image_id]
+            if self.tags[tag_id].property == property_name
+        ]
+
+    def _add(self, tag_id: str, image_id: str, number: int) -> None:
+        self.members[tag_id][image_id] = number
+        self.carried[image_id].add(tag_id)
+
+    def _drop(self, tag_id: str, image_id: str) -> None:
+        del self.members[tag_id][image_id]
+        self.carried[image_id].discard(tag_id)
+
+
+def in_words(events: Sequence[Event]) -> list[str]:
+    """What each event does, for people, with the names that its tags had then."""
+    names: dict[str, str] = {}
+    said = []
+    for event in events:
+        made = ", ".join(tag.name for tag in event.tags)
+        tag = names.get(event.tag_id or "", "a tag")
+        given = ", ".join(dict.fromkeys(names.get(tag_id, made) for tag_id, _ in event.images))
+        gone = ", ".join(names.get(tag_id, "a tag") for tag_id in event.tag_ids)
+        count = f"{len(event.images):,} image{'' if len(event.images) == 1 else 's'}"
+        said.append(
+            {
+                "save": f"run {event.run_key}: {len(event.tags):,} tags",
+                "create_property": event.property,
+                "create": made,
+                "rename": f"{tag} → {event.name}",
+                "merge": f"{gone} into {tag}",
+                "split": f"{tag} into {made}",
+                "move": f"{tag} under {names.get(event.parent_id or '', 'no other')}",
+                "recolour": f"{tag}: {event.colour}",
+                "delete": gone,
+                "import": f"{len(event.tags):,} new tags, {count}",
+                "undo": f"event {event.event}",
+                "redo": f"event {event.event}",
+            }.get(event.kind, f"{given}: {count}")
+        )
+        names |= {made_tag.tag_id: made_tag.name for made_tag in event.tags}
+        if event.kind == "rename" and event.tag_id and event.name:
+            names[event.tag_id] = event.name
+    return said
 
 
 def free_name(property_name: str, taken: Iterable[str]) -> str:
@@ -121,13 +500,13 @@ def paths(tags: Iterable[Tag]) -> dict[str, str]:
 
 def counts(tables: TagTables) -> dict[str, int]:
     """For each tag id, how many images carry the tag or one below it."""
-    result = {tag.tag_id: 0 for tag in tables.tags}
-    for tag_id, _ in tables.images:
-        result[tag_id] += 1
+    below: dict[str, set[str]] = {tag.tag_id: set() for tag in tables.tags}
+    for tag_id, image_id in tables.images:
+        below[tag_id].add(image_id)
     for tag in reversed(tables.tags):  # children come after their parents
         if tag.parent_id:
-            result[tag.parent_id] += result[tag.tag_id]
-    return result
+            below[tag.parent_id] |= below[tag.tag_id]
+    return {tag_id: len(images) for tag_id, images in below.items()}
 
 
 def in_tree_order(tags: Iterable[Tag]) -> list[Tag]:
@@ -145,8 +524,7 @@ def in_tree_order(tags: Iterable[Tag]) -> list[Tag]:
     return [tag for property_name in properties for tag in descend(property_name, None)]
 
 
-def _sibling_order(tag: Tag) -> tuple[bool, list[tuple[int, int, str]]]:
+def _sibling_order(tag: Tag) -> tuple[bool, list[tuple[int, int, str]], str]:
     parts = re.split(r"(\d+)", tag.name)
-    return tag.is_remainder, [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part
-    ]
+    name = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+    return tag.is_remainder, name, tag.tag_id
