@@ -1,0 +1,324 @@
+"""Tags that follow their clusters from one save of a run to the next."""
+
+import random
+
+import numpy as np
+import pytest
+
+from panoptic_assets.core.carry_over import CarryOverError, carry_over
+from panoptic_assets.core.tags import Event, Tag, paths, replay, replayed, save
+
+
+def saved(tree, record=1, depth=None):
+    """A save of the run r: ``{"0": "abc", "1/0": "d"}`` are nodes with their images."""
+    nodes = {}
+    for place in tree:
+        parts = place.split("/")
+        nodes |= {f"r/{'/'.join(parts[:d])}": None for d in range(1, len(parts) + 1)}
+    order = sorted(nodes)
+    divisions = {node.rpartition("/")[0] for node in order}
+    records = {key: (f"{key}@{record}", f"hash of {key} {record}") for key in divisions}
+    places = {image: f"r/{place}" for place, images in tree.items() for image in images}
+    return save("P", "r", order, records, places, "remainder", depth=depth)
+
+
+def no_means(sets):
+    raise AssertionError("the images decide")
+
+
+def again(log, tree, record=2, means=no_means, depth=None, **options):
+    new = saved(tree, record, depth)
+    latest = [event for event in log if event.kind == "save"][-1]
+    return carry_over(latest, new, replayed(log), means, depth=depth, **options)
+
+
+def shown(log):
+    """Path of each tag with its own images."""
+    tables = replay(log)
+    names = paths(tables.tags)
+    return {
+        names[tag.tag_id]: "".join(i for t, i in tables.images if t == tag.tag_id)
+        for tag in tables.tags
+    }
+
+
+def ids(log):
+    return {tag.name: tag.tag_id for tag in replay(log).tags}
+
+
+def kinds(found):
+    return {
+        kind: [(c.tag, c.became) for c in found.changes if c.kind == kind]
+        for kind in dict.fromkeys(change.kind for change in found.changes)
+    }
+
+
+FIRST = saved({"0": "abcd", "1": "efgh", "2": "ijkl"})
+
+
+def rename(log, name, to):
+    return Event("rename", "P", tag_id=ids(log)[name], name=to)
+
+
+def test_tags_keep_ids_and_names_when_clusters_change_their_numbers():
+    """ "Labels that survive when the corpus grows"."""
+    log = [FIRST]
+    log += [
+        rename(log, "0", "Vases"),
+        Event("recolour", "P", tag_id=ids(log)["0"], colour="#00ff00"),
+    ]
+    found = again(log, {"0": "ijklx", "1": "abcdyz", "2": "efgh"})
+    after = [*log, found.event]
+    assert shown(after) == {"1": "efgh", "2": "ijklx", "Vases": "abcdyz"}
+    assert ids(after) == ids(log)
+    by_name = {tag.name: tag for tag in replay(after).tags}
+    assert (by_name["Vases"].node, by_name["Vases"].record_id) == ("r/1", "r@2")
+    assert by_name["Vases"].colour == "#00ff00"
+    assert kinds(found) == {"kept": [("2", "r/0"), ("Vases", "r/1"), ("1", "r/2")]}
+    assert [change.overlap for change in found.changes] == [1.0, 1.0, 1.0]
+
+
+def test_undoing_a_save_gives_the_tags_before_it_and_redoing_those_after():
+    log = [FIRST]
+    log.append(rename(log, "0", "Vases"))
+    after = [*log, again(log, {"0": "efghx", "1": "abcd"}).event]
+    back = [*after, Event("undo", event=3)]
+    assert replay(back) == replay(log)
+    assert replay([*back, Event("redo", event=3)]) == replay(after)
+
+
+def test_without_the_first_save_the_second_stands_alone():
+    after = [FIRST, again([FIRST], {"0": "efgh", "1": "abcd", "2": "ijkl"}).event]
+    assert shown([*after, Event("undo", event=1)]) == {"0": "abcd", "1": "efgh", "2": "ijkl"}
+
+
+def test_a_cluster_that_is_new_gets_a_name_that_is_free():
+    found = again([FIRST], {"0": "abcd", "1": "xyz", "2": "efgh", "3": "ijkl"})
+    assert shown([FIRST, found.event]) == {
+        "0": "abcd",
+        "1": "efgh",
+        "1 (2)": "xyz",
+        "2": "ijkl",
+    }
+    assert kinds(found)["born"] == [("r/1", "r/1")]
+
+
+def test_a_cluster_that_is_no_more_loses_its_tag():
+    found = again([FIRST], {"0": "abcdij", "1": "efghkl"})
+    assert shown([FIRST, found.event]) == {"0": "abcdij", "1": "efghkl"}
+    assert kinds(found)["died"] == [("2", "removed")]
+    assert kinds(found)["split"] == [("2", "r/0 (50%), r/1 (50%)")]
+    assert kinds(found)["merged"] == [
+        ("r/0", "0 (67%), 2 (33%)"),
+        ("r/1", "1 (67%), 2 (33%)"),
+    ]
+
+
+@pytest.mark.parametrize("use", ["assign", "move"])
+def test_a_tag_that_people_use_stays_without_its_cluster(use):
+    two, one = ids([FIRST])["2"], ids([FIRST])["0"]
+    log = [
+        FIRST,
+        Event("assign", "P", images=((two, "a"),))
+        if use == "assign"
+        else Event("move", "P", tag_id=one, parent_id=two),
+    ]
+    found = again(log, {"0": "abcdij", "1": "efghkl"})
+    assert kinds(found)["died"] == [("2", "stays, as people use it")]
+    assert two in {tag.tag_id for tag in replay([*log, found.event]).tags}
+
+
+def test_merged_tags_stay_one_however_often_the_run_is_saved():
+    log = [FIRST]
+    log.append(Event("merge", "P", tag_id=ids(log)["0"], tag_ids=(ids(log)["1"],)))
+    log.append(rename(log, "0", "both"))
+    log.append(again(log, {"0": "ijkl", "1": "efghx", "2": "abcdy"}).event)
+    assert shown(log) == {"2": "ijkl", "both": "abcdefghxy"}
+    log.append(again(log, {"0": "abcdyz", "1": "ijkl", "2": "efghx"}, record=3).event)
+    assert shown(log) == {"2": "ijkl", "both": "abcdefghxyz"}
+    # The merge undone after all, each has its own images again.
+    undone = shown([*log, Event("undo", event=2)])
+    assert undone == {"1": "efghx", "2": "ijkl", "both": "abcdyz"}
+
+
+def test_of_merged_tags_one_may_lose_its_cluster():
+    log = [FIRST]
+    log.append(Event("merge", "P", tag_id=ids(log)["0"], tag_ids=(ids(log)["1"],)))
+    found = again(log, {"0": "efghabx", "1": "ijklcd"}, min_overlap=0)
+    assert kinds(found)["died"] == [("0", "stays, as part of a merged tag")]
+    assert shown([*log, found.event]) == {"0": "abefghx", "2": "cdijkl"}
+
+
+def test_a_tag_that_was_deleted_does_not_come_back():
+    log = [FIRST, Event("delete", "P", tag_ids=(ids([FIRST])["0"],))]
+    found = again(log, {"0": "abcdx", "1": "efgh", "2": "ijkl"})
+    assert shown([*log, found.event]) == {"1": "efgh", "2": "ijkl"}
+    assert [tag for tag, _ in kinds(found)["kept"]] == ["1", "2"]
+
+
+def test_what_people_gave_and_took_stays_so():
+    tags = ids([FIRST])
+    log = [
+        FIRST,
+        Event("assign", "P", images=((tags["2"], "a"),), only=True),
+        Event("unassign", "P", images=((tags["0"], "b"),)),
+        Event("split", "P", (Tag("n", "P", "new"),), (("n", "e"),), tag_id=tags["1"]),
+    ]
+    log.append(again(log, {"0": "efghi", "1": "abcd", "2": "jkl"}).event)
+    assert shown(log) == {"0": "cd", "1": "fghi", "2": "ajkl", "new": "e"}
+
+
+def test_children_are_matched_within_their_matched_parents():
+    log = [saved({"0/0": "ab", "0/1": "cd", "1/0": "ef", "1/1": "gh"})]
+    found = again(log, {"0/0": "hgx", "0/1": "ef", "1/0": "cdy", "1/1": "ab"})
+    after = [*log, found.event]
+    assert shown(after) == {
+        "0": "",
+        "0 > 0": "ab",
+        "0 > 1": "cdy",
+        "1": "",
+        "1 > 0": "ef",
+        "1 > 1": "ghx",
+    }
+    assert {tag.tag_id for tag in replay(after).tags} == {tag.tag_id for tag in log[0].tags}
+
+
+def test_a_tag_that_people_moved_stays_where_it_is():
+    log = [saved({"0/0": "ab", "0/1": "cd", "1": "ef"})]
+    tags = {path: tag_id for tag_id, path in paths(replay(log).tags).items()}
+    log.append(Event("move", "P", tag_id=tags["0 > 0"], parent_id=tags["1"]))
+    log.append(again(log, {"0": "efx", "1/0": "cd", "1/1": "aby"}).event)
+    assert shown(log) == {"0": "", "0 > 1": "cd", "1": "efx", "1 > 0": "aby"}
+
+
+def test_images_keep_the_tags_of_a_division_that_is_not_made_again_yet():
+    """A run computed again has stale divisions, which a save leaves out: names must not go."""
+    log = [saved({"0/0": "abc", "0/1": "def", "1": "ghi"})]
+    log.append(Event("rename", "P", tag_id=log[0].tags[1].tag_id, name="cups"))
+    found = again(log, {"0": "ghix", "1": "abcdefy"})
+    log.append(found.event)
+    assert shown(log) == {"0": "y", "0 > 1": "def", "0 > cups": "abc", "1": "ghix"}
+    assert [tag for tag, _ in kinds(found)["held"]] == ["0 > cups", "0 > 1"]
+    records = {tag.name: tag.record_id for tag in replay(log).tags}
+    assert (records["0"], records["cups"]) == ("r@2", "r/0@1")
+    assert again(log, {"0": "ghix", "1": "abcdefy"}).event.tags == found.event.tags
+    # Once it is divided again, its clusters follow too.
+    log.append(again(log, {"0": "ghix", "1/0": "defy", "1/1": "abc"}, record=3).event)
+    assert shown(log) == {"0": "", "0 > 1": "defy", "0 > cups": "abc", "1": "ghix"}
+    # With a depth, what lies below is left out on purpose.
+    log.append(again(log, {"0": "ghix", "1/0": "defy", "1/1": "abc"}, record=3, depth=1).event)
+    assert shown(log) == {"0": "abcdefy", "1": "ghix"}
+
+
+def test_the_remainder_is_matched_with_the_remainder_alone():
+    log = [saved({"0": "abcd", "remainder": "efgh"})]
+    log.append(rename(log, "remainder", "others"))
+    found = again(log, {"0": "abcd", "1": "efg", "remainder": "hx"})
+    assert shown([*log, found.event]) == {"0": "abcd", "1": "efg", "others": "hx"}
+    gone = again(log, {"0": "abcd", "1": "efgh"})
+    assert kinds(gone)["died"] == [("others", "removed")]
+
+
+def test_a_cluster_whose_images_are_gone_is_known_by_its_mean():
+    directions = {"i": (1, 0.1), "j": (1, 0.2), "k": (1, 0), "l": (1, 0), "a": (0, 1)}
+    vectors = {name: np.array(direction) for name, direction in directions.items()}
+    vectors |= dict.fromkeys("xyz", np.array((1.0, 0.05))) | dict.fromkeys("uvw", np.array((0, -1)))
+
+    def means(sets):
+        return [np.mean([vectors[i] for i in s if i in vectors], axis=0) for s in sets]
+
+    found = again([FIRST], {"0": "uvw", "1": "xyz", "2": "abcd", "3": "efgh"}, means=means)
+    assert ids([FIRST, found.event])["2"] == ids([FIRST])["2"]
+    # An image that left the run keeps its tag.
+    assert shown([FIRST, found.event])["2"] == "ijklxyz"
+    assert kinds(found)["born"] == [("r/0", "r/0")]
+    without = again(
+        [FIRST], {"1": "xyz", "2": "abcd", "3": "efgh"}, means=lambda s: [None] * len(s)
+    )
+    assert kinds(without)["died"] == [("2", "removed")]
+
+
+DOUBTFUL = {"0": "abef", "1": "cd", "2": "ghijkl"}
+
+
+def test_what_is_doubtful_is_asked():
+    log = [FIRST]
+    log.append(rename(log, "0", "Vases grecs"))
+    with pytest.raises(CarryOverError) as caught:
+        again(log, {"0": "ijkl", "1": "abxy", "2": "efg", "3": "h", "4": "cd"}, min_overlap=0.8)
+    message = str(caught.value)
+    assert "'Vases grecs' and r/1 0.50, '1' and r/2 0.75" in message
+    assert "`min_overlap: 0.5` (`--min-overlap 0.5`)" in message
+    assert '`--match "Vases grecs=1"`' in message
+    assert "`--replace`" in message
+    accepted = again(
+        log, {"0": "ijkl", "1": "abxy", "2": "efg", "3": "h", "4": "cd"}, min_overlap=0.5
+    )
+    assert shown([*log, accepted.event])["Vases grecs"] == "abxy"
+
+
+@pytest.mark.parametrize(
+    ("matches", "found"),
+    [
+        ({"0": "1"}, {"0": "cd", "1": "abef", "2": "ghijkl"}),
+        ({"0": "0", "1": ""}, {"0": "abef", "1": "cd", "2": "ghijkl"}),
+        ({"0": "2", "2": "0"}, {"0": "ghijkl", "1": "cd", "2": "abef"}),
+    ],
+)
+def test_a_person_decides(matches, found):
+    log = [FIRST]
+    after = [*log, again(log, DOUBTFUL, matches=matches, min_overlap=0.2).event]
+    assert shown(after) == found
+
+
+@pytest.mark.parametrize(
+    ("matches", "message"),
+    [
+        ({"9": "0"}, "`matches` names '9', which is no tag of a saved cluster: there are '0', '1'"),
+        ({"0": "9"}, "gives '0' the node '9', which is not saved: there are '0', '1', '2'."),
+        ({"0": "2", "1": "2"}, "gives the node 'r/2' to two tags"),
+    ],
+)
+def test_a_decision_that_cannot_be_followed_is_refused(matches, message):
+    with pytest.raises(CarryOverError) as caught:
+        again([FIRST], DOUBTFUL, matches=matches)
+    assert message in str(caught.value)
+
+
+def test_an_id_of_a_tag_is_never_given_to_another_cluster():
+    """A record whose output comes back has the ids of its first time."""
+    log = [FIRST]
+    log.append(again(log, {"0": "efgh", "1": "abcd"}, record=2).event)
+    log.append(again(log, {"0": "abcd", "1": "efgh", "2": "ijkl"}, record=1).event)
+    assert shown(log) == {"0": "abcd", "1": "efgh", "2": "ijkl"}
+    assert len({tag.tag_id for tag in log[2].tags}) == 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_saved_again_and_again_every_image_has_its_clusters_tag(seed):
+    rng = random.Random(seed)
+    log = [FIRST]
+    for record in range(2, 8):
+        images = [chr(ord("a") + n) for n in range(12 + record)]
+        tree = {}
+        for image in images:
+            place = rng.choice(["0", "1", "2/0", "2/1", "3", "remainder"])
+            tree[place] = tree.get(place, "") + image
+        new = saved(tree, record)
+        found = carry_over(log[-1], new, replayed(log), lambda s: [None] * len(s), 0)
+        log.append(found.event)
+        tables = replay(log)
+        nodes = {tag.tag_id: tag.node for tag in tables.tags}
+        given = {image: nodes[tag] for tag, image in tables.images}
+        assert given.keys() == set(images) == {image for _, image in tables.images}
+        places = {image: f"r/{place}" for place, some in tree.items() for image in some}
+        held = {c.tag for c in found.changes if c.kind == "held"}
+        assert held or given == places
+        assert len({(tag.record_id, tag.node) for tag in tables.tags}) == len(tables.tags)
+        # The same tree again changes nothing.
+        same = carry_over(log[-1], new, replayed(log), lambda s: [None] * len(s), 0).event
+        assert (set(same.tags), same.images, same.tag_ids) == (
+            set(found.event.tags),
+            found.event.images,
+            (),
+        )
