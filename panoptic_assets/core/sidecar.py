@@ -21,7 +21,7 @@ import math
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import BinaryIO, Literal, get_args
@@ -181,6 +181,53 @@ def parse(source: bytes | BinaryIO) -> Sidecar:
         lines.detach()
 
 
+def cells(source: BinaryIO) -> Generator[tuple[int, list[str]], None, None]:
+    """The rows of a table that are not blank, the header first, each with its line; cells as text.
+
+    Rows have as many cells as the header. :func:`parse` says which files can be read.
+
+    Raises:
+        SidecarError: While iterating: the file cannot be read as a table.
+    """
+    lines = _Lines(source)
+    try:
+        taken = _header_lines(lines)
+        separator, headers = _header(taken)
+        rows = _rows(itertools.chain(taken, lines), separator, lines)
+        line, _ = next(rows)
+        yield line, headers
+        for line, row in rows:
+            _check_width(line, row, headers, separator)
+            yield line, (row + [""] * (len(headers) - len(row)))[: len(headers)]
+    finally:
+        lines.detach()
+
+
+def typed(header: str) -> tuple[str, str]:
+    """The name in a header such as ``name[tag]``, and its type in lower case; empty if none."""
+    match = _HEADER.fullmatch(header)
+    return (header, "") if match is None else (match[1], match[2].casefold())
+
+
+def file_column(headers: list[str]) -> int:
+    """Which column names the files.
+
+    Raises:
+        SidecarError: None does.
+    """
+    folded = [_folded(header) for header in headers]
+    for word in _FILE_COLUMNS:
+        if word in folded:
+            return folded.index(word)
+    hint = ""
+    if folded[:1] == ["id"]:
+        hint = " Panoptic's ids mean nothing here: export with paths."
+    raise SidecarError(
+        f"No column names the files; the header is {_shown(', '.join(headers))}. Separate columns "
+        f"by ';' or ',' and call one `path` (or {', '.join(_FILE_COLUMNS[1:])}).{hint}"
+    )
+
+
 def resolve(
     sidecar: Sidecar, paths_of_images: Mapping[str, Iterable[str]], folder: str = ""
 ) -> ImageValues:
@@ -201,7 +248,7 @@ def resolve(
         folder: Where the images' folder is, if lines may name files by whole paths.
     """
     findings = _Collector(sidecar.findings)
-    corpus = _Corpus(paths_of_images, folder)
+    corpus = Corpus(paths_of_images, folder)
     placed: list[tuple[str, int]] = []
     unmatched: list[str] = []
     for row, given in enumerate(sidecar.files):
@@ -303,8 +350,13 @@ class _Collector:
         return Findings(tuple(sorted(self._kept)[:MAX_FINDINGS]), self._total)
 
 
-class _Corpus:
-    """Finds the files that a name can mean, in logarithmic time, however many share an ending."""
+class Corpus:
+    """Finds the files that a name can mean, in logarithmic time, however many share an ending.
+
+    Args:
+        paths_of_images: As in :func:`resolve`.
+        folder: As in :func:`resolve`.
+    """
 
     def __init__(self, paths_of_images: Mapping[str, Iterable[str]], folder: str):
         self.images = {
@@ -319,7 +371,7 @@ class _Corpus:
         self._prefixes = [f"{part}/" for part in (whole, whole.rpartition("/")[2]) if part]
 
     def find(self, given: str) -> list[str]:
-        """No path, the one, or two of several."""
+        """No path, the one, or two of several; see :func:`resolve`."""
         if given in self.images:
             return [given]
         name = _normal(given.strip().replace("\\", "/"))
@@ -340,25 +392,21 @@ def _parse(lines: _Lines) -> Sidecar:
     findings = _Collector()
     taken = _header_lines(lines)
     separator, headers = _header(taken)
-    file_column = _file_column(headers)
+    files = file_column(headers)
     rows = _rows(itertools.chain(taken, lines), separator, lines)
     header_line, _ = next(rows)
     names = [_property_of(header, header_line, findings) for header in headers]
-    _check_names([name for name, _ in names], file_column)
+    _check_names([name for name, _ in names], files)
 
-    cells: list[list[str]] = [[] for _ in headers]
+    texts: list[list[str]] = [[] for _ in headers]
     numbers: list[int] = []
     for line, row in rows:
-        if any(cell.strip() for cell in row[len(headers) :]):
-            raise SidecarError(
-                f"Line {line} has {len(row)} cells, the header has {len(headers)}: put cells that "
-                f"hold {separator!r} into double quotes."
-            )
+        _check_width(line, row, headers, separator)
         if len(row) < len(headers):
             cause = f"the line has {len(row)} cells, the header {len(headers)}; the rest is empty"
             findings.add(line, "", row[0], cause)
             row += [""] * (len(headers) - len(row))
-        if not row[file_column].strip():
+        if not row[files].strip():
             findings.add(line, "", "", "the line names no file")
             continue
         numbers.append(line)
@@ -367,16 +415,24 @@ def _parse(lines: _Lines) -> Sidecar:
                 f"The file has more than {MAX_CELLS:,} cells up to line {line}: leave out columns "
                 "that are not needed."
             )
-        for column, cell in zip(cells, row, strict=False):
+        for column, cell in zip(texts, row, strict=False):
             column.append(cell)
 
     columns = []
     for at, (name, given_type) in enumerate(names):
-        if at != file_column:
-            found = Property(name, given_type or _inferred(cells[at]))
-            columns.append(Column(found, _read(found, cells[at], numbers, separator, findings)))
-            cells[at] = []  # the text of a column is let go as soon as its values are known
-    return Sidecar(separator, cells[file_column], numbers, columns, findings.findings())
+        if at != files:
+            found = Property(name, given_type or _inferred(texts[at]))
+            columns.append(Column(found, _read(found, texts[at], numbers, separator, findings)))
+            texts[at] = []  # the text of a column is let go as soon as its values are known
+    return Sidecar(separator, texts[files], numbers, columns, findings.findings())
+
+
+def _check_width(line: int, row: list[str], headers: list[str], separator: str) -> None:
+    if any(cell.strip() for cell in row[len(headers) :]):
+        raise SidecarError(
+            f"Line {line} has {len(row)} cells, the header has {len(headers)}: put cells that "
+            f"hold {separator!r} into double quotes."
+        )
 
 
 def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
@@ -447,26 +503,11 @@ def _folded(header: str) -> str:
     return header.casefold().replace("_", " ")
 
 
-def _file_column(headers: list[str]) -> int:
-    folded = [_folded(header) for header in headers]
-    for word in _FILE_COLUMNS:
-        if word in folded:
-            return folded.index(word)
-    hint = ""
-    if folded[:1] == ["id"]:
-        hint = " Panoptic's ids mean nothing here: export with paths."
-    raise SidecarError(
-        f"No column names the files; the header is {_shown(', '.join(headers))}. Separate columns "
-        f"by ';' or ',' and call one `path` (or {', '.join(_FILE_COLUMNS[1:])}).{hint}"
-    )
-
-
 def _property_of(header: str, line: int, findings: _Collector) -> tuple[str, PropertyType | None]:
     """Name and type of a header; no type where it is to be inferred."""
-    match = _HEADER.fullmatch(header)
-    if match is None:
+    name, word = typed(header)
+    if not word:
         return header, None
-    name, word = match[1], match[2].casefold()
     for known in get_args(PropertyType):
         if word == known:
             return name, known
@@ -474,7 +515,7 @@ def _property_of(header: str, line: int, findings: _Collector) -> tuple[str, Pro
         findings.add(line, name, header, f"values of type {word} are kept as text")
         return name, "text"
     cause = (
-        f"{_shown(match[2])} is not a type, so the whole header is the name; types are "
+        f"{_shown(word)} is not a type, so the whole header is the name; types are "
         f"{', '.join(get_args(PropertyType))}"
     )
     findings.add(line, header, header, cause)
@@ -521,7 +562,7 @@ def _is_plain_number(cell: str) -> bool:
     if not _PLAIN_NUMBER.fullmatch(cell):
         return False
     try:
-        _number(cell, ",")
+        read_number(cell, ",")
     except ValueError:
         return False
     return True
@@ -567,7 +608,12 @@ def _text(cell: str, separator: str) -> Value:
     return cell
 
 
-def _number(cell: str, separator: str) -> float:
+def read_number(cell: str, separator: str) -> float:
+    """The number in a cell of a file with this separator.
+
+    Raises:
+        ValueError: It is none, too large, or an integer that float64 cannot hold exactly.
+    """
     text = cell.strip()
     if separator == ";" and "." not in text:
         text = text.replace(",", ".", 1)
@@ -616,15 +662,20 @@ def _zone(text: str) -> timezone:
 
 
 def _tag(cell: str, separator: str) -> tuple[str, ...]:
-    return (_tag_path(cell),)
+    return (tag_path(cell),)
 
 
 def _tags(cell: str, separator: str) -> tuple[str, ...] | None:
     # A comma at the end, or two in a row, are slips that mean nothing.
-    return tuple(sorted({_tag_path(part) for part in cell.split(",") if part.strip()})) or None
+    return tuple(sorted({tag_path(part) for part in cell.split(",") if part.strip()})) or None
 
 
-def _tag_path(text: str) -> str:
+def tag_path(text: str) -> str:
+    """A tag's path as it is stored: ``a > b``, accents composed, single spaces.
+
+    Raises:
+        ValueError: One of its names is empty, it holds control characters, or it is too long.
+    """
     names = [" ".join(name.split()) for name in unicodedata.normalize("NFC", text).split(">")]
     if not all(names):
         raise ValueError("a tag has no name: write a > b for the tag b below a")
@@ -638,7 +689,7 @@ def _tag_path(text: str) -> str:
 
 _READERS: dict[PropertyType, Callable[[str, str], Value | None]] = {
     "text": _text,
-    "number": _number,
+    "number": read_number,
     "date": _date,
     "tag": _tag,
     "multi_tags": _tags,
