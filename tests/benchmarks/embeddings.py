@@ -1,6 +1,18 @@
 """What embedding photographs costs against one picture at a time, how exact it is, its memory.
 
 Run it with ``python -m tests.benchmarks.embeddings [--images N] [--rounds N]``.
+
+On 2 cores of a processor with bf16, 300 photographs of 1600 x 1200 pixels, ViT-B-32, images per CPU
+second (median of the rounds, and times the rival on one thread, which is its cheaper way):
+
+- transformers' CLIP, one picture at a time: 3.9 on two threads, 5.9 on one.
+- PyTorch: fp32 8.3 (1.4), auto, which takes bf16, 14.9 (2.5; goal 1.5).
+- OpenVINO: fp32 9.9 (1.7), auto, which takes bf16, 17.0 (2.9; goal 2.5).
+
+Least cosine to PyTorch in fp32 over all photographs: bf16 of ViT-B-32 .99994 by PyTorch, .99995
+by OpenVINO, whose fp32 is 1.00000; embedded:mini does not pass in bf16 and stays in fp32. JPEGs
+decoded at a smaller size instead of in full: .99999, embedded:mini .9986. Peak memory of 20,000
+small images is 1.9 % above that of 2,000 (goal 10 %).
 """
 
 import argparse

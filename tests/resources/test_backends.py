@@ -51,6 +51,19 @@ def test_the_converted_model_is_kept_and_no_draft_is_left(folder):
     assert sorted(file.name for file in kept.iterdir()) == ["model.bin", "model.xml"]
 
 
+def test_a_damaged_converted_model_is_converted_again(folder, monkeypatch):
+    """A full disk or a crash may leave one."""
+    monkeypatch.setattr("resources.models._encoders", {})
+    options = {"precision": "fp32", "accelerator": "openvino"}
+    pixels = backends.trial_pictures((4, *SIZE))
+    before = encoder(folder, **options).forward(pixels)
+    [file] = (folder / ".panoptic" / "models" / "openvino").rglob("model.xml")
+    file.write_text("<net>")
+    monkeypatch.setattr("resources.models._encoders", {})
+    np.testing.assert_array_equal(encoder(folder, **options).forward(pixels), before)
+    assert file.stat().st_size > 100
+
+
 def test_openvino_does_not_report_to_its_makers(folder):
     """No telemetry."""
     encoder(folder, precision="fp32", accelerator="openvino")
