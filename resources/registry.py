@@ -109,6 +109,36 @@ class Registry(dg.ConfigurableResource):
         """
         return self._document("runs", division)
 
+    def sweeps(self) -> list[str]:
+        """Keys of all sweeps that have a file."""
+        return sorted(path.stem for path in (self._project.configs / "sweeps").glob("*.yaml"))
+
+    def sweep(self, key: str) -> dict[str, Any]:
+        """What ``configs/sweeps/<key>.yaml`` says.
+
+        Raises:
+            InputError: There is no such file, or it is not a YAML mapping.
+        """
+        content = self._document("sweeps", key)
+        if content is None:
+            raise InputError(
+                f"There is no sweep {key!r}: write configs/sweeps/{key}.yaml in the project's "
+                "folder, or describe it by options such as `--method kmeans --grid "
+                f"nb_clusters=5,10,20`. Existing ones: {', '.join(self.sweeps()) or 'none yet'}."
+            )
+        return content
+
+    def write_sweep(self, key: str, document: dict[str, Any]) -> None:
+        """Keep a sweep that was described on the command line.
+
+        Raises:
+            InputError: The key is that of another sweep.
+        """
+        path = self._project.configs / "sweeps" / f"{key}.yaml"
+        if path.is_file() and self.sweep(key) != document:
+            raise InputError(f"{path} describes another sweep: choose a new key.")
+        write_file(path, yaml.safe_dump(document, allow_unicode=True, sort_keys=False).encode())
+
     def projections(self) -> list[str]:
         """Keys of all projections that have a file, ``<vector type>/<name>``."""
         folder = self._project.configs / "projections"
