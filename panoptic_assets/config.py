@@ -10,13 +10,27 @@ resolved, field by field, from what was given, else the key's record, else its f
 """
 
 import functools
-import re
+import reprlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
 import dagster as dg
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from panoptic_assets.core.carry_over import MIN_OVERLAP
+from panoptic_assets.fields import Name, OneLine
+from panoptic_assets.methods import METHODS, KMeans, MethodConfig
+from panoptic_assets.scopes import (
+    FilesLike,
+    FoundByText,
+    InNode,
+    Listed,
+    SimilarTo,
+    TakenBetween,
+    WholeCorpus,
+    WithProperty,
+    WithTag,
+)
 from resources.errors import InputError
 from resources.project import explain
 
@@ -29,83 +43,24 @@ _MAX_DEPTH = 8
 _MAX_FIELDS = 1000
 """Fields on one level. YAML's aliases nest a mapping in itself, or in another many times over."""
 
-_NOT_ON_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, all line separators, and halves of characters that no file can hold."""
+if TYPE_CHECKING:
+    Method = MethodConfig
+else:
+    # Known when the program runs only: other packages add methods. (Dagster reads Union alone.)
+    Method = Union[METHODS]  # noqa: UP007
 
 
-def _one_line(text: str) -> str:
-    if _NOT_ON_ONE_LINE.search(text):
-        raise ValueError("must be one line, without control characters")
-    return text
-
-
-def _visible(text: str) -> str:
-    if text != text.strip() or not text:
-        raise ValueError("must not be empty, nor begin or end with a space")
-    return text
-
-
-OneLine = Annotated[str, AfterValidator(_one_line)]
-Name = Annotated[OneLine, AfterValidator(_visible)]
-
-
-class KMeans(dg.Config):
-    """k-means: a requested number of clusters, for large cuts."""
-
-    name: Literal["kmeans"] = "kmeans"
-    nb_clusters: int = Field(default=10, ge=1, description="Number of clusters, 1 or more.")
-    n_init: int = Field(
-        default=10, ge=1, le=1000, description="Independent starts; the tightest result is kept."
-    )
-    init: Literal["k-means++", "random"] = Field(
-        default="k-means++", description="How the first centres are chosen."
-    )
-    max_iter: int = Field(
-        default=300, ge=1, le=1_000_000, description="Most iterations of one start."
-    )
-    tol: float = Field(
-        default=1e-4,
-        ge=0,
-        # JSON, and so a record, has no infinity.
-        allow_inf_nan=False,
-        description="Stop when the centres move less, relative to the variance.",
-    )
-
-
-class MiniBatchKMeans(dg.Config):
-    """k-means on small random batches: faster and looser, for large corpora."""
-
-    name: Literal["minibatch_kmeans"] = "minibatch_kmeans"
-    nb_clusters: int = Field(default=10, ge=1, description="Number of clusters, 1 or more.")
-    batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="Images in one batch.")
-    n_init: int = Field(default=3, ge=1, le=1000, description="Starts that are tried.")
-    max_iter: int = Field(
-        default=100, ge=1, le=1_000_000, description="Most passes over the images."
-    )
-
-
-METHODS = (KMeans, MiniBatchKMeans)
-Method = Union[KMeans, MiniBatchKMeans]  # noqa: UP007 (Dagster reads typing.Union only)
-
-
-class WholeCorpus(dg.Config):
-    """Every image that is present."""
-
-    name: Literal["corpus"] = "corpus"
-
-
-class FilesLike(dg.Config):
-    """The images with a file whose path matches a pattern."""
-
-    name: Literal["files"] = "files"
-    pattern: OneLine = Field(
-        min_length=1,
-        description="Shell pattern on the path below the images' folder, such as 'animals/*'; "
-        "'*' also crosses folders.",
-    )
-
-
-Scope = Union[WholeCorpus, FilesLike]  # noqa: UP007
+Scope = Union[  # noqa: UP007 (Dagster reads Union alone)
+    WholeCorpus,
+    FilesLike,
+    WithProperty,
+    WithTag,
+    TakenBetween,
+    Listed,
+    FoundByText,
+    SimilarTo,
+    InNode,
+]
 
 
 class DivisionConfig(dg.Config):
@@ -121,6 +76,18 @@ class DivisionConfig(dg.Config):
     )
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="Seed of all that is random; always recorded."
+    )
+    assign_remainder: bool = Field(
+        default=False,
+        description="Tell for each image of the remainder which cluster is nearest to it, in a "
+        "column of its own; the remainder stays what it is.",
+    )
+    stability: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Number of times that 80 % of the images, drawn anew, are divided to see which "
+        "clusters come again; 0: not measured.",
     )
     replace: bool = Field(
         default=False,
@@ -293,16 +260,72 @@ class SaveConfig(dg.Config):
         max_length=200,
         description="Name of the property that gets the tags: one line, any script.",
     )
+    depth: int | None = Field(
+        default=None,
+        ge=1,
+        description="Levels of the tree to save; empty: all. An image below them gets the tag of "
+        "the last cluster above it that is saved.",
+    )
     replace: bool = Field(
         default=False,
         description="Allow to replace the property's tags. The tag log keeps the old ones.",
+    )
+    min_overlap: float = Field(
+        default=MIN_OVERLAP,
+        ge=0,
+        le=1,
+        description="When a run that was computed again is saved again: the least overlap (Jaccard "
+        "index of the images that both have) for a tag to follow its cluster unasked.",
+    )
+    matches: dict[str, str] = Field(
+        default_factory=dict,
+        description="Decisions where clusters overlap less: the path of a tag, and the cluster "
+        "that it belongs to now, such as `{'Vases grecs': '3', '4 > 0': '5/1'}`; '' for none.",
     )
     author: OneLine = Field(default="", description="Who saves; empty: the user of the system.")
     reason: OneLine = Field(default="", description="Why, for the tag log.")
 
 
+class EditsConfig(dg.Config):
+    """Configuration of the tags: what to change before the log is replayed."""
+
+    edits: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Edits, such as `rename: {tag: '3', to: 'Vases grecs'}`, done in this order: "
+        "all of them, or none if one cannot be done. `panoptic-assets tag edits` lists them.",
+    )
+    author: OneLine = Field(default="", description="Who edits; empty: the user of the system.")
+    reason: OneLine = Field(default="", description="Why, for the tag log.")
+
+
+class RecommendationsConfig(dg.Config):
+    """Configuration of the recommendations: which tags, and what may be proposed for them."""
+
+    property: OneLine = Field(
+        default="", max_length=200, description="The property; empty: all that have tags."
+    )
+    vector_type: str = Field(
+        default="", description="Vectors that are compared; empty: the project's vector type."
+    )
+    number: int = Field(default=20, ge=1, le=10_000, description="Proposals for each tag, at most.")
+    include_remainder: bool = Field(
+        default=False,
+        description="Treat the tag of a remainder as any other. By default nothing is proposed for "
+        "it, and its images are proposed for other tags.",
+    )
+    include_tagged: bool = Field(
+        default=False,
+        description="Propose images that carry another tag of the property, too; not only those "
+        "that carry none.",
+    )
+
+
 ConfigT = TypeVar("ConfigT", bound=dg.Config)
-_UNIONS = ("method", "scope")
+_EXAMPLES = {
+    "method": "method: {kmeans: {nb_clusters: 10}}",
+    "scope": "scope: {files: {pattern: 'animals/*'}}",
+}
+"""The fields that are unions."""
 
 
 def schema_of(config: type[dg.Config]) -> Any:
@@ -330,8 +353,10 @@ def parse(config: type[ConfigT], document: Document) -> ConfigT:
     except ValidationError as error:
         raise InputError(f"The configuration cannot be used: {explain(error)}") from error
     # Dagster's Config classes ignore what they do not know; its Launchpad does not.
-    known = _leaves(document_of(parsed))
-    unknown = [name for name, value in _leaves(whole).items() if value != {} and name not in known]
+    known = _fields(parsed)
+    free = {name for name in type(parsed).model_fields if isinstance(getattr(parsed, name), dict)}
+    bound = {name: value for name, value in whole.items() if name not in free}
+    unknown = [name for name, value in _leaves(bound).items() if value != {} and name not in known]
     if unknown:
         raise InputError(
             f"The configuration cannot be used: there is no field {', '.join(unknown)}. Known "
@@ -429,7 +454,7 @@ def _with_one_choice(document: Document) -> Document:
     """
     _check_names(document)
     return {
-        field: _one_choice(field, value) if field in _UNIONS else value
+        field: _one_choice(field, value) if field in _EXAMPLES else value
         for field, value in document.items()
     }
 
@@ -462,30 +487,56 @@ def _one_choice(field: str, value: Any) -> Document:
     if name is None or not isinstance(parameters, dict | None):
         raise InputError(
             f"The configuration cannot be used: {field}: name one choice with its parameters, "
-            f"as in `method: {{kmeans: {{nb_clusters: 10}}}}`."
+            f"as in `{_EXAMPLES[field]}`."
         )
     return {name: parameters or {}}
 
 
 def _layered(below: Document, above: Document) -> Document:
-    """``above`` over ``below``; the parameters of a choice are merged if both chose the same."""
+    """``above`` over ``below``; the parameters of a method are merged if both chose the same.
+
+    A scope is whole: dates beside the recorded values of another property would be no scope.
+    """
     merged = {**below, **above}
-    for union in _UNIONS:
-        lower, upper = below.get(union), above.get(union)
-        if lower and upper and lower.keys() == upper.keys():
-            [name] = lower
-            merged[union] = {name: lower[name] | upper[name]}
+    lower, upper = below.get("method"), above.get("method")
+    if lower and upper and lower.keys() == upper.keys():
+        [name] = lower
+        merged["method"] = {name: lower[name] | upper[name]}
     return merged
 
 
 def _differences(recorded: Document, resolved: Document) -> list[str]:
     before, after = _leaves(recorded), _leaves(resolved)
     return [
-        f"{name}: {before.get(name, 'none')!r} is recorded, "
-        f"{after.get(name, 'none')!r} is asked for"
+        f"{name}: {_shown(before.get(name, 'none'))} is recorded, "
+        f"{_shown(after.get(name, 'none'))} is asked for"
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]
+
+
+def _shown(value: Any) -> str:
+    """As Python writes it; of a long list, the first values."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    return short.repr(value)
+
+
+def _fields(config: dg.Config, prefix: str = "") -> list[str]:
+    """The names that a document of this configuration may have, empty fields included."""
+    found: list[str] = []
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, dg.Config):
+            choice = getattr(value, "name")  # noqa: B009 (only the classes of unions have one)
+            found += [
+                field
+                for field in _fields(value, f"{prefix}{name}.{choice}.")
+                if field != f"{prefix}{name}.{choice}.name"
+            ]
+        else:
+            found.append(f"{prefix}{name}")
+    return found
 
 
 def _leaves(document: Document, prefix: str = "") -> Document:

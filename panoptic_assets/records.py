@@ -24,7 +24,16 @@ from pydantic import BaseModel
 from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.tree import Branch
 
-_LIBRARIES = ("dagster", "lancedb", "numpy", "open_clip_torch", "scikit-learn", "torch")
+_LIBRARIES = (
+    "dagster",
+    "hdbscan",
+    "lancedb",
+    "numpy",
+    "open_clip_torch",
+    "scikit-learn",
+    "scipy",
+    "torch",
+)
 
 
 class Input(BaseModel, frozen=True):
@@ -34,8 +43,19 @@ class Input(BaseModel, frozen=True):
     version: int
     """LanceDB version that was read; the store pins it, so that it can be read again."""
     sha256: str
-    """Hash of what was read: of a vector table, the image ids and vectors (``vectors_hash``); of
-    ``files``, the sorted ids of the images in scope, whether they have a vector or not."""
+    """Hash of what was read: of a vector table, the image ids and vectors (``vectors_hash``; for a
+    search, of all images that were present, and of the text and its vector); of ``files`` and of
+    the other tables that say which images a scope takes, the sorted ids of the images in scope,
+    with a vector or not."""
+
+
+class IdList(BaseModel, frozen=True):
+    """The text file that listed a scope's images."""
+
+    file: str
+    """As the configuration names it."""
+    sha256: str
+    """Of its bytes."""
 
 
 class Counts(BaseModel, frozen=True):
@@ -48,6 +68,34 @@ class Counts(BaseModel, frozen=True):
     """In scope, but without a vector: they are in no cluster."""
 
 
+class Quality(BaseModel, frozen=True):
+    """How good a division is by common measures; None where one is not defined.
+
+    They are computed on the vectors, whatever was clustered, and on the clustered images only.
+    """
+
+    measured_on: str
+    """The vector type."""
+    silhouette: float | None
+    """In [-1, 1], higher is better (Rousseeuw, 1987); Euclidean."""
+    silhouette_sampled: int | None
+    """How many images it was computed on, drawn by the run's seed; None: on all."""
+    davies_bouldin: float | None
+    """0 or more, lower is better (Davies and Bouldin, 1979)."""
+    calinski_harabasz: float | None
+    """0 or more, higher is better (Calinski and Harabasz, 1974)."""
+
+
+class Usage(BaseModel, frozen=True):
+    """What the method cost; another time it may cost something else."""
+
+    cpu_seconds: float
+    """Of all threads."""
+    seconds: float
+    peak_memory: int | None
+    """Most bytes in memory meanwhile, of the whole process; None where the system does not tell."""
+
+
 class Record(BaseModel, frozen=True):
     """The stored parameters and versions of one division."""
 
@@ -58,8 +106,11 @@ class Record(BaseModel, frozen=True):
     """The resolved configuration, defaults filled in; a Launchpad accepts it as it is."""
     inputs: list[Input]
     parent_record: str | None
-    """For the division of a cluster: the record of the division that made the cluster."""
+    """For the division of a cluster, and for a run whose scope is one: the record of the division
+    that made the cluster."""
     parent_output: str | None
+    id_list: IdList | None = None
+    """For a run whose scope is a list."""
     counts: Counts
     nb_clusters: int
     """Clusters that came out, the remainder not counted."""
@@ -67,6 +118,15 @@ class Record(BaseModel, frozen=True):
     """Score of the whole scope: what a random group would get."""
     output: str
     """SHA-256 of the sorted (image id, cluster) list."""
+    # Records that are older than these have none of them.
+    mean_score: float | None = None
+    """Mean score of the clustered images' clusters."""
+    notes: list[str] = []
+    """What a person must know of the answer."""
+    quality: Quality | None = None
+    stability: float | None = None
+    """Mean stability of the clusters, weighted by their sizes; None if it was not asked for."""
+    usage: Usage | None = None
     libraries: dict[str, str]
     code_version: str
     git_commit: str | None

@@ -4,13 +4,13 @@ Belongs here: what the assets and the API read and write in the same way. Does n
 commits and schemas (``resources.lance``), or decisions (``assets``).
 """
 
-import fnmatch
 import hashlib
+import itertools
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from panoptic_assets.config import FilesLike, Scope
 from panoptic_assets.core import sidecar, tree
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.clusters import REMAINDER, Division, Vectors
+from panoptic_assets.core.clusters import REMAINDER, Division, Labels, Vectors
+from panoptic_assets.core.division import Outcome
+from panoptic_assets.core.edits import LONGEST_NAME, normalised
 from panoptic_assets.core.manifest import File
 from panoptic_assets.core.neighbors import Graph
+from panoptic_assets.core.scopes import nearest
 from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.keys import Node, vector_type_of
 from panoptic_assets.records import Input, ProjectionRecord, Record, digest, vectors_hash
@@ -99,39 +101,6 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for path, image_id in sorted(pairs):
         paths[image_id].append(path)
     return dict(paths)
-
-
-def images_in(scope: Scope, store: LanceStore, version: int | None = None) -> list[str]:
-    """Sorted ids of the present images that a scope takes.
-
-    Args:
-        scope: Which images to take.
-        store: The store.
-        version: The version of ``files`` to read; the newest by default.
-
-    Raises:
-        InputError: There are none.
-    """
-    present = present_files(store, version)
-    if not present:
-        raise InputError(
-            "The corpus has no images: put some into its folder, then materialize `images` "
-            "(`panoptic-assets refresh`)."
-        )
-    if not isinstance(scope, FilesLike):
-        return sorted(present)
-    chosen = sorted(
-        image_id
-        for image_id, paths in present.items()
-        if any(fnmatch.fnmatchcase(path, scope.pattern) for path in paths)
-    )
-    if not chosen:
-        example = next(iter(present.values()))[0]
-        raise InputError(
-            f"No file matches {scope.pattern!r}: patterns are compared with paths such as "
-            f"{example!r}."
-        )
-    return chosen
 
 
 def files_input(version: int, image_ids: list[str]) -> Input:
@@ -447,6 +416,15 @@ class Divisions:
         names = {key: self.clusters(key)["cluster"].to_pylist() for key in self.valid(run_key)}
         return list(tree.walk(names, run_key))
 
+    def names(self, run_key: str) -> dict[str, str]:
+        """The names that methods gave to clusters of a run's tree, by node."""
+        return {
+            f"{key}/{row['cluster']}": row["name"]
+            for key in self.valid(run_key)
+            for row in self.clusters(key).select(["cluster", "name"]).to_pylist()
+            if row["name"]
+        }
+
     def places(self, run_key: str) -> dict[str, str]:
         """The deepest node that holds each image of a run, stale divisions left out."""
         members = {}
@@ -476,15 +454,66 @@ class Divisions:
         return rows.filter(pc.equal(rows["cluster"], node.cluster))["image_id"].to_pylist()
 
 
-def write_division(
-    store: LanceStore, record: Record, image_ids: list[str], division: Division
-) -> None:
+def saved(
+    divisions: Divisions, run_key: str, property_name: str, depth: int | None = None
+) -> core_tags.Event:
+    """The event that saves a run's tree, as it is, under a property; stale divisions left out.
+
+    Args:
+        divisions: Those of the run.
+        run_key: The run.
+        property_name: The property.
+        depth: Levels of the tree; all by default.
+
+    Raises:
+        InputError: There is no such run.
+    """
+    divisions.get(run_key)
+    valid = divisions.valid(run_key).items()
+    return core_tags.save(
+        property_name,
+        run_key,
+        divisions.nodes(run_key),
+        {key: (record.record_id, record.output) for key, record in valid},
+        divisions.places(run_key),
+        REMAINDER_NAME,
+        core_tags.tag_names(divisions.names(run_key), LONGEST_NAME),
+        depth,
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A division with all that is stored of it."""
+
+    image_ids: list[str]
+    """Sorted; the rows of the division."""
+    division: Division
+    outcome: Outcome
+    """What the method said, in its own numbering."""
+    assigned: Labels | None
+    """(n,) cluster numbers with the remainder in the nearest clusters, if that was asked for."""
+    stability: dict[int, float]
+    """For each cluster number, if it was asked for."""
+
+    @property
+    def mean_stability(self) -> float | None:
+        """Of the clusters, weighted by their sizes; None if it was not asked for."""
+        sizes = {c.number: c.size for c in self.division.clusters if c.number in self.stability}
+        total = sum(sizes.values())
+        if not total:
+            return None
+        return sum(self.stability[number] * size for number, size in sizes.items()) / total
+
+
+def write_division(store: LanceStore, record: Record, answer: Answer) -> None:
     """Store a division; its record comes last and makes it count.
 
     A crash before that leaves rows under a record id that nobody reads; two processes that compute
     one key at the same time write under two record ids, and both records are whole.
     """
     mine = f"record_id = {quoted(record.record_id)}"
+    image_ids, division, outcome = answer.image_ids, answer.division, answer.outcome
     clusters = [
         {
             "record_id": record.record_id,
@@ -493,6 +522,8 @@ def write_division(
             "size": cluster.size,
             "score": cluster.score,
             "medoid": image_ids[cluster.medoid],
+            "name": outcome.names.get(cluster.label),
+            "stability": answer.stability.get(cluster.number),
         }
         for cluster in division.clusters
     ]
@@ -501,15 +532,22 @@ def write_division(
             "record_id": pa.array([record.record_id] * len(image_ids), pa.string()),
             "image_id": image_ids,
             "key": pa.array([record.key] * len(image_ids), pa.string()),
-            "cluster": cluster_names(division),
+            "cluster": cluster_names(division.labels),
             "distance": division.distances,
+            "probability": _or_null(outcome.probabilities, len(image_ids)),
+            "similarity": _or_null(outcome.similarities, len(image_ids)),
+            "assigned": pa.nulls(len(image_ids), pa.string())
+            if answer.assigned is None
+            else cluster_names(answer.assigned),
         },
         schema=SCHEMAS["assignments"],
     )
     store.replace("assignments", assignments, mine)
     store.replace("clusters", pa.Table.from_pylist(clusters, schema=SCHEMAS["clusters"]), mine)
     for source in record.inputs:
-        store.pin(source.table, source.version, re.sub("[/@]", ".", record.record_id))
+        # A search may have read another version of a table than the method: both stay.
+        name = f"{re.sub('[/@]', '.', record.record_id)}.{source.version}"
+        store.pin(source.table, source.version, name)
     row = {
         "record_id": record.record_id,
         "key": record.key,
@@ -525,71 +563,165 @@ def cluster_name(number: int) -> str:
     return REMAINDER_NAME if number == REMAINDER else str(number)
 
 
-def cluster_names(division: Division) -> list[str]:
+def cluster_names(numbers: Labels) -> list[str]:
     """The name of each image's cluster."""
-    return [cluster_name(int(number)) for number in division.labels]
+    return [cluster_name(int(number)) for number in numbers]
 
 
-def read_log(store: LanceStore) -> list[core_tags.Save]:
-    """Every event of the tag log, oldest first."""
-    rows = store.read("tag_log").sort_by("event_id").to_pylist()
-    events = []
-    for row in rows:
-        content = json.loads(row["content"])
-        events.append(
-            core_tags.Save(
-                content["property"],
-                content["run_key"],
-                tuple(core_tags.Tag(**tag) for tag in content["tags"]),
-                tuple((pair["tag_id"], pair["image_id"]) for pair in row["images"]),
-            )
-        )
-    return events
+def _or_null(values: npt.NDArray[np.float32] | None, count: int) -> pa.Array:
+    return (
+        pa.nulls(count, pa.float32())
+        if values is None
+        else pa.array(values, pa.float32(), from_pandas=True)
+    )
 
 
-def append_save(
-    store: LanceStore, position: int, event: core_tags.Save, author: str, reason: str
+@dataclass(frozen=True)
+class LoggedEvent:
+    """An event of the tag log, with who appended it."""
+
+    number: int
+    at: datetime
+    author: str
+    reason: str
+    event: core_tags.Event
+
+
+def read_log(store: LanceStore) -> list[LoggedEvent]:
+    """Every event of the tag log, oldest first; the first one has number 1."""
+    found: list[LoggedEvent] = []
+    for row in store.read("tag_log").sort_by("event_id").to_pylist():
+        pairs = iter([(pair["tag_id"], pair["image_id"]) for pair in row["images"]])
+        for content in json.loads(row["content"]):
+            tags = tuple(core_tags.Tag(**tag) for tag in content.pop("tags", ()))
+            tag_ids = tuple(content.pop("tag_ids", ()))
+            images = tuple(itertools.islice(pairs, content.pop("nb_images", 0)))
+            event = core_tags.Event(tags=tags, images=images, tag_ids=tag_ids, **content)
+            reason = row["reason"] or ""
+            found.append(LoggedEvent(len(found) + 1, row["at"], row["author"], reason, event))
+    return found
+
+
+def append_events(
+    store: LanceStore,
+    log: Sequence[LoggedEvent],
+    events: Sequence[core_tags.Event],
+    author: str,
+    reason: str,
 ) -> bool:
-    """Append an event as number ``position`` of the log; False if another process was first."""
-    content = {
-        "property": event.property,
-        "run_key": event.run_key,
-        "tags": [asdict(tag) for tag in event.tags],
-    }
+    """Append events to the log, all of them in one row.
+
+    False, and nothing is appended, if the log is longer than ``log`` by now: each of several
+    processes that append at once finds its place in turn.
+    """
+    content = [
+        {
+            name: value
+            # asdict copies one pair after the other: 3 s for 300,000.
+            for name, value in asdict(replace(event, images=())).items()
+            if value not in (None, (), "", False)
+        }
+        | ({"nb_images": len(event.images)} if event.images else {})
+        for event in events
+    ]
     return store.insert(
         "tag_log",
         {
-            "event_id": f"{position:012d}",
+            "event_id": f"{len(log) + 1:012d}",
             "at": datetime.now(UTC),
             "author": author,
-            "kind": "save",
+            "kind": ", ".join(dict.fromkeys(event.kind for event in events)),
             "reason": reason or None,
             "content": json.dumps(content, ensure_ascii=False),
-            "images": [{"tag_id": tag, "image_id": image} for tag, image in event.images],
+            "images": [
+                {"tag_id": tag_id, "image_id": image_id}
+                for event in events
+                for tag_id, image_id in event.images
+            ],
         },
     )
 
 
 def write_tags(store: LanceStore, replayed: core_tags.TagTables) -> bool:
     """Make ``tags`` and ``image_tags`` the replay of the log; False if they already were."""
-    properties = {tag.tag_id: tag.property for tag in replayed.tags}
-    wanted = {
-        "image_tags": [
-            {"tag_id": tag_id, "image_id": image_id, "property": properties[tag_id]}
-            for tag_id, image_id in replayed.images
-        ],
-        "tags": [asdict(tag) for tag in replayed.tags],
-    }
     changed = False
-    for table, rows in wanted.items():
-        new = pa.Table.from_pylist(rows, schema=SCHEMAS[table])
-        order = [(name, "ascending") for name in new.column_names[:2]]
-        if store.version(table) == 0 or not store.read(table).sort_by(order).equals(
-            new.sort_by(order)
-        ):
+    for table, new in tag_rows(replayed).items():
+        if store.version(table) == 0 or not _same_rows(store.read(table), new):
             store.replace(table, new, "true")
             changed = True
     return changed
+
+
+def tags_are(store: LanceStore, replayed: core_tags.TagTables) -> bool:
+    """Whether ``tags`` and ``image_tags`` are what a replay gave."""
+    return all(_same_rows(store.read(table), new) for table, new in tag_rows(replayed).items())
+
+
+def tag_rows(replayed: core_tags.TagTables) -> dict[str, pa.Table]:
+    """A replay as rows of ``image_tags`` and ``tags``."""
+    properties = {tag.tag_id: tag.property for tag in replayed.tags}
+    tag_ids = [tag_id for tag_id, _ in replayed.images]
+    image_tags = {
+        "tag_id": tag_ids,
+        "image_id": [image_id for _, image_id in replayed.images],
+        "property": [properties[tag_id] for tag_id in tag_ids],
+        "event": list(replayed.images.values()),
+    }
+    return {
+        "image_tags": pa.table(image_tags, schema=SCHEMAS["image_tags"]),
+        "tags": pa.Table.from_pylist(
+            [asdict(tag) for tag in replayed.tags], schema=SCHEMAS["tags"]
+        ),
+    }
+
+
+def _same_rows(stored: pa.Table, new: pa.Table) -> bool:
+    order = [(name, "ascending") for name in new.column_names[:2]]
+    return stored.select(new.column_names).sort_by(order).equals(new.sort_by(order))
+
+
+def properties_with_tags(replayed: core_tags.TagTables, asked: str | None = None) -> list[str]:
+    """Names of the properties that have tags, sorted; or the one of these that was asked for.
+
+    Raises:
+        InputError: There is no tag at all, or none of the property that was asked for.
+    """
+    known = sorted({tag.property for tag in replayed.tags})
+    if not known:
+        raise InputError(
+            "There are no tags yet: save a run (`panoptic-assets save KEY`) or make a tag "
+            "(`panoptic-assets tag create`) first."
+        )
+    if asked is None:
+        return known
+    found = [name for name in known if normalised(name) == normalised(asked)]
+    if not found:
+        raise InputError(
+            f"There is no property {asked!r} that has tags: choose one that has, such as "
+            f"{', '.join(map(repr, nearest(asked, known)))}."
+        )
+    return found[:1]
+
+
+def write_recommendations(store: LanceStore, rows: pa.Table, property_name: str | None) -> bool:
+    """Make these rows all recommendations, or all of one property, in one commit.
+
+    False, and nothing is written, if they already were.
+    """
+    where = "true" if property_name is None else f"property = {quoted(property_name)}"
+    stored = store.read("recommendations", where=where)
+    if store.version("recommendations") and _same_rows(stored, rows):
+        return False
+    store.replace("recommendations", rows, where)
+    store.optimize("recommendations")
+    return True
+
+
+def read_recommendations(store: LanceStore, property_name: str | None = None) -> pa.Table:
+    """The stored proposals, by property, tag id and rank."""
+    where = None if property_name is None else f"property = {quoted(property_name)}"
+    order = [(name, "ascending") for name in ("property", "tag_id", "rank")]
+    return store.read("recommendations", where=where).sort_by(order)
 
 
 @dataclass(frozen=True)
@@ -670,10 +802,18 @@ def write_properties(store: LanceStore, rows: pa.Table) -> bool:
     return True
 
 
-def read_properties(store: LanceStore, property_name: str | None = None) -> pa.Table:
-    """The values of a property, or of all, by property and image id."""
+def read_properties(
+    store: LanceStore, property_name: str | None = None, version: int | None = None
+) -> pa.Table:
+    """The values of a property, or of all, by property and image id.
+
+    Args:
+        store: The store.
+        property_name: The property; all by default.
+        version: The version of ``property_values`` to read; the newest by default.
+    """
     where = None if property_name is None else f"property = {quoted(property_name)}"
-    rows = store.read("property_values", where=where)
+    rows = store.read("property_values", where=where, version=version)
     return rows.sort_by([("property", "ascending"), ("image_id", "ascending")])
 
 

@@ -108,6 +108,8 @@ SCHEMAS = {
             pa.field("size", pa.int32()),
             pa.field("score", pa.float64()),
             pa.field("medoid", pa.string()),  # image id
+            pa.field("name", pa.string()),  # of methods whose clusters have one, such as a tag
+            pa.field("stability", pa.float64()),  # in [0, 1]; null if it was not asked for
         ]
     ),
     "assignments": pa.schema(
@@ -117,16 +119,22 @@ SCHEMAS = {
             pa.field("key", pa.string()),
             pa.field("cluster", pa.string()),
             pa.field("distance", pa.float32()),  # 1 - cosine to the cluster's mean
+            pa.field("probability", pa.float32()),  # of belonging to it; of methods that tell
+            pa.field("similarity", pa.float32()),  # to what it was attached to, such as a tag
+            pa.field("assigned", pa.string()),  # with the remainder in the nearest clusters
         ]
     ),
     "tag_log": pa.schema(
         [
-            _key("event_id"),  # sequence number, 12 digits: sorts as text
+            # One row holds the events of one commit; this is the first one's number, in 12
+            # digits, which sort as text.
+            _key("event_id"),
             pa.field("at", _TIME),
             pa.field("author", pa.string()),
-            pa.field("kind", pa.string()),
+            pa.field("kind", pa.string()),  # of the events, each kind once, joined by commas
             pa.field("reason", pa.string()),
-            pa.field("content", pa.string()),  # JSON, see panoptic_assets.core.tags
+            pa.field("content", pa.string()),  # JSON list, see panoptic_assets.core.tags
+            # Of all its events, one after the other.
             pa.field(
                 "images", pa.list_(pa.struct({"tag_id": pa.string(), "image_id": pa.string()}))
             ),
@@ -141,10 +149,28 @@ SCHEMAS = {
             pa.field("record_id", pa.string()),
             pa.field("node", pa.string()),
             pa.field("is_remainder", pa.bool_()),
+            pa.field("colour", pa.string()),  # #rrggbb
         ]
     ),
     "image_tags": pa.schema(
-        [_key("tag_id"), _key("image_id"), pa.field("property", pa.string())],
+        [
+            _key("tag_id"),
+            _key("image_id"),
+            pa.field("property", pa.string()),
+            pa.field("event", pa.int64()),  # number of the event that gave it
+        ],
+    ),
+    "recommendations": pa.schema(
+        [
+            _key("tag_id"),
+            _key("image_id"),
+            pa.field("property", pa.string()),
+            pa.field("rank", pa.int32()),  # 1 for the tag's best proposal
+            pa.field("score", pa.float64()),  # in (0, 1], see panoptic_assets.core.recommendations
+            pa.field("margin", pa.float64()),  # over the best other tag; null if there is none
+            pa.field("tagged", pa.bool_()),  # whether the image carries another tag of the property
+            pa.field("vector_type", pa.string()),
+        ]
     ),
     "property_values": pa.schema(
         [

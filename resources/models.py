@@ -105,6 +105,13 @@ class ModelSpec(pydantic.BaseModel, frozen=True, extra="forbid"):
         description="Images in one pass of the model; empty: what measured best. A matter of "
         "speed, not of identity.",
     )
+    duplicate_similarity: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Cosine from which two images count as duplicates, unless a run says "
+        "otherwise; empty: 0.90 for embedded:mini, 0.95 for others. Not of identity.",
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -123,6 +130,12 @@ class ModelSpec(pydantic.BaseModel, frozen=True, extra="forbid"):
         if self.precision != "auto":
             asked["precision"] = self.precision
         return asked
+
+    @property
+    def duplicate_threshold(self) -> float:
+        """Cosine from which two images count as duplicates."""
+        usual = 0.90 if self.model == EMBEDDED else 0.95
+        return self.duplicate_similarity or usual
 
     def differences(self, identity: dict[str, Any]) -> list[str]:
         """What this file asks otherwise than a stored identity says."""

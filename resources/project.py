@@ -232,7 +232,11 @@ def explain(error: ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(_named(part) for part in problem["loc"]) or "value"
         what = problem["msg"].removeprefix("Value error, ")
-        found.append(f"{where}: {what[0].lower()}{what[1:]} (given: {_shown(problem['input'])})")
+        given = problem["input"]
+        # Of fields that do not go together, the message names the values that matter.
+        together = problem["type"] == "value_error" and isinstance(given, dict)
+        shown = "" if together else f" (given: {_shown(given)})"
+        found.append(f"{where}: {what[0].lower()}{what[1:]}{shown}")
     return "; ".join(found)
 
 

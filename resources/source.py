@@ -172,6 +172,15 @@ class ImageSource(dg.ConfigurableResource):
             raise UnreadableImage("the path leads out of the folder of images")
         return self._folder.read(path, self.max_bytes)
 
+    @property
+    def local_root(self) -> Path | None:
+        """The folder, if it is one of this machine.
+
+        Raises:
+            InputError: As :meth:`list`, of what is configured.
+        """
+        return self._folder.root if isinstance(self._folder, _LocalFolder) else None
+
     def decode(self, data: bytes, side: int | None = None) -> DecodedImage:
         """:func:`~resources.decoding.decode` within this source's limit of pixels."""
         return decode(data, self.max_pixels, side)

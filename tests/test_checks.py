@@ -27,7 +27,11 @@ def infinite(found):
 
 def test_every_contract_holds_for_the_sample(bench):
     bench.run("neighbors", "mini")
-    for asset, partition in (("images", None), ("embeddings", "mini"), ("neighbors", "mini")):
+    bench.run("clustering", "greek")
+    bench.run("saved_clustering", "greek")
+    bench.run("tags")
+    judged = (("images", None), ("embeddings", "mini"), ("neighbors", "mini"), ("tags", None))
+    for asset, partition in judged:
         assert all(check.passed for check in bench.checks(asset, partition).values())
 
 
@@ -136,3 +140,21 @@ def test_a_graph_of_other_images_is_a_warning(bench):
     found = bench.checks("neighbors", "mini")["neighbors_current"]
     assert not found.passed
     assert found.severity.value == "WARN"
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [("image_tags", {"image_id": "0" * 64}), ("tags", {"tag_id": "0" * 16}), ("tags", {})],
+)
+def test_tags_that_are_not_the_replay_of_the_log_are_found(bench, table, changes):
+    bench.run("clustering", "greek")
+    bench.run("saved_clustering", "greek")
+    bench.run("tags")
+    plant(bench, table, **changes)
+    assert not bench.checks("tags")["tags_are_the_replay"].passed
+
+
+def test_a_save_that_is_not_in_the_tags_yet_is_found(bench):
+    bench.run("clustering", "greek")
+    bench.run("saved_clustering", "greek")
+    assert not bench.checks("tags")["tags_are_the_replay"].passed

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_assets.config import (
-    METHODS,
     ClusteringConfig,
     NestedClusteringConfig,
     SaveConfig,
@@ -22,6 +21,7 @@ from panoptic_assets.config import (
     resolve,
 )
 from panoptic_assets.definitions import build_defs
+from panoptic_assets.methods import METHODS, name_of
 from resources.errors import InputError
 from resources.models import ModelSpec
 
@@ -43,16 +43,23 @@ def test_ten_clusters_by_kmeans_are_the_default():
     assert (config.method.name, config.method.nb_clusters) == ("kmeans", 10)
 
 
+NEEDED = {
+    "cluster_by_tags": {"tags": ["vase", "vase > amphore"]},
+    "consensus": {"runs": ["a", "b"]},
+}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_configuration_reads_back_as_it_was_written(method):
-    config = ClusteringConfig(method=method(), features="mini", seed=3)
+    chosen = method(**NEEDED.get(name_of(method), {}))
+    config = ClusteringConfig(method=chosen, features="mini", seed=3)
     assert parse(ClusteringConfig, document_of(config)) == config
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"method": {"kmeans": {"nb_clusters": 0}}}, "nb_clusters: input should be greater than"),
+        ({"method": {"kmeans": {"nb_clusters": 0}}}, "nb_clusters: ask for 1 or more, or for -1"),
         ({"method": {"kmeans": {"nb_clusters": -2}}}, "(given: -2)"),
         ({"method": {"kmeans": {"clusters": 3}}}, "there is no field method.kmeans.clusters"),
         ({"method": {"dbscan": {}}}, "'kmeans', 'minibatch_kmeans'"),
@@ -60,6 +67,31 @@ def test_a_configuration_reads_back_as_it_was_written(method):
         ({"method": "kmeans"}, "name one choice"),
         ({"seed": -1}, "seed: input should be greater than or equal to 0"),
         ({"sede": 1}, "there is no field sede"),
+        (
+            {"method": {"agglomerative": {"metric": "cosine"}}},
+            "ward measures the variance, and so takes no metric cosine: use euclidean, or linkage",
+        ),
+        (
+            {"method": {"agglomerative": {"nb_clusters": 3, "distance_threshold": 1.0}}},
+            "give nb_clusters or distance_threshold, not both",
+        ),
+        ({"method": {"agglomerative": {"nb_clusters": -1}}}, "give a distance_threshold instead"),
+        (
+            {"method": {"hdbscan": {"max_cluster_size": 9, "cluster_selection_method": "leaf"}}},
+            "max_cluster_size has no effect with cluster_selection_method leaf: use eom",
+        ),
+        (
+            {"method": {"hdbscan": {"max_cluster_size": 4}}},
+            "max_cluster_size 4 is below min_cluster_size 5",
+        ),
+        ({"method": {"hdbscan": {"nb_clusters": 3}}}, "no field method.hdbscan.nb_clusters"),
+        ({"method": {"find_duplicates": {"min_similarity": 1.5}}}, "less than or equal to 1"),
+        ({"method": {"cluster_by_tags": {}}}, "give a property or a list of tags, one of them"),
+        (
+            {"method": {"cluster_by_tags": {"tags": ["a"], "templates": ["a photo"]}}},
+            "templates: each has {} once, where the tag is put",
+        ),
+        ({"method": {"consensus": {"runs": ["a", "a"]}}}, "needs two or more different runs"),
         ({"scope": {"files": {}}}, "pattern: input should be a valid string"),
         ({1: 2}, "the name of a field is text, not 1"),
         ({"method": {"kmeans": {1: 2}}}, "the name of a field is text, not 1"),
@@ -93,7 +125,8 @@ scalars = st.one_of(
     st.sampled_from(["kmeans", "minibatch_kmeans", "corpus", "files", "random", "10", "yes"]),
 )
 FIELDS = ["method", "scope", "features", "seed", "replace", "kmeans", "files", "pattern"]
-FIELDS += ["nb_clusters", "n_init", "init", "tol", "name", "corpus"]
+FIELDS += ["nb_clusters", "n_init", "init", "tol", "name", "corpus", "property", "values", "since"]
+FIELDS += ["tag", "path", "dates", "ids", "file", "text", "similar", "min_similarity", "node"]
 names = st.one_of(st.sampled_from(FIELDS), scalars)
 values = st.recursive(
     scalars,
@@ -184,6 +217,37 @@ def test_a_recorded_key_refuses_other_parameters_and_names_them():
     assert "method.kmeans.nb_clusters: 10 is recorded, 12 is asked for" in str(caught.value)
     assert "seed" not in str(caught.value)
     assert "Choose a new key, or set `replace: true`" in str(caught.value)
+
+
+@pytest.mark.parametrize("empty", [None, []])
+def test_an_empty_field_that_is_written_out_is_no_unknown_field(empty):
+    """A Launchpad that scaffolds every field writes them so."""
+    dates = {"property": "fait", "values": [], "minimum": None, "maximum": None, "since": "1887"}
+    document = {"scope": {"property": {**dates, "until": None}}}
+    assert parse(ClusteringConfig, document) == parse(
+        ClusteringConfig, {"scope": {"property": {"property": "fait", "since": "1887"}}}
+    )
+    search = {"scope": {"text": {"text": "x", "min_similarity": None, "nb_images": None}}}
+    assert parse(ClusteringConfig, search).scope.nb_images == 100
+    with pytest.raises(InputError, match=r"there is no field scope\.property\.untill"):
+        parse(ClusteringConfig, {"scope": {"property": {**dates, "untill": empty}}})
+
+
+def test_a_list_that_differs_is_shown_by_its_first_values():
+    values = [f"valeur {number}" for number in range(1000)]
+    record = recorded(scope={"property": {"property": "p", "values": values}})
+    with pytest.raises(InputError) as caught:
+        resolved({"scope": {"property": {"property": "p", "values": ["é"]}}}, record)
+    assert "scope.property.values: ['valeur 0', 'valeur 1'," in str(caught.value)
+    assert "is recorded, ['é'] is asked for" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_scope_that_is_given_is_not_mixed_with_the_recorded_one():
+    record = recorded(scope={"property": {"property": "p", "values": ["x"]}})
+    given = {"scope": {"property": {"property": "q", "since": "2024"}}, "replace": True}
+    assert resolved(given, record).scope.values == []
+    assert resolved({}, record).scope.values == ["x"]
 
 
 def test_a_recorded_key_accepts_its_own_parameters():

@@ -208,7 +208,7 @@ def test_a_projection_can_be_clustered_and_says_that_it_is_distorted(corpus):
     )
     shown = metadata(result, "clustering")
     assert shown["nb_clusters"] == 20
-    assert "distances" in shown["warning"]
+    assert "Distances" in shown["notes"]
     sources = [source["table"] for source in corpus.read.run_info("tutorial")["inputs"]]
     assert sources == ["vectors.mini", "points.mini.umap", "files"]
     run = corpus.instance.get_run_by_id(result.run_id)

@@ -310,8 +310,8 @@ def test_an_unknown_node_lists_those_that_exist(bench):
     ("config", "message"),
     [
         ({"method": {"kmeans": {"nb_clusters": 1000}}}, "at most 253"),
-        ({"method": {"kmeans": {"nb_clusters": 0}}}, "greater than or equal to 1 (given: 0)"),
-        ({"method": {"kmeans": {"nb_clusters": -2}}}, "greater than or equal to 1 (given: -2)"),
+        ({"method": {"kmeans": {"nb_clusters": 0}}}, "-1, an automatic number (given: 0)"),
+        ({"method": {"kmeans": {"nb_clusters": -2}}}, "-1, an automatic number (given: -2)"),
         ({"features": "clip"}, "has a vector of type 'clip'"),
         ({"features": "../clip"}, "vector type"),
         ({"scope": {"files": {"pattern": "nothing/*"}}}, "No file matches 'nothing/*'"),

@@ -86,6 +86,7 @@ def test_the_lineage_shows_what_is_made_from_what():
         "nested_clustering": {"clustering"},
         "saved_clustering": {"clustering", "nested_clustering"},
         "tags": {"saved_clustering"},
+        "tag_recommendations": {"tags", "embeddings"},
     }
 
 

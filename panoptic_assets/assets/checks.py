@@ -1,4 +1,4 @@
-"""Asset checks: the data contracts of the corpus, judged after each materialization.
+"""Asset checks: the data contracts of the corpus and of tags, judged after each materialization.
 
 Belongs here: which contracts there are, and how grave a breach is. Does not belong here: finding
 breaches (``core.contracts``), or preventing them, which the assets do.
@@ -18,14 +18,18 @@ import numpy as np
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors
 from panoptic_assets.assets.running import partition_of
+from panoptic_assets.assets.tags import tags
+from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.contracts import inspect_vectors
 from panoptic_assets.core.neighbors import sampled_recall
 from panoptic_assets.tables import (
     model_identity,
     present_files,
     read_graph,
+    read_log,
     read_manifest,
     read_vectors,
+    tags_are,
 )
 from resources.lance import LanceStore, vectors_table
 from resources.registry import Registry
@@ -52,6 +56,10 @@ _NEIGHBORS = {
     "from an index; measured on 500 images.",
 }
 _LEAST_RECALL = 0.95
+
+_TAGS = {
+    "tags_are_the_replay": "The tags, and which images carry them, are the replay of the log.",
+}
 
 
 def _specs(asset: dg.AssetsDefinition, checks: dict[str, str]) -> list[dg.AssetCheckSpec]:
@@ -102,6 +110,14 @@ def neighbor_contracts(
     yield from _selected(context, neighbors, _judged_neighbors(partition_of(context), store))
 
 
+@dg.multi_asset_check(specs=_specs(tags, _TAGS), can_subset=True)
+def tag_contracts(
+    context: dg.AssetCheckExecutionContext, store: LanceStore
+) -> Iterator[dg.AssetCheckResult]:
+    """The contracts of ``tags``."""
+    yield from _selected(context, tags, _judged_tags(store))
+
+
 def _selected(
     context: dg.AssetCheckExecutionContext,
     asset: dg.AssetsDefinition,
@@ -115,7 +131,7 @@ def _selected(
                 check_name=verdict.check,
                 passed=verdict.passed,
                 severity=verdict.severity,
-                description=(_IMAGES | _VECTORS | _NEIGHBORS)[verdict.check],
+                description=(_IMAGES | _VECTORS | _NEIGHBORS | _TAGS)[verdict.check],
                 metadata=verdict.found,
             )
 
@@ -188,3 +204,9 @@ def _judged_neighbors(vector_type: str, store: LanceStore) -> Iterator[_Verdict]
     recall = sampled_recall(read.vectors, stored.graph) if stored and comparable else 0.0
     least = _LEAST_RECALL if stored and stored.info.method == "index" else 1.0
     yield _Verdict("neighbors_recall", recall >= least, {"recall": recall, "least": least})
+
+
+def _judged_tags(store: LanceStore) -> Iterator[_Verdict]:
+    log = read_log(store)
+    same = tags_are(store, core_tags.replay([entry.event for entry in log]))
+    yield _Verdict("tags_are_the_replay", same, {"nb_events": len(log)})

@@ -4,7 +4,9 @@ Belongs here: ``clustering`` and ``nested_clustering``, two doors to the same di
 belong here: the methods (``core.methods``) and the tree's rules (``core.tree``).
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import dagster as dg
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 from panoptic_assets import records
 from panoptic_assets.assets.corpus import embeddings
 from panoptic_assets.assets.features import projection
-from panoptic_assets.assets.running import POOL, partition_of, plain_failures
+from panoptic_assets.assets.running import POOL, measured, partition_of, plain_failures, progress
 from panoptic_assets.config import (
     ClusteringConfig,
     DivisionConfig,
@@ -24,8 +26,8 @@ from panoptic_assets.config import (
     resolve,
     schema_of,
 )
-from panoptic_assets.core import clusters as core_clusters
-from panoptic_assets.core.methods import METHODS
+from panoptic_assets.core import clusters, quality
+from panoptic_assets.core.division import Data
 from panoptic_assets.keys import (
     LINEAGE_ONLY,
     NODES,
@@ -36,15 +38,20 @@ from panoptic_assets.keys import (
     parse_node,
     parse_run_key,
     run_key_of,
+    vector_type_of,
 )
+from panoptic_assets.methods import FindDuplicates, name_of
+from panoptic_assets.readings import Readings
 from panoptic_assets.reports.contact_sheet import contact_sheet
-from panoptic_assets.reports.markdown import score_text, table
+from panoptic_assets.reports.markdown import bullets, score_text, table
+from panoptic_assets.selection import Selection, select
 from panoptic_assets.tables import (
+    Answer,
     Divisions,
+    Features,
     cluster_name,
     cluster_names,
     files_input,
-    images_in,
     present_files,
     read_features,
     read_thumbnails,
@@ -52,14 +59,17 @@ from panoptic_assets.tables import (
 )
 from resources.errors import InputError
 from resources.lance import LanceStore
+from resources.models import ModelSpec, OpenClipModels
 from resources.registry import Registry
+
+ConfigT = TypeVar("ConfigT", bound=DivisionConfig)
 
 _EXEMPLARS = 6
 """Thumbnails of one cluster on the contact sheet: those nearest to its mean."""
 _CLUSTERS_SHOWN = 40
 
 _DISTORTED = (
-    "distances between the points of a projection are distorted; clusters of its vectors are often "
+    "Distances between the points of a projection are distorted; clusters of its vectors are often "
     "better. Scores are computed on the vectors."
 )
 
@@ -78,7 +88,10 @@ _DISTORTED = (
 )
 @plain_failures()
 def clustering(
-    context: dg.AssetExecutionContext, store: LanceStore, registry: Registry
+    context: dg.AssetExecutionContext,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
 ) -> dg.MaterializeResult[None]:
     """Which cluster each image of the scope is in: one run for each run key.
 
@@ -89,11 +102,9 @@ def clustering(
     given = given_config(context.run.run_config, "clustering")
     divisions = Divisions(store, key)
     config = resolve_clustering(key, given, divisions, registry)
-    # Before the rows, which are then read at this version: a refresh may commit at any time.
-    version = store.version("files")
-    image_ids = images_in(config.scope, store, version)
-    source = files_input(version, image_ids)
-    return _divide(context, store, key, config, image_ids, source, divisions)
+    selection = select(key, config, store, registry, models, context.log.info)
+    work = _Division(context, store, models, registry, key, config, divisions)
+    return work.materialized(selection)
 
 
 @dg.asset(
@@ -107,7 +118,10 @@ def clustering(
 )
 @plain_failures()
 def nested_clustering(
-    context: dg.AssetExecutionContext, store: LanceStore, registry: Registry
+    context: dg.AssetExecutionContext,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
 ) -> dg.MaterializeResult[None]:
     """Which cluster each image of one cluster is in: the partition is the node that is divided.
 
@@ -119,8 +133,10 @@ def nested_clustering(
     version = store.version("files")
     image_ids = present_members(node, divisions, store, version)
     config = resolve_nested(str(node), given, divisions, registry)
-    source = files_input(version, image_ids)
-    return _divide(context, store, str(node), config, image_ids, source, divisions)
+    parent = divisions.get(node.division)
+    selection = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
+    work = _Division(context, store, models, registry, str(node), config, divisions)
+    return work.materialized(selection)
 
 
 def resolve_clustering(
@@ -132,8 +148,7 @@ def resolve_clustering(
     recorded = record.config if record else None
     registered = registry_config(registry, key, "clustering")
     config = resolve(ClusteringConfig, key, given, recorded, registered, defaults)
-    parse_features(config.features)
-    return config
+    return _completed(config, registry)
 
 
 def resolve_nested(
@@ -147,8 +162,24 @@ def resolve_nested(
     registered = registry_config(registry, key, "nested_clustering")
     guarded = key not in divisions.stale
     config = resolve(NestedClusteringConfig, key, given, recorded, registered, defaults, guarded)
+    return _completed(config, registry)
+
+
+def _completed(config: ConfigT, registry: Registry) -> ConfigT:
+    """The configuration with the defaults that depend on the model, so that they are recorded."""
+    method = config.method
     parse_features(config.features)
-    return config
+    if not isinstance(method, FindDuplicates) or method.min_similarity is not None:
+        return config
+    model = registry.model(vector_type_of(config.features))
+    threshold = model.duplicate_threshold if isinstance(model, ModelSpec) else None
+    if threshold is None:
+        raise InputError(
+            f"The vectors of {config.features!r} are another program's, so no min_similarity is "
+            "known for their duplicates: give one (`--min-similarity 0.95`)."
+        )
+    completed = method.model_copy(update={"min_similarity": threshold})
+    return config.model_copy(update={"method": completed})
 
 
 def present_members(
@@ -173,6 +204,19 @@ def present_members(
     return found
 
 
+def is_current(
+    record: records.Record, config: ClusteringConfig, selection: Selection, store: LanceStore
+) -> bool:
+    """Whether a run was made with a configuration, of the images and features of now."""
+    if record.config != identity_of(config):
+        return False
+    features = read_features(store, config.features, selection.image_ids)
+    now = [*features.sources, *selection.sources]
+    return {(read.table, read.sha256) for read in now} <= {
+        (read.table, read.sha256) for read in record.inputs
+    }
+
+
 def registry_config(registry: Registry, key: str, asset: str) -> Document | None:
     """What ``configs/runs/<key>.yaml`` asks of an asset; None without such a file.
 
@@ -182,69 +226,135 @@ def registry_config(registry: Registry, key: str, asset: str) -> Document | None
     return registered_config(registry.run(key), asset, f"configs/runs/{key}.yaml")
 
 
-def _divide(
-    context: dg.AssetExecutionContext,
-    store: LanceStore,
-    key: str,
-    config: DivisionConfig,
-    image_ids: list[str],
-    source: records.Input,
-    divisions: Divisions,
-) -> dg.MaterializeResult[None]:
-    started = datetime.now(UTC)
-    read = read_features(store, config.features, image_ids)
-    if "/" in config.features:
-        context.log.warning(f"{config.features}: {_DISTORTED}")
-    method = config.method.model_dump()
-    name = method.pop("name")
-    context.instance.add_run_tags(
-        context.run_id, {"panoptic/method": name, "panoptic/features": config.features}
-    )
-    previous = divisions.records.get(key)
-    parent = divisions.records.get(parse_node(key).division) if "/" in key else None
-    labels = METHODS[name](read.points, config.seed, **method)
-    division = core_clusters.canonical(labels, read.vectors)
-    names = cluster_names(division)
-    remainder = names.count(REMAINDER)
-    record = records.Record(
-        key=key,
-        run_key=run_key_of(key),
-        revision=previous.revision + 1 if previous else 1,
-        config=identity_of(config),
-        inputs=[*read.sources, source],
-        parent_record=parent.record_id if parent else None,
-        parent_output=parent.output if parent else None,
-        counts=records.Counts(
-            in_scope=len(image_ids),
-            clustered=len(names) - remainder,
-            remainder=remainder,
-            not_embedded=len(image_ids) - len(names),
-        ),
-        nb_clusters=len(set(names) - {REMAINDER}),
-        baseline_score=division.baseline_score,
-        output=records.output_hash(zip(read.image_ids, names, strict=True)),
-        libraries=records.library_versions(),
-        code_version=records.code_version(),
-        git_commit=records.git_commit(),
-        machine=records.machine_class(),
-        dagster_run_id=context.run_id,
-        started_at=started,
-        finished_at=datetime.now(UTC),
-    )
-    if previous and previous.data_version == record.data_version:
-        context.log.info(f"{key} gave the same answer as before; its record stays.")
-        record = previous
-    else:
-        write_division(store, record, read.image_ids, division)
-    return _result(store, record, read.image_ids, division)
+@dataclass(frozen=True)
+class _Division:
+    """One division, on its way from configuration to record."""
+
+    context: dg.AssetExecutionContext
+    store: LanceStore
+    models: OpenClipModels
+    registry: Registry
+    key: str
+    config: DivisionConfig
+    divisions: Divisions
+
+    def materialized(self, selection: Selection) -> dg.MaterializeResult[None]:
+        """Divide the images in scope and store the answer, unless it is stored already."""
+        started = datetime.now(UTC)
+        config, context = self.config, self.context
+        method = config.method
+        context.instance.add_run_tags(
+            context.run_id,
+            {"panoptic/method": name_of(type(method)), "panoptic/features": config.features},
+        )
+        previous = self.divisions.records.get(self.key)
+        if previous and previous.id_list and _has_changed(previous.id_list, selection.id_list):
+            context.log.warning(
+                f"{previous.id_list.file} has changed since {self.key}@{previous.revision} was "
+                "made."
+            )
+        features = read_features(self.store, config.features, selection.image_ids)
+        readings = Readings(
+            self.store, self.models, self.registry, features, config, context.log.info
+        )
+        data = readings.data()
+        outcome, usage = measured(lambda: method.compute(data, config.seed))
+        division = clusters.canonical(outcome.labels, features.vectors)
+        answer = Answer(
+            image_ids=features.image_ids,
+            division=division,
+            outcome=outcome,
+            assigned=clusters.assigned(division, features.vectors)
+            if config.assign_remainder
+            else None,
+            stability=self._stability(data, division),
+        )
+        inputs = [*features.sources, *readings.inputs, *selection.sources]
+        record = self._record(answer, features, selection, inputs, started, usage)
+        if previous and previous.data_version == record.data_version:
+            context.log.info(f"{self.key} gave the same answer as before; its record stays.")
+            record = previous
+        else:
+            write_division(self.store, record, answer)
+        return _result(self.store, record, answer)
+
+    def _stability(self, data: Data, division: clusters.Division) -> dict[int, float]:
+        """The stability of each cluster, by number; empty if it was not asked for."""
+        if not self.config.stability:
+            return {}
+        seeds = iter(range(self.config.stability))
+        rounds = progress(self.context, seeds, self.config.stability, "subsamples")
+        return quality.stability(
+            self.config.method.compute, data, division.labels, self.config.seed, rounds
+        )
+
+    def _record(
+        self,
+        answer: Answer,
+        features: Features,
+        selection: Selection,
+        inputs: list[records.Input],
+        started: datetime,
+        usage: records.Usage,
+    ) -> records.Record:
+        config, division, parent = self.config, answer.division, selection.parent
+        in_scope = len(selection.image_ids)
+        previous = self.divisions.records.get(self.key)
+        names = cluster_names(division.labels)
+        remainder = names.count(REMAINDER)
+        distorted = [_DISTORTED] if "/" in config.features else []
+        measures = quality.quality(features.vectors, division.labels, config.seed)
+        return records.Record(
+            key=self.key,
+            run_key=run_key_of(self.key),
+            revision=previous.revision + 1 if previous else 1,
+            config=identity_of(config),
+            inputs=inputs,
+            parent_record=parent.record_id if parent else None,
+            parent_output=parent.output if parent else None,
+            id_list=selection.id_list,
+            counts=records.Counts(
+                in_scope=in_scope,
+                clustered=len(names) - remainder,
+                remainder=remainder,
+                not_embedded=in_scope - len(names),
+            ),
+            nb_clusters=len(set(names) - {REMAINDER}),
+            baseline_score=division.baseline_score,
+            output=records.output_hash(zip(features.image_ids, names, strict=True)),
+            mean_score=division.mean_score,
+            notes=[*selection.notes, *answer.outcome.notes, *distorted],
+            quality=records.Quality(measured_on=vector_type_of(config.features), **vars(measures)),
+            stability=answer.mean_stability,
+            usage=usage,
+            libraries=records.library_versions(),
+            code_version=records.code_version(),
+            git_commit=records.git_commit(),
+            machine=records.machine_class(),
+            dagster_run_id=self.context.run_id,
+            started_at=started,
+            finished_at=datetime.now(UTC),
+        )
+
+
+def _has_changed(before: records.IdList, now: records.IdList | None) -> bool:
+    return now is not None and now.file == before.file and now.sha256 != before.sha256
 
 
 def _result(
-    store: LanceStore,
-    record: records.Record,
-    image_ids: list[str],
-    division: core_clusters.Division,
+    store: LanceStore, record: records.Record, answer: Answer
 ) -> dg.MaterializeResult[None]:
+    image_ids, division = answer.image_ids, answer.division
+    names = {
+        cluster.number: answer.outcome.names.get(cluster.label) for cluster in division.clusters
+    }
+    measures = record.quality
+    numbers = {
+        "silhouette": measures.silhouette if measures else None,
+        "davies_bouldin": measures.davies_bouldin if measures else None,
+        "calinski_harabasz": measures.calinski_harabasz if measures else None,
+        "stability": record.stability,
+    }
     return dg.MaterializeResult(
         metadata={
             "nb_images": len(image_ids),
@@ -253,11 +363,17 @@ def _result(
             "mean_score": division.mean_score,
             "baseline_score": record.baseline_score,
             "nb_not_embedded": record.counts.not_embedded,
+            **{name: value for name, value in numbers.items() if value is not None},
             "clusters": dg.MetadataValue.md(
                 table(
-                    ["cluster", "images", "score"],
+                    ["cluster", "images", "score", *(["name"] if any(names.values()) else [])],
                     [
-                        [cluster_name(c.number), c.size, score_text(c.score, c.size)]
+                        [
+                            cluster_name(c.number),
+                            c.size,
+                            score_text(c.score, c.size),
+                            *([names[c.number] or ""] if any(names.values()) else []),
+                        ]
                         for c in division.clusters
                     ],
                     _CLUSTERS_SHOWN,
@@ -272,14 +388,14 @@ def _result(
                 )
             ),
             "record": dg.MetadataValue.json(record.model_dump(mode="json")),
-            **({"warning": _DISTORTED} if "/" in record.config["features"] else {}),
+            **({"notes": dg.MetadataValue.md(bullets(record.notes))} if record.notes else {}),
         },
         data_version=dg.DataVersion(record.data_version),
     )
 
 
-def _exemplars(division: core_clusters.Division, cluster: core_clusters.Cluster) -> list[int]:
+def _exemplars(division: clusters.Division, cluster: clusters.Cluster) -> list[int]:
     """Rows of the images nearest to a cluster's mean."""
     rows = np.flatnonzero(division.labels == cluster.number)
-    nearest = np.argsort(division.distances[rows], kind="stable")[:_EXEMPLARS]
-    return [int(row) for row in rows[nearest]]
+    nearest = quality.exemplars(rows, division.distances[rows], "nearest", _EXEMPLARS, seed=0)
+    return nearest.tolist()

@@ -33,6 +33,11 @@ def table(
     return f"{text}\n\n… and {left_out:,} more" if left_out else text
 
 
+def bullets(sentences: Sequence[str]) -> str:
+    """A list; any text is shown as it is."""
+    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
+
+
 def number_text(value: float) -> str:
     """A number for people: a count in full, with its thousands apart; else two decimals."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
