@@ -6,20 +6,51 @@ materializing assets, which is Dagster's part.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from panoptic_assets import tables
+from panoptic_assets import sweeps, tables
+from panoptic_assets.config import parse
+from panoptic_assets.core import quality
+from panoptic_assets.core import recommendations as core_recommendations
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.keys import parse_division, parse_name, parse_projection, parse_run_key
+from panoptic_assets.core.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag
+from panoptic_assets.keys import (
+    parse_division,
+    parse_name,
+    parse_node,
+    parse_projection,
+    parse_run_key,
+)
+from panoptic_assets.scopes import FoundByText, SimilarTo
+from panoptic_assets.selection import Report
+from panoptic_assets.selection import search as search_images
 from resources.errors import InputError
 from resources.lance import LanceStore, points_table, quoted, vectors_table
+from resources.models import OpenClipModels
 from resources.project import find
+from resources.registry import Registry
+
+_PROPOSALS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("property", "tag_id", "tag", "image_id", "path")),
+        ("rank", pa.int32()),
+        ("score", pa.float64()),
+        ("margin", pa.float64()),
+        ("tagged", pa.bool_()),
+        ("vector_type", pa.string()),
+    ]
+)
+
+if TYPE_CHECKING:
+    from panoptic_assets.exchange import Exported, Format
 
 
 class Project:
-    """One project, read-only.
+    """One project; only :meth:`edit` changes anything in it.
 
     Args:
         folder: The project's folder; by default the one that ``$PANOPTIC_PROJECT`` names or the
@@ -73,6 +104,20 @@ class Project:
             "data_version": record.data_version,
         }
 
+    def sweep(self, key: str) -> list[dict[str, Any]]:
+        """The runs of a sweep and their answers, one dictionary each, in the sweep's order.
+
+        See :func:`panoptic_assets.sweeps.row` for what they hold.
+
+        Raises:
+            InputError: There is no such sweep.
+        """
+        registry = Registry(folder=str(self.folder))
+        parse_run_key(key)
+        cells = sweeps.cells(key, sweeps.parse_sweep(registry.sweep(key), f"The sweep {key!r}"))
+        known = tables.Divisions(self._store).records
+        return [sweeps.row(cell, known.get(cell.key)) for cell in cells]
+
     def files(self) -> pa.Table:
         """Every file ever seen, by path.
 
@@ -92,27 +137,65 @@ class Project:
     def clusters(self, key: str) -> pa.Table:
         """The clusters of a run or of a divided node, from the lowest score; the remainder last.
 
-        Columns: node, cluster, size, score, medoid (image id), record_id.
+        Columns: node, cluster, size, score, medoid (image id), name (of methods that give one, else
+        null), stability (null if it was not asked for), record_id.
 
         Raises:
             InputError: There is none of that key.
         """
         rows = self._divisions(key).clusters(key)
         nodes = pa.array([f"{key}/{name}" for name in rows["cluster"].to_pylist()], pa.string())
-        names = ["cluster", "size", "score", "medoid", "record_id"]
+        names = ["cluster", "size", "score", "medoid", "name", "stability", "record_id"]
         return rows.select(names).add_column(0, "node", nodes)
 
     def assignments(self, key: str) -> pa.Table:
         """Which cluster each image of a run or of a divided node is in, by image id.
 
         Columns: image_id, cluster (``"0"``, …, ``"remainder"``), distance (cosine distance to the
-        cluster's mean), record_id.
+        cluster's mean), probability (of belonging to the cluster), similarity (to what the image
+        was attached to, such as a tag), assigned (the cluster, with the remainder in the nearest
+        ones), record_id. What the method does not tell, or was not asked for, is null.
 
         Raises:
             InputError: There is none of that key.
         """
         rows = self._divisions(key).assignments(key)
-        return rows.select(["image_id", "cluster", "distance", "record_id"])
+        names = ["image_id", "cluster", "distance", "probability", "similarity", "assigned"]
+        return rows.select([*names, "record_id"])
+
+    def exemplars(
+        self,
+        node: str,
+        which: quality.Exemplars = "nearest",
+        number: int | None = None,
+        seed: int = 0,
+    ) -> pa.Table:
+        """Images of a cluster: those nearest to its mean, farthest from it, or drawn at random.
+
+        Columns: image_id, path (of its first file; null if all are missing by now), distance,
+        probability; in that order.
+
+        Args:
+            node: The cluster, such as ``greek/3`` or ``greek/remainder``.
+            which: ``nearest``, ``farthest`` or ``random``.
+            number: How many at most; all by default.
+            seed: Of the random ones.
+
+        Raises:
+            InputError: There is no such node.
+        """
+        place = parse_node(node)
+        divisions = self._divisions(node)
+        divisions.members(place)
+        rows = divisions.assignments(place.division)
+        rows = rows.filter(pc.equal(rows["cluster"], place.cluster))
+        distances = rows["distance"].to_numpy()
+        places = np.arange(len(rows))
+        chosen = quality.exemplars(places, distances, which, number or len(rows), seed)
+        rows = rows.take(pa.array(chosen)).select(["image_id", "distance", "probability"])
+        present = tables.present_files(self._store)
+        paths = [present.get(image_id, [None])[0] for image_id in rows["image_id"].to_pylist()]
+        return rows.add_column(1, "path", pa.array(paths, pa.string()))
 
     def places(self, run_key: str) -> pa.Table:
         """The deepest node that holds each image of a run, by image id.
@@ -172,6 +255,194 @@ class Project:
         schema = pa.schema([pa.field(name, pa.string()) for name in names])
         return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema)
 
+    def recommendations(self, property: str | None = None, tag: str | None = None) -> pa.Table:
+        """The images that were recommended for tags and are neither accepted nor refused yet.
+
+        By property, tag and rank. Columns: property, tag_id, tag (its path), image_id, path (of the
+        image's first file; null if all are missing by now), rank (1 for the best when they were
+        computed), score (in (0, 1]), margin (over the best other tag; null if there is none),
+        tagged (whether the image carried another tag of the property), vector_type.
+
+        Args:
+            property: Only of this one.
+            tag: Only this tag, by path or id; of the property ``Clustering`` if none is given.
+
+        Raises:
+            InputError: There is no such property or tag.
+        """
+        events = [entry.event for entry in tables.read_log(self._store)]
+        replayed = core_tags.replay(events)
+        if tag is not None:
+            property = DEFAULT_PROPERTY if property is None else property
+            try:
+                found = find_tag(tag, events, property)
+            except EditError as error:
+                text = str(error)
+                raise InputError(text[0].upper() + text[1:]) from error
+            property = found.property
+        elif property is not None:
+            [property] = tables.properties_with_tags(replayed, property)
+        rows = tables.read_recommendations(self._store, property).to_pylist()
+        kept = core_recommendations.still_open(
+            [((row["tag_id"], row["image_id"]), row["tagged"]) for row in rows], replayed
+        )
+        paths = core_tags.paths(replayed.tags)
+        order = {tag_id: place for place, tag_id in enumerate(paths)}
+        present = tables.present_files(self._store)
+        proposals = [
+            row
+            | {
+                "tag": paths[row["tag_id"]],
+                "path": present.get(row["image_id"], [None])[0],
+            }
+            for row, is_open in zip(rows, kept, strict=True)
+            if is_open and (tag is None or row["tag_id"] == found.tag_id)
+        ]
+        proposals.sort(key=lambda row: (order[row["tag_id"]], row["rank"]))
+        return pa.Table.from_pylist(proposals, _PROPOSALS)
+
+    def precision(self, property: str) -> list[dict[str, Any]]:
+        """How many images were accepted and refused for each tag of a property, in tree order.
+
+        Each has tag_id, path, accepted, refused (numbers of images; of several judgements the last
+        one that was not undone) and precision: the share that was accepted, None without any.
+
+        Raises:
+            InputError: There is no such property.
+        """
+        events = [entry.event for entry in tables.read_log(self._store)]
+        replayed = core_tags.replay(events)
+        [name] = tables.properties_with_tags(replayed, property)
+        paths = core_tags.paths(replayed.tags)
+        judged = core_recommendations.judgements(events)
+        none = core_recommendations.Judgements(0, 0)
+        return [
+            {
+                "tag_id": tag.tag_id,
+                "path": paths[tag.tag_id],
+                "accepted": of_tag.accepted,
+                "refused": of_tag.refused,
+                "precision": of_tag.precision,
+            }
+            for tag in replayed.tags
+            if tag.property == name
+            for of_tag in [judged.get(tag.tag_id, none)]
+        ]
+
+    def search(
+        self,
+        text: str | None = None,
+        similar_to: str | None = None,
+        vector_type: str | None = None,
+        number: int | None = None,
+        min_similarity: float | None = None,
+        report: Report | None = None,
+    ) -> pa.Table:
+        """The images that are most similar to a text or to an image, the most similar first.
+
+        Columns: image_id, path (of its first file), similarity (cosine).
+
+        Args:
+            text: What to look for, in words, by the model of the vector type.
+            similar_to: The image to compare with, by id, by the first 8 or more characters of it,
+                or by path; it is found, too.
+            vector_type: The vectors to compare; the project's by default.
+            number: How many at most; 100 if ``min_similarity`` is not given either.
+            min_similarity: The least cosine.
+            report: Called with sentences that a person must know.
+
+        Raises:
+            InputError: Not one of text and image is given, or it cannot be compared, or no image is
+                similar enough.
+        """
+        if (text is None) == (similar_to is None):
+            raise InputError("A search is for a text or for an image: give one of the two.")
+        limits = {"nb_images": number, "min_similarity": min_similarity}
+        asked = (
+            parse(FoundByText, {"text": text, **limits})
+            if similar_to is None
+            else parse(SimilarTo, {"image": similar_to, **limits})
+        )
+        folder = str(self.folder)
+        told = report or (lambda _: None)
+        found = search_images(
+            asked,
+            parse_name(vector_type or self._project.settings.vector_type, "vector type"),
+            self._store,
+            Registry(folder=folder),
+            OpenClipModels(folder=folder),
+            told,
+        )
+        for note in found.notes:
+            told(note)
+        return pa.table(
+            {
+                "image_id": pa.array(found.image_ids, pa.string()),
+                "path": pa.array(found.paths, pa.string()),
+                "similarity": pa.array(found.similarities, pa.float64()),
+            }
+        )
+
+    def export(
+        self,
+        destination: str | Path,
+        property: str | None = None,
+        run: str | None = None,
+        format: "Format | None" = None,
+        replace: bool = False,
+        copy: bool = False,
+    ) -> "Exported":
+        """Write tags for other programs: to a file, or as a tree of folders.
+
+        Args:
+            destination: The file; for ``folders`` a folder that is empty or not there yet.
+            property: Only its tags; all properties by default.
+            run: In place of saved tags, what saving this run would make.
+            format: ``csv``, ``parquet``, ``json``, ``panoptic``, ``fiftyone`` or ``folders``; by
+                default what the destination's suffix says.
+            replace: Whether a file that is there is replaced.
+            copy: Whether ``folders`` holds copies of the images; by default it holds symbolic
+                links, if the images are on this machine.
+
+        Raises:
+            InputError: There are no such tags, or they cannot be written there. Nothing is written
+                then.
+        """
+        from panoptic_assets import exchange
+        from resources.source import ImageSource
+
+        if property is not None and run is not None:
+            raise InputError("Export a property or a run, not both.")
+        source = ImageSource(
+            root=self._project.images, storage_options=self._project.settings.images_options
+        )
+        if run is not None:
+            tables = exchange.run_tags(self._store, run)
+        else:
+            tables = exchange.saved_tags(self._store, property)
+        everything = property is None and run is None
+        return exchange.export(
+            self._store, source, tables, Path(destination), format, replace, copy, everything
+        )
+
+    def edit(self, edits: Iterable[Edit], author: str = "", reason: str = "") -> None:
+        """Change tags: all of the edits, in their order, or none if one cannot be done.
+
+        Materializes the asset ``tags``, as ``panoptic-assets tag apply`` does.
+
+        Args:
+            edits: Such as ``{"rename": {"tag": "3", "to": "Vases grecs"}}``; see
+                ``panoptic_assets.core.edits``.
+            author: Who edits; by default the user of the system.
+            reason: Why, for the tag log.
+
+        Raises:
+            InputError: One of them cannot be done.
+        """
+        from panoptic_assets.commands.runner import Runner
+
+        Runner(self._project).edit(list(edits), author or None, reason or None)
+
     def properties(self) -> list[dict[str, Any]]:
         """The properties that the file of metadata gives to images, by name.
 
@@ -200,6 +471,31 @@ class Project:
             raise InputError(f"There is no property {name!r}. Existing ones: {known}.")
         column = tables.VALUE_COLUMNS[rows["type"][0].as_py()]
         return rows.select(["image_id", column]).rename_columns(["image_id", "value"])
+
+    def tag_log(self) -> list[dict[str, Any]]:
+        """Every event of the tag log, oldest first.
+
+        Each has number, at, author, reason, kind, property, undone (whether it is left out of the
+        tags), event (the number that an undo or redo names), nb_images, and change (in words).
+        """
+        log = tables.read_log(self._store)
+        events = [entry.event for entry in log]
+        left_out = core_tags.undone(events)
+        return [
+            {
+                "number": entry.number,
+                "at": entry.at,
+                "author": entry.author,
+                "reason": entry.reason,
+                "kind": entry.event.kind,
+                "property": entry.event.property,
+                "undone": entry.number in left_out,
+                "event": entry.event.event,
+                "nb_images": len(entry.event.images),
+                "change": change,
+            }
+            for entry, change in zip(log, core_tags.in_words(events), strict=True)
+        ]
 
     def vectors(self, vector_type: str | None = None) -> pa.Table:
         """The vectors of a type (by default the project's), by image id.
@@ -284,13 +580,15 @@ class Project:
             listed = ", ".join(sorted(set(known["property"].to_pylist()))) or "none yet"
             raise InputError(f"There is no property {property_name!r}. Existing ones: {listed}.")
         known_ids = {row["tag_id"] for row in rows}
-        pairs = self._store.read("image_tags", ["tag_id", "image_id"], where)
+        pairs = self._store.read("image_tags", ["tag_id", "image_id", "event"], where)
         return core_tags.TagTables(
             core_tags.in_tree_order(core_tags.Tag(**row) for row in rows),
             # The two tables are two commits: between them, pairs may name tags of the other one.
-            [pair for pair in _pairs(pairs) if pair[0] in known_ids],
+            {
+                (tag_id, image_id): event
+                for tag_id, image_id, event in zip(
+                    *(pairs[name].to_pylist() for name in pairs.column_names), strict=True
+                )
+                if tag_id in known_ids
+            },
         )
-
-
-def _pairs(rows: pa.Table) -> Iterable[tuple[str, str]]:
-    return zip(rows["tag_id"].to_pylist(), rows["image_id"].to_pylist(), strict=True)

@@ -6,10 +6,16 @@ line, which runs what is assembled here, imports this module.
 
 import dagster as dg
 
-from panoptic_assets.assets.checks import image_contracts, neighbor_contracts, vector_contracts
+from panoptic_assets.assets.checks import (
+    image_contracts,
+    neighbor_contracts,
+    tag_contracts,
+    vector_contracts,
+)
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors, projection
+from panoptic_assets.assets.recommendations import tag_recommendations
 from panoptic_assets.assets.tags import saved_clustering, tags
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
@@ -46,8 +52,9 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             nested_clustering,
             saved_clustering,
             tags,
+            tag_recommendations,
         ],
-        asset_checks=[image_contracts, vector_contracts, neighbor_contracts],
+        asset_checks=[image_contracts, vector_contracts, neighbor_contracts, tag_contracts],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

@@ -14,7 +14,10 @@ import pytest
 import yaml
 
 from panoptic_assets.api import Project
+from panoptic_assets.commands.options import SCOPE_OPTIONS, scope_of
 from panoptic_assets.definitions import build_defs
+from panoptic_assets.methods import METHODS
+from resources.errors import InputError
 from resources.lance import LanceStore
 from tests.conftest import SAMPLE
 
@@ -104,6 +107,100 @@ def test_the_whole_chain_on_a_folder_of_ones_own(mini_folder, tmp_path):
     assert tree.index("5 (") < tree.index("0 (", tree.index("5 ("))
 
 
+def test_a_run_looks_at_a_part_of_the_corpus_from_the_shell(folder):
+    """E7: a list, a search, the cluster of another run; files are named from where one is."""
+    (folder / "listes").mkdir()
+    names = [f"tools/hammers/hammer_0{number}.jpg" for number in range(1, 8)]
+    (folder / "listes" / "été.txt").write_text("\n".join(names), encoding="utf-8")
+    two = ("--nb-clusters", 2)
+    run("cluster", "marteaux", "--ids", "été.txt", *two, cwd=folder / "listes")
+    info = yaml.safe_load(run("run-info", "marteaux", cwd=folder).stdout)
+    assert info["config"]["scope"] == {"ids": {"file": "listes/été.txt"}}
+    assert (info["counts"]["in_scope"], info["id_list"]["file"]) == (7, "listes/été.txt")
+    search = ("--text", "un marteau", "--scope-nb-images", 12)
+    answer = run("cluster", "search", *search, *two, cwd=folder)
+    assert "12 images are taken for the text 'un marteau', of similarity" in answer.stdout
+    run("cluster", "again", "--node", "search/1", *two, cwd=folder)
+    part = (*two, "--similar-to", names[0], "--scope-min-similarity", 0.5)
+    run("cluster", "near", *part, cwd=folder)
+    assert Project(folder).run_info("near")["config"]["scope"] == {
+        "similar": {"image": names[0], "min_similarity": 0.5}
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--files", "a/*", "--tag", "9"],
+            "one scope, and --files, --tag are not one: give one of",
+        ),
+        (["--minimum", 3], "--minimum is none: give one of --files, --scope-property, --since"),
+        (["--scope-property", "p", "--value", "x"], "There is no property 'p'"),
+        (["--scope-property", "p", "--tag", "9"], "There are no tags of a property 'p'"),
+        (["--since", "2024"], "None of the 253 images has a capture date"),
+        (["--ids", b"\xff.txt"], "file: input should be a valid string"),
+        (["--node", "mine/3"], "cannot take a cluster of its own"),
+    ],
+)
+def test_a_scope_that_takes_nothing_is_refused_and_leaves_nothing_behind(
+    folder, arguments, message
+):
+    before = everything(folder)
+    assert message in refused("cluster", "mine", *arguments, cwd=folder)
+    assert everything(folder) == before
+    assert not list((folder / ".panoptic" / "dagster").rglob("*.db"))
+
+
+@pytest.mark.parametrize(
+    ("given", "scope"),
+    [
+        ({}, {}),
+        ({"files": ""}, {"files": {"pattern": ""}}),
+        ({"tag": "9"}, {"tag": {"path": "9"}}),
+        ({"tag": "9", "scope_property": "é"}, {"tag": {"path": "9", "property": "é"}}),
+        ({"until": "2024"}, {"dates": {"until": "2024"}}),
+        (
+            {"scope_property": "é", "value": ("a", "b")},
+            {"property": {"property": "é", "values": ["a", "b"]}},
+        ),
+        (
+            {"scope_property": "é", "since": "2024", "until": "2025"},
+            {"property": {"property": "é", "since": "2024", "until": "2025"}},
+        ),
+        ({"ids": "a.txt"}, {"ids": {"file": "a.txt"}}),
+        ({"text": "é", "scope_nb_images": 3}, {"text": {"text": "é", "nb_images": 3}}),
+    ],
+)
+def test_options_of_a_scope_become_its_configuration(given, scope, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {name: () if name == "value" else None for name in SCOPE_OPTIONS} | given
+    assert scope_of(options, tmp_path) == ({"scope": scope} if scope else {})
+    assert options == {}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"files": "a", "since": "2024"},
+        {"text": "a", "value": ("b",)},
+        {"text": "a", "similar_to": "b"},
+        {"tag": "9", "scope_property": "p", "value": ("b",)},
+        {"scope_nb_images": 3},
+        {"value": ("b",)},
+    ],
+)
+def test_options_of_no_scope_or_of_two_are_refused(given, tmp_path):
+    options = dict.fromkeys(SCOPE_OPTIONS) | given
+    with pytest.raises(InputError, match="A run has one scope"):
+        scope_of(options, tmp_path)
+
+
+def test_no_option_of_a_scope_has_the_name_of_a_methods():
+    parameters = {name for method in METHODS for name in method.model_fields}
+    assert not parameters & SCOPE_OPTIONS.keys()
+
+
 def test_a_projection_is_made_kept_and_clustered_from_the_shell(folder):
     """C2, D23, D26, D33: a refresh finds the neighbours that umap needs."""
     assert "✓ neighbors mini: images 253" in run("refresh", cwd=folder).stderr
@@ -115,7 +212,7 @@ def test_a_projection_is_made_kept_and_clustered_from_the_shell(folder):
     message = refused("project", "mini/mine", "--no-whiten", cwd=folder)
     assert "method.pca.whiten: True is recorded, False is asked for" in message
     made = run("cluster", "tutorial", "--features", "mini/umap", "--nb-clusters", 20, cwd=folder)
-    assert "distances between the points of a projection are distorted" in made.stderr
+    assert "Distances between the points of a projection are distorted" in made.stdout
     assert "mini/umap" in run("runs", cwd=folder).stdout
 
 
@@ -158,7 +255,7 @@ def test_a_bad_key_is_one_line_and_exit_code_2_and_nothing_is_written(folder, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["cluster", "a", "--nb-clusters", "0"], "greater than or equal to 1"),
+        (["cluster", "a", "--nb-clusters", "0"], "ask for 1 or more, or for -1"),
         (["cluster", "a", "--nb-clusters", "9999"], "at most 253"),
         (["cluster", "a", "--batch-size", "9"], "batch_size"),
         (["cluster", "a", "--features", "clip"], "has a vector of type 'clip'"),
@@ -362,6 +459,17 @@ def test_saving_twice_is_refused_or_does_nothing(folder):
     assert "'Clustering (2)'" in refused("save", "two", cwd=folder)
     run("save", "two", "--property", "Époque", cwd=folder)
     assert {tag["property"] for tag in Project(folder).tags()} == {"Clustering", "Époque"}
+
+
+def test_a_run_saved_again_asks_which_tags_belong_to_which_clusters(folder):
+    run("cluster", "greek", cwd=folder)
+    assert "9 (" in run("save", "greek", "--depth", "1", cwd=folder).stdout
+    run("cluster", "greek", "--nb-clusters", "14", "--replace", cwd=folder)
+    assert "It is not certain which clusters" in refused("save", "greek", cwd=folder)
+    assert "names no cluster" in refused("save", "greek", "--match", "9", cwd=folder)
+    answer = run("save", "greek", "--min-overlap", "0.1", "--match", "9=3", cwd=folder)
+    assert "Tags follow their clusters: " in answer.stderr
+    assert "split: " in answer.stderr
 
 
 def test_two_commands_at_once_both_do_their_work(folder):

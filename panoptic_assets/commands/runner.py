@@ -1,0 +1,426 @@
+"""Materializing assets of one project on its Dagster instance, in this process.
+
+Belongs here: the instance that commands share, one command at a time, and the runs that they start.
+Does not belong here: the commands.
+"""
+
+import functools
+import logging
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from filelock import FileLock, Timeout
+
+from panoptic_assets.commands.terminal import brief, counted, say, tell
+from panoptic_assets.config import parse
+from resources.errors import InputError
+from resources.project import (
+    ProjectFolder,
+    dagster_home,
+    find,
+)
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from panoptic_assets.api import Project
+    from panoptic_assets.core.exchange import Mode
+    from panoptic_assets.sweeps import Cell
+    from panoptic_assets.tables import Divisions
+    from resources.lance import LanceStore
+
+_HOST_TAG = "panoptic/host"
+"""Tag of the runs that a command executes itself, with the name of its machine."""
+
+
+class Runner:
+    """Materializes assets of one project on its Dagster instance, in this process."""
+
+    def __init__(self, folder: ProjectFolder, readers: int | None = None):
+        from panoptic_assets.api import Project
+        from resources.lance import LanceStore
+        from resources.models import OpenClipModels
+        from resources.registry import Registry
+
+        self.folder = folder
+        self.source_options = {} if readers is None else {"readers": readers}
+        self.home = dagster_home(folder)
+        self.store: LanceStore = _store_of(folder)
+        self.reader = Project(folder.folder)
+        self.registry: Registry = Registry(folder=str(folder.folder))
+        self.models: OpenClipModels = OpenClipModels(folder=str(folder.folder))
+
+    @functools.cached_property
+    def definitions(self) -> "dg.Definitions":
+        """The code location, of this project."""
+        import dagster as dg
+
+        from panoptic_assets.definitions import build_defs
+        from resources.source import ImageSource
+
+        assembled = build_defs(
+            source=ImageSource(
+                root=self.folder.images,
+                include=self.folder.settings.include,
+                exclude=self.folder.settings.exclude,
+                storage_options=self.folder.settings.images_options,
+                **self.source_options,
+            ),
+            store=self.store,
+            models=self.models,
+            registry=self.registry,
+        )
+        return dg.Definitions.merge(assembled, dg.Definitions(loggers={"console": _plain_logger()}))
+
+    def refresh(self, vector_types: list[str], given: dict[str, Any] | None = None) -> None:
+        """Read what is new, embed it, find its neighbours."""
+        from panoptic_assets.keys import parse_name
+        from panoptic_assets.tables import vector_types as vector_types_of
+
+        for vector_type in vector_types:
+            self.registry.model(parse_name(vector_type, "vector type"))
+        self.materialize("images")
+        for vector_type in vector_types:
+            self.materialize("embeddings", vector_type, given)
+            if vector_type in vector_types_of(self.store):  # not, as long as there is no image
+                self.materialize("neighbors", vector_type)
+
+    def project(self, key: str, given: dict[str, Any]) -> None:
+        """Compute the points of a projection."""
+        from panoptic_assets.assets.features import resolve_projection
+        from panoptic_assets.keys import vector_type_of
+        from panoptic_assets.tables import present_files, read_vectors
+
+        # Refused here, before Dagster stores a partition and a failed run.
+        resolve_projection(key, given, self.store, self.registry)
+        read_vectors(self.store, vector_type_of(key), present_files(self.store))
+        self.materialize("projection", key, given)
+
+    def divide_corpus(
+        self, key: str, given: dict[str, Any], tags: dict[str, str] | None = None
+    ) -> None:
+        """Divide the corpus as a run, which gets some Dagster tags."""
+        from panoptic_assets.assets.clusterings import resolve_clustering
+        from panoptic_assets.selection import select
+
+        # Refused here, before Dagster stores a partition and a failed run.
+        config = resolve_clustering(key, given, self.divisions(key), self.registry)
+        select(key, config, self.store, self.registry, self.models, tell)
+        self.materialize("clustering", key, given, tags)
+
+    def sweep(self, key: str, cells: "list[Cell]") -> dict[str, str]:
+        """Compute the runs of a sweep that are not current; for each that failed, why."""
+        failures = {}
+        for number, cell in enumerate(cells, start=1):
+            try:
+                if self._is_current(cell):
+                    continue
+                tell(f"{number} of {len(cells)}: {cell.key}")
+                self.divide_corpus(cell.key, cell.config, {"panoptic/sweep": key})
+            except InputError as error:
+                tell(f"  {error}", "yellow")
+                failures[cell.key] = str(error)
+        return failures
+
+    def _is_current(self, cell: "Cell") -> bool:
+        """Whether a run was computed with this configuration on the images and features of now."""
+        from panoptic_assets.assets.clusterings import is_current, resolve_clustering
+        from panoptic_assets.selection import select
+
+        divisions = self.divisions(cell.key)
+        config = resolve_clustering(cell.key, cell.config, divisions, self.registry)
+        record = divisions.records.get(cell.key)
+        if record is None:
+            return False
+        selection = select(cell.key, config, self.store, self.registry, self.models, tell)
+        return is_current(record, config, selection, self.store)
+
+    def divide_node(self, key: str, given: dict[str, Any]) -> None:
+        """Divide one cluster again."""
+        from panoptic_assets.assets.clusterings import present_members, resolve_nested
+        from panoptic_assets.keys import parse_node
+
+        divisions = self.divisions(key)
+        present_members(parse_node(key), divisions, self.store)
+        resolve_nested(key, given, divisions, self.registry)
+        self.materialize("nested_clustering", key, given)
+
+    def save(self, key: str, given: dict[str, Any]) -> None:
+        """Save a run's tree as tags, and replay the tag log."""
+        self.divisions(key).get(key)
+        self.materialize("saved_clustering", key, given)
+        self.materialize("tags")
+
+    def edit(self, edits: list[Any], author: str | None, reason: str | None) -> None:
+        """Change tags: all of the edits, or none."""
+        from panoptic_assets.assets.tags import check_edits
+        from panoptic_assets.config import EditsConfig
+
+        given = {"edits": edits, "author": author, "reason": reason}
+        given = {name: value for name, value in given.items() if value is not None}
+        # Refused here, before Dagster stores a failed run.
+        check_edits(self.store, parse(EditsConfig, given))
+        self.materialize("tags", None, given)
+
+    def recommend(self, given: dict[str, Any]) -> None:
+        """Compute which images could get which tags."""
+        from panoptic_assets.config import RecommendationsConfig
+        from panoptic_assets.core.tags import replay
+        from panoptic_assets.keys import parse_name
+        from panoptic_assets.tables import (
+            present_files,
+            properties_with_tags,
+            read_log,
+            read_vectors,
+        )
+
+        # Refused here, before Dagster stores a failed run.
+        config = parse(RecommendationsConfig, given)
+        replayed = replay([entry.event for entry in read_log(self.store)])
+        properties_with_tags(replayed, config.property or None)
+        vector_type = parse_name(
+            config.vector_type or self.registry.default_vector_type, "vector type"
+        )
+        read_vectors(self.store, vector_type, present_files(self.store))
+        self.materialize("tag_recommendations", None, given)
+
+    def import_tags(
+        self,
+        file: Path,
+        property_name: str | None,
+        mode: "Mode",
+        check: bool,
+        author: str | None,
+        reason: str | None,
+    ) -> None:
+        """Import tags from a file, or only say what that would change."""
+        from panoptic_assets.config import EditsConfig
+        from panoptic_assets.exchange import import_tags
+
+        config = parse(EditsConfig, {"author": author or "", "reason": reason or ""})
+        done = import_tags(self.store, file, config, self.folder.images, property_name, mode, check)
+        if done.nb_unknown:
+            more = ", …" if done.nb_unknown > len(done.unknown) else ""
+            tell(
+                f"Left out, since they are not in the corpus: {counted(done.nb_unknown, 'image')}:"
+                f" {', '.join(done.unknown)}{more}",
+                "yellow",
+            )
+        for change in done.changes:
+            say(
+                f"{change.property}: {counted(change.nb_new_tags, 'new tag')}, "
+                f"{counted(change.nb_images, 'image')} {'would get' if check else 'got'} tags"
+            )
+        if not done.changes:
+            say(f"The tags already are what {file} says.")
+        if not check:
+            self.materialize("tags")
+
+    def divisions(self, key: str) -> "Divisions":
+        """The divisions of the run that a key belongs to."""
+        from panoptic_assets.keys import run_key_of
+        from panoptic_assets.tables import Divisions
+
+        return Divisions(self.store, run_key_of(key))
+
+    def divisions_of_all(self) -> "Divisions":
+        """The divisions of all runs."""
+        from panoptic_assets.tables import Divisions
+
+        return Divisions(self.store)
+
+    def materialize(
+        self,
+        asset: str,
+        partition: str | None = None,
+        given: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        """Materialize an asset in a Dagster run of its own; raises InputError when it refuses."""
+        import dagster as dg
+
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        with _instance(self.home) as instance:
+            if partition is not None:
+                definition = self.definitions.get_assets_def(asset).partitions_def
+                assert isinstance(definition, dg.DynamicPartitionsDefinition)  # noqa: S101
+                instance.add_dynamic_partitions(str(definition.name), [partition])
+            started = time.monotonic()
+            try:
+                result = job.execute_in_process(
+                    instance=instance,
+                    asset_selection=[dg.AssetKey(asset)],
+                    partition_key=partition,
+                    tags={_HOST_TAG: socket.gethostname(), **(tags or {})},
+                    run_config={
+                        "loggers": {"console": {}},
+                        "ops": {asset: {"config": given}} if given else {},
+                    },
+                )
+            except dg.DagsterExecutionInterruptedError as interruption:
+                raise click.Abort from interruption
+            except dg.Failure as failure:
+                raise InputError(failure.description or "The run failed.") from failure
+        _report(asset, partition, result, time.monotonic() - started)
+
+
+@contextmanager
+def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
+    """The project's Dagster instance, for one command at a time.
+
+    Two processes that create its SQLite files at once fail ("table already exists"). And a command
+    that was killed leaves its run started and its slot of the pool taken, for which the next
+    command would wait for ever: but whoever holds this lock knows that such a run is over.
+    """
+    import dagster as dg
+    from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+    lock = FileLock(home / "panoptic-assets.lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        tell("Waiting for another panoptic-assets command to end …")
+        held = lock.acquire()
+    with held, _open_instance(home) as instance:
+        mine = dg.RunsFilter(
+            statuses=list(IN_PROGRESS_RUN_STATUSES), tags={_HOST_TAG: socket.gethostname()}
+        )
+        for run in instance.get_runs(mine):
+            instance.report_run_failed(run, "The command that started this run was killed.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        _wait_for_pool(instance)
+        yield instance
+
+
+def _open_instance(home: Path) -> "dg.DagsterInstance":
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    # Dagster copies what a step prints through two processes of its own, which take half a second
+    # a step and answer Ctrl-C with stack traces. What a command prints is on its terminal.
+    overrides = {
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        }
+    }
+    try:
+        reference = InstanceRef.from_dir(str(home), overrides=overrides)
+        return dg.DagsterInstance.from_ref(reference)
+    except OSError:
+        raise
+    # Whatever its YAML reader, its own checks or its database raise comes through here as it is.
+    except Exception as error:
+        database = getattr(error, "orig", None)
+        reason = brief(str(database or error)).rstrip(".")
+        remedy = (
+            "Check the room on the disk and the permissions there, or the database's address."
+            if database
+            else "Correct dagster.yaml there; the project's own is written anew once it is deleted."
+        )
+        raise InputError(
+            f"Dagster cannot open its instance in {home}: {reason}. {remedy}"
+        ) from error
+
+
+def _wait_for_pool(instance: "dg.DagsterInstance") -> None:
+    """Wait until no run of the UI or of another tool writes to the store.
+
+    Inside a run Dagster would wait just so, but silently and deaf to Ctrl-C.
+    """
+    from panoptic_assets.assets.running import POOL
+
+    told = False
+    while True:
+        busy = []
+        for slot in instance.event_log_storage.get_concurrency_info(POOL).claimed_slots:
+            run = instance.get_run_by_id(slot.run_id)
+            if run is None or run.is_finished:
+                instance.event_log_storage.free_concurrency_slots_for_run(slot.run_id)
+            else:
+                busy.append(slot.run_id)
+        if not busy:
+            return
+        if not told:
+            tell(
+                f"Waiting for the Dagster run {busy[0]}, which writes to the store. If its process "
+                "is gone, terminate the run in the Dagster UI."
+            )
+            told = True
+        time.sleep(1)
+
+
+def _report(name: str, partition: str | None, result: Any, seconds: float) -> None:
+    from panoptic_assets.reports.markdown import number_text
+
+    def listed(metadata: Mapping[str, "dg.MetadataValue"]) -> str:
+        return ", ".join(
+            f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
+            for key, value in metadata.items()
+            # What did not occur is not worth a word, but for the images themselves.
+            if isinstance(value.value, (int, float)) and (value.value or key == "nb_images")
+        )
+
+    [event] = result.asset_materializations_for_node(name)
+    what = name if partition is None else f"{name} {partition}"
+    tell(f"✓ {what}: {listed(event.metadata)} ({seconds:.1f} s)")
+    for check in result.get_asset_check_evaluations():
+        if not check.passed:
+            style = "yellow" if check.severity.value == "WARN" else "red"
+            found = listed(check.metadata) or "see the Dagster UI"
+            tell(f"  Check {check.check_name} failed: {found}. {check.description}", style)
+
+
+def _plain_logger() -> "dg.LoggerDefinition":
+    """What assets say while they run, without Dagster's own events: those are in the UI."""
+    import dagster as dg
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            meta = getattr(record, "dagster_meta", {})
+            if meta.get("dagster_event") is None:
+                tell(f"  {meta.get('orig_message', record.getMessage())}")
+
+    def build(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("panoptic_assets", logging.INFO)
+        logger.addHandler(Handler())
+        return logger
+
+    return dg.LoggerDefinition(build)
+
+
+def _store_of(project: ProjectFolder) -> "LanceStore":
+    """The project's store, opened once to see that it can be."""
+    from resources.lance import LanceStore
+
+    store: LanceStore = LanceStore(
+        uri=project.store, storage_options=project.settings.storage_options
+    )
+    try:
+        store.tables()
+    except OSError:
+        raise
+    except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
+        raise InputError(
+            f"The store {project.store} cannot be opened: check `store` and `storage_options` in "
+            f"{project.settings_file}, the network, and the secrets in the environment. (LanceDB "
+            f"says: {brief(str(error))})"
+        ) from error
+    return store
+
+
+def open_project(folder: Path | None, key: str | None = None) -> "Project":
+    """The API of the project in a folder, or around the working directory; checks a key first."""
+    from panoptic_assets.api import Project
+    from panoptic_assets.keys import parse_division
+
+    if key is not None:
+        parse_division(key)
+    project = find(folder)
+    _store_of(project)
+    return Project(project.folder)
