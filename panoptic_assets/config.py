@@ -352,6 +352,8 @@ def parse(config: type[ConfigT], document: Document) -> ConfigT:
         parsed = config(**whole)
     except ValidationError as error:
         raise InputError(f"The configuration cannot be used: {explain(error)}") from error
+    except RecursionError as error:  # a YAML alias may be inside itself
+        raise InputError("The configuration cannot be used: it is nested too deeply.") from error
     # Dagster's Config classes ignore what they do not know; its Launchpad does not.
     known = _fields(parsed)
     free = {name for name in type(parsed).model_fields if isinstance(getattr(parsed, name), dict)}
@@ -359,7 +361,7 @@ def parse(config: type[ConfigT], document: Document) -> ConfigT:
     unknown = [name for name, value in _leaves(bound).items() if value != {} and name not in known]
     if unknown:
         raise InputError(
-            f"The configuration cannot be used: there is no field {', '.join(unknown)}. Known "
+            f"The configuration cannot be used: there is no field {', '.join(map(_plain, unknown))}. Known "
             f"here: {', '.join(known)}."
         )
     return parsed
@@ -420,7 +422,12 @@ def resolve(
     """
     base = recorded if recorded is not None else (registered or {})
     layers = [_with_one_choice(layer) for layer in (defaults, base, given)]
-    resolved = parse(config, functools.reduce(_layered, layers))
+    try:
+        resolved = parse(config, functools.reduce(_layered, layers))
+    except InputError:
+        # What is given may not go together with what is below it: then it is taken by itself.
+        layers[1].pop("method", None)
+        resolved = parse(config, functools.reduce(_layered, layers))
     if recorded is not None and guarded and not given.get("replace", False):
         differing = _differences(recorded, identity_of(resolved))
         if differing:
@@ -513,6 +520,11 @@ def _differences(recorded: Document, resolved: Document) -> list[str]:
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]
+
+
+def _plain(name: str) -> str:
+    """A field's name as it is, or as Python writes it where it would not be one line."""
+    return name if name.isprintable() else _shown(name)
 
 
 def _shown(value: Any) -> str:

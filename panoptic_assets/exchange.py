@@ -172,6 +172,11 @@ def _format(destination: Path) -> Format:
 def _check_destination(
     destination: Path, chosen: Format, overwrite: bool, source: ImageSource
 ) -> None:
+    if not destination.name or destination.resolve() == Path.cwd():
+        raise InputError(
+            f"{destination} is the working directory, or no name at all: name a folder or file in "
+            "it."
+        )
     if not destination.absolute().parent.is_dir():
         raise InputError(f"There is no folder {destination.absolute().parent}: create it first.")
     if chosen == "folders":
@@ -434,8 +439,11 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
     columns = ["image_id", "path", "property", "tag"]
     try:
         with pq.ParquetFile(file) as table:
+            names = table.schema_arrow.names
             strings = {
-                f.name for f in table.schema_arrow if f.type in (pa.string(), pa.large_string())
+                f.name
+                for f in table.schema_arrow
+                if f.type in (pa.string(), pa.large_string()) and names.count(f.name) == 1
             }
             if missing := set(columns) - strings:
                 raise ExchangeError(
@@ -447,7 +455,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
                 for row in zip(*values, strict=True):
                     image_id, path, name, tag = (value or "" for value in row)
                     yield image_id, path, name, tag
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise ExchangeError("It is no Parquet file: export it anew.") from error

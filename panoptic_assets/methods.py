@@ -16,6 +16,8 @@ import dagster as dg
 from pydantic import AfterValidator, Field, model_validator
 
 from panoptic_assets.core.division import Data, Outcome, parameters
+from panoptic_assets.core.sidecar import tag_path
+from panoptic_assets.fields import OneLine
 
 ENTRY_POINTS = "panoptic_assets.methods"
 """Group of the entry points that name Config classes of other packages."""
@@ -113,7 +115,7 @@ class Birch(MethodConfig):
     threshold: float = Field(
         default=0.5,
         gt=0,
-        allow_inf_nan=False,
+        le=1e6,
         description="Largest radius of a group of the tree; unit vectors lie at most 2 apart.",
     )
     branching_factor: int = Field(
@@ -208,7 +210,7 @@ class Hdbscan(MethodConfig):
         default="eom", description="Most stable clusters (eom), or the smallest (leaf)."
     )
     alpha: float = Field(
-        default=1.0, gt=0, le=100, description="Scale of distances in the single linkage."
+        default=1.0, ge=0.001, le=100, description="Scale of distances in the single linkage."
     )
     allow_single_cluster: bool = Field(
         default=False, description="Allow the answer that all is one cluster."
@@ -267,8 +269,8 @@ class ClusterByTags(MethodConfig):
 
     name: Literal["cluster_by_tags"] = "cluster_by_tags"
     needs: ClassVar[frozenset[str]] = frozenset({"tags", "texts"})
-    property: str = Field(default="", description="The property whose tags are taken.")
-    tags: list[str] = Field(
+    property: OneLine = Field(default="", description="The property whose tags are taken.")
+    tags: list[Annotated[OneLine, AfterValidator(tag_path)]] = Field(
         default_factory=list,
         description="The tags themselves, in place of a property; 'a > b' is the tag b below a.",
     )
@@ -284,7 +286,7 @@ class ClusterByTags(MethodConfig):
         description="Images that are less similar to every tag go to the remainder; empty: every "
         "image is attached.",
     )
-    templates: list[str] = Field(
+    templates: list[OneLine] = Field(
         default_factory=lambda: ["{}"],
         description="Sentences in which {} is the tag, such as 'a photo of a {}'; the mean of "
         "their vectors is taken.",

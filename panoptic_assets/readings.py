@@ -16,7 +16,7 @@ from panoptic_assets.core.clusters import REMAINDER, Labels, Vectors
 from panoptic_assets.core.division import Data, Rows, Tag
 from panoptic_assets.core.neighbors import nearest
 from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
-from panoptic_assets.keys import parse_division, vector_type_of
+from panoptic_assets.keys import parse_division, run_key_of, vector_type_of
 from panoptic_assets.records import Input, digest, vectors_hash
 from panoptic_assets.selection import text_encoder
 from panoptic_assets.tables import (
@@ -39,6 +39,8 @@ ABSENT = -2
 class Readings:
     """What one division reads; ``inputs`` grows as its method asks for more."""
 
+    key: str
+    """Of the division."""
     store: LanceStore
     models: OpenClipModels
     registry: Registry
@@ -89,8 +91,12 @@ class Readings:
         """Encodes texts by the model of the vectors."""
         encoder = text_encoder(self._vector_type, self.store, self.registry, self.models, self.log)
 
+        known: dict[tuple[str, ...], Vectors] = {}
+
         def encode(texts: list[str]) -> Vectors:
-            vectors = encoder.encode_texts(texts)
+            if tuple(texts) in known:  # stability asks again and again
+                return known[tuple(texts)]
+            vectors = known[tuple(texts)] = encoder.encode_texts(texts)
             table = vectors_table(self._vector_type)
             version = self.store.version(table)
             self.inputs.append(
@@ -132,6 +138,11 @@ class Readings:
         labels = []
         for key in getattr(self.config.method, "runs", []):
             root, _, _ = parse_division(key).partition("/")
+            if root == run_key_of(self.key):
+                raise InputError(
+                    f"{self.key} cannot combine {key}, which is of the same run: its own answer "
+                    "would decide it. Take other runs, or another key."
+                )
             divisions = Divisions(self.store, root)
             record = divisions.get(key)
             if key in divisions.stale:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from panoptic_assets.config import Document
 from panoptic_assets.keys import MAX_LENGTH, parse_run_key
 from panoptic_assets.methods import METHODS, name_of
-from panoptic_assets.records import Record
+from panoptic_assets.records import Record, digest
 from resources.errors import InputError
 from resources.project import explain
 
@@ -77,6 +77,14 @@ def parse_sweep(document: Mapping[str, Any], source: str) -> Sweep:
                 f"{source} cannot be used: methods: each entry is one method with its parameters, "
                 f"as in `kmeans: {{nb_clusters: [5, 10]}}`; known ones: {', '.join(known)}."
             )
+        [(name, grid)] = entry.items()
+        [config] = [method for method in METHODS if name_of(method) == name]
+        fields = [field for field in config.model_fields if field != "name"]
+        if unknown := [field for field in grid or {} if field not in fields]:
+            raise InputError(
+                f"{source} cannot be used: {name} has no parameter {unknown[0]!r}; it has "
+                f"{', '.join(fields)}."
+            )
     return sweep
 
 
@@ -87,6 +95,21 @@ def cells(key: str, sweep: Sweep) -> list[Cell]:
         InputError: They are more than 1,000, two of them are the same, or a key would be too long.
     """
     parse_run_key(key)
+    count = (
+        sum(
+            math.prod(len(values) for values in _values(method, grid or {}).values())
+            for entry in sweep.methods
+            for method, grid in entry.items()
+        )
+        * max(1, len(sweep.features))
+        * len(sweep.seeds)
+    )
+    if not count:
+        raise InputError(f"The sweep {key!r} has no run: one of its parameters has no value.")
+    if count > MOST_CELLS:
+        raise InputError(
+            f"The sweep {key!r} has {count:,} runs, at most {MOST_CELLS:,} are possible: split it."
+        )
     combinations = [
         (method, parameters, features, seed)
         for entry in sweep.methods
@@ -95,11 +118,6 @@ def cells(key: str, sweep: Sweep) -> list[Cell]:
         for features in sweep.features or [""]
         for seed in sweep.seeds
     ]
-    if len(combinations) > MOST_CELLS:
-        raise InputError(
-            f"The sweep {key!r} has {len(combinations):,} runs, at most {MOST_CELLS:,} are "
-            "possible: split it."
-        )
     described = [
         {"method": method, "features": features, "seed": seed, **parameters}
         for method, parameters, features, seed in combinations
@@ -230,7 +248,8 @@ def _elbow(numbers: list[int], scores: list[float]) -> int | None:
     return numbers[best] if below[best] > 1e-9 else None
 
 
-def _product(method: str, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _values(method: str, grid: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """For each parameter, the values that it takes."""
     [config] = [found for found in METHODS if name_of(found) == method]
     lists = {
         name for name, field in config.model_fields.items() if get_origin(field.annotation) is list
@@ -243,10 +262,13 @@ def _product(method: str, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
             several = isinstance(value, list)
         return value if several else [value]
 
-    names = list(grid)
+    return {name: values(name, value) for name, value in grid.items()}
+
+
+def _product(method: str, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    values = _values(method, grid)
     return [
-        dict(zip(names, chosen, strict=True))
-        for chosen in itertools.product(*(values(name, grid[name]) for name in names))
+        dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())
     ]
 
 
@@ -270,11 +292,15 @@ def _cell_key(key: str, varied: Mapping[str, Any]) -> str:
     for name, value in varied.items():
         if value is None or value == "":
             continue
-        if isinstance(value, float):
-            text = f"{value:g}".replace(".", "p").replace("-", "m").replace("+", "")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            text = f"{value!r}".replace(".", "p").replace("-", "m").replace("+", "")
         else:
             text = "-".join(map(str, value)) if isinstance(value, list) else str(value)
-        text = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-") or "x"
+        plain = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
+        if isinstance(value, list) and (not text.isascii() or "-".join(map(str, value)) != plain):
+            # Words in other scripts, or with other signs, must still differ.
+            plain = f"{plain[:20]}{'-' if plain else ''}{digest(value)[:6]}"
+        text = plain or "x"
         parts.append(text if name in ("method", "features") else f"{_short(name)}{text}")
     return "_".join(parts)
 
@@ -283,4 +309,4 @@ def _short(name: str) -> str:
     """``k`` for the number of clusters, else the first letters of a parameter's words."""
     if name == "nb_clusters":
         return "k"
-    return "s" if name == "seed" else "".join(word[0] for word in name.split("_"))
+    return "s" if name == "seed" else "".join(word[0] for word in name.split("_") if word)

@@ -27,6 +27,8 @@ from filelock import FileLock
 from lancedb.index import IvfFlat
 from pydantic import Field
 
+from resources.errors import InputError
+
 _KEY = {"lance-schema:unenforced-primary-key": "true"}
 
 
@@ -229,7 +231,15 @@ def points_schema(nb_dimensions: int) -> pa.Schema:
 
 
 def quoted(value: str) -> str:
-    """The SQL literal of a text."""
+    """The SQL literal of a text.
+
+    Raises:
+        InputError: It holds halves of characters, which no table does.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{value!r} is not valid text: write it in UTF-8.") from error
     return "'" + value.replace("'", "''") + "'"
 
 

@@ -204,6 +204,15 @@ def test_fields_that_are_not_given_come_from_the_record():
     assert (config.seed, config.features) == (5, "mini")
 
 
+def test_parameters_that_exclude_recorded_ones_are_taken_by_themselves():
+    record = recorded(method={"agglomerative": {"nb_clusters": 5}})
+    asked = {"method": {"agglomerative": {"distance_threshold": 0.9}}}
+    with pytest.raises(InputError, match="was made with other parameters"):
+        resolved(asked, record)
+    config = resolved(asked | {"replace": True}, record)
+    assert (config.method.nb_clusters, config.method.distance_threshold) == (None, 0.9)
+
+
 def test_parameters_of_another_method_are_not_mixed_in():
     record = recorded(method={"kmeans": {"nb_clusters": 7, "max_iter": 50}})
     config = resolved({"method": {"minibatch_kmeans": {}}, "replace": True}, record)

@@ -200,6 +200,10 @@ def test_runs_are_combined_by_consensus(bench):
     }
     message = bench.refused("clustering", "x", method={"consensus": {"runs": ["k0", "k9"]}})
     assert "There is no clustering 'k9'" in message
+    message = bench.refused(
+        "clustering", "k0", method={"consensus": {"runs": ["k0", "k1"]}}, replace=True
+    )
+    assert "k0 cannot combine k0, which is of the same run" in message
 
 
 def test_the_remainder_gets_its_nearest_clusters_in_a_column_of_its_own(bench):
@@ -446,7 +450,7 @@ def test_readings_of_a_projection_have_neither_neighbours_nor_texts_of_the_vecto
     )
     registry = Registry(folder=str(bench.project.folder))
     models = bench.definitions.resources["models"]
-    data = Readings(bench.store, models, registry, features, config, print).data()
+    data = Readings("x", bench.store, models, registry, features, config, print).data()
     assert not data.unit
     assert data.neighbors is None
     assert data.encode_texts is None

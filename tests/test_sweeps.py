@@ -117,3 +117,22 @@ def test_numbers_are_compared_within_one_method_and_seeds_by_their_mean():
     best = best_numbers(rows, asked)
     assert best["method kmeans"].by_silhouette == 4
     assert best["method birch"].by_silhouette == 2
+
+
+def test_different_requests_have_different_keys_in_any_script():
+    assert keys(methods=[{"kmeans": {"nb_clusters": [-1, 1]}}]) == ["s_km1", "s_k1"]
+    tags = {"tags": [["花", "木"], ["草", "鳥"]]}
+    assert len(set(keys(methods=[{"cluster_by_tags": tags}]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"nb__clusters": [5, 10]}, "kmeans has no parameter 'nb__clusters'; it has nb_clusters"),
+        ({"nb_clusters": []}, "has no run: one of its parameters has no value"),
+        ({name: [*range(1, 80)] for name in ("nb_clusters", "n_init", "tol")}, "493,039 runs"),
+    ],
+)
+def test_a_grid_without_sense_is_refused_before_it_is_built(grid, message):
+    with pytest.raises(InputError, match=message):
+        keys(methods=[{"kmeans": grid}])

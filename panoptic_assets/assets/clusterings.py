@@ -208,7 +208,8 @@ def is_current(
     record: records.Record, config: ClusteringConfig, selection: Selection, store: LanceStore
 ) -> bool:
     """Whether a run was made with a configuration, of the images and features of now."""
-    if record.config != identity_of(config):
+    # What a method reads beside the features, such as tags or other runs, is known when it is read.
+    if record.config != identity_of(config) or config.method.needs:
         return False
     features = read_features(store, config.features, selection.image_ids)
     now = [*features.sources, *selection.sources]
@@ -255,7 +256,7 @@ class _Division:
             )
         features = read_features(self.store, config.features, selection.image_ids)
         readings = Readings(
-            self.store, self.models, self.registry, features, config, context.log.info
+            self.key, self.store, self.models, self.registry, features, config, context.log.info
         )
         data = readings.data()
         outcome, usage = measured(lambda: method.compute(data, config.seed))

@@ -289,10 +289,15 @@ def checked_save(
             )
         return CarryOver(made, [])
     latest = core_tags.latest_save(events, made.property)
-    if latest and _same(latest, made):
-        return None
     if config.replace:
+        fresh = core_tags.replay([made])
+        pairs = {(tag_id, image_id) for tag_id in known for image_id in state.members[tag_id]}
+        tags = [state.tags[tag_id] for tag_id in known]
+        if core_tags.in_tree_order(tags) == fresh.tags and pairs == fresh.images.keys():
+            return None
         return CarryOver(dataclasses.replace(made, tag_ids=tuple(sorted(known))), [])
+    if latest and _same(latest, made) and not config.matches:
+        return None
     if latest is None or latest.run_key != made.run_key:
         whose = f"saved from run {latest.run_key!r}" if latest else "which people made"
         raise InputError(

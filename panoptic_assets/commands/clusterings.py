@@ -193,7 +193,7 @@ def clusters(folder: Path | None, key: str) -> None:
     help="Those nearest to the cluster's mean first, the farthest first, or drawn at random.",
 )
 @click.option("--number", type=click.IntRange(1), help="How many at most; all by default.")
-@click.option("--seed", type=int, default=0, help="Of the random ones.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of the random ones.")
 @click.pass_obj
 def members(folder: Path | None, node: str, which: Any, number: int | None, seed: int) -> None:
     """List the images of one cluster: NODE is its address, such as greek/3."""

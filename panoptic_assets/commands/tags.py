@@ -119,6 +119,8 @@ def recommend(
 
     Go on with `panoptic-assets tag accept` and `panoptic-assets tag refuse`.
     """
+    if property_name == "":
+        raise InputError("--property is empty: give a name, or leave the option out.")
     # Not `in (None, False)`, which 0 is as well.
     given = {
         name: value for name, value in options.items() if value is not None and value is not False
@@ -351,6 +353,8 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
     from resources.project import read_yaml
 
     known: dict[str, Any] | None
+    if not file.is_file():  # opening a FIFO would wait for ever
+        raise InputError(f"{file} does not exist or is not a file: name a YAML or CSV file.")
     if file.suffix.lower() == ".csv":
         known = {"edits": _edits_of_csv(file)}
     else:
@@ -374,7 +378,9 @@ def _edits_of_csv(file: Path) -> list[Any]:
     heading = text.partition("\n")[0]
     delimiter = ";" if heading.count(";") > heading.count(",") else ","
     try:
-        return from_rows(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+        return from_rows(
+            csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        )
     except (EditError, csv.Error) as error:
         raise InputError(f"{file} cannot be used: {error}") from error
 

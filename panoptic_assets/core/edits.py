@@ -118,6 +118,7 @@ def resolve(edits: Sequence[Edit], log: Sequence[Event], images: Images) -> list
         events.append(event)
         if event.kind in ("undo", "redo"):
             state = replayed(events)
+            _check_depth(state, event)
         else:
             state.apply(event, len(events))
     return events[len(log) :]
@@ -148,6 +149,19 @@ def assigning(
     create = {"create": {"tag": name, "property": property_name}}
     assign = {"assign": {"tag": name, "images": list(images), "property": property_name}}
     return [assign] if exists else [create, assign]
+
+
+def _check_depth(state: State, event: Event) -> None:
+    above = {tag.tag_id: tag.parent_id for tag in state.tags.values()}
+    for tag_id in above:
+        depth, parent_id = 1, above[tag_id]
+        while parent_id is not None and depth <= DEEPEST:
+            depth, parent_id = depth + 1, above[parent_id]
+        if depth > DEEPEST:
+            raise EditError(
+                f"to {event.kind} event {event.event} would make a tree of more than {DEEPEST} "
+                "levels: move tags up first."
+            )
 
 
 def from_rows(rows: Iterable[Mapping[str | None, str | list[str] | None]]) -> list[Edit]:
@@ -275,7 +289,7 @@ def _of_event(kind: str, number: int | None, log: list[Event]) -> Event:
         number = candidates[-1]
     if number not in changes:
         raise EditError(
-            f"there is no event {number} to {kind}: `panoptic-assets tag log` lists them."
+            f"there is no event {_shown(number)} to {kind}: `panoptic-assets tag log` lists them."
         )
     if (number in left_out) != (kind == "redo"):
         raise EditError(
@@ -535,5 +549,8 @@ def _nearest(wanted: str, known: Iterable[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        return "a very long number"
     return text if len(text) <= 60 else f"{text[:60]}…"

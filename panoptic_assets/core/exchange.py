@@ -483,7 +483,7 @@ def events(
     found = []
     for name, tags in content.tags.items():
         property_name = property_in(state, name)
-        made, ids = _made(tags, state, property_name, known)
+        made, ids, same = _made(tags, state, property_name, known)
         wanted: dict[str, set[str]] = defaultdict(set)
         for place, path in content.given.get(name, ()):
             image_id = image_ids[place]
@@ -492,7 +492,7 @@ def events(
         pairs = []
         for image_id, tag_ids in wanted.items():
             held = {
-                tag_id
+                same[tag_id]
                 for tag_id in state.carried.get(image_id, ())
                 if state.tags[tag_id].property == property_name
             }
@@ -511,15 +511,19 @@ def events(
 
 def _made(
     tags: Mapping[TagPath, dict[str, Any]], state: State, property_name: str, known: set[str]
-) -> tuple[list[Tag], dict[TagPath, str]]:
-    """The tags that a property lacks, and for each path the id of its tag."""
+) -> tuple[list[Tag], dict[TagPath, str], dict[str, str]]:
+    """The tags that a property lacks, for each path the id of its tag, and for each tag that id.
+
+    A merge may leave several tags of one path: they count as one.
+    """
     places = {path: comparable(HIERARCHY.join(path)) for path in tags}
     made = missing_tags(tags, state, property_name)
     own = [tag for tag in state.tags.values() if tag.property == property_name]
     ids: dict[str, str] = {}
     # Of several tags of one path the first counts, as it does for the missing ones.
+    same: dict[str, str] = {}
     for tag_id, path in paths(in_tree_order([*own, *made])).items():
-        ids.setdefault(comparable(path), tag_id)
+        same[tag_id] = ids.setdefault(comparable(path), tag_id)
     details: dict[str, dict[str, Any]] = {}
     for tag_path, given in tags.items():
         if given.get("record_id") not in known:
@@ -528,4 +532,5 @@ def _made(
     return (
         [replace(tag, **details.get(tag.tag_id, {})) for tag in made],
         {path: ids[place] for path, place in places.items()},
+        same,
     )

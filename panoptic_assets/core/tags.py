@@ -10,7 +10,7 @@ to tags that are not there then has no effect. So any event can be undone, in an
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
@@ -313,6 +313,7 @@ class State:
         self._remove(set(event.tag_ids))
         self.saves.add(number)
         if not event.carries_over:
+            self.refused = {pair for pair in self.refused if pair[0] not in event.tag_ids}
             for tag in event.tags:
                 self.gone.pop(tag.tag_id, None)
         saved = {tag.tag_id for tag in event.tags}
@@ -515,13 +516,15 @@ def in_tree_order(tags: Iterable[Tag]) -> list[Tag]:
     for tag in tags:
         children[tag.property, tag.parent_id].append(tag)
 
-    def descend(property_name: str, parent_id: str | None) -> Iterator[Tag]:
-        for tag in sorted(children[property_name, parent_id], key=_sibling_order):
-            yield tag
-            yield from descend(property_name, tag.tag_id)
-
-    properties = sorted({property_name for property_name, _ in children})
-    return [tag for property_name in properties for tag in descend(property_name, None)]
+    ordered: list[Tag] = []
+    for property_name in sorted({property_name for property_name, _ in children}):
+        waiting = sorted(children[property_name, None], key=_sibling_order, reverse=True)
+        while waiting:
+            tag = waiting.pop()
+            ordered.append(tag)
+            below = children.get((property_name, tag.tag_id), [])
+            waiting += sorted(below, key=_sibling_order, reverse=True)
+    return ordered
 
 
 def _sibling_order(tag: Tag) -> tuple[bool, list[tuple[int, int, str]], str]:

@@ -341,3 +341,19 @@ def test_neighbours_are_computed_when_none_are_stored():
 
 def test_a_tag_is_written_with_those_above_it():
     assert Tag(("animals", "birds")).name == "animals > birds"
+
+
+def test_fewer_clusters_than_asked_for_are_said():
+    points = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    outcome = MiniBatchKMeans(nb_clusters=40).compute(Data(points), 0)
+    found = len(np.unique(outcome.labels))
+    assert (found == 40) != any(f"only {found} have images" in note for note in outcome.notes)
+    assert KMeans(nb_clusters=8).compute(Data(blobs()), 0).notes == ()
+
+
+def test_a_graph_in_too_many_parts_is_refused_with_the_remedy():
+    points = np.random.default_rng(0).normal(size=(1000, 64)).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    with pytest.raises(NotComputableError, match="parts, which take too long to join"):
+        Agglomerative(nb_clusters=5, nb_neighbors=1).compute(Data(points), 0)
