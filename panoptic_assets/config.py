@@ -360,9 +360,10 @@ def parse(config: type[ConfigT], document: Document) -> ConfigT:
     bound = {name: value for name, value in whole.items() if name not in free}
     unknown = [name for name, value in _leaves(bound).items() if value != {} and name not in known]
     if unknown:
+        named = ", ".join(map(_plain, unknown))
         raise InputError(
-            f"The configuration cannot be used: there is no field {', '.join(map(_plain, unknown))}. Known "
-            f"here: {', '.join(known)}."
+            f"The configuration cannot be used: there is no field {named}. Known here: "
+            f"{', '.join(known)}."
         )
     return parsed
 
