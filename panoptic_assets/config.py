@@ -426,7 +426,10 @@ def resolve(
     try:
         resolved = parse(config, functools.reduce(_layered, layers))
     except InputError:
-        # What is given may not go together with what is below it: then it is taken by itself.
+        # The method that is given may not go together with what is below it: then it is taken by
+        # itself. Without one, the fault is the record's, say a method that is gone, and is told.
+        if "method" not in layers[2]:
+            raise
         layers[1].pop("method", None)
         resolved = parse(config, functools.reduce(_layered, layers))
     if recorded is not None and guarded and not given.get("replace", False):
