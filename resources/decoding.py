@@ -137,6 +137,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -
         # turned a TIFF and says so.
         taken_at = _taken_at(image)
         image.load()
+        _check_pixels(image.size, max_pixels)
         orientation = _orientation(image)
         rgb = _to_rgb(image)
         if orientation in _ORIENTATIONS:
@@ -151,7 +152,11 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -
         raise UnreadableImage(
             f"damaged {plugin.format} of {len(data):,} bytes: {str(error) or type(error).__name__}"
         ) from error
-    width, height = size[::-1] if orientation in (5, 6, 7, 8) else size
+    # A damaged container may announce another size than that of the picture inside, so the header
+    # is asked only where the picture was decoded smaller.
+    width, height = rgb.size
+    if isinstance(image, JpegImageFile):
+        width, height = size[::-1] if orientation in (5, 6, 7, 8) else size
     return DecodedImage(rgb, str(plugin.format), width, height, taken_at)
 
 

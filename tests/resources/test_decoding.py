@@ -485,6 +485,7 @@ def test_other_formats_are_never_tried() -> None:
 )
 @example(b"\0\0\0\x0cftypavif", [], None, None)
 @example(b"\0\0\0\x0cftypheic", [], None, None)
+@example(small_files()[28], [(400, b"\0")], None, None)  # a HEIC that announces another size
 def test_damaged_bytes_give_a_picture_or_one_plain_line(
     data: bytes, changes: list[tuple[int, bytes]], cut: int | None, side: int | None
 ) -> None:
