@@ -174,6 +174,33 @@ SCHEMAS = {
             pa.field("vector_type", pa.string()),
         ]
     ),
+    "labels": pa.schema(
+        [
+            _key("record_id"),  # of the division that the cluster is of
+            _key("cluster"),
+            pa.field("node", pa.string()),
+            pa.field("run_key", pa.string()),
+            pa.field("label", pa.string()),  # null where none was found
+            pa.field("score", pa.float64()),  # higher is better; null where the method tells none
+            pa.field("alternatives", pa.list_(pa.string())),  # the best first
+            pa.field("description", pa.string()),
+            pa.field("reason", pa.string()),  # why there is none, or a remark
+            pa.field("method", pa.string()),  # zero_shot or vision_model
+            pa.field("config", pa.string()),  # JSON
+        ]
+    ),
+    "label_answers": pa.schema(
+        [
+            _key("cache_key"),  # see panoptic_assets.vision_labels
+            pa.field("answer", pa.string()),  # JSON
+            pa.field("model", pa.string()),
+            pa.field("host", pa.string()),  # of the endpoint
+            pa.field("prompt", pa.string()),  # SHA-256
+            pa.field("tokens_in", pa.int64()),
+            pa.field("tokens_out", pa.int64()),
+            pa.field("created_at", _TIME),
+        ]
+    ),
     "property_values": pa.schema(
         [
             _key("image_id"),

@@ -23,6 +23,7 @@ from resources.errors import InputError
 
 ENVIRONMENT_VARIABLE = "PANOPTIC_PROJECT"
 _SETTINGS = Path(".panoptic") / "project.yaml"
+_PROBLEMS_SHOWN = 5
 
 
 class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
@@ -95,6 +96,11 @@ class ProjectFolder:
     def models(self) -> Path:
         """Where embedded models are built."""
         return self.folder / ".panoptic" / "models"
+
+    @property
+    def reports(self) -> Path:
+        """Where the static pages are written."""
+        return self.folder / ".panoptic" / "reports"
 
     @property
     def dagster_home(self) -> Path:
@@ -229,7 +235,8 @@ def read_yaml(path: Path) -> Iterator[dict[str, Any]]:
 def explain(error: ValidationError) -> str:
     """Pydantic's findings as one plain line: each field, what is wrong, the value given."""
     found = []
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems[:_PROBLEMS_SHOWN]:
         where = ".".join(_named(part) for part in problem["loc"]) or "value"
         what = problem["msg"].removeprefix("Value error, ")
         given = problem["input"]
@@ -237,7 +244,8 @@ def explain(error: ValidationError) -> str:
         together = problem["type"] == "value_error" and isinstance(given, dict)
         shown = "" if together else f" (given: {_shown(given)})"
         found.append(f"{where}: {what[0].lower()}{what[1:]}{shown}")
-    return "; ".join(found)
+    more = len(problems) - len(found)
+    return "; ".join([*found, *([f"and {more:,} more"] if more else [])])
 
 
 def _named(part: int | str) -> str:
@@ -311,5 +319,9 @@ def write_file(target: Path, content: bytes) -> None:
     """Write a file by rename, so that another process sees all of it or none."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(target)
+    try:
+        draft.write_bytes(content)
+        draft.replace(target)
+    except OSError:  # such as a full disk, which must not keep what is half written
+        draft.unlink(missing_ok=True)
+        raise

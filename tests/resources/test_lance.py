@@ -1,6 +1,5 @@
 """The store: no crash or second writer loses or doubles a row."""
 
-import multiprocessing
 import shutil
 import time
 from contextlib import nullcontext
@@ -24,6 +23,7 @@ from resources.lance import (
     vectors_table,
 )
 from resources.project import ProjectSettings, create
+from tests import processes
 
 
 @pytest.fixture
@@ -445,10 +445,8 @@ def _stage_until_killed(uri, barrier):
 
 def test_a_killed_process_leaves_only_whole_staged_rows(store):
     store.create("vectors.big", vectors_schema(512), {})
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(2)
-    process = context.Process(target=_stage_until_killed, args=(store.uri, barrier))
-    process.start()
+    barrier = processes.CONTEXT.Barrier(2)
+    process = processes.start(_stage_until_killed, store.uri, barrier)
     barrier.wait(60)
     while not store.staged("vectors.big"):
         time.sleep(0.001)
@@ -479,18 +477,14 @@ def _insert_events(uri, barrier, author):
 
 
 def _together(target, *arguments, others=()):
-    context = multiprocessing.get_context("spawn")
     calls = [*((target, given) for given in arguments), *others]
-    barrier = context.Barrier(len(calls))
-    processes = [
-        context.Process(target=function, args=(given[0], barrier, *given[1:]))
-        for function, given in calls
+    barrier = processes.CONTEXT.Barrier(len(calls))
+    started = [
+        processes.start(function, given[0], barrier, *given[1:]) for function, given in calls
     ]
-    for process in processes:
-        process.start()
-    for process in processes:
+    for process in started:
         process.join(120)
-    assert [process.exitcode for process in processes] == [0] * len(processes)
+    assert [process.exitcode for process in started] == [0] * len(started)
 
 
 def test_writers_that_insert_the_same_new_ids_at_once_leave_each_once(store):

@@ -3,7 +3,7 @@
 import pytest
 
 from resources.errors import InputError
-from resources.project import ProjectSettings, create, find
+from resources.project import ProjectSettings, create, find, write_file
 
 
 @pytest.fixture
@@ -121,3 +121,11 @@ def test_broken_settings_name_the_file_and_the_fault(tmp_path, images, content, 
     assert str(file) in str(caught.value)
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_nothing(tmp_path):
+    """A full disk gets no fuller."""
+    (tmp_path / "a.html").mkdir()
+    with pytest.raises(OSError, match=r"a\.html"):
+        write_file(tmp_path / "a.html", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"]

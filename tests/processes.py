@@ -1,0 +1,28 @@
+"""Processes of their own that tests race and kill, and that start in a tenth of the time.
+
+They are forked from a process that has made the costly imports; but not that of LanceDB, whose
+threads do not survive a fork. Does not belong here: whole commands (``run`` of ``test_cli``).
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["dagster", "lance_namespace", "open_clip", "pyarrow"])
+
+
+def start(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
+    """Call a function of a module in a process that has this one's environment."""
+    process = CONTEXT.Process(target=_call, args=(dict(os.environ), target, arguments))
+    process.start()
+    return process
+
+
+def _call(environment: dict[str, str], target: Callable[..., None], arguments: Any) -> None:
+    # That of the process it is forked from is of the time of the first test that needed one.
+    os.environ.clear()
+    os.environ.update(environment)
+    target(*arguments)
