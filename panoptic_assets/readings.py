@@ -111,25 +111,7 @@ class Readings:
         asked: list[str] = getattr(method, "tags", [])
         if asked:
             return _tags_of(asked)
-        name: str = getattr(method, "property", "")
-        rows = self.store.read("tags", where=f"property = {quoted(name)}").to_pylist()
-        if rows:
-            paths = core_tags.paths(core_tags.in_tree_order(core_tags.Tag(**row) for row in rows))
-            remainders = {row["tag_id"] for row in rows if row["is_remainder"]}
-            found = [path for tag_id, path in paths.items() if tag_id not in remainders]
-            table = "tags"
-        else:
-            values = read_properties(self.store, name)
-            found = sorted({path for tags in values["tags"].to_pylist() for path in tags or ()})
-            table = "property_values"
-        if not found:
-            saved = self.store.read("tags", ["property"])["property"].to_pylist()
-            given = self.store.read("property_values", ["property"], "tags IS NOT NULL")
-            known = sorted({*saved, *given["property"].to_pylist()})
-            raise InputError(
-                f"There is no property {name!r} that has tags. Existing ones: "
-                f"{', '.join(known) or 'none yet'}."
-            )
+        found, table = tag_paths(self.store, getattr(method, "property", ""))
         version = self.store.version(table)
         self.inputs.append(Input(table=table, version=version, sha256=digest(found)))
         return _tags_of(_with_parents(found))
@@ -160,6 +142,33 @@ class Readings:
                 )
             )
         return tuple(labels)
+
+
+def tag_paths(store: LanceStore, property_name: str) -> tuple[list[str], str]:
+    """The paths of a property's tags, without a saved remainder's, and the table they are in.
+
+    Raises:
+        InputError: There is no such property, or it has no tags.
+    """
+    rows = store.read("tags", where=f"property = {quoted(property_name)}").to_pylist()
+    if rows:
+        paths = core_tags.paths(core_tags.in_tree_order(core_tags.Tag(**row) for row in rows))
+        remainders = {row["tag_id"] for row in rows if row["is_remainder"]}
+        found = [path for tag_id, path in paths.items() if tag_id not in remainders]
+        table = "tags"
+    else:
+        values = read_properties(store, property_name)
+        found = sorted({path for tags in values["tags"].to_pylist() for path in tags or ()})
+        table = "property_values"
+    if not found:
+        saved = store.read("tags", ["property"])["property"].to_pylist()
+        given = store.read("property_values", ["property"], "tags IS NOT NULL")
+        known = sorted({*saved, *given["property"].to_pylist()})
+        raise InputError(
+            f"There is no property {property_name!r} that has tags. Existing ones: "
+            f"{', '.join(known) or 'none yet'}."
+        )
+    return found, table
 
 
 def _label(cluster: str | None) -> int:

@@ -70,7 +70,7 @@ def attach_to_tags(
     taken, names = tag_texts(data.tags, parent_tags)
     texts = [template.replace("{}", name) for name in names for template in templates]
     encoded = np.asarray(data.encode_texts(texts), np.float64)
-    targets = _means(encoded.reshape(len(names), len(templates), -1))
+    targets = mean_directions(encoded.reshape(len(names), len(templates), -1))
     # Equal vectors are one column: in two, a product could differ in its last bit, and the tie fall
     # to the later tag.
     first, _ = distinct(targets)
@@ -131,8 +131,12 @@ def tag_texts(tags: tuple[Tag, ...], parent_tags: ParentTags) -> tuple[list[int]
     return list(places.values()), list(texts)
 
 
-def _means(encoded: np.ndarray) -> Vectors:
-    """(m, d) directions of the means of (m, templates, d) vectors, as float32."""
+def mean_directions(encoded: np.ndarray) -> Vectors:
+    """(m, d) directions of the means of (m, templates, d) vectors, as float32.
+
+    Raises:
+        NotComputableError: A mean has no direction.
+    """
     means = encoded.mean(axis=1)
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
