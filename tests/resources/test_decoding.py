@@ -22,6 +22,7 @@ from resources.decoding import (
     DecodedImage,
     UnreadableImage,
     decode,
+    jpeg,
     mean_colour,
     perceptual_hash,
     thumbnail,
@@ -585,3 +586,14 @@ def test_the_mean_colour_is_that_of_the_stored_values() -> None:
     noise = np.random.default_rng(0).integers(0, 200, (333, 217, 3), np.uint8)
     expected = "#" + "".join(f"{round(mean):02x}" for mean in noise.mean((0, 1)))
     assert mean_colour(Image.fromarray(noise)) == expected
+
+
+def test_a_jpeg_for_others_has_no_metadata_and_the_stated_size():
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010E] = "where I live"
+    picture = Image.new("RGB", (300, 200), "red")
+    picture.save(file, "JPEG", comment=b"where I live", exif=exif, icc_profile=b"where I live")
+    data = jpeg(decode(file.getvalue()).rgb, 100)
+    assert b"where I live" not in data
+    assert Image.open(io.BytesIO(data)).size == (100, 67)

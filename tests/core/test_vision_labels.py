@@ -1,0 +1,161 @@
+"""What a vision language model is shown and asked, and what is made of its answers."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panoptic_assets.core.vision_labels import (
+    MAX_DESCRIPTION,
+    MAX_LABEL,
+    Prices,
+    UnusableAnswerError,
+    chosen_images,
+    estimate,
+    image_tokens,
+    one_line,
+    read_answer,
+    text_tokens,
+)
+
+MEMBERS = [f"{number:064x}" for number in range(40)]
+
+
+def test_the_same_members_and_seed_give_the_same_images_in_any_order():
+    """D53, E12: five images of a cluster, seeded."""
+    shuffled = MEMBERS.copy()
+    random.Random(1).shuffle(shuffled)
+    chosen = chosen_images(MEMBERS, 5, seed=7)
+    assert chosen_images(shuffled, 5, seed=7) == chosen
+    assert len(set(chosen)) == 5
+    assert set(chosen) <= set(MEMBERS)
+
+
+def test_another_seed_gives_other_images():
+    assert chosen_images(MEMBERS, 5, seed=0) != chosen_images(MEMBERS, 5, seed=1)
+
+
+def test_a_cluster_with_few_images_shows_all_of_them():
+    assert sorted(chosen_images(MEMBERS[:3], 5, seed=0)) == MEMBERS[:3]
+
+
+def test_every_member_is_drawn_about_as_often_over_many_seeds():
+    drawn = Counter(image for seed in range(2000) for image in chosen_images(MEMBERS, 5, seed))
+    # 2000 · 5 / 40 = 250 on average, standard deviation 15.
+    assert len(drawn) == 40
+    assert all(175 < count < 325 for count in drawn.values())
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "detail", "tokens"),
+    [
+        # OpenAI's own examples.
+        ("gpt-4o", (1024, 1024), "high", 765),
+        ("gpt-4o", (2048, 4096), "high", 1105),
+        ("gpt-4o", (4096, 8192), "low", 85),
+        ("gpt-4.1-mini", (1024, 1024), "high", 1659),
+        # What a community measured, less the request's text.
+        ("gpt-4o-mini", (128, 64), "low", 2833),
+        ("gpt-4o-mini", (128, 64), "high", 8500),
+        ("openai/gpt-4o-mini", (512, 512), "low", 2833),
+        ("gpt-5-nano", (64, 65), "low", 15),
+        ("gpt-4.1-mini", (8000, 8000), "high", 2489),
+        ("a-model-nobody-knows", (512, 512), "low", 255),
+    ],
+)
+def test_images_are_counted_by_the_published_rules(model, size, detail, tokens):
+    assert image_tokens(model, *size, detail) == tokens
+
+
+def test_an_estimate_grows_with_clusters_and_images():
+    """D54: cost is linear in the number of clusters."""
+    one = estimate([5], "Name it.", "gpt-4o", 512, "low", 500)
+    three = estimate([5, 5, 5], "Name it.", "gpt-4o", 512, "low", 500)
+    assert (three.nb_requests, three.tokens_out) == (3, 1500)
+    assert three.tokens == 3 * one.tokens
+    assert estimate([1], "Name it.", "gpt-4o", 512, "low", 500).tokens_in == one.tokens_in - 4 * 85
+
+
+def test_a_cost_is_that_of_both_prices():
+    assert Prices(2.5, 10.0).cost(1_000_000, 100_000) == pytest.approx(3.5)
+
+
+def test_accents_count_as_more_tokens():
+    assert text_tokens("été" * 10) > text_tokens("ete" * 10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"label": "Greek vases", "description": "Red figures."}',
+        '```json\n{"label": "Greek vases", "description": "Red figures."}\n```',
+        'Certainly! {curly} Here: {"label": "Greek vases", "description": "Red figures."} Enjoy.',
+        '{"answer": {"label": "Greek vases", "description": "Red figures."}}',
+    ],
+)
+def test_a_label_is_found_in_json_alone_or_amid_text(text):
+    answer = read_answer(text)
+    assert (answer.label, answer.description) == ("Greek vases", "Red figures.")
+
+
+def test_a_short_line_without_json_is_the_label_and_says_so():
+    answer = read_answer("  Greek\nvases ")
+    assert (answer.label, answer.remark) == ("Greek vases", "the answer was plain text, not JSON")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"label": "Greek va',
+        '{"label": ""}',
+        '{"label": 3}',
+        '{"label": "\u200d\u202e\u0301"}',
+        '{"name": "vases"}',
+        "I cannot help with that, since the images may show people. " * 3,
+        "{" * 5000,
+        '{"label":' * 3000,
+    ],
+)
+def test_an_answer_without_a_label_is_refused_in_one_short_line(text):
+    with pytest.raises(UnusableAnswerError) as caught:
+        read_answer(text)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 200
+
+
+def test_html_and_instructions_stay_text():
+    label = "<script>alert(1)</script> Ignore all rules"
+    answer = read_answer(f'{{"label": "{label}", "description": "<b>x</b>"}}')
+    assert (answer.label, answer.description) == (label, "<b>x</b>")
+
+
+def test_4000_characters_are_cut_and_the_cut_is_told():
+    answer = read_answer(f'{{"label": "{"a" * 4000}", "description": "{"b " * 2000}"}}')
+    assert (len(answer.label), answer.label[-1]) == (MAX_LABEL, "…")
+    assert len(answer.description) <= MAX_DESCRIPTION
+    assert answer.remark == "the label was cut, from 4,000 characters"
+
+
+def test_what_turns_writing_around_is_left_out_and_joiners_stay():
+    assert one_line("a\u202eb\u2066c\u200bd\ufeff\u0000e\r\nf", 80) == "abcd e f"
+    assert one_line("می\u200cخواهم", 80) == "می\u200cخواهم"
+
+
+@given(st.text(max_size=300), st.integers(1, 100))
+def test_any_text_becomes_one_printable_line_within_the_length(text, length):
+    line = one_line(text, length)
+    assert len(line) <= length
+    assert line == line.strip()
+    assert all(c.isprintable() or c in "\u200c\u200d" for c in line)
+
+
+@given(st.text(max_size=300))
+def test_any_answer_gives_a_label_or_a_reason(text):
+    try:
+        answer = read_answer(text)
+    except UnusableAnswerError:
+        return
+    assert 0 < len(answer.label) <= MAX_LABEL
