@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
 import dagster as dg
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from panoptic_assets.core.carry_over import MIN_OVERLAP
+from panoptic_assets.core.vision_labels import Detail
+from panoptic_assets.core.vocabulary import Language
 from panoptic_assets.fields import Name, OneLine
 from panoptic_assets.methods import METHODS, KMeans, MethodConfig
 from panoptic_assets.scopes import (
@@ -282,6 +284,11 @@ class SaveConfig(dg.Config):
         description="Decisions where clusters overlap less: the path of a tag, and the cluster "
         "that it belongs to now, such as `{'Vases grecs': '3', '4 > 0': '5/1'}`; '' for none.",
     )
+    use_labels: bool = Field(
+        default=True,
+        description="Call tags by the labels of `cluster_labels`, where there are some; tags that "
+        "were saved before keep their names.",
+    )
     author: OneLine = Field(default="", description="Who saves; empty: the user of the system.")
     reason: OneLine = Field(default="", description="Why, for the tag log.")
 
@@ -317,6 +324,190 @@ class RecommendationsConfig(dg.Config):
         default=False,
         description="Propose images that carry another tag of the property, too; not only those "
         "that carry none.",
+    )
+
+
+class ComparisonConfig(dg.Config):
+    """Configuration of a comparison: what is compared, and how."""
+
+    runs: list[str] = Field(
+        default_factory=list,
+        description="What to compare, all with all: run keys (`greek`), divided nodes (`greek/3`), "
+        "`property:NAME`, `folders`. Empty: the newest runs, 12 at most.",
+    )
+    against: OneLine = Field(
+        default="",
+        description="What is taken for the truth, such as `folders` or `property:NAME`: compared "
+        "with each of the others, and the order of the leaderboard. Empty: nothing.",
+    )
+    depth: int = Field(
+        default=1,
+        ge=1,
+        le=60,
+        description="Levels of the trees of runs and nodes: 1 for their own clusters, 2 with what "
+        "was divided again, and so on.",
+    )
+    remainder: Literal["counted", "left_out"] = Field(
+        default="counted",
+        description="In the tables of all pairs and the leaderboard: `counted` as one more "
+        "cluster, or its images `left_out`. The page of a pair shows both.",
+    )
+
+
+class ReportConfig(dg.Config):
+    """Configuration of the report of a run."""
+
+    projection: str = Field(
+        default="",
+        description="The projection of its map, such as mini/umap; empty: the one that was "
+        "clustered, else the best one there is, else principal components.",
+    )
+
+
+class ZeroShot(dg.Config):
+    """The terms of a vocabulary whose texts are nearest to a cluster's images, by the model of its
+    vectors, and that tell it from the clusters beside it."""
+
+    name: Literal["zero_shot"] = "zero_shot"
+    language: Language = Field(
+        default="en",
+        description="Language of the labels: of the shipped vocabulary's terms, and of the "
+        "sentences that terms of a file or property are put into.",
+    )
+    vocabulary: OneLine = Field(
+        default="",
+        description="A file of terms in place of the shipped vocabulary: UTF-8, one on each line, "
+        "or .csv with the columns term, prompt (what stands for it in sentences) and broader (the "
+        "term that includes it); a relative path starts at the project's folder.",
+    )
+    property: OneLine = Field(
+        default="", max_length=200, description="A property whose tags are the vocabulary."
+    )
+    templates: list[OneLine] = Field(
+        default_factory=list,
+        description="Sentences in which {} is the term; empty: the term alone, and 'a photo of a "
+        "{}'.",
+    )
+    vector_type: str = Field(
+        default="",
+        description="Vectors that terms are compared with, of a model with a text tower; empty: "
+        "those that the run was computed on.",
+    )
+    min_score: float = Field(
+        default=0.0, ge=0, le=1, description="A cluster whose best term scores less gets no label."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ZeroShot":
+        if self.vocabulary and self.property:
+            raise ValueError("give a vocabulary or a property, not both")
+        if not all(template.count("{}") == 1 for template in self.templates):
+            raise ValueError("templates: each has {} once, where the term is put")
+        return self
+
+
+class VisionModel(dg.Config):
+    """A vision language model, behind any OpenAI-compatible endpoint, looks at a few images.
+
+    Needs the extra `vision`; the key comes from the environment variable OPENAI_API_KEY.
+    """
+
+    name: Literal["vision_model"] = "vision_model"
+    model: OneLine = Field(
+        default="gpt-4o-mini",
+        min_length=1,
+        max_length=200,
+        description="The model, as the endpoint names it.",
+    )
+    base_url: OneLine = Field(
+        default="",
+        max_length=500,
+        description="The endpoint's address, mostly with /v1, as http://127.0.0.1:11434/v1; empty: "
+        "that of the environment variable OPENAI_BASE_URL, else OpenAI's.",
+    )
+    language: Language = Field(
+        default="en", description="Language of the task that is asked by default, and so of labels."
+    )
+    task: str = Field(
+        default="",
+        max_length=4000,
+        description="What to ask about the images of a cluster, in the language that the labels "
+        "are to have; empty: to name what they have in common.",
+    )
+    nb_images: int = Field(
+        default=5, ge=1, le=50, description="Images of a cluster that are sent, drawn at random."
+    )
+    image_pixels: int = Field(
+        default=512,
+        ge=64,
+        le=2048,
+        description="Longest side, in pixels, to which images are scaled down before they are "
+        "sent.",
+    )
+    detail: Detail = Field(
+        default="low",
+        description="How closely OpenAI's models look: low (the image at 512 pixels) or high, "
+        "which costs more.",
+    )
+    max_output_tokens: int = Field(
+        default=500,
+        ge=16,
+        le=32_768,
+        description="Tokens of an answer; models that reason need some thousands.",
+    )
+    timeout: float = Field(
+        default=60, gt=0, le=3600, description="Seconds that one request may take."
+    )
+    max_retries: int = Field(
+        default=3,
+        ge=0,
+        le=20,
+        description="Requests again, for one cluster, when the endpoint is busy, broken or slow.",
+    )
+    concurrency: int = Field(default=4, ge=1, le=64, description="Requests in the air at once.")
+    max_requests: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="Clusters that may be asked about in one run; those whose answer is known do "
+        "not count, nor do requests again.",
+    )
+    budget: float | None = Field(
+        default=None,
+        ge=0,
+        description="What a run may cost, in the currency of the prices. What it can cost at most "
+        "is estimated before the first request; and when what the endpoint counts reaches the "
+        "budget, nothing more is asked.",
+    )
+    budget_tokens: int | None = Field(
+        default=None, ge=0, description="The same in tokens, of input and output together."
+    )
+    price_per_million_input: float | None = Field(
+        default=None, ge=0, description="Price of a million tokens of input; empty: not known."
+    )
+    price_per_million_output: float | None = Field(
+        default=None, ge=0, description="Price of a million tokens of output; empty: not known."
+    )
+
+
+LABEL_METHODS = (ZeroShot, VisionModel)
+LabelMethod = Union[ZeroShot, VisionModel]  # noqa: UP007
+
+
+class LabelsConfig(dg.Config):
+    """Configuration of naming the clusters of a run's whole tree."""
+
+    method: LabelMethod = Field(
+        default=ZeroShot(), discriminator="name", description="Who names the clusters."
+    )
+    label_remainder: bool = Field(
+        default=False, description="Name remainders as well, though they have nothing in common."
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**32,
+        description="Of the images that are drawn to be shown to a vision language model.",
     )
 
 
@@ -358,7 +549,7 @@ def parse(config: type[ConfigT], document: Document) -> ConfigT:
     known = _fields(parsed)
     free = {name for name in type(parsed).model_fields if isinstance(getattr(parsed, name), dict)}
     bound = {name: value for name, value in whole.items() if name not in free}
-    unknown = [name for name, value in _leaves(bound).items() if value != {} and name not in known]
+    unknown = [name for name, value in leaves(bound).items() if value != {} and name not in known]
     if unknown:
         named = ", ".join(map(_plain, unknown))
         raise InputError(
@@ -517,7 +708,7 @@ def _layered(below: Document, above: Document) -> Document:
 
 
 def _differences(recorded: Document, resolved: Document) -> list[str]:
-    before, after = _leaves(recorded), _leaves(resolved)
+    before, after = leaves(recorded), leaves(resolved)
     return [
         f"{name}: {_shown(before.get(name, 'none'))} is recorded, "
         f"{_shown(after.get(name, 'none'))} is asked for"
@@ -555,11 +746,12 @@ def _fields(config: dg.Config, prefix: str = "") -> list[str]:
     return found
 
 
-def _leaves(document: Document, prefix: str = "") -> Document:
+def leaves(document: Document, prefix: str = "") -> Document:
+    """The values of a configuration by their dotted names: ``method.kmeans.nb_clusters``."""
     found: Document = {}
     for key, value in document.items():
         if isinstance(value, dict) and value:
-            found |= _leaves(value, f"{prefix}{key}.")
+            found |= leaves(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found

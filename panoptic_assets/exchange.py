@@ -94,7 +94,7 @@ def run_tags(store: LanceStore, run_key: str) -> core_tags.TagTables:
         InputError: There is no such run.
     """
     divisions = Divisions(store, parse_run_key(run_key))
-    tables = core_tags.replay([saved(divisions, run_key, run_key)])
+    tables = core_tags.replay([saved(store, divisions, run_key, run_key)])
     return replace(tables, images=dict.fromkeys(tables.images, 0))  # no event gave them
 
 

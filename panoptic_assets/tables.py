@@ -26,9 +26,11 @@ from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.clusters import REMAINDER, Division, Labels, Vectors
 from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.edits import LONGEST_NAME, normalised
+from panoptic_assets.core.labels import ClusterToLabel, Suggestion
 from panoptic_assets.core.manifest import File
 from panoptic_assets.core.neighbors import Graph
 from panoptic_assets.core.scopes import nearest
+from panoptic_assets.core.vocabulary import cleaned
 from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.keys import Node, vector_type_of
 from panoptic_assets.records import Input, ProjectionRecord, Record, digest, vectors_hash
@@ -454,32 +456,158 @@ class Divisions:
         return rows.filter(pc.equal(rows["cluster"], node.cluster))["image_id"].to_pylist()
 
 
-def saved(
-    divisions: Divisions, run_key: str, property_name: str, depth: int | None = None
-) -> core_tags.Event:
-    """The event that saves a run's tree, as it is, under a property; stale divisions left out.
+def clusters_to_label(
+    divisions: Divisions, run_key: str, label_remainder: bool = False
+) -> list[ClusterToLabel]:
+    """The clusters of a run's whole tree, stale divisions left out, parents before children.
 
     Args:
         divisions: Those of the run.
         run_key: The run.
+        label_remainder: Whether remainders are among them.
+
+    Raises:
+        InputError: There is no such run.
+    """
+    divisions.get(run_key)
+    members: dict[str, list[str]] = {}
+    for key in divisions.valid(run_key):
+        rows = divisions.assignments(key)
+        for image_id, cluster in zip(
+            rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True
+        ):
+            members.setdefault(f"{key}/{cluster}", []).append(image_id)
+    found = []
+    for node in divisions.nodes(run_key):
+        division, _, cluster = node.rpartition("/")
+        is_remainder = cluster == REMAINDER_NAME
+        if label_remainder or not is_remainder:
+            found.append(
+                ClusterToLabel(
+                    node=node,
+                    record_id=divisions.get(division).record_id,
+                    image_ids=tuple(members[node]),
+                    is_remainder=is_remainder,
+                    parent=division if "/" in division else None,
+                )
+            )
+    return found
+
+
+def write_labels(
+    store: LanceStore,
+    run_key: str,
+    clusters: Iterable[ClusterToLabel],
+    suggestions: Iterable[Suggestion],
+    method: str,
+    config: Mapping[str, Any],
+) -> None:
+    """Make these the labels of a run's clusters, in one commit; those that it had are gone.
+
+    Args:
+        store: The store.
+        run_key: The run.
+        clusters: What was to be named.
+        suggestions: One for each of them, in any order.
+        method: The method's name.
+        config: Its configuration, as plain data.
+    """
+    record_ids = {cluster.node: cluster.record_id for cluster in clusters}
+    rows = [
+        {
+            **asdict(suggestion),
+            "record_id": record_ids[suggestion.node],
+            "cluster": suggestion.node.rpartition("/")[2],
+            "run_key": run_key,
+            "alternatives": list(suggestion.alternatives),
+            "method": method,
+            "config": json.dumps(config, ensure_ascii=False, sort_keys=True),
+        }
+        for suggestion in suggestions
+    ]
+    mine = f"run_key = {quoted(run_key)}"
+    store.replace("labels", pa.Table.from_pylist(rows, schema=SCHEMAS["labels"]), mine)
+    store.optimize("labels")
+
+
+def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[str, dict[str, Any]]:
+    """The row of the table `labels` for each node of a run's tree that has one.
+
+    What was found for the clusters of an older record is not of those of a newer one, even where
+    their nodes are the same, and is left out.
+
+    Args:
+        store: The store.
+        divisions: Those of the run.
+        run_key: The run.
+    """
+    current = {record.record_id for record in divisions.records.values()}
+    rows = store.read("labels", where=f"run_key = {quoted(run_key)}").to_pylist()
+    return {row["node"]: row for row in rows if row["record_id"] in current}
+
+
+def names_of_clusters(store: LanceStore, divisions: Divisions, run_key: str) -> dict[str, str]:
+    """What the clusters of a run's tree are called beside their numbers, by node.
+
+    A label comes before the name that the method gave, since somebody asked for it.
+    """
+    labels = read_labels(store, divisions, run_key)
+    return divisions.names(run_key) | {
+        node: row["label"] for node, row in labels.items() if row["label"]
+    }
+
+
+def saved(
+    store: LanceStore,
+    divisions: Divisions,
+    run_key: str,
+    property_name: str,
+    depth: int | None = None,
+    use_labels: bool = True,
+) -> core_tags.Event:
+    """The event that saves a run's tree, as it is, under a property; stale divisions left out.
+
+    A tag is called by its cluster's label, since somebody asked for one; else by the name that the
+    method gave, such as the tag that images were attached to; else by its number.
+
+    Args:
+        store: The store.
+        divisions: Those of the run.
+        run_key: The run.
         property_name: The property.
         depth: Levels of the tree; all by default.
+        use_labels: Whether labels are taken.
 
     Raises:
         InputError: There is no such run.
     """
     divisions.get(run_key)
     valid = divisions.valid(run_key).items()
+    nodes = divisions.nodes(run_key)
+    # Numbers as well: a label may be one.
+    names = {node: node.rpartition("/")[2] for node in nodes} | divisions.names(run_key)
+    if use_labels:
+        labels = read_labels(store, divisions, run_key)
+        names |= {
+            node: _as_name(row["label"])
+            for node, row in labels.items()
+            if node in names and row["label"]
+        }
     return core_tags.save(
         property_name,
         run_key,
-        divisions.nodes(run_key),
+        nodes,
         {key: (record.record_id, record.output) for key, record in valid},
         divisions.places(run_key),
         REMAINDER_NAME,
-        core_tags.tag_names(divisions.names(run_key), LONGEST_NAME),
+        core_tags.tag_names(names, LONGEST_NAME),
         depth,
     )
+
+
+def _as_name(label: str) -> str:
+    """A label as the name of one tag: on one line, and no path."""
+    return cleaned(label).replace(core_tags.HIERARCHY.strip(), "›")
 
 
 @dataclass(frozen=True)

@@ -306,3 +306,13 @@ def test_every_shipped_launch_file_is_accepted_by_its_asset():
         assert file.stem == asset
         selected = job.get_subset(asset_selection={dg.AssetKey(asset)})
         assert dg.validate_run_config(selected, document)
+
+
+def test_of_many_values_that_cannot_be_used_the_first_ones_are_named():
+    """One plain line, not a screen of them."""
+    tags = ["x" * 300] * 300
+    with pytest.raises(InputError) as caught:
+        parse(ClusteringConfig, {"method": {"cluster_by_tags": {"tags": tags}}})
+    assert str(caught.value).endswith("; and 295 more")
+    assert "tags.4:" in str(caught.value)
+    assert "tags.5:" not in str(caught.value)
