@@ -3,10 +3,18 @@
 Belongs here: Markdown from plain values. Does not belong here: HTML, which those pages block.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$:@])")
+
+
+_CELL = 200
+"""Characters of a cell: names of files and tags have no other limit than the system's."""
+_TABLE_BYTES = 10_000
+_LIST_BYTES = 4_000
+"""Of what Dagster's event log keeps; a materialization has 50 kB, most of them its pictures."""
 
 
 def escaped(value: object) -> str:
@@ -15,27 +23,55 @@ def escaped(value: object) -> str:
 
 
 def table(
-    headings: Sequence[str], rows: Sequence[Sequence[object]], most: int | None = None
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    most: int | None = None,
+    max_bytes: int = _TABLE_BYTES,
 ) -> str:
     """A Markdown table; ``(none)`` without rows.
 
     Args:
         headings: One for each column, as Markdown.
-        rows: Values, in the order of the headings; any text is shown as it is.
+        rows: Values, in the order of the headings; any text is shown as it is, of a long one the
+            first 200 characters.
         most: Rows to show at most; a line below the table then says how many were left out.
+        max_bytes: What rows may take in the event log; those beyond are left out as well.
     """
     if not rows:
         return "(none)"
-    cells = [[escaped(cell) for cell in row] for row in rows[:most]]
-    lines = [headings, ["---"] * len(headings), *cells]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    left_out = len(rows) - len(cells)
+    shown = _within(
+        (_line([escaped(_cut(cell)) for cell in row]) for row in rows[:most]), max_bytes
+    )
+    text = "\n".join([_line(headings), _line(["---"] * len(headings)), *shown])
+    left_out = len(rows) - len(shown)
     return f"{text}\n\n… and {left_out:,} more" if left_out else text
 
 
 def bullets(sentences: Sequence[str]) -> str:
-    """A list; any text is shown as it is."""
-    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
+    """A list; any text is shown as it is, and of a list that is too long the first ones."""
+    shown = _within((f"- {escaped(sentence)}" for sentence in sentences), _LIST_BYTES)
+    left_out = len(sentences) - len(shown)
+    return "\n".join([*shown, *([f"- … and {left_out:,} more"] if left_out else [])])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cut(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _CELL else f"{text[: _CELL - 1]}…"
+
+
+def _within(lines: Iterable[str], max_bytes: int) -> list[str]:
+    """The first lines that together are within a number of bytes of the event log."""
+    shown: list[str] = []
+    for line in lines:
+        max_bytes -= len(json.dumps(line))  # as the log keeps it: a Chinese letter takes six
+        if max_bytes < 0:
+            break
+        shown.append(line)
+    return shown
 
 
 def number_text(value: float) -> str:

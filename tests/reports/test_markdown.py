@@ -1,6 +1,8 @@
 """Markdown shows every name as it is."""
 
-from panoptic_assets.reports.markdown import escaped, number_text, score_text, table
+import json
+
+from panoptic_assets.reports.markdown import bullets, escaped, number_text, score_text, table
 
 
 def test_names_cannot_become_markup():
@@ -31,3 +33,18 @@ def test_the_score_of_a_single_image_says_so():
     """DESIGN 8: a cluster of one image has score 0 and says so."""
     assert score_text(0.0, 1) == "0.0 (one image)"
     assert score_text(12.34, 2) == "12.3"
+
+
+def test_long_names_are_cut_and_tables_of_them_stay_small():
+    """A materialization has 50 kB in the event log, which writes a Chinese letter in six bytes."""
+    text = table(["a"], [["図" * 300]] * 40)
+    assert len(json.dumps(text)) < 10_100
+    shown = text.count("…|") + text.count("… |")
+    assert f"… and {40 - shown} more" in text
+    assert "図" * 200 not in text
+
+
+def test_a_list_that_is_cut_says_by_how_much():
+    assert bullets(["x", "y"]) == "- x\n- y"
+    lines = bullets(["x" * 500] * 20).splitlines()
+    assert lines[-1] == f"- … and {21 - len(lines)} more"
