@@ -13,14 +13,18 @@ from panoptic_assets.assets.checks import (
     vector_contracts,
 )
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
+from panoptic_assets.assets.comparison import run_comparison
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors, projection
+from panoptic_assets.assets.labels import cluster_labels, label_clusters_with_gpt4v
 from panoptic_assets.assets.recommendations import tag_recommendations
+from panoptic_assets.assets.reports import clustering_report
 from panoptic_assets.assets.tags import saved_clustering, tags
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
+from resources.reports import ReportFolder
 from resources.source import ImageSource
 
 
@@ -37,6 +41,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
         "models": OpenClipModels(),
         "engine": LocalEngine(),
         "registry": Registry(),
+        "reports": ReportFolder(),
     }
     if unknown := resource_overrides.keys() - resources.keys():
         raise TypeError(
@@ -50,11 +55,15 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             projection,
             clustering,
             nested_clustering,
+            clustering_report,
+            cluster_labels,
             saved_clustering,
             tags,
             tag_recommendations,
+            run_comparison,
         ],
         asset_checks=[image_contracts, vector_contracts, neighbor_contracts, tag_contracts],
+        jobs=[label_clusters_with_gpt4v],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

@@ -14,7 +14,14 @@ import numpy as np
 from panoptic_assets import records
 from panoptic_assets.assets.corpus import embeddings
 from panoptic_assets.assets.features import projection
-from panoptic_assets.assets.running import POOL, measured, partition_of, plain_failures, progress
+from panoptic_assets.assets.running import (
+    POOL,
+    excerpt,
+    measured,
+    partition_of,
+    plain_failures,
+    progress,
+)
 from panoptic_assets.config import (
     ClusteringConfig,
     DivisionConfig,
@@ -44,6 +51,7 @@ from panoptic_assets.methods import FindDuplicates, name_of
 from panoptic_assets.readings import Readings
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, score_text, table
+from panoptic_assets.reports.run_pages import page_of
 from panoptic_assets.selection import Selection, select
 from panoptic_assets.tables import (
     Answer,
@@ -61,6 +69,7 @@ from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import ModelSpec, OpenClipModels
 from resources.registry import Registry
+from resources.reports import address
 
 ConfigT = TypeVar("ConfigT", bound=DivisionConfig)
 
@@ -358,6 +367,7 @@ def _result(
     }
     return dg.MaterializeResult(
         metadata={
+            "report": dg.MetadataValue.url(_report_of(record)),
             "nb_images": len(image_ids),
             "nb_clusters": record.nb_clusters,
             "remainder_ratio": record.counts.remainder / len(image_ids),
@@ -388,11 +398,19 @@ def _result(
                     ]
                 )
             ),
-            "record": dg.MetadataValue.json(record.model_dump(mode="json")),
+            "record": dg.MetadataValue.json(excerpt(record.model_dump(mode="json"))),
             **({"notes": dg.MetadataValue.md(bullets(record.notes))} if record.notes else {}),
         },
         data_version=dg.DataVersion(record.data_version),
     )
+
+
+def _report_of(record: records.Record) -> str:
+    """Where a run's report will be, or its page of the cluster that was divided."""
+    place = f"runs/{record.run_key}"
+    if record.key == record.run_key:
+        return address(place)
+    return address(place, page_of(record.key))
 
 
 def _exemplars(division: clusters.Division, cluster: clusters.Cluster) -> list[int]:

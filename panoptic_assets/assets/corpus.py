@@ -56,8 +56,13 @@ _DECODE_SIDE = 320
 """Pixels: twice the thumbnail's, see :func:`resources.decoding.decode`."""
 
 _IMAGES_SHOWN = 24
+_PICTURED = 8
+"""Images in a row of the contact sheet."""
 _LISTED = 50
 _WARNINGS = 20
+_SHEET_BYTES = 12_000
+"""In base64 16 kB, as the tables take up to 34 kB."""
+_CHANGES_BYTES = 14_000
 
 Row = dict[str, Any]
 
@@ -264,7 +269,6 @@ def _corpus_result(
     version = manifest.corpus_version(after.values())
     newest = {after[path].holds for path in changes.added + changes.changed}
     shown = sorted(filter(None, newest or present))[:_IMAGES_SHOWN]
-    thumbnails = read_thumbnails(store, shown)
     quarantine = [
         [path, file.reason] for path, file in sorted(after.items()) if file.status == "quarantined"
     ]
@@ -284,12 +288,16 @@ def _corpus_result(
             "changes": dg.MetadataValue.md(_changes_table(changes)),
             "quarantine": dg.MetadataValue.md(table(["file", "reason"], quarantine, most=_LISTED)),
             "metadata_findings": dg.MetadataValue.md(_findings_table(properties)),
-            "contact_sheet": dg.MetadataValue.md(
-                contact_sheet([thumbnails[row : row + 8] for row in range(0, len(thumbnails), 8)])
-            ),
+            "contact_sheet": dg.MetadataValue.md(_in_rows(read_thumbnails(store, shown))),
         },
         data_version=dg.DataVersion(digest(version, properties.digest)),
     )
+
+
+def _in_rows(thumbnails: list[bytes]) -> str:
+    """A contact sheet of images without any order."""
+    rows = range(0, len(thumbnails), _PICTURED)
+    return contact_sheet([thumbnails[row : row + _PICTURED] for row in rows], _SHEET_BYTES)
 
 
 def _findings_table(properties: SidecarReport) -> str:
@@ -312,10 +320,15 @@ def _changes_table(changes: manifest.Changes) -> str:
         "missing": changes.missing,
         "quarantined": [f"{path}: {reason}" for path, reason in changes.quarantined],
     }
+    listed = {what: files for what, files in listed.items() if files}
     tables = [
-        table([f"{what}: {len(files):,}"], [[file] for file in files], most=_LISTED)
+        table(
+            [f"{what}: {len(files):,}"],
+            [[file] for file in files],
+            _LISTED,
+            _CHANGES_BYTES // len(listed),
+        )
         for what, files in listed.items()
-        if files
     ]
     return "\n\n".join(tables) or "(none)"
 
@@ -332,6 +345,7 @@ def _vectors_result(
     present = present_files(store)
     stored = embedded(store, vector_type)
     having = sorted(stored & present.keys())
+    newest = [image_id for image_id in having if image_id not in before] or having
     reasons = [[present[image_id][0], reason] for image_id, reason in failed.items()]
     for path, reason in reasons[:_WARNINGS]:
         context.log.warning(f"Not embedded: {path!r}: {reason}")
@@ -341,6 +355,9 @@ def _vectors_result(
             "nb_embedded_now": len(stored - before),
             "nb_not_embedded": len(present) - len(having),
             "nb_unknown": len(unknown),
+            "contact_sheet": dg.MetadataValue.md(
+                _in_rows(read_thumbnails(store, newest[:_IMAGES_SHOWN]))
+            ),
             "model": dg.MetadataValue.json(identity or {}),
             "not_embedded": dg.MetadataValue.md(table(["file", "reason"], reasons, most=_LISTED)),
             "unknown": dg.MetadataValue.md(

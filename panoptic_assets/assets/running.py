@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 from rich.console import Console
@@ -26,6 +26,9 @@ _LOG_EVERY_SECONDS = 5.0
 _COMMIT_ROWS = 4096
 _COMMIT_SECONDS = 30.0
 """A commit costs some 50 ms and a fragment; a crash costs what was not committed."""
+
+_ITEMS_SHOWN = 12
+_TEXT_SHOWN = 200
 
 T = TypeVar("T")
 
@@ -55,6 +58,23 @@ def measured(work: Callable[[], T]) -> tuple[T, Usage]:
         if found := re.search(r"VmHWM:\s*(\d+) kB", (process / "status").read_text()):
             peak = int(found[1]) * 1024
     return result, Usage(cpu_seconds=round(cpu, 3), seconds=round(wall, 3), peak_memory=peak)
+
+
+def excerpt(value: Any) -> Any:
+    """Plain data for Dagster's metadata: of long lists and texts the beginning.
+
+    Hundreds of tags, or the task for a model, would take more than a materialization's 50 kB; the
+    whole is in the store.
+    """
+    if isinstance(value, dict):
+        return {name: excerpt(part) for name, part in value.items()}
+    if isinstance(value, list):
+        more = len(value) - _ITEMS_SHOWN
+        shown = [excerpt(part) for part in value[:_ITEMS_SHOWN]]
+        return [*shown, f"… and {more:,} more"] if more > 0 else shown
+    if isinstance(value, str) and len(value) > _TEXT_SHOWN:
+        return f"{value[: _TEXT_SHOWN - 1]}…"
+    return value
 
 
 def partition_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:

@@ -35,6 +35,7 @@ from panoptic_assets.core.carry_over import (
 from panoptic_assets.core.edits import EditError, Images, known_property, resolve
 from panoptic_assets.keys import LINEAGE_ONLY, RUNS, parse_run_key, vector_type_of
 from panoptic_assets.records import Record, digest
+from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.scopes import FoundByText
 from panoptic_assets.selection import ImageNames, select
@@ -44,6 +45,7 @@ from panoptic_assets.tables import (
     append_events,
     present_files,
     read_log,
+    read_thumbnails,
     read_vectors,
     saved,
     write_tags,
@@ -52,9 +54,14 @@ from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
+from resources.reports import address
 
 _TAGS_SHOWN = 60
 _LINES_SHOWN = 40
+_PICTURED_TAGS = 12
+_PICTURED_IMAGES = 6
+_SHEET_BYTES = 12_000
+"""In base64 16 kB, as the tables take up to 24 kB."""
 
 
 @dg.asset(
@@ -85,7 +92,7 @@ def saved_clustering(
     config = parse(SaveConfig, given_config(context.run.run_config, "saved_clustering"))
     divisions = Divisions(store, run_key)
     record = divisions.get(run_key)
-    made = saved(divisions, run_key, config.property, config.depth)
+    made = saved(store, divisions, run_key, config.property, config.depth, config.use_labels)
     notes = [
         *(
             f"{key} is stale and was left out: divide it again to save it."
@@ -122,12 +129,14 @@ def saved_clustering(
     counted = Counter(change.kind for change in saving.changes)
     return dg.MaterializeResult(
         metadata={
+            "report": dg.MetadataValue.url(address(f"runs/{run_key}")),
             "property": there,
             "nb_tags": len(held.tags),
             "nb_images": len({image_id for _, image_id in held.images}),
             **{f"nb_{kind}": counted[kind] for kind in KINDS if saving.changes},
             "left_out_as_stale": ", ".join(sorted(divisions.stale)) or "(none)",
             "tags": dg.MetadataValue.md(tag_table(held)),
+            "contact_sheet": dg.MetadataValue.md(_contact_sheet(store, held)),
             **({"changes": dg.MetadataValue.md(_changes(saving))} if saving.changes else {}),
             **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
         },
@@ -135,6 +144,16 @@ def saved_clustering(
             digest([tag.tag_id for tag in saving.event.tags], saving.event.images)
         ),
     )
+
+
+def _contact_sheet(store: LanceStore, held: core_tags.TagTables) -> str:
+    """The first images of the first tags that have some."""
+    images: dict[str, list[str]] = {}
+    for tag_id, image_id in sorted(held.images):
+        images.setdefault(tag_id, []).append(image_id)
+    shown = [images[tag.tag_id] for tag in held.tags if tag.tag_id in images][:_PICTURED_TAGS]
+    rows = [read_thumbnails(store, image_ids[:_PICTURED_IMAGES]) for image_ids in shown]
+    return contact_sheet(rows, _SHEET_BYTES)
 
 
 def _what_is_missing(
