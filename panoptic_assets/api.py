@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets import sweeps, tables
+from panoptic_assets import comparisons, sweeps, tables
 from panoptic_assets.config import parse
 from panoptic_assets.core import quality
 from panoptic_assets.core import recommendations as core_recommendations
@@ -24,12 +24,13 @@ from panoptic_assets.keys import (
     parse_node,
     parse_projection,
     parse_run_key,
+    run_key_of,
 )
 from panoptic_assets.scopes import FoundByText, SimilarTo
 from panoptic_assets.selection import Report
 from panoptic_assets.selection import search as search_images
 from resources.errors import InputError
-from resources.lance import LanceStore, points_table, quoted, vectors_table
+from resources.lance import SCHEMAS, LanceStore, points_table, quoted, vectors_table
 from resources.models import OpenClipModels
 from resources.project import find
 from resources.registry import Registry
@@ -118,6 +119,77 @@ class Project:
         known = tables.Divisions(self._store).records
         return [sweeps.row(cell, known.get(cell.key)) for cell in cells]
 
+    def compare(self, a: str, b: str, depth: int = 1) -> dict[str, Any]:
+        """Two runs side by side, or a run and what is known of the images.
+
+        What is compared is a run (``greek``), a divided node (``greek/3``), ``property:NAME`` for
+        the tags that images have, or ``folders``. Holds:
+
+        - a, b: key, kind, record_id, status, nb_images, nb_clusters, nb_remainder, notes, and
+          quality (of the record; None for tags and folders);
+        - nb_common, nb_only_a, nb_only_b: images;
+        - counted, left_out: nb_images, nb_groups (of both), adjusted_rand,
+          adjusted_mutual_information, v_measure, homogeneity, completeness,
+          variation_of_information (bits), nb_stayed, nb_moved, nb_unmatched and reason, with the
+          remainder as a cluster and with its images left out; see
+          :class:`panoptic_assets.core.comparison.Agreement`;
+        - differences: section, name, a, b of each parameter, input and version that differs;
+        - matched: a, b, nb_images_a, nb_images_b, nb_both, jaccard of each pair of clusters;
+        - contingency (a, b, nb_images) and moved (image_id, a, b), as Arrow tables.
+
+        Args:
+            a: The first one.
+            b: The second one.
+            depth: Levels of the trees of runs and nodes.
+
+        Raises:
+            InputError: One of them does not exist, or they have no image in common.
+        """
+        sides = comparisons.Sides(self._store, _depth(depth))
+        return comparisons.as_dictionary(comparisons.compare(*sides.several([a, b])))
+
+    def pairs(
+        self,
+        runs: Iterable[str] = (),
+        against: str = "",
+        depth: int = 1,
+        remainder: comparisons.Treatment = "counted",
+    ) -> tuple[list[str], dict[tuple[str, str], float | None], list[str]]:
+        """What is compared, the ARI of every pair of it, and notes on the choice.
+
+        The ARI is None where two have no image in common.
+
+        Args:
+            runs: As in :meth:`compare`; by default the newest runs.
+            against: One more, that is taken for the truth.
+            depth: Levels of the trees of runs and nodes.
+            remainder: ``counted`` as a cluster, or ``left_out``.
+
+        Raises:
+            InputError: One does not exist, or there are not two to compare.
+        """
+        sides = comparisons.Sides(self._store, _depth(depth))
+        found, notes = comparisons.chosen(sides, list(runs), against)
+        return [side.key for side in found], comparisons.matrix(found, remainder), notes
+
+    def leaderboard(
+        self, against: str = "", depth: int = 1, remainder: comparisons.Treatment = "counted"
+    ) -> list[dict[str, Any]]:
+        """Every root run with its quality, the best first.
+
+        See :func:`panoptic_assets.comparisons.leaderboard` for what they hold.
+
+        Args:
+            against: What is taken for the truth, such as ``folders``; by default nothing.
+            depth: Levels of the trees of runs, for the comparison with it.
+            remainder: ``counted`` as a cluster, or ``left_out``.
+
+        Raises:
+            InputError: There is no such ground truth.
+        """
+        sides = comparisons.Sides(self._store, _depth(depth))
+        return comparisons.leaderboard(sides, against, remainder)
+
     def files(self) -> pa.Table:
         """Every file ever seen, by path.
 
@@ -138,15 +210,43 @@ class Project:
         """The clusters of a run or of a divided node, from the lowest score; the remainder last.
 
         Columns: node, cluster, size, score, medoid (image id), name (of methods that give one, else
-        null), stability (null if it was not asked for), record_id.
+        null), stability (null if it was not asked for), record_id, label (of `cluster_labels`; null
+        without one).
 
         Raises:
             InputError: There is none of that key.
         """
-        rows = self._divisions(key).clusters(key)
-        nodes = pa.array([f"{key}/{name}" for name in rows["cluster"].to_pylist()], pa.string())
+        divisions = self._divisions(key)
+        rows = divisions.clusters(key)
+        nodes = [f"{key}/{name}" for name in rows["cluster"].to_pylist()]
+        found = tables.read_labels(self._store, divisions, run_key_of(key))
+        labels = [found[node]["label"] if node in found else None for node in nodes]
         names = ["cluster", "size", "score", "medoid", "name", "stability", "record_id"]
-        return rows.select(names).add_column(0, "node", nodes)
+        return (
+            rows.select(names)
+            .add_column(0, "node", pa.array(nodes, pa.string()))
+            .append_column("label", pa.array(labels, pa.string()))
+        )
+
+    def labels(self, run_key: str) -> pa.Table:
+        """What `cluster_labels` found for the clusters of a run's tree, parents before children.
+
+        Columns: node, label (null where none was found), score (higher is better; null where the
+        method tells none), alternatives (the best first), description, reason (why there is none,
+        or a remark), method (``zero_shot`` or ``vision_model``), record_id. Labels of clusters that
+        were computed again since are left out.
+
+        Raises:
+            InputError: There is no such run.
+        """
+        divisions = self._divisions(parse_run_key(run_key))
+        divisions.get(run_key)
+        found = tables.read_labels(self._store, divisions, run_key)
+        rows = [found[node] for node in divisions.nodes(run_key) if node in found]
+        names = ["node", "label", "score", "alternatives", "description", "reason", "method"]
+        fields = [SCHEMAS["labels"].field(name) for name in names]
+        schema = pa.schema([*fields, pa.field("record_id", pa.string())])
+        return pa.Table.from_pylist(rows, schema)
 
     def assignments(self, key: str) -> pa.Table:
         """Which cluster each image of a run or of a divided node is in, by image id.
@@ -592,3 +692,9 @@ class Project:
                 if tag_id in known_ids
             },
         )
+
+
+def _depth(depth: int) -> int:
+    if depth < 1:
+        raise InputError(f"The depth of a tree is 1 or more, not {depth}.")
+    return depth

@@ -19,12 +19,13 @@ from typing import Any
 
 import click
 
-from panoptic_assets.commands import clusterings, corpus, tags
+from panoptic_assets.commands import clusterings, comparison, corpus, labels, reports, tags
 from panoptic_assets.commands.terminal import (
     brief,
     printable,
     tell,
 )
+from panoptic_assets.commands.ui import ui
 from resources.errors import InputError
 from resources.project import (
     ENVIRONMENT_VARIABLE,
@@ -124,14 +125,21 @@ for _command in (
     clusterings.clusters,
     clusterings.members,
     clusterings.methods,
+    reports.report,
+    labels.label,
+    labels.label_clusters_with_gpt4v,
+    comparison.compare,
     tags.save,
     tags.tags,
     tags.recommend,
     tags.tag_group,
     tags.export,
     tags.import_tags,
+    ui,
 ):
     main.add_command(_command)
+# As FiftyOne's clustering plugin calls it.
+main.add_command(clusterings.run_info, "get_clustering_run_info")
 
 
 if __name__ == "__main__":

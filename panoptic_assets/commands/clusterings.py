@@ -14,11 +14,13 @@ from rich.text import Text
 
 from panoptic_assets.commands.listings import print_clusters, print_sweep, warn_of_stale
 from panoptic_assets.commands.options import (
+    check_tagging,
     clustering_options,
     division_options,
     given_division,
     scope_of,
     scope_options,
+    tagging_options,
 )
 from panoptic_assets.commands.runner import Runner, open_project
 from panoptic_assets.commands.terminal import counted, output_console, say
@@ -194,16 +196,32 @@ def clusters(folder: Path | None, key: str) -> None:
 )
 @click.option("--number", type=click.IntRange(1), help="How many at most; all by default.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of the random ones.")
+@tagging_options
 @click.pass_obj
-def members(folder: Path | None, node: str, which: Any, number: int | None, seed: int) -> None:
+def members(
+    folder: Path | None,
+    node: str,
+    which: Any,
+    number: int | None,
+    seed: int,
+    tag: str | None,
+    property_name: str | None,
+    author: str | None,
+    reason: str | None,
+) -> None:
     """List the images of one cluster: NODE is its address, such as greek/3."""
     from panoptic_assets.keys import parse_node
 
     parse_node(node)
-    for row in open_project(folder).exemplars(node, which, number, seed).to_pylist():
+    check_tagging(tag, property_name, author, reason)
+    found = open_project(folder).exemplars(node, which, number, seed)
+    for row in found.to_pylist():
         probability = "" if row["probability"] is None else f"  p {row['probability']:.2f}"
         path = row["path"] or f"(missing) {row['image_id']}"
         say(f"{row['distance']:.3f}{probability}  {path}")
+    if tag is not None:
+        image_ids = found["image_id"].to_pylist()
+        Runner(find(folder)).tag(image_ids, tag, property_name, author, reason)
 
 
 @click.command()

@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from panoptic_assets.commands.listings import print_clusters, print_tags
-from panoptic_assets.commands.options import below_folder, given_projection, method_options
+from panoptic_assets.commands.options import (
+    below_folder,
+    check_tagging,
+    given_projection,
+    method_options,
+    tagging_options,
+)
 from panoptic_assets.commands.runner import Runner, open_project
 from panoptic_assets.commands.terminal import say, tell
 from panoptic_assets.config import PROJECTION_METHODS
 from resources.errors import InputError
 from resources.project import (
-    ENVIRONMENT_VARIABLE,
     ProjectFolder,
     ProjectSettings,
     create,
@@ -65,6 +70,7 @@ def demo(folder: Path | None) -> None:
             node = project.reader.clusters(node)["node"].to_pylist()[-1]
             project.divide_node(node, {"method": {"kmeans": {"nb_clusters": 2}}})
         project.save(_DEMO_RUN, {})
+        report = project.report(_DEMO_RUN, {})
     except InputError as error:
         if not known:
             raise
@@ -79,11 +85,10 @@ def demo(folder: Path | None) -> None:
     print_tags(project.reader, None)
     say(f"Done in {time.monotonic() - started:.0f} s.")
     say(f"The data: {project.folder.store}")
-    command = f"DAGSTER_HOME={shlex.quote(str(project.home))} dagster dev"
+    say(f"The report: {report}")
+    command = "panoptic-assets ui"
     if Path.cwd() != project.folder.folder:
-        command = f"{ENVIRONMENT_VARIABLE}={shlex.quote(str(project.folder.folder))} {command}"
-    if Path.cwd() != Path(__file__).parents[2]:
-        command += " -m panoptic_assets.definitions"
+        command = f"panoptic-assets --project {shlex.quote(str(project.folder.folder))} ui"
     say(f"The Dagster UI, at http://127.0.0.1:3000: {command}")
 
 
@@ -174,10 +179,7 @@ def make_projection(folder: Path | None, key: str, **options: Any) -> None:
 @click.option("--vector-type", help="Vectors to compare; the project's by default.")
 @click.option("--number", type=int, help="Images at most; 100 if no limit is given.")
 @click.option("--min-similarity", type=float, help="The least cosine.")
-@click.option("--tag", help="Give this tag to the images that were found; made if it is missing.")
-@click.option("--property", "property_name", help="Of --tag; Clustering by default.")
-@click.option("--author", help="Of --tag: who edits; the user of the system by default.")
-@click.option("--reason", help="Of --tag: why, for the tag log.")
+@tagging_options
 @click.pass_obj
 def search(
     folder: Path | None,
@@ -195,21 +197,14 @@ def search(
 
     To cluster them: `panoptic-assets cluster KEY --text …` or `--similar-to …`.
     """
-    from panoptic_assets.core.edits import DEFAULT_PROPERTY, assigning
-    from panoptic_assets.tables import read_log
-
-    if tag is None and (property_name, author, reason) != (None, None, None):
-        raise InputError("--property, --author and --reason go with --tag: add it.")
+    check_tagging(tag, property_name, author, reason)
     reader = open_project(folder)
     found = reader.search(text, similar_to, vector_type, number, min_similarity, report=tell)
     for row in found.to_pylist():
         say(f"{row['similarity']:.3f}  {row['path']}")
     if tag is not None:
-        runner = Runner(find(folder))
-        events = [entry.event for entry in read_log(runner.store)]
-        property_name = DEFAULT_PROPERTY if property_name is None else property_name
-        edits = assigning(tag, found["image_id"].to_pylist(), events, property_name)
-        runner.edit(edits, author, reason)
+        image_ids = found["image_id"].to_pylist()
+        Runner(find(folder)).tag(image_ids, tag, property_name, author, reason)
 
 
 def _create(folder: Path | None, images: str, vector_type: str) -> ProjectFolder:

@@ -79,18 +79,38 @@ def print_clusters(reader: "Project", key: str) -> None:
         grid.add_column(heading, justify="right")
     if stable := any(row["stability"] is not None for row in rows):
         grid.add_column("stability", justify="right")
-    if named := any(row["name"] for row in rows):
-        grid.add_column("name")
+    columns = [name for name in ("name", "label") if any(row[name] for row in rows)]
+    for name in columns:
+        grid.add_column(name)
     for row in rows:
         cells = [row["node"], f"{row['size']:,}", score_text(row["score"], row["size"])]
         if stable:
             cells.append("" if row["stability"] is None else f"{row['stability']:.2f}")
-        if named:
-            cells.append(printable(row["name"] or ""))
-        grid.add_row(*cells)
+        # A name may look like rich's mark-up for a style.
+        grid.add_row(*cells, *(Text(printable(row[name] or "")) for name in columns))
     output_console().print(grid)
     for note in info["notes"]:
         say(f"Note: {note}")
+
+
+def print_labels(reader: "Project", run_key: str) -> None:
+    """The labels of a run's clusters, and why some have none."""
+    rows = reader.labels(run_key).to_pylist()
+    grid = Table("node", box=None)
+    if scored := any(row["score"] is not None for row in rows):
+        grid.add_column("score", justify="right")
+    grid.add_column("label")
+    grid.add_column("alternatives")
+    for row in rows:
+        cells = [Text(row["node"])]
+        if scored:
+            cells.append(Text(decimals(row["score"], 2) or ""))
+        label = Text("(none)", "yellow") if row["label"] is None else Text(printable(row["label"]))
+        grid.add_row(*cells, label, Text(printable(", ".join(row["alternatives"] or []))))
+    output_console().print(grid)
+    for row in rows:
+        if row["reason"]:
+            say(f"{row['node']}: {row['reason']}")
 
 
 def warn_of_stale(reader: "Project", key: str) -> None:

@@ -44,13 +44,7 @@ def method_options(
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         names = [method.model_fields["name"].default for method in methods]
-        takers: dict[str, list[Any]] = {}
-        for method in methods:
-            for name, field in method.model_fields.items():
-                if name != "name":
-                    takers.setdefault(name, []).append((method, field))
-        for name, found in reversed(takers.items()):
-            command = _option(name, found)(command)
+        command = parameter_options(methods, {})(command)
         command = click.option("--seed", type=int, help="Seed of all that is random.")(command)
         command = click.option(
             "--replace", is_flag=True, help="Allow other parameters than the key's record has."
@@ -62,7 +56,32 @@ def method_options(
     return add
 
 
-def _option(name: str, found: list[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def parameter_options(
+    methods: tuple[Any, ...], singular: dict[str, str]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every parameter of some methods, and nothing else.
+
+    Args:
+        methods: Their Config classes.
+        singular: Parameters whose option, which can be repeated, has another name.
+    """
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        takers: dict[str, list[Any]] = {}
+        for method in methods:
+            for name, field in method.model_fields.items():
+                if name != "name":
+                    takers.setdefault(name, []).append((method, field))
+        for name, found in reversed(takers.items()):
+            command = _option(name, found, singular.get(name, name))(command)
+        return command
+
+    return add
+
+
+def _option(
+    name: str, found: list[Any], called: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option of one parameter, which several methods may take, each with values of its own."""
     methods = ", ".join(method.model_fields["name"].default for method, _ in found)
     types, several = zip(*(_click_type(field.annotation) for _, field in found), strict=True)
@@ -70,11 +89,11 @@ def _option(name: str, found: list[Any]) -> Callable[[Callable[..., None]], Call
         kind: Any = click.Choice(list(dict.fromkeys(c for one in types for c in one.choices)))
     else:
         kind = types[0]
-    flags = f"--{name.replace('_', '-')}"
+    flags = f"--{called.replace('_', '-')}"
     if kind is bool:
-        flags = f"{flags}/--no-{name.replace('_', '-')}"
+        flags = f"{flags}/--no-{called.replace('_', '-')}"
     help_text = f"{found[0][1].description} ({methods})"
-    return click.option(flags, type=kind, default=None, multiple=any(several), help=help_text)
+    return click.option(flags, name, type=kind, default=None, multiple=any(several), help=help_text)
 
 
 clustering_options = method_options(METHODS, "clustering")
@@ -256,3 +275,23 @@ def _document(
     if method or given:
         document["method"] = {method or method_of(known() or {}) or default: given}
     return document
+
+
+def tagging_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that lists images the options to give them a tag."""
+    for option in (
+        click.option("--reason", help="Of --tag: why, for the tag log."),
+        click.option("--author", help="Of --tag: who edits; the user of the system by default."),
+        click.option("--property", "property_name", help="Of --tag; Clustering by default."),
+        click.option("--tag", help="Give this tag to the images listed; made if it is missing."),
+    ):
+        command = option(command)
+    return command
+
+
+def check_tagging(tag: str | None, *of_tag: str | None) -> None:
+    """Refuse an empty tag, and options that say how to tag where none is given."""
+    if tag is not None and not tag.strip():
+        raise InputError("--tag is empty: give a name.")
+    if tag is None and any(given is not None for given in of_tag):
+        raise InputError("--property, --author and --reason go with --tag: add it.")

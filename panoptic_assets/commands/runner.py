@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 _HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
 
+# Dagster copies what a step prints through two processes of its own, which take half a second
+# a step and answer Ctrl-C with stack traces. What a command prints is on its terminal.
+_NO_COMPUTE_LOGS = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+
 
 class Runner:
     """Materializes assets of one project on its Dagster instance, in this process."""
@@ -46,6 +55,7 @@ class Runner:
         from resources.lance import LanceStore
         from resources.models import OpenClipModels
         from resources.registry import Registry
+        from resources.reports import ReportFolder
 
         self.folder = folder
         self.source_options = {} if readers is None else {"readers": readers}
@@ -53,6 +63,7 @@ class Runner:
         self.store: LanceStore = _store_of(folder)
         self.reader = Project(folder.folder)
         self.registry: Registry = Registry(folder=str(folder.folder))
+        self.reports: ReportFolder = ReportFolder(folder=str(folder.folder))
         self.models: OpenClipModels = OpenClipModels(folder=str(folder.folder))
 
     @functools.cached_property
@@ -74,6 +85,7 @@ class Runner:
             store=self.store,
             models=self.models,
             registry=self.registry,
+            reports=self.reports,
         )
         return dg.Definitions.merge(assembled, dg.Definitions(loggers={"console": _plain_logger()}))
 
@@ -150,11 +162,38 @@ class Runner:
         resolve_nested(key, given, divisions, self.registry)
         self.materialize("nested_clustering", key, given)
 
+    def label(self, key: str, given: dict[str, Any]) -> None:
+        """Name the clusters of a run's tree."""
+        from panoptic_assets.config import LabelsConfig, ZeroShot
+        from panoptic_assets.tables import clusters_to_label
+        from panoptic_assets.vision_labels import suggest
+        from panoptic_assets.zero_shot_labels import find_encoder, read_vocabulary
+        from resources.source import ImageSource
+
+        # Refused here, before Dagster stores a failed run.
+        config = parse(LabelsConfig, given)
+        divisions = self.divisions(key)
+        record = divisions.get(key)
+        if isinstance(config.method, ZeroShot):
+            read_vocabulary(config.method, self.store, self.registry)
+            find_encoder(config.method, record, self.store, self.registry, self.models, tell)
+        else:
+            clusters = clusters_to_label(divisions, key, config.label_remainder)
+            suggest(clusters, config.method, config.seed, self.store, ImageSource())
+        self.materialize("cluster_labels", key, given)
+
     def save(self, key: str, given: dict[str, Any]) -> None:
         """Save a run's tree as tags, and replay the tag log."""
         self.divisions(key).get(key)
         self.materialize("saved_clustering", key, given)
         self.materialize("tags")
+
+    def report(self, key: str, given: dict[str, Any]) -> Path:
+        """Write the report of a run; return its first page."""
+        # Refused here, before Dagster stores a partition and a failed run.
+        self.divisions(key).get(key)
+        self.materialize("clustering_report", key, given)
+        return self.reports.path(f"runs/{key}") / "index.html"
 
     def edit(self, edits: list[Any], author: str | None, reason: str | None) -> None:
         """Change tags: all of the edits, or none."""
@@ -166,6 +205,22 @@ class Runner:
         # Refused here, before Dagster stores a failed run.
         check_edits(self.store, parse(EditsConfig, given))
         self.materialize("tags", None, given)
+
+    def tag(
+        self,
+        image_ids: list[str],
+        tag: str,
+        property_name: str | None,
+        author: str | None,
+        reason: str | None,
+    ) -> None:
+        """Give images a tag, which is made if it is missing."""
+        from panoptic_assets.core.edits import DEFAULT_PROPERTY, assigning
+        from panoptic_assets.tables import read_log
+
+        events = [entry.event for entry in read_log(self.store)]
+        property_name = DEFAULT_PROPERTY if property_name is None else property_name
+        self.edit(assigning(tag, image_ids, events, property_name), author, reason)
 
     def recommend(self, given: dict[str, Any]) -> None:
         """Compute which images could get which tags."""
@@ -188,6 +243,16 @@ class Runner:
         )
         read_vectors(self.store, vector_type, present_files(self.store))
         self.materialize("tag_recommendations", None, given)
+
+    def compare(self, given: dict[str, Any]) -> None:
+        """Write the pages that compare runs."""
+        from panoptic_assets.comparisons import Sides, chosen
+        from panoptic_assets.config import ComparisonConfig
+
+        # Refused here, before Dagster stores a failed run.
+        config = parse(ComparisonConfig, given)
+        chosen(Sides(self.store, config.depth), config.runs, config.against)
+        self.materialize("run_comparison", None, given)
 
     def import_tags(
         self,
@@ -280,13 +345,13 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
     import dagster as dg
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-    lock = FileLock(home / "panoptic-assets.lock")
+    lock = instance_lock(home)
     try:
         held = lock.acquire(timeout=0)
     except Timeout:
         tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
-    with held, _open_instance(home) as instance:
+    with held, open_instance(home, _NO_COMPUTE_LOGS) as instance:
         mine = dg.RunsFilter(
             statuses=list(IN_PROGRESS_RUN_STATUSES), tags={_HOST_TAG: socket.gethostname()}
         )
@@ -297,18 +362,20 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
         yield instance
 
 
-def _open_instance(home: Path) -> "dg.DagsterInstance":
+def instance_lock(home: Path) -> FileLock:
+    """Held while a command works on an instance, and while its database may be created."""
+    return FileLock(home / "panoptic-assets.lock")
+
+
+def open_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg.DagsterInstance":
+    """The Dagster instance in a folder, with some settings in place of its ``dagster.yaml``'s.
+
+    Raises:
+        InputError: Dagster cannot read its settings or reach its database.
+    """
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
 
-    # Dagster copies what a step prints through two processes of its own, which take half a second
-    # a step and answer Ctrl-C with stack traces. What a command prints is on its terminal.
-    overrides = {
-        "compute_logs": {
-            "module": "dagster._core.storage.noop_compute_log_manager",
-            "class": "NoOpComputeLogManager",
-        }
-    }
     try:
         reference = InstanceRef.from_dir(str(home), overrides=overrides)
         return dg.DagsterInstance.from_ref(reference)

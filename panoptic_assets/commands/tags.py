@@ -47,6 +47,7 @@ from resources.project import find
     help="The cluster that a tag belongs to now, such as 'Vases=3' or '4 > 0=5/1'; 'Vases=' for "
     "none. Can be repeated.",
 )
+@click.option("--no-labels", is_flag=True, help="Call tags by numbers, not by labels.")
 @click.option("--author", help="Who saves; the user of the system by default.")
 @click.option("--reason", help="Why, for the tag log.")
 @click.pass_obj
@@ -58,10 +59,11 @@ def save(
     replace: bool,
     min_overlap: float | None,
     matches: tuple[str, ...],
+    no_labels: bool,
     author: str | None,
     reason: str | None,
 ) -> None:
-    """Save the whole tree of the run KEY as tags.
+    """Save the whole tree of the run KEY as tags, under the labels of its clusters if it has some.
 
     When KEY was saved there before and then computed again, tags follow their clusters.
     """
@@ -79,6 +81,7 @@ def save(
         "depth": depth,
         "min_overlap": min_overlap,
         "matches": decided or None,
+        "use_labels": False if no_labels else None,
         "author": author,
         "reason": reason,
     }

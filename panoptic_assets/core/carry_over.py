@@ -19,7 +19,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from panoptic_assets.core.edits import normalised
 from panoptic_assets.core.tags import (
@@ -253,6 +252,9 @@ def _assigned(
     olds: list[str], news: list[str], table: npt.NDArray[np.float64], least: float
 ) -> list[tuple[str, str]]:
     """The pairs of the greatest sum over a table of (len(olds), len(news)), none below a limit."""
+    # Half a second, which every command would wait for: configuration imports this module.
+    from scipy.optimize import linear_sum_assignment
+
     if not table.size:
         return []
     table = np.where(table < least, 0.0, table)
