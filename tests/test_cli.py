@@ -1,19 +1,23 @@
-"""The command line, as a subprocess, as a user would."""
+"""The command line, as a user would: in processes of their own where that makes a difference."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from panoptic_assets.api import Project
+from panoptic_assets.cli import main
 from panoptic_assets.commands.options import SCOPE_OPTIONS, scope_of
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.methods import METHODS
@@ -29,12 +33,30 @@ def environment(**added):
     return clean | {"COLUMNS": "200"} | added
 
 
-def run(*arguments, cwd, expect=0, limits="", **variables):
-    """Run a command; `limits` are arguments of the shell's `ulimit`."""
-    command = [sys.executable, "-m", "panoptic_assets.cli", *map(os.fspath, map(_text, arguments))]
+def run(*arguments, cwd, expect=0, process=False, limits="", **variables):
+    """Run a command: here, or in a process of its own, of which most of the time is imports.
+
+    For what only a process has there is one: `limits`, arguments of the shell's `ulimit`, and
+    variables that Python itself reads when it starts.
+    """
+    command = [os.fspath(given) if _is_name(given) else str(given) for given in arguments]
+    process = process or limits or any(name.startswith("PYTHON") for name in variables)
+    start = _in_a_process if process else _here
+    answer = start(command, cwd, limits, variables)
+    assert answer.returncode == expect, answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stderr
+    return answer
+
+
+def _is_name(given):
+    return isinstance(given, str | bytes | os.PathLike)
+
+
+def _in_a_process(arguments, cwd, limits, variables):
+    command = [sys.executable, "-m", "panoptic_assets.cli", *arguments]
     if limits:
         command = ["sh", "-c", f'ulimit {limits}; exec "$@"', "sh", *command]
-    answer = subprocess.run(
+    return subprocess.run(
         command,
         cwd=cwd,
         env=environment(**variables),
@@ -43,13 +65,24 @@ def run(*arguments, cwd, expect=0, limits="", **variables):
         errors="surrogateescape",
         timeout=300,
     )
-    assert answer.returncode == expect, answer.stdout + answer.stderr
-    assert "Traceback" not in answer.stderr
-    return answer
 
 
-def _text(argument):
-    return argument if isinstance(argument, str | bytes) else str(argument)
+def _here(arguments, cwd, limits, variables):
+    """A fault of the program is raised; warnings are shown as a process of its own shows them."""
+    without = {"DAGSTER_HOME": None, "PANOPTIC_PROJECT": None}
+    arguments = [os.fsdecode(argument) for argument in arguments]
+    with contextlib.chdir(cwd), warnings.catch_warnings(record=True) as warned:
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
+        done = CliRunner(catch_exceptions=False).invoke(
+            main, arguments, env=without | {"COLUMNS": "200"} | variables
+        )
+    shown = "".join(
+        warnings.formatwarning(found.message, found.category, found.filename, found.lineno)
+        for found in warned
+    )
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, shown + done.stderr)
 
 
 def refused(*arguments, cwd, **options):
@@ -80,12 +113,12 @@ def test_the_whole_chain_on_a_folder_of_ones_own(mini_folder, tmp_path):
     shutil.copytree(SAMPLE / "tools", images)
     folder = tmp_path / "projet"
     folder.mkdir()
-    assert "is a project of" in run("init", images, cwd=folder).stdout
+    assert "is a project of" in run("init", images, cwd=folder, process=True).stdout
     shutil.copytree(mini_folder / ".panoptic" / "models", folder / ".panoptic" / "models")
 
-    run("refresh", cwd=folder)
+    run("refresh", cwd=folder, process=True)
     given = ("--method", "kmeans", "--nb-clusters", 6)
-    assert "outils/5" in run("cluster", "outils", *given, cwd=folder).stdout
+    assert "outils/5" in run("cluster", "outils", *given, cwd=folder, process=True).stdout
     run("divide", "outils/5", "--nb-clusters", 2, cwd=folder)
     assert "Clustering" in run("save", "outils", "--author", "Zoé", cwd=folder).stdout
 
@@ -103,7 +136,7 @@ def test_the_whole_chain_on_a_folder_of_ones_own(mini_folder, tmp_path):
         }
     }
     assert run("clusters", "outils/5", cwd=folder).stdout.count("outils/5/") == 2
-    tree = run("tags", cwd=folder).stdout
+    tree = run("tags", cwd=folder, process=True).stdout
     assert tree.index("5 (") < tree.index("0 (", tree.index("5 ("))
 
 
@@ -437,7 +470,7 @@ def test_a_run_file_that_chooses_no_method_is_refused_on_one_line(folder):
 
 
 def test_outside_a_project_the_way_to_make_one_is_named(tmp_path):
-    assert "panoptic-assets init FOLDER_OF_IMAGES" in refused("runs", cwd=tmp_path)
+    assert "panoptic-assets init FOLDER_OF_IMAGES" in refused("runs", cwd=tmp_path, process=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -505,8 +538,8 @@ def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_ag
     """K3: the same to the bit, in another folder and process, whatever the order of the files."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    first = run("demo", cwd=tmp_path / "one")
-    for expected in ("demo/9", "Clustering", "dagster dev", str(tmp_path / "one")):
+    first = run("demo", cwd=tmp_path / "one", process=True)
+    for expected in ("demo/9", "Clustering", "panoptic-assets ui", str(tmp_path / "one")):
         assert expected in first.stdout
     before = everything(tmp_path / "one")
     run("demo", cwd=tmp_path / "one")
@@ -532,7 +565,7 @@ def test_the_demo_of_another_installation_goes_on(folder, tmp_path):
     file = folder / ".panoptic" / "project.yaml"
     file.write_text(file.read_text().replace(str(SAMPLE), str(moved)))
     answer = run("--project", folder, "demo", cwd=tmp_path)
-    assert "dagster dev" in answer.stdout.splitlines()[-1]
+    assert f"panoptic-assets --project {folder} ui" in answer.stdout.splitlines()[-1]
 
 
 def test_a_demo_that_was_changed_is_left_so_and_the_ways_out_are_named(folder):
@@ -568,6 +601,8 @@ def test_a_slot_that_an_ended_run_left_taken_is_freed_and_a_running_one_waited_f
 
 def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(folder):
     shutil.rmtree(folder / ".panoptic" / "store" / "vectors.mini.lance")
+    # A test runner's own parent may ignore the signal, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "panoptic_assets.cli", "refresh", "--batch-size", "4"],
         cwd=folder,
@@ -575,9 +610,8 @@ def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
-        # A test runner's own parent may ignore the signal, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+    signal.signal(signal.SIGINT, before)
     vectors = folder / ".panoptic" / "store" / "vectors.mini.lance"
     deadline = time.monotonic() + 120
     while not vectors.exists() and process.poll() is None and time.monotonic() < deadline:

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,10 +14,13 @@ import pytest
 from PIL import Image
 
 from panoptic_assets.definitions import build_defs
+from resources.engine import LocalEngine
+from resources.lance import LanceStore
 from resources.models import OpenClipModels
-from resources.project import ProjectSettings, create
+from resources.project import ProjectSettings, create, find
 from resources.registry import Registry
 from resources.source import ImageSource
+from tests import processes
 from tests.conftest import HOSTILE, SAMPLE, Workbench, data_version, metadata
 
 QUARANTINED = {
@@ -307,38 +308,29 @@ def test_a_vector_type_without_a_file_names_those_that_have_one(bench):
     assert "mini, vit-b-32" in message
 
 
-EMBED = """
-import sys
-from pathlib import Path
-import dagster as dg
-from panoptic_assets.definitions import build_defs
-from resources.engine import LocalEngine
-from resources.lance import LanceStore
-from resources.models import OpenClipModels
-from resources.registry import Registry
-from resources.source import ImageSource
+def _embed(folder, log):
+    """Write down which files are read."""
 
-folder, log = sys.argv[1:]
+    class LoggedSource(ImageSource):
+        def read(self, path):
+            with log.open("a") as file:
+                file.write(f"{path}\n")
+            return super().read(path)
 
-class LoggedSource(ImageSource):
-    def read(self, path):
-        with open(log, "a") as file:
-            file.write(path + "\\n")
-        return super().read(path)
-
-from resources.project import find
-project = find(Path(folder))
-defs = build_defs(
-    source=LoggedSource(root=project.images), store=LanceStore(uri=project.store),
-    models=OpenClipModels(folder=folder), registry=Registry(folder=folder),
-    engine=LocalEngine(stage_images=16),
-)
-with dg.DagsterInstance.ephemeral() as instance:
-    instance.add_dynamic_partitions("vector_types", ["mini"])
-    defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance, asset_selection=[dg.AssetKey("embeddings")], partition_key="mini",
+    os.setsid()  # a process group of its own, all of which is killed
+    project = find(folder)
+    defs = build_defs(
+        source=LoggedSource(root=project.images),
+        store=LanceStore(uri=project.store),
+        models=OpenClipModels(folder=str(folder)),
+        registry=Registry(folder=str(folder)),
+        engine=LocalEngine(stage_images=16),
     )
-"""
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("vector_types", ["mini"])
+        defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey("embeddings")], partition_key="mini"
+        )
 
 
 def _done(bench):
@@ -353,18 +345,19 @@ def test_a_killed_embedding_loses_and_doubles_nothing_and_goes_on_where_it_was(
     bench = empty_bench(SAMPLE)
     bench.run("images")
     log = tmp_path / "read.log"
-    command = [sys.executable, "-c", EMBED, str(bench.project.folder), str(log)]
     killed_at = []
     for least in (16, 100):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = processes.start(_embed, bench.project.folder, log)
         deadline = time.monotonic() + 120
-        while _done(bench) < least and process.poll() is None and time.monotonic() < deadline:
+        while _done(bench) < least and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.join()
         killed_at.append(_done(bench))
     assert 16 <= killed_at[0] < killed_at[1] < 253
-    subprocess.run(command, check=True, capture_output=True)
+    process = processes.start(_embed, bench.project.folder, log)
+    process.join(120)
+    assert process.exitcode == 0
 
     ids = bench.read.vectors("mini")["image_id"].to_pylist()
     assert len(ids) == len(set(ids)) == 253
@@ -380,38 +373,27 @@ def test_a_killed_embedding_loses_and_doubles_nothing_and_goes_on_where_it_was(
     assert np.allclose(one, two, atol=1e-5)
 
 
+def _list(folder, barrier):
+    project = find(folder)
+    defs = build_defs(
+        source=ImageSource(root=project.images),
+        store=LanceStore(uri=project.store),
+        registry=Registry(folder=str(folder)),
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        barrier.wait()
+        defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey("images")]
+        )
+
+
 def test_two_refreshes_started_together_leave_each_row_once(empty_bench):
     bench = empty_bench(SAMPLE)
-    code = """
-import sys
-import dagster as dg
-from panoptic_assets.definitions import build_defs
-from resources.lance import LanceStore
-from resources.registry import Registry
-from resources.source import ImageSource
-store, images, folder = sys.argv[1:]
-defs = build_defs(
-    source=ImageSource(root=images), store=LanceStore(uri=store), registry=Registry(folder=folder)
-)
-with dg.DagsterInstance.ephemeral() as instance:
-    print("ready", flush=True)
-    sys.stdin.readline()
-    defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance, asset_selection=[dg.AssetKey("images")]
-    )
-"""
-    folder = str(bench.project.folder)
-    command = [sys.executable, "-c", code, bench.project.store, str(SAMPLE), folder]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]
-    for process in processes:
-        process.stdout.readline()
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors[-2000:]
+    barrier = processes.CONTEXT.Barrier(2)
+    started = [processes.start(_list, bench.project.folder, barrier) for _ in range(2)]
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0, 0]
     for name, key in (("images", "image_id"), ("files", "path")):
         keys = bench.store.read(name)[key].to_pylist()
         assert len(keys) == len(set(keys)) == 253

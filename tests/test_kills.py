@@ -1,45 +1,22 @@
 """A refresh that is killed again and again ends with the tables of an undisturbed one."""
 
 import random
-import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from resources.lance import LanceStore
-from resources.project import ProjectSettings, create
-from tests.tiny import write_images, write_model
-
-REFRESH = """
-import sys
-from pathlib import Path
-import dagster as dg
-import torch
 from panoptic_assets.definitions import build_defs
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
-from resources.project import find
+from resources.project import ProjectSettings, create, find
 from resources.registry import Registry
 from resources.source import ImageSource
+from tests import processes
+from tests.tiny import write_images, write_model
 
-project = find(Path(sys.argv[1]))
-folder = str(project.folder)
-job = build_defs(
-    source=ImageSource(root=project.images), store=LanceStore(uri=project.store),
-    models=OpenClipModels(folder=folder), registry=Registry(folder=folder),
-    engine=LocalEngine(stage_images=64),
-).resolve_implicit_global_asset_job_def()
-with dg.DagsterInstance.ephemeral() as instance:
-    instance.add_dynamic_partitions("vector_types", ["tiny"])
-    print("ready", flush=True)
-    for asset, partition in (("images", None), ("embeddings", "tiny")):
-        job.execute_in_process(
-            instance=instance, asset_selection=[dg.AssetKey(asset)], partition_key=partition
-        )
-"""
 TIMES = {"added_at", "seen_at"}
 
 
@@ -60,14 +37,29 @@ def projects(tmp_path):
     return make
 
 
+def refresh(folder, ready):
+    project = find(Path(folder))
+    job = build_defs(
+        source=ImageSource(root=project.images),
+        store=LanceStore(uri=project.store),
+        models=OpenClipModels(folder=folder),
+        registry=Registry(folder=folder),
+        engine=LocalEngine(stage_images=64),
+    ).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("vector_types", ["tiny"])
+        ready.send(True)
+        for asset, partition in (("images", None), ("embeddings", "tiny")):
+            job.execute_in_process(
+                instance=instance, asset_selection=[dg.AssetKey(asset)], partition_key=partition
+            )
+
+
 def start(project):
-    process = subprocess.Popen(
-        [sys.executable, "-c", REFRESH, str(project.folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n", process.stderr.read()[-2000:]
+    receiver, sender = processes.CONTEXT.Pipe(duplex=False)
+    process = processes.start(refresh, str(project.folder), sender)
+    sender.close()  # so that waiting for a process that failed ends, too
+    assert receiver.recv()
     return process
 
 
@@ -79,18 +71,20 @@ def rows(project, table, key):
 def test_killed_at_twenty_random_moments_a_refresh_ends_as_if_it_had_not_been(projects):
     """A crash or kill at any moment loses nothing committed and doubles nothing."""
     undisturbed, killed = projects("undisturbed"), projects("killed")
+    process = start(undisturbed)
     began = time.monotonic()
-    _, errors = start(undisturbed).communicate(timeout=300)
+    process.join(300)
     seconds = time.monotonic() - began
+    assert process.exitcode == 0
     moment = random.Random(3)
     for _ in range(20):
         process = start(killed)
         time.sleep(moment.uniform(0, seconds / 2))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.join()
     process = start(killed)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors[-2000:]
+    process.join(300)
+    assert process.exitcode == 0
 
     for table, key in (("images", "image_id"), ("files", "path"), ("vectors.tiny", "image_id")):
         assert rows(killed, table, key) == rows(undisturbed, table, key), table
