@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import sys
 import threading
@@ -24,7 +25,7 @@ from panoptic_assets.exchange import FORMATS, import_tags
 from panoptic_assets.tables import append_events, read_log, write_files
 from resources.errors import InputError
 from resources.lance import LanceStore
-from resources.project import ProjectSettings, create
+from resources.project import ProjectSettings, create, find
 
 FILES = {
     "a.jpg": "a" * 64,
@@ -341,6 +342,48 @@ def test_parquet_of_other_columns_is_refused(empty, tmp_path):
     pq.write_table(pa.table({"image_id": [1], "tag": ["x"]}), tmp_path / "t.parquet")
     with pytest.raises(InputError, match="no column image_id or path or property of texts"):
         import_tags(store_of(empty), tmp_path / "t.parquet", config())
+
+
+def test_parquet_with_two_columns_of_one_name_or_damaged_text_is_refused(empty, tmp_path):
+    ids = pa.array(["a" * 64], pa.string())
+    damaged = pa.array([b"\xff"]).view(pa.string())
+    for names, columns in (
+        (["image_id", "property", "tag", "tag"], [ids, ids, ids, ids]),
+        (["image_id", "property", "tag", "tag_id"], [ids, ids, damaged, ids]),
+    ):
+        file = tmp_path / "tags.parquet"
+        pq.write_table(pa.Table.from_arrays(columns, names), file)
+        with pytest.raises(InputError, match=r"tags\.parquet"):
+            import_tags(store_of(empty), file, config(), empty.images, None, "add", False)
+
+
+def test_tags_of_one_path_that_a_merge_left_are_one_to_an_import(tagged, tmp_path):
+    """Two children of one name: a round trip gives each image its tag, and no second tag."""
+    made = find(tagged.folder)
+    store = store_of(made)
+    twins = (Tag("t1", "Clustering", "0", "9"), Tag("t2", "Clustering", "0", "9"))
+    event = Event("save", "Clustering", twins, (("t1", "a" * 64), ("t2", "b" * 64)), run_key="r")
+    append_events(store, read_log(store), [event], "Zoé", "")
+    file = tmp_path / "tags.json"
+    Project(tagged.folder).edit([])
+    Project(tagged.folder).export(file, "Clustering")
+    done = import_tags(store, file, config(), made.images, None, "add", False)
+    assert all(change.nb_new_tags == 0 for change in done.changes)
+
+
+def test_a_pipe_is_no_file_of_edits_and_the_working_directory_no_destination(
+    tagged, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tagged.folder)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for arguments, message in (
+        (["tag", "apply", str(tmp_path / "pipe.yaml")], "is not a file"),
+        (["export", ".", "--format", "folders"], "is the working directory"),
+        (["export", "x.csv", "--property", ""], "There is no property"),
+    ):
+        answer = CliRunner().invoke(main, arguments)
+        assert answer.exit_code == 2, (arguments, answer.output)
+        assert message in answer.stderr, (arguments, answer.stderr)
 
 
 def test_imports_at_once_are_all_there(empty, tmp_path):

@@ -248,3 +248,27 @@ def test_edits_may_be_the_lines_of_a_table():
 def test_a_line_that_is_no_edit_is_named(row, message):
     with pytest.raises(EditError, match=message):
         from_rows([row])
+
+
+def test_an_undo_that_would_make_a_tree_too_deep_is_refused():
+    """Each move alone is fine; taking one back joins two long branches."""
+    half = DEEPEST // 2 + 1
+    chains = []
+    for letter in "pq":
+        chains += [
+            tag(f"{letter}{n}", f"{letter}{n}", f"{letter}{n - 1}" if n else None)
+            for n in range(half)
+        ]
+    last = f"p{half - 1}"
+    log = [
+        Event("save", "Clustering", tuple(chains), run_key="r"),
+        Event("move", "Clustering", tag_id="q0", parent_id=last),
+        Event("move", "Clustering", tag_id="q0", parent_id=None),
+    ]
+    with pytest.raises(EditError, match="levels: move tags up first"):
+        resolve([{"undo": {"event": 3}}], log, FIND)
+
+
+def test_a_number_that_python_does_not_write_is_refused_in_words():
+    with pytest.raises(EditError, match="a very long number"):
+        resolve([{"undo": {"event": 10**5000}}], LOG, FIND)
