@@ -1,0 +1,167 @@
+"""The real `panoptic-assets ui` on the sample, and a Chromium to look at it.
+
+Screenshots are kept in `.pytest_screenshots/`. Without a Chromium (`$CHROMIUM`, or one on the path)
+these tests are skipped.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources.reports import MOUNT
+from tests.test_cli import environment, run
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_OPTIONS = [
+    "--no-sandbox",  # Chromium refuses its sandbox to root, as which containers run
+    # WebGL without a graphics card: the maps of the reports are drawn with it.
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+
+
+@dataclass(frozen=True)
+class Ui:
+    """A project that `panoptic-assets ui` has open."""
+
+    folder: Path
+    url: str
+
+    def command(self, *arguments: object) -> str:
+        """Run a command on the project while the UI is open; return what it prints."""
+        answer = subprocess.run(
+            [sys.executable, "-m", "panoptic_assets.cli", *map(str, arguments)],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout
+
+
+def start(folder: Path, *arguments: str, **options: Any) -> tuple[subprocess.Popen[str], str]:
+    """Start the UI of a project on a free port; return its process and where it answers."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "panoptic_assets.cli", "ui", "--port", "0", *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+    line = process.stdout.readline()
+    found = re.search(r"http://\S+", line)
+    assert found, f"said {line!r}, ended with {process.poll()}"
+    return process, found[0]
+
+
+def stop(process: subprocess.Popen[str]) -> int:
+    """Press Ctrl-C; return the exit status."""
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(40)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of the browser."""
+    given = os.environ.get("CHROMIUM")
+    path = given or next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        pytest.skip(f"no {' or '.join(_NAMES)} is installed, and $CHROMIUM names none")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ui(chromium, embedded_folder, tmp_path_factory):
+    """The sample with the runs `demo`, divided, named and reported, and `birch`, compared."""
+    folder = tmp_path_factory.mktemp("browser") / "sample_project"
+    shutil.copytree(embedded_folder, folder)
+    for arguments in (
+        ("cluster", "demo", "--method", "kmeans", "--nb-clusters", 10),
+        ("divide", "demo/9", "--nb-clusters", 2),
+        ("label", "demo", "--language", "fr"),
+        ("cluster", "birch", "--method", "birch", "--nb-clusters", 6),
+        ("compare", "demo", "birch", "--report"),
+        ("project", "mini/tsne", "--method", "tsne"),
+        ("report", "demo"),
+    ):
+        run(*arguments, cwd=folder)
+    process, url = start(folder)
+    yield Ui(folder, url)
+    assert stop(process) == 0
+
+
+# Not for the session: while it runs, nothing else in this process can use asyncio.
+@pytest.fixture(scope="module")
+def browser(chromium, ui):  # whose commands ran in this process
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=_OPTIONS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def faults():
+    """What must not happen in a browser; a test that provokes one takes it out again."""
+    return []
+
+
+@pytest.fixture
+def page(browser, ui, faults):
+    """A page of a new browser, whose every request must go to the UI's own address.
+
+    An error in a report's page, a refused inline script included, fails the test at its end.
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=ui.url)
+    context.set_default_timeout(20_000)
+    # Not ui.url: `http://127.0.0.1:80` also begins `http://127.0.0.1:8000`.
+    own = (f"{ui.url}/", f"{ui.url.replace('http', 'ws', 1)}/", "data:", "blob:", "about:")
+
+    def watch(opened):
+        def seen(kind, text):
+            if MOUNT in opened.url:
+                faults.append(f"{kind} in {opened.url}: {text}")
+
+        opened.on("console", lambda said: said.type == "error" and seen("console", said.text))
+        opened.on("pageerror", lambda error: seen("error", error))
+        opened.on("websocket", lambda socket: asked(socket.url))
+
+    def asked(url):
+        if not url.startswith(own):
+            faults.append(f"request to {url}")
+
+    context.on("page", watch)
+    context.on("request", lambda request: asked(request.url))
+    yield context.new_page()
+    context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def shot(pytestconfig):
+    """Keep a picture of a page, for people to look at."""
+    folder = pytestconfig.rootpath / ".pytest_screenshots"
+    folder.mkdir(exist_ok=True)
+
+    def take(page, name, **options):
+        page.screenshot(path=folder / f"{name}.png", **options)
+
+    return take

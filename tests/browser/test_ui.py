@@ -1,0 +1,77 @@
+"""What a reviewer does in the Dagster UI, done by a browser."""
+
+from contextlib import suppress
+
+from playwright.sync_api import TimeoutError
+
+CONFIG = "ops: {clustering: {config: {method: {kmeans: {nb_clusters: 4}}}}}"
+
+
+def open_partition(page, asset, partition):
+    page.goto(f"/assets/{asset}?view=partitions&partition={partition}")
+    page.get_by_text("Latest materialization").wait_for()
+
+
+def test_a_run_is_started_from_the_launchpad_and_its_materialization_is_seen(ui, page, shot):
+    """Key and parameters are chosen in the UI; the daemon takes the run from the queue."""
+    page.goto("/assets/clustering")
+    page.get_by_role("button", name="Materialize").first.click()
+    confirm = page.get_by_role("button", name="Confirm")  # that `projection` may be missing
+    add = page.get_by_role("button", name="Add a partition")
+    confirm.or_(add).first.wait_for()
+    if confirm.is_visible():
+        confirm.click()
+    name = page.get_by_placeholder("name", exact=True)
+    while not name.is_visible():  # the dialog is drawn anew when what is upstream is known
+        add.click(timeout=5_000)
+        with suppress(TimeoutError):
+            name.wait_for(timeout=2_000)
+    name.fill("launched")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Config", exact=True).click()
+    page.get_by_role("button", name="Add config").click()
+    page.locator(".CodeMirror").click()
+    page.keyboard.insert_text(CONFIG)
+    shot(page, "launchpad")
+    page.get_by_role("button", name="Save config").click()
+    page.get_by_role("button", name="Launch 1 run").click()
+    page.get_by_text("Launched run").wait_for()
+    page.get_by_role("link", name="View", exact=True).click()
+    page.get_by_text("Success", exact=True).first.wait_for(timeout=60_000)
+    shot(page, "run")
+
+    open_partition(page, "clustering", "launched")
+    page.get_by_role("cell", name="nb_clusters").wait_for()
+    shot(page, "materialization")
+    assert ui.command("clusters", "launched").count("launched/") == 4
+
+
+def test_the_report_of_a_run_opens_from_its_materialization(ui, page, shot):
+    """Its address has no host, so it holds whatever the server is called."""
+    open_partition(page, "clustering_report", "demo")
+    shot(page, "clustering_report")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="/panoptic/reports/runs/demo/index.html").click()
+    report = opened.value
+    report.wait_for_load_state()
+    assert report.title().startswith("demo")
+
+
+def test_the_graph_of_all_assets_is_seen(page, shot):
+    groups = ",".join(
+        f"global@global:{name}" for name in ("corpus", "clusterings", "review", "tags")
+    )
+    page.set_viewport_size({"width": 1600, "height": 1000})
+    page.goto(f"/asset-groups?expanded={groups}")
+    page.get_by_text("run_comparison").first.wait_for()
+    page.wait_for_timeout(1500)  # the graph slides into its place
+    shot(page, "graph")
+
+
+def test_a_report_that_is_missing_says_how_to_make_it(ui, page, shot, faults):
+    page.goto("/panoptic/reports/runs/nothing-here/index.html")
+    shot(page, "no_such_report")
+    assert "panoptic-assets report nothing-here" in page.locator("body").inner_text()
+    [fault] = faults
+    assert "404" in fault
+    faults.clear()
