@@ -304,7 +304,7 @@ def test_another_sites_page_gets_no_websocket(guarded):
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -341,7 +341,7 @@ def refused(folder, *arguments):
     return line
 
 
-def wait_until(true, seconds=40):
+def wait_until(true, seconds=120):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline

@@ -70,7 +70,7 @@ def stop(process: subprocess.Popen[str]) -> int:
     """Press Ctrl-C; return the exit status."""
     process.send_signal(signal.SIGINT)
     try:
-        return process.wait(40)
+        return process.wait(90)
     finally:
         process.kill()
         process.wait()
@@ -131,7 +131,7 @@ def page(browser, ui, faults):
     An error in a report's page, a refused inline script included, fails the test at its end.
     """
     context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=ui.url)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     # Not ui.url: `http://127.0.0.1:80` also begins `http://127.0.0.1:8000`.
     own = (f"{ui.url}/", f"{ui.url.replace('http', 'ws', 1)}/", "data:", "blob:", "about:")
 

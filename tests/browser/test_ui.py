@@ -22,10 +22,12 @@ def test_a_run_is_started_from_the_launchpad_and_its_materialization_is_seen(ui,
     if confirm.is_visible():
         confirm.click()
     name = page.get_by_placeholder("name", exact=True)
-    while not name.is_visible():  # the dialog is drawn anew when what is upstream is known
-        add.click(timeout=5_000)
+    for _ in range(12):  # the dialog is drawn anew when what is upstream is known
+        if name.is_visible():
+            break
         with suppress(TimeoutError):
-            name.wait_for(timeout=2_000)
+            add.click(timeout=5_000)
+            name.wait_for(timeout=5_000)
     name.fill("launched")
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_text("Config", exact=True).click()
@@ -37,7 +39,7 @@ def test_a_run_is_started_from_the_launchpad_and_its_materialization_is_seen(ui,
     page.get_by_role("button", name="Launch 1 run").click()
     page.get_by_text("Launched run").wait_for()
     page.get_by_role("link", name="View", exact=True).click()
-    page.get_by_text("Success", exact=True).first.wait_for(timeout=60_000)
+    page.get_by_text("Success", exact=True).first.wait_for(timeout=180_000)
     shot(page, "run")
 
     open_partition(page, "clustering", "launched")
