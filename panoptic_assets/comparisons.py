@@ -34,6 +34,7 @@ from panoptic_assets.tables import (
     Divisions,
     names_of_clusters,
     present_files,
+    read_labels,
     read_properties,
 )
 from resources.errors import InputError
@@ -252,7 +253,9 @@ class Sides:
 
     def _labels_of(self, root: str) -> dict[str, str]:
         """What clusters are called, by place below a division."""
-        names = names_of_clusters(self._store, self.divisions, run_key_of(root))
+        run_key = run_key_of(root)
+        labels = read_labels(self._store, self.divisions, run_key)
+        names = names_of_clusters(self.divisions, run_key, labels)
         inside = f"{root}/"
         return {
             node.removeprefix(inside): name
@@ -464,21 +467,6 @@ def described(record: Record) -> dict[tuple[str, str], str]:
     found["versions", "panoptic-assets"] = record.code_version
     found["versions", "git_commit"] = (record.git_commit or "none")[:19]
     return found
-
-
-QUALITY = (
-    "nb_images",
-    "nb_clusters",
-    "remainder",
-    "remainder_ratio",
-    "mean_score",
-    "silhouette",
-    "davies_bouldin",
-    "calinski_harabasz",
-    "stability",
-    "cpu_seconds",
-)
-"""What is told of one side, whatever it is compared with; see :func:`quality_of`."""
 
 
 def quality_of(record: Record) -> dict[str, Any]:

@@ -546,12 +546,18 @@ def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[s
     return {row["node"]: row for row in rows if row["record_id"] in current}
 
 
-def names_of_clusters(store: LanceStore, divisions: Divisions, run_key: str) -> dict[str, str]:
+def names_of_clusters(
+    divisions: Divisions, run_key: str, labels: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
     """What the clusters of a run's tree are called beside their numbers, by node.
 
     A label comes before the name that the method gave, since somebody asked for it.
+
+    Args:
+        divisions: Those of the run.
+        run_key: The run.
+        labels: Its labels, as :func:`read_labels` gives them.
     """
-    labels = read_labels(store, divisions, run_key)
     return divisions.names(run_key) | {
         node: row["label"] for node, row in labels.items() if row["label"]
     }

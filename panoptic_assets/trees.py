@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from panoptic_assets.core.clusters import REMAINDER_SCORE
 from panoptic_assets.keys import REMAINDER
@@ -26,8 +27,10 @@ class Cluster:
     """Its address, such as ``greek/3/0``."""
     size: int
     score: float
-    medoid: str
-    """Image id."""
+    medoid: int
+    """Row of the image that is nearest to the cluster's mean."""
+    method: str
+    """Name of the method of its division."""
     name: str
     """What it is called beside its number; empty if nothing is known."""
     remark: str
@@ -55,6 +58,16 @@ class Cluster:
     def number(self) -> str:
         """Its name in its division: ``3``, or ``remainder``."""
         return self.node.rpartition("/")[2]
+
+    @property
+    def certainty(self) -> str:
+        """What :attr:`certainties` are called."""
+        return "agreement" if self.method == "consensus" else "probability"
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether it is a cluster on which several runs agree."""
+        return self.method == "consensus" and not self.is_remainder
 
     @property
     def heat(self) -> int:
@@ -119,13 +132,9 @@ def read_tree(store: LanceStore, run_key: str) -> RunTree:
     valid = divisions.valid(run_key)
     image_ids = divisions.assignments(run_key)["image_id"].to_pylist()
     present = present_files(store)
-    reader = _Reader(
-        divisions,
-        valid,
-        np.array(image_ids, dtype=object),
-        names_of_clusters(store, divisions, run_key),
-        read_labels(store, divisions, run_key),
-    )
+    labels = read_labels(store, divisions, run_key)
+    names = names_of_clusters(divisions, run_key, labels)
+    reader = _Reader(divisions, valid, np.array(image_ids, dtype=object), names, labels)
     clusters = reader.clusters(run_key)
     places = [""] * len(image_ids)
     for cluster in (found for top in clusters for found in top.walk()):
@@ -160,29 +169,32 @@ class _Reader:
     def clusters(self, key: str) -> list[Cluster]:
         """The clusters of a division with all below them."""
         record = self.valid[key]
+        method = method_of(record)
         members = self.divisions.assignments(key)
-        ids = np.array(members["image_id"].to_pylist(), dtype=object)
-        rows = np.searchsorted(self.image_ids, ids)
-        of = np.array(members["cluster"].to_pylist(), dtype=object)
+        rows = self._rows_of(members["image_id"])
         distances = members["distance"].to_numpy()
         column = members["probability"]
         certainties = None if column.null_count == len(members) else column.to_numpy()
         # Of a consensus, who belongs here most is who the runs agree on most.
-        if certainties is not None and method_of(record) == "consensus":
-            order = np.lexsort((rows, distances, -certainties))
-        else:
-            order = np.lexsort((rows, distances))
+        first = -certainties if certainties is not None and method == "consensus" else distances
+        names, codes = np.unique(members["cluster"].to_pylist(), return_inverse=True)
+        order = np.lexsort((rows, distances, first, codes))
+        parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+        of_cluster = dict(zip(names.tolist(), parts, strict=True))
+        listed = self.divisions.clusters(key)
+        medoids = self._rows_of(listed["medoid"])
         found = []
-        for cluster in self.divisions.clusters(key).to_pylist():
+        for cluster, medoid in zip(listed.to_pylist(), medoids.tolist(), strict=True):
             node = f"{key}/{cluster['cluster']}"
             label = self.labels.get(node, {})
-            mine = order[of[order] == cluster["cluster"]]
+            mine = of_cluster[cluster["cluster"]]
             found.append(
                 Cluster(
                     node=node,
                     size=cluster["size"],
                     score=cluster["score"],
-                    medoid=cluster["medoid"],
+                    medoid=medoid,
+                    method=method,
                     name=self.names.get(node, ""),
                     remark=label.get("description") or label.get("reason") or "",
                     stability=cluster["stability"],
@@ -195,3 +207,7 @@ class _Reader:
                 )
             )
         return found
+
+    def _rows_of(self, image_ids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """Where some of the run's images are in :attr:`image_ids`."""
+        return np.searchsorted(self.image_ids, np.array(image_ids.to_pylist(), dtype=object))

@@ -99,7 +99,7 @@ def run_comparison(
             "nb_pairs": len(pairs),
             **({} if mean is None else {"mean_adjusted_rand": mean}),
             **({} if best is None else {"best_adjusted_rand": best}),
-            "comparison": dg.MetadataValue.md(_matrix(sides, pairs, reports)),
+            "comparison": dg.MetadataValue.md(_matrix(sides, pairs)),
             "leaderboard": dg.MetadataValue.md(_leaderboard(rows, config.against)),
             "contact_sheet": dg.MetadataValue.md(_contact_sheet(store, restless)),
             **({"notes": dg.MetadataValue.md(bullets([*notes, *told]))} if notes or told else {}),
@@ -128,7 +128,6 @@ def _contact_sheet(store: LanceStore, restless: Sequence[tuple[str, int]]) -> st
 def _matrix(
     sides: Sequence[Side],
     pairs: Mapping[tuple[str, str], Agreement | None],
-    reports: ReportFolder,
 ) -> str:
     """The ARI of all pairs, and links to the pages of the first ones."""
     shown = sides[:_SIDES_SHOWN]

@@ -6,7 +6,7 @@ Belongs here: ``cluster``, ``divide``, ``sweep``, ``runs``, ``run-info``, ``clus
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.table import Table
@@ -29,9 +29,6 @@ from resources.errors import InputError
 from resources.project import (
     find,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

@@ -7,7 +7,7 @@ belong here: the runs that divide images (``clusterings``).
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -29,10 +29,6 @@ from resources.project import (
     create,
     find,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 _SAMPLE = Path(__file__).parent.parent / "sample"
 _DEMO_RUN = "demo"

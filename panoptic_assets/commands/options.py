@@ -6,16 +6,13 @@ here: what may be configured (``methods``, ``scopes``, ``config``).
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import click
 
 from panoptic_assets.commands.runner import Runner
 from panoptic_assets.methods import METHODS
 from resources.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 def below_folder(folder: Path, place: str) -> str:

@@ -5,15 +5,10 @@ Belongs here: how text reaches a terminal safely. Does not belong here: what is 
 
 import re
 import sys
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.text import Text
-
-if TYPE_CHECKING:
-    pass
-
 
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"

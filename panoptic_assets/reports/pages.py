@@ -79,7 +79,7 @@ class PageWriter:
             scripts: Addresses, relative to the page, of scripts that only this page loads.
             values: What the template shows.
         """
-        shared = {name: self.static(name) for name in (*self.styles, *self.scripts)}
+        shared = self._shared
         text = (
             _environment()
             .get_template(template)
@@ -93,6 +93,11 @@ class PageWriter:
         )
         # A name of a file may hold bytes that are no text.
         write_file(self.folder / name, text.encode("utf-8", "backslashreplace"))
+
+    @functools.cached_property
+    def _shared(self) -> dict[str, str]:
+        """Addresses of the files that every page loads: kept once for all pages of a report."""
+        return {name: self.static(name) for name in (*self.styles, *self.scripts)}
 
     def static(self, name: str) -> str:
         """The address, relative to a page, of a file of ``reports/static``."""

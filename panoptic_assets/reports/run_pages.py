@@ -134,7 +134,6 @@ class _Pages:
             page="overview",
             cards=[self._card(cluster) for cluster in tree.clusters],
             clusters=tree.clusters,
-            nb_nodes=sum(1 for _ in tree.walk()),
             nb_divided=len(nested),
             facts=self._facts(record),
             commands=[
@@ -232,7 +231,7 @@ class _Pages:
         return {
             "cluster": cluster,
             "page": page_of(cluster.node),
-            "medoid": self._of(cluster.medoid),
+            "medoid": self._picture(cluster.medoid),
             "exemplars": [self._picture(int(row)) for row in cluster.rows[:EXEMPLARS]],
             "outliers": [self._picture(row) for row in outliers],
             "agreement": _agreement(cluster),
@@ -241,29 +240,18 @@ class _Pages:
 
     def _groups(self, cluster: Cluster, part: slice) -> list[tuple[str, list[Picture]]]:
         """The pictures of a page; those of a consensus under what the runs say of them."""
-        word = "" if cluster.certainties is None else self._certainty(cluster)
         groups: dict[str, list[Picture]] = {}
         for place in range(*part.indices(cluster.size)):
             remark = f"distance {cluster.distances[place]:.3f}"
             heading = ""
             if cluster.certainties is not None:
                 certainty = float(cluster.certainties[place])
-                remark = f"{word} {certainty:.2f}, {remark}"
-                if word == "agreement" and not cluster.is_remainder:
+                remark = f"{cluster.certainty} {certainty:.2f}, {remark}"
+                if cluster.is_agreed:
                     heading = _kind_of(certainty)
             row = int(cluster.rows[place])
             groups.setdefault(heading, []).append(self._picture(row, remark))
         return list(groups.items())
-
-    def _certainty(self, cluster: Cluster) -> str:
-        above = cluster.node.rpartition("/")[0]
-        divisions = {found.node: found.division for found in self.tree.walk()}
-        record = divisions.get(above) or self.tree.record
-        return "agreement" if method_of(record) == "consensus" else "probability"
-
-    def _of(self, image_id: str) -> Picture:
-        row = int(np.searchsorted(np.array(self.tree.image_ids, dtype=object), image_id))
-        return self._picture(row)
 
     def _picture(self, row: int, remark: str = "") -> Picture:
         return Picture.fitted(
@@ -290,7 +278,7 @@ def _kind_of(agreement: float) -> str:
 
 def _agreement(cluster: Cluster) -> tuple[int, int] | None:
     """How many images of a consensus' cluster are its core, and how many are doubtful."""
-    if cluster.certainties is None or cluster.is_remainder:
+    if cluster.certainties is None or not cluster.is_agreed:
         return None
     return (
         int((cluster.certainties >= CORE_AGREEMENT).sum()),
@@ -317,8 +305,7 @@ def _map_script(tree: RunTree, points: MapPoints) -> bytes:
     colourings += points.tags
     distances, certainties = _of_rows(tree)
     if certainties is not None:
-        word = "agreement" if tree.method == "consensus" else "probability"
-        colourings.append(Colouring(word, certainties))
+        colourings.append(Colouring(tree.clusters[0].certainty, certainties))
     colourings.append(Colouring("distance to the cluster's mean", distances))
     return map_data(
         points.points,

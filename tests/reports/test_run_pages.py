@@ -93,7 +93,7 @@ def cluster(node, rows, score=20.0, **more):
         "baseline_score": 80.0,
         "certainties": None,
     }
-    values |= {"division": None, "medoid": f"{int(rows[0]):064x}"} | more
+    values |= {"division": None, "medoid": int(rows[0]), "method": "kmeans"} | more
     return Cluster(node=node, size=len(rows), score=score, rows=rows, distances=distances, **values)
 
 
@@ -213,7 +213,7 @@ def test_the_core_and_the_doubtful_images_of_a_consensus_are_told_apart(reports)
     """D58: what several runs agree on."""
     agreement = np.array([1.0, 0.95, 0.7, 0.4], np.float32)
     found = tree(
-        [cluster("greek/0", range(4), certainties=agreement)],
+        [cluster("greek/0", range(4), certainties=agreement, method="consensus")],
         [f"{number}.jpg" for number in range(4)],
         record=record(method="consensus"),
     )
@@ -224,6 +224,17 @@ def test_the_core_and_the_doubtful_images_of_a_consensus_are_told_apart(reports)
         words.index(text) for text in ("Core: ", "1.jpg", "In between", "2.jpg", "Doubtful: ")
     ]
     assert places == sorted(places)
+
+
+def test_a_probability_is_no_agreement(reports):
+    """What HDBSCAN says of each image is shown, but no runs agree on it."""
+    certainties = np.array([1.0, 0.4], np.float32)
+    shown = tree([cluster("greek/0", [0, 1], certainties=certainties)], ["0.jpg", "1.jpg"])
+    folder = written(reports, shown)
+    assert "in the core" not in Page(folder / "index.html").words
+    words = Page(folder / page_of("greek/0")).words
+    assert "probability 0.40" in words
+    assert "Core" not in words
 
 
 def test_an_image_whose_files_are_gone_is_named_as_missing(reports):
