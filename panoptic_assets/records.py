@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel
@@ -96,6 +96,14 @@ class Usage(BaseModel, frozen=True):
     """Most bytes in memory meanwhile, of the whole process; None where the system does not tell."""
 
 
+class Refreshed(BaseModel, frozen=True):
+    """How a refresh policy made a record from an older one of its key."""
+
+    policy: Literal["assign", "recluster"]
+    record_id: str
+    """The older record."""
+
+
 class Record(BaseModel, frozen=True):
     """The stored parameters and versions of one division."""
 
@@ -127,6 +135,8 @@ class Record(BaseModel, frozen=True):
     stability: float | None = None
     """Mean stability of the clusters, weighted by their sizes; None if it was not asked for."""
     usage: Usage | None = None
+    refreshed: Refreshed | None = None
+    """For a record that a refresh policy made."""
     libraries: dict[str, str]
     code_version: str
     git_commit: str | None

@@ -10,11 +10,11 @@ insert the same new ids both succeed and leave duplicate rows, with no error.
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from filelock import FileLock
 from lancedb.index import IvfFlat
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from resources.errors import InputError
 
@@ -270,6 +270,10 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+class VersionGoneError(InputError):
+    """A version of a table that is asked for was removed."""
+
+
 class LanceStore(dg.ConfigurableResource):
     """The project's LanceDB database: a folder or any LanceDB URI."""
 
@@ -284,6 +288,17 @@ class LanceStore(dg.ConfigurableResource):
         "the project's. Secrets belong in the environment (AWS_ACCESS_KEY_ID, …), where LanceDB "
         "reads them itself.",
     )
+
+    _versions: dict[str, int] = PrivateAttr(default_factory=dict)
+
+    def at(self, versions: Mapping[str, int]) -> Self:
+        """The store as it was when some tables had these versions; it is for reading.
+
+        Tables that are not named are read at their newest version.
+        """
+        past = self.model_copy()
+        past._versions = dict(versions)
+        return past
 
     def tables(self) -> list[str]:
         """Names of all tables. (LanceDB lists a page at a time, 10 by default.)"""
@@ -325,6 +340,9 @@ class LanceStore(dg.ConfigurableResource):
             columns: The columns to read; all by default.
             where: A SQL condition.
             version: The version to read; the newest by default.
+
+        Raises:
+            VersionGoneError: The version was removed.
         """
         handle = self._find(table)
         if handle is None:
@@ -332,7 +350,7 @@ class LanceStore(dg.ConfigurableResource):
             names = columns or schema.names
             return pa.schema([schema.field(name) for name in names]).empty_table()
         if version is not None:
-            handle.checkout(version)
+            _check_out(handle, table, version)
         return _query(handle, columns, where).to_arrow()
 
     def batches(
@@ -578,7 +596,10 @@ class LanceStore(dg.ConfigurableResource):
             if "not found" in str(error):
                 return None
             raise
-        return _with_all_columns(handle, SCHEMAS[table]) if table in SCHEMAS else handle
+        handle = _with_all_columns(handle, SCHEMAS[table]) if table in SCHEMAS else handle
+        if table in self._versions:
+            _check_out(handle, table, self._versions[table])
+        return handle
 
     def _find_or_create(self, table: str, schema: pa.Schema) -> Any:
         handle = self._find(table)
@@ -630,6 +651,17 @@ class LanceStore(dg.ConfigurableResource):
         if replaced is not None:
             merge = merge.when_not_matched_by_source_delete(replaced)
         return int(merge.execute(rows).version)
+
+
+def _check_out(handle: Any, table: str, version: int) -> None:
+    try:
+        handle.checkout(version)
+    except ValueError as error:
+        if "no longer exists" not in str(error):
+            raise
+        raise VersionGoneError(
+            f"Version {version} of the table {table} is no longer in the store."
+        ) from error
 
 
 def _with_all_columns(handle: Any, schema: pa.Schema) -> Any:

@@ -4,9 +4,7 @@ Belongs here: ``clustering`` and ``nested_clustering``, two doors to the same di
 belong here: the methods (``core.methods``) and the tree's rules (``core.tree``).
 """
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 import numpy as np
@@ -17,7 +15,6 @@ from panoptic_assets.assets.features import projection
 from panoptic_assets.assets.running import (
     POOL,
     excerpt,
-    measured,
     partition_of,
     plain_failures,
     progress,
@@ -25,30 +22,19 @@ from panoptic_assets.assets.running import (
 from panoptic_assets.config import (
     ClusteringConfig,
     DivisionConfig,
-    Document,
     NestedClusteringConfig,
     given_config,
-    identity_of,
-    registered_config,
-    resolve,
     schema_of,
 )
 from panoptic_assets.core import clusters, quality
-from panoptic_assets.core.division import Data
-from panoptic_assets.keys import (
-    LINEAGE_ONLY,
-    NODES,
-    REMAINDER,
-    RUNS,
-    Node,
-    parse_features,
-    parse_node,
-    parse_run_key,
-    run_key_of,
-    vector_type_of,
+from panoptic_assets.dividing import (
+    Dividing,
+    present_members,
+    resolve_clustering,
+    resolve_nested,
 )
-from panoptic_assets.methods import FindDuplicates, name_of
-from panoptic_assets.readings import Readings
+from panoptic_assets.keys import LINEAGE_ONLY, NODES, RUNS, parse_node, parse_run_key
+from panoptic_assets.methods import name_of
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, score_text, table
 from panoptic_assets.reports.run_pages import page_of
@@ -56,31 +42,19 @@ from panoptic_assets.selection import Selection, select
 from panoptic_assets.tables import (
     Answer,
     Divisions,
-    Features,
     cluster_name,
-    cluster_names,
     files_input,
-    present_files,
-    read_features,
     read_thumbnails,
     write_division,
 )
-from resources.errors import InputError
 from resources.lance import LanceStore
-from resources.models import ModelSpec, OpenClipModels
+from resources.models import OpenClipModels
 from resources.registry import Registry
 from resources.reports import address
-
-ConfigT = TypeVar("ConfigT", bound=DivisionConfig)
 
 _EXEMPLARS = 6
 """Thumbnails of one cluster on the contact sheet: those nearest to its mean."""
 _CLUSTERS_SHOWN = 40
-
-_DISTORTED = (
-    "Distances between the points of a projection are distorted; clusters of its vectors are often "
-    "better. Scores are computed on the vectors."
-)
 
 
 @dg.asset(
@@ -112,8 +86,8 @@ def clustering(
     divisions = Divisions(store, key)
     config = resolve_clustering(key, given, divisions, registry)
     selection = select(key, config, store, registry, models, context.log.info)
-    work = _Division(context, store, models, registry, key, config, divisions)
-    return work.materialized(selection)
+    dividing = _dividing(context, store, models, registry)
+    return _materialized(context, dividing, key, config, divisions, selection)
 
 
 @dg.asset(
@@ -144,207 +118,48 @@ def nested_clustering(
     config = resolve_nested(str(node), given, divisions, registry)
     parent = divisions.get(node.division)
     selection = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
-    work = _Division(context, store, models, registry, str(node), config, divisions)
-    return work.materialized(selection)
+    dividing = _dividing(context, store, models, registry)
+    return _materialized(context, dividing, str(node), config, divisions, selection)
 
 
-def resolve_clustering(
-    key: str, given: Document, divisions: Divisions, registry: Registry
-) -> ClusteringConfig:
-    """The configuration of a run; raises InputError when the key refuses it."""
-    record = divisions.records.get(key)
-    defaults = {"features": registry.default_vector_type}
-    recorded = record.config if record else None
-    registered = registry_config(registry, key, "clustering")
-    config = resolve(ClusteringConfig, key, given, recorded, registered, defaults)
-    return _completed(config, registry)
+def _dividing(
+    context: dg.AssetExecutionContext,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
+) -> Dividing:
+    def rounds(seeds: Iterable[int], total: int) -> Iterator[int]:
+        return progress(context, seeds, total, "subsamples")
+
+    return Dividing(store, models, registry, context.run_id, context.log.info, rounds)
 
 
-def resolve_nested(
-    key: str, given: Document, divisions: Divisions, registry: Registry
-) -> NestedClusteringConfig:
-    """The configuration of a node's division; raises InputError when the key refuses it."""
-    node = parse_node(key)
-    record = divisions.records.get(key)
-    defaults = {"features": divisions.get(node.run_key).config["features"]}
-    recorded = record.config if record else None
-    registered = registry_config(registry, key, "nested_clustering")
-    guarded = key not in divisions.stale
-    config = resolve(NestedClusteringConfig, key, given, recorded, registered, defaults, guarded)
-    return _completed(config, registry)
-
-
-def _completed(config: ConfigT, registry: Registry) -> ConfigT:
-    """The configuration with the defaults that depend on the model, so that they are recorded."""
-    method = config.method
-    parse_features(config.features)
-    if not isinstance(method, FindDuplicates) or method.min_similarity is not None:
-        return config
-    model = registry.model(vector_type_of(config.features))
-    threshold = model.duplicate_threshold if isinstance(model, ModelSpec) else None
-    if threshold is None:
-        raise InputError(
-            f"The vectors of {config.features!r} are another program's, so no min_similarity is "
-            "known for their duplicates: give one (`--min-similarity 0.95`)."
+def _materialized(
+    context: dg.AssetExecutionContext,
+    dividing: Dividing,
+    key: str,
+    config: DivisionConfig,
+    divisions: Divisions,
+    selection: Selection,
+) -> dg.MaterializeResult[None]:
+    """Divide the images in scope and store the answer, unless it is stored already."""
+    context.instance.add_run_tags(
+        context.run_id,
+        {"panoptic/method": name_of(type(config.method)), "panoptic/features": config.features},
+    )
+    previous = divisions.records.get(key)
+    if previous and previous.id_list and _has_changed(previous.id_list, selection.id_list):
+        context.log.warning(
+            f"{previous.id_list.file} has changed since {key}@{previous.revision} was made."
         )
-    completed = method.model_copy(update={"min_similarity": threshold})
-    return config.model_copy(update={"method": completed})
-
-
-def present_members(
-    node: Node, divisions: Divisions, store: LanceStore, version: int | None = None
-) -> list[str]:
-    """Sorted ids of a node's images, those left out whose files are missing by now.
-
-    Args:
-        node: The node.
-        divisions: The divisions of its run.
-        store: The store.
-        version: The version of ``files`` to read; the newest by default.
-
-    Raises:
-        InputError: The node does not exist, is stale, or has no image left.
-    """
-    found = sorted(present_files(store, version).keys() & set(divisions.members(node)))
-    if not found:
-        raise InputError(
-            f"All images of {node} are missing from the corpus by now: nothing to divide."
-        )
-    return found
-
-
-def is_current(
-    record: records.Record, config: ClusteringConfig, selection: Selection, store: LanceStore
-) -> bool:
-    """Whether a run was made with a configuration, of the images and features of now."""
-    # What a method reads beside the features, such as tags or other runs, is known when it is read.
-    if record.config != identity_of(config) or config.method.needs:
-        return False
-    features = read_features(store, config.features, selection.image_ids)
-    now = [*features.sources, *selection.sources]
-    return {(read.table, read.sha256) for read in now} <= {
-        (read.table, read.sha256) for read in record.inputs
-    }
-
-
-def registry_config(registry: Registry, key: str, asset: str) -> Document | None:
-    """What ``configs/runs/<key>.yaml`` asks of an asset; None without such a file.
-
-    Raises:
-        InputError: The file holds something else.
-    """
-    return registered_config(registry.run(key), asset, f"configs/runs/{key}.yaml")
-
-
-@dataclass(frozen=True)
-class _Division:
-    """One division, on its way from configuration to record."""
-
-    context: dg.AssetExecutionContext
-    store: LanceStore
-    models: OpenClipModels
-    registry: Registry
-    key: str
-    config: DivisionConfig
-    divisions: Divisions
-
-    def materialized(self, selection: Selection) -> dg.MaterializeResult[None]:
-        """Divide the images in scope and store the answer, unless it is stored already."""
-        started = datetime.now(UTC)
-        config, context = self.config, self.context
-        method = config.method
-        context.instance.add_run_tags(
-            context.run_id,
-            {"panoptic/method": name_of(type(method)), "panoptic/features": config.features},
-        )
-        previous = self.divisions.records.get(self.key)
-        if previous and previous.id_list and _has_changed(previous.id_list, selection.id_list):
-            context.log.warning(
-                f"{previous.id_list.file} has changed since {self.key}@{previous.revision} was "
-                "made."
-            )
-        features = read_features(self.store, config.features, selection.image_ids)
-        readings = Readings(
-            self.key, self.store, self.models, self.registry, features, config, context.log.info
-        )
-        data = readings.data()
-        outcome, usage = measured(lambda: method.compute(data, config.seed))
-        division = clusters.canonical(outcome.labels, features.vectors)
-        answer = Answer(
-            image_ids=features.image_ids,
-            division=division,
-            outcome=outcome,
-            assigned=clusters.assigned(division, features.vectors)
-            if config.assign_remainder
-            else None,
-            stability=self._stability(data, division),
-        )
-        inputs = [*features.sources, *readings.inputs, *selection.sources]
-        record = self._record(answer, features, selection, inputs, started, usage)
-        if previous and previous.data_version == record.data_version:
-            context.log.info(f"{self.key} gave the same answer as before; its record stays.")
-            record = previous
-        else:
-            write_division(self.store, record, answer)
-        return _result(self.store, record, answer)
-
-    def _stability(self, data: Data, division: clusters.Division) -> dict[int, float]:
-        """The stability of each cluster, by number; empty if it was not asked for."""
-        if not self.config.stability:
-            return {}
-        seeds = iter(range(self.config.stability))
-        rounds = progress(self.context, seeds, self.config.stability, "subsamples")
-        return quality.stability(
-            self.config.method.compute, data, division.labels, self.config.seed, rounds
-        )
-
-    def _record(
-        self,
-        answer: Answer,
-        features: Features,
-        selection: Selection,
-        inputs: list[records.Input],
-        started: datetime,
-        usage: records.Usage,
-    ) -> records.Record:
-        config, division, parent = self.config, answer.division, selection.parent
-        in_scope = len(selection.image_ids)
-        previous = self.divisions.records.get(self.key)
-        names = cluster_names(division.labels)
-        remainder = names.count(REMAINDER)
-        distorted = [_DISTORTED] if "/" in config.features else []
-        measures = quality.quality(features.vectors, division.labels, config.seed)
-        return records.Record(
-            key=self.key,
-            run_key=run_key_of(self.key),
-            revision=previous.revision + 1 if previous else 1,
-            config=identity_of(config),
-            inputs=inputs,
-            parent_record=parent.record_id if parent else None,
-            parent_output=parent.output if parent else None,
-            id_list=selection.id_list,
-            counts=records.Counts(
-                in_scope=in_scope,
-                clustered=len(names) - remainder,
-                remainder=remainder,
-                not_embedded=in_scope - len(names),
-            ),
-            nb_clusters=len(set(names) - {REMAINDER}),
-            baseline_score=division.baseline_score,
-            output=records.output_hash(zip(features.image_ids, names, strict=True)),
-            mean_score=division.mean_score,
-            notes=[*selection.notes, *answer.outcome.notes, *distorted],
-            quality=records.Quality(measured_on=vector_type_of(config.features), **vars(measures)),
-            stability=answer.mean_stability,
-            usage=usage,
-            libraries=records.library_versions(),
-            code_version=records.code_version(),
-            git_commit=records.git_commit(),
-            machine=records.machine_class(),
-            dagster_run_id=self.context.run_id,
-            started_at=started,
-            finished_at=datetime.now(UTC),
-        )
+    computed = dividing.compute(key, config, selection, previous)
+    record = computed.record
+    if previous and previous.data_version == record.data_version:
+        context.log.info(f"{key} gave the same answer as before; its record stays.")
+        record = previous
+    else:
+        write_division(dividing.store, record, computed.answer)
+    return _result(dividing.store, record, computed.answer)
 
 
 def _has_changed(before: records.IdList, now: records.IdList | None) -> bool:

@@ -3,11 +3,9 @@
 Belongs here: how a run speaks to people. Does not belong here: what it computes.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -15,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from panoptic_assets.core.errors import NotComputableError
-from panoptic_assets.records import Usage
 from resources.errors import InputError
 
 POOL = "lancedb_write"
@@ -43,21 +40,6 @@ def plain_failures() -> Iterator[None]:
         yield
     except (InputError, NotComputableError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
-
-
-def measured(work: Callable[[], T]) -> tuple[T, Usage]:
-    """Do some work of this process, and say what it cost."""
-    process = Path("/proc/self")
-    with suppress(OSError):  # elsewhere than on Linux
-        (process / "clear_refs").write_text("5")  # forget the peak so far
-    wall, cpu = time.monotonic(), time.process_time()
-    result = work()
-    cpu, wall = time.process_time() - cpu, time.monotonic() - wall
-    peak = None
-    with suppress(OSError):
-        if found := re.search(r"VmHWM:\s*(\d+) kB", (process / "status").read_text()):
-            peak = int(found[1]) * 1024
-    return result, Usage(cpu_seconds=round(cpu, 3), seconds=round(wall, 3), peak_memory=peak)
 
 
 def excerpt(value: Any) -> Any:

@@ -225,7 +225,7 @@ def given_division(options: dict[str, Any], runner: Runner, key: str) -> dict[st
     """The options that were given, in the form of a run's configuration."""
 
     def known() -> dict[str, Any] | None:
-        from panoptic_assets.assets.clusterings import registry_config
+        from panoptic_assets.dividing import registry_config
 
         record = runner.divisions(key).records.get(key)
         asset = "nested_clustering" if "/" in key else "clustering"

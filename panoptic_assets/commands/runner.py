@@ -117,7 +117,7 @@ class Runner:
         self, key: str, given: dict[str, Any], tags: dict[str, str] | None = None
     ) -> None:
         """Divide the corpus as a run, which gets some Dagster tags."""
-        from panoptic_assets.assets.clusterings import resolve_clustering
+        from panoptic_assets.dividing import resolve_clustering
         from panoptic_assets.selection import select
 
         # Refused here, before Dagster stores a partition and a failed run.
@@ -141,7 +141,7 @@ class Runner:
 
     def _is_current(self, cell: "Cell") -> bool:
         """Whether a run was computed with this configuration on the images and features of now."""
-        from panoptic_assets.assets.clusterings import is_current, resolve_clustering
+        from panoptic_assets.dividing import is_current, resolve_clustering
         from panoptic_assets.selection import select
 
         divisions = self.divisions(cell.key)
@@ -154,7 +154,7 @@ class Runner:
 
     def divide_node(self, key: str, given: dict[str, Any]) -> None:
         """Divide one cluster again."""
-        from panoptic_assets.assets.clusterings import present_members, resolve_nested
+        from panoptic_assets.dividing import present_members, resolve_nested
         from panoptic_assets.keys import parse_node
 
         divisions = self.divisions(key)

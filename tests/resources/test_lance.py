@@ -17,6 +17,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from resources.lance import (
     SCHEMAS,
     LanceStore,
+    VersionGoneError,
     points_schema,
     quoted,
     vectors_schema,
@@ -142,7 +143,7 @@ def test_a_pinned_version_can_be_read_row_for_row_after_clean_up_however_old_it_
     store.optimize("assignments", keep=timedelta(0))
     assert store.read("assignments", version=pinned).equals(before)
     assert store.read("assignments").num_rows == 2
-    with pytest.raises(ValueError, match="no longer exists"):
+    with pytest.raises(VersionGoneError):
         store.read("assignments", version=loose)
 
 
@@ -164,7 +165,7 @@ def test_a_version_stays_readable_for_the_window_after_its_successor(
     committed = next(v["timestamp"] for v in versions if v["version"] == successor)
     monkeypatch.setattr("resources.lance.datetime", Clock)
     store.optimize("assignments", keep=timedelta(days=3))
-    with nullcontext() if readable else pytest.raises(ValueError, match="no longer exists"):
+    with nullcontext() if readable else pytest.raises(VersionGoneError):
         assert store.read("assignments", version=version).num_rows == 4
 
 
@@ -568,3 +569,21 @@ def test_without_a_uri_the_store_is_the_projects(tmp_path, monkeypatch):
     monkeypatch.setenv("PANOPTIC_PROJECT", str(tmp_path))
     LanceStore().upsert("assignments", assignments("a@1", 3))
     assert (tmp_path / "elsewhere" / "lance" / "assignments.lance").is_dir()
+
+
+def test_the_store_of_a_moment_is_read_as_it_was(store):
+    early = store.upsert("assignments", assignments("a@1", 3))
+    store.upsert("assignments", assignments("a@2", 2))
+    then = store.at({"assignments": early})
+    assert then.read("assignments")["record_id"].to_pylist() == ["a@1"] * 3
+    assert (then.version("assignments"), then.count("assignments")) == (early, 3)
+    assert [batch.num_rows for batch in then.batches("assignments", ["image_id"])] == [3]
+    assert store.count("assignments") == 5
+
+
+def test_a_version_that_was_removed_is_named(store):
+    early = store.upsert("assignments", assignments("a@1", 3))
+    store.upsert("assignments", assignments("a@2", 2))
+    store.optimize("assignments", timedelta(0))
+    with pytest.raises(VersionGoneError, match=f"Version {early} of the table assignments"):
+        store.at({"assignments": early}).read("assignments")
