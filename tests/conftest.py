@@ -1,6 +1,7 @@
 """A project on the shipped sample, embedded once and copied for each test that changes it."""
 
 import shutil
+import signal
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from resources.project import ProjectFolder, ProjectSettings, create, find
 from resources.registry import Registry
 from resources.reports import ReportFolder
 from resources.source import ImageSource
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and so would be every command that
+# the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SAMPLE = Path(panoptic_assets.__file__).parent / "sample"
 HOSTILE = Path(__file__).parent / "hostile"
