@@ -721,11 +721,17 @@ class LoggedEvent:
     event: core_tags.Event
 
 
-def read_log(store: LanceStore) -> list[LoggedEvent]:
-    """Every event of the tag log, oldest first; the first one has number 1."""
+def read_log(store: LanceStore, with_images: bool = True) -> list[LoggedEvent]:
+    """Every event of the tag log, oldest first; the first one has number 1.
+
+    Args:
+        store: The store.
+        with_images: Whether the events have their images, which are most of the log.
+    """
     found: list[LoggedEvent] = []
-    for row in store.read("tag_log").sort_by("event_id").to_pylist():
-        pairs = iter([(pair["tag_id"], pair["image_id"]) for pair in row["images"]])
+    columns = [name for name in SCHEMAS["tag_log"].names if with_images or name != "images"]
+    for row in store.read("tag_log", columns).sort_by("event_id").to_pylist():
+        pairs = iter([(pair["tag_id"], pair["image_id"]) for pair in row.get("images", ())])
         for content in json.loads(row["content"]):
             tags = tuple(core_tags.Tag(**tag) for tag in content.pop("tags", ()))
             tag_ids = tuple(content.pop("tag_ids", ()))
