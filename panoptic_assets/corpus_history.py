@@ -122,7 +122,7 @@ def replay(store: LanceStore, number: int | None = None) -> dict[str, File]:
         where += f" AND version <= {quoted(_key(number))}"
     columns = ["path", "image_id", "status", "reason"]
     rows = store.read("corpus_log", ["version", *columns], where).sort_by("version")
-    found = {}
+    found: dict[str, File] = {}
     for path, image_id, status, reason in zip(
         *(rows[name].to_pylist() for name in columns), strict=True
     ):

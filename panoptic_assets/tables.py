@@ -53,6 +53,9 @@ GRAPH_METADATA = "panoptic:graph"
 PROJECTION_METADATA = "panoptic:projection"
 """Key of a point table's metadata that holds a projection's record, as JSON."""
 
+_KEYS_LISTED = 8
+"""In a message; a store may have thousands."""
+
 
 def read_manifest(store: LanceStore) -> dict[str, File]:
     """Every file that was ever seen, by path."""
@@ -379,11 +382,12 @@ class Divisions:
         """The record of a division.
 
         Raises:
-            InputError: There is none; the message lists those that exist.
+            InputError: There is none; the message lists those of the most similar keys.
         """
         if key not in self.records:
-            known = sorted(set(self._store.read("records", ["key"])["key"].to_pylist()))
-            listed = ", ".join(known) or "none yet"
+            known = set(self._store.read("records", ["key"])["key"].to_pylist())
+            more = ", …" if len(known) > _KEYS_LISTED else ""
+            listed = ", ".join(sorted(nearest(key, known, _KEYS_LISTED))) + more or "none yet"
             raise InputError(f"There is no clustering {key!r}. Existing ones: {listed}.")
         return self.records[key]
 

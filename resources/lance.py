@@ -506,10 +506,13 @@ class LanceStore(dg.ConfigurableResource):
         """Keep a version from clean-up under ``name`` (letters, digits, ``.``, ``-``, ``_``)."""
         tags = self._database.open_table(table).tags
         with self._without_litter(table):
-            if name in tags.list():
-                tags.update(name, version)
-            else:
+            try:
+                # Looking first would list all tags, a file each: 20 ms with 600 of them.
                 tags.create(name, version)
+            except RuntimeError as error:
+                if "already exists" not in str(error):
+                    raise
+                tags.update(name, version)
 
     def index(self, table: str) -> None:
         """Give a vector table an index for :meth:`search`, or let its index take up new rows."""

@@ -155,7 +155,7 @@ def _latest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | N
     key = dg.AssetCheckKey(dg.AssetKey(asset), _CHECK)
     # Dagster 1.13 has no public way to ask for one partition's evaluation.
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        [key], PartitionKeyFilter(partition)
+        [key], PartitionKeyFilter(key=partition)
     ).get(key)
     event = found.event.dagster_event if found and found.event else None
     said = event.event_specific_data if event else None
