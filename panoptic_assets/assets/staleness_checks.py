@@ -100,7 +100,7 @@ def judge_partitions(
         verdict = _verdict(asset, standings)
         nb_stale += not verdict["passed"]
         if _latest(instance, asset, partition) != verdict["description"]:
-            _report(instance, asset, partition, verdict)
+            _report(context, asset, partition, verdict)
             nb_reported += 1
     context.log.info(f"{nb_reported:,} of {len(judged):,} verdicts are others than before.")
     return dg.Output(
@@ -163,12 +163,14 @@ def _latest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | N
 
 
 def _report(
-    instance: dg.DagsterInstance, asset: str, partition: str, verdict: dict[str, Any]
+    context: dg.OpExecutionContext, asset: str, partition: str, verdict: dict[str, Any]
 ) -> None:
     key = dg.AssetKey(asset)
     filtered = dg.AssetRecordsFilter(key, asset_partitions=[partition])
-    target = next(iter(instance.fetch_materializations(filtered, limit=1).records), None)
-    instance.report_runless_asset_event(
+    target = next(iter(context.instance.fetch_materializations(filtered, limit=1).records), None)
+    # An event without a run would be refused the second time: Dagster 1.13 keeps one evaluation for
+    # each check, partition and run.
+    context.log_event(
         dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=_CHECK,
