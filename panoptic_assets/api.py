@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets import comparisons, sweeps, tables
+from panoptic_assets import comparisons, corpus_history, staleness, sweeps, tables
 from panoptic_assets.config import parse
 from panoptic_assets.core import quality
 from panoptic_assets.core import recommendations as core_recommendations
+from panoptic_assets.core import staleness as core_staleness
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag
 from panoptic_assets.keys import (
@@ -103,6 +104,86 @@ class Project:
             "record_id": record.record_id,
             "status": divisions.status(record.key),
             "data_version": record.data_version,
+        }
+
+    def status(self, *keys: str) -> dict[str, Any]:
+        """The corpus, and whether each division, label set and saved property is up to date.
+
+        Holds:
+
+        - corpus: version (number), sha256, changed_at (of its newest version; None before the
+          first), nb_images, nb_files, nb_missing, nb_quarantined (files), and not_embedded: for
+          each vector type in use, how many images lack a vector;
+        - standings, stale ones first: what (``division``, ``labels`` or ``property``), key,
+          run_key, state (``up to date``, ``stale``, or ``unknown`` if a model would have to be
+          loaded to tell), text, and reasons: kind, count and text of each.
+
+        Args:
+            keys: Run keys, each for all that belongs to the run, nodes (``greek/3``), or saved
+                properties as ``property:NAME``; by default everything.
+
+        Raises:
+            InputError: There is none of that key.
+        """
+        registry = Registry(folder=str(self.folder))
+        corpus = staleness.corpus_state(self._store, registry.default_vector_type)
+        found = staleness.Judge(self._store, registry).all()
+        if keys:
+            found = staleness.chosen(found, keys)
+        version = corpus.version
+        return {
+            "corpus": {
+                "version": version.number if version else None,
+                "sha256": version.sha256 if version else None,
+                "changed_at": version.at if version else None,
+                **{name: value for name, value in vars(corpus).items() if name != "version"},
+            },
+            "standings": [
+                {
+                    "what": standing.what,
+                    "key": standing.key,
+                    "run_key": standing.run_key,
+                    "state": standing.state,
+                    "text": standing.text,
+                    "reasons": [vars(reason) for reason in standing.reasons],
+                }
+                for standing in core_staleness.most_urgent_first(found)
+            ],
+        }
+
+    def corpus_versions(self) -> list[dict[str, Any]]:
+        """Every corpus version, the oldest first.
+
+        Each has number (from 1), sha256, at, dagster_run_id, nb_images, nb_files, nb_missing,
+        nb_quarantined (files), and changes: how many files were added, changed, moved, … since the
+        version before.
+        """
+        return [version.model_dump() for version in corpus_history.versions(self._store)]
+
+    def corpus_diff(
+        self, old: str | None = None, new: str = corpus_history.LATEST
+    ) -> dict[str, Any]:
+        """What became of the files between two corpus versions.
+
+        Holds old and new (as of :meth:`corpus_versions`; number 0 is the empty corpus), and
+        changes: added, changed, returned, duplicate and missing are lists of paths, moved of pairs
+        of paths, quarantined of paths with the reason; see
+        :class:`panoptic_assets.core.manifest.Changes`.
+
+        Args:
+            old: A number, ``latest``, the first 8 or more characters of a hash, or a date such as
+                2026-11-20: the corpus at the end of that day. By default the version before
+                ``new``.
+            new: The same.
+
+        Raises:
+            InputError: There is no such version.
+        """
+        found = corpus_history.diff(self._store, old, new)
+        return {
+            "old": found.old.model_dump(),
+            "new": found.new.model_dump(),
+            "changes": dict(vars(found.changes)),
         }
 
     def sweep(self, key: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from panoptic_assets.comparisons import Compared, Group, Side, Treatment, differ
 from panoptic_assets.core import comparison as core
 from panoptic_assets.reports import comparison_pages as pages
 from panoptic_assets.reports.pages import PageWriter, Picture, shell
+from panoptic_assets.staleness import Judge
 from panoptic_assets.tables import present_files
 from resources.lance import LanceStore, quoted
 from resources.reports import ReportFolder
@@ -83,11 +84,13 @@ class ReportWriter:
     Args:
         store: The store.
         reports: Where the pages and thumbnails go.
+        judge: Knows whether runs are up to date.
         writer: Writes the pages.
     """
 
-    def __init__(self, store: LanceStore, reports: ReportFolder, writer: PageWriter):
+    def __init__(self, store: LanceStore, reports: ReportFolder, judge: Judge, writer: PageWriter):
         self._store = store
+        self._judge = judge
         self._reports = reports
         self._writer = writer
         self._paths = present_files(store)
@@ -135,7 +138,12 @@ class ReportWriter:
             remainder="as one more cluster" if remainder == "counted" else "left out",
             headings=["Method", "Features", *(name for name, _, _ in _QUALITY[1:]), *truth],
             leaderboard=[
-                pages.LeaderboardRow(row["key"], self._report_of(row["key"]), _cells(row, against))
+                pages.LeaderboardRow(
+                    row["key"],
+                    self._report_of(row["key"]),
+                    self._standing_of(row["key"]),
+                    _cells(row, against),
+                )
                 for row in rows
             ],
             nb_runs=len(rows),
@@ -212,9 +220,13 @@ class ReportWriter:
             len(side.image_ids),
             side.nb_clusters,
             side.nb_remainder,
-            side.status == "stale",
+            self._standing_of(side.key) if side.record else None,
             side.notes,
         )
+
+    def _standing_of(self, key: str) -> pages.StandingView:
+        standing = self._judge.division(key)
+        return pages.StandingView(standing.state, [reason.text for reason in standing.reasons])
 
     def _report_of(self, run_key: str) -> str | None:
         """The address of a run's report, if it was made."""

@@ -19,6 +19,13 @@ from panoptic_assets.assets.features import neighbors, projection
 from panoptic_assets.assets.labels import cluster_labels, label_clusters_with_gpt4v
 from panoptic_assets.assets.recommendations import tag_recommendations
 from panoptic_assets.assets.reports import clustering_report
+from panoptic_assets.assets.staleness_checks import (
+    cluster_labels_up_to_date,
+    clustering_up_to_date,
+    judge_runs,
+    nested_clustering_up_to_date,
+    saved_clustering_up_to_date,
+)
 from panoptic_assets.assets.tags import saved_clustering, tags
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
@@ -62,8 +69,17 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             tag_recommendations,
             run_comparison,
         ],
-        asset_checks=[image_contracts, vector_contracts, neighbor_contracts, tag_contracts],
-        jobs=[label_clusters_with_gpt4v],
+        asset_checks=[
+            image_contracts,
+            vector_contracts,
+            neighbor_contracts,
+            tag_contracts,
+            clustering_up_to_date,
+            nested_clustering_up_to_date,
+            cluster_labels_up_to_date,
+            saved_clustering_up_to_date,
+        ],
+        jobs=[label_clusters_with_gpt4v, judge_runs],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

@@ -124,20 +124,6 @@ def present_members(
     return found
 
 
-def is_current(
-    record: records.Record, config: ClusteringConfig, selection: Selection, store: LanceStore
-) -> bool:
-    """Whether a run was made with a configuration, of the images and features of now."""
-    # What a method reads beside the features, such as tags or other runs, is known when it is read.
-    if record.config != identity_of(config) or config.method.needs:
-        return False
-    features = read_features(store, config.features, selection.image_ids)
-    now = [*features.sources, *selection.sources]
-    return {(read.table, read.sha256) for read in now} <= {
-        (read.table, read.sha256) for read in record.inputs
-    }
-
-
 def registry_config(registry: Registry, key: str, asset: str) -> Document | None:
     """What ``configs/runs/<key>.yaml`` asks of an asset; None without such a file.
 

@@ -53,6 +53,9 @@ GRAPH_METADATA = "panoptic:graph"
 PROJECTION_METADATA = "panoptic:projection"
 """Key of a point table's metadata that holds a projection's record, as JSON."""
 
+_KEYS_LISTED = 8
+"""In a message; a store may have thousands."""
+
 
 def read_manifest(store: LanceStore) -> dict[str, File]:
     """Every file that was ever seen, by path."""
@@ -379,11 +382,12 @@ class Divisions:
         """The record of a division.
 
         Raises:
-            InputError: There is none; the message lists those that exist.
+            InputError: There is none; the message lists those of the most similar keys.
         """
         if key not in self.records:
-            known = sorted(set(self._store.read("records", ["key"])["key"].to_pylist()))
-            listed = ", ".join(known) or "none yet"
+            known = set(self._store.read("records", ["key"])["key"].to_pylist())
+            more = ", …" if len(known) > _KEYS_LISTED else ""
+            listed = ", ".join(sorted(nearest(key, known, _KEYS_LISTED))) + more or "none yet"
             raise InputError(f"There is no clustering {key!r}. Existing ones: {listed}.")
         return self.records[key]
 
@@ -721,11 +725,17 @@ class LoggedEvent:
     event: core_tags.Event
 
 
-def read_log(store: LanceStore) -> list[LoggedEvent]:
-    """Every event of the tag log, oldest first; the first one has number 1."""
+def read_log(store: LanceStore, with_images: bool = True) -> list[LoggedEvent]:
+    """Every event of the tag log, oldest first; the first one has number 1.
+
+    Args:
+        store: The store.
+        with_images: Whether the events have their images, which are most of the log.
+    """
     found: list[LoggedEvent] = []
-    for row in store.read("tag_log").sort_by("event_id").to_pylist():
-        pairs = iter([(pair["tag_id"], pair["image_id"]) for pair in row["images"]])
+    columns = [name for name in SCHEMAS["tag_log"].names if with_images or name != "images"]
+    for row in store.read("tag_log", columns).sort_by("event_id").to_pylist():
+        pairs = iter([(pair["tag_id"], pair["image_id"]) for pair in row.get("images", ())])
         for content in json.loads(row["content"]):
             tags = tuple(core_tags.Tag(**tag) for tag in content.pop("tags", ()))
             tag_ids = tuple(content.pop("tag_ids", ()))

@@ -93,6 +93,16 @@ SCHEMAS = {
             pa.field("reader", pa.string()),  # versions and limits that put it in quarantine
         ]
     ),
+    "corpus_log": pa.schema(
+        [
+            _key("version"),  # number of the corpus version, in 12 digits, which sort as text
+            _key("path"),  # of a file that has another state since; empty: the version's own row
+            pa.field("status", pa.string()),  # null when the manifest no longer knows the path
+            pa.field("image_id", pa.string()),
+            pa.field("reason", pa.string()),  # why a file is quarantined
+            pa.field("content", pa.string()),  # of the version's row: JSON, see corpus_history
+        ]
+    ),
     "records": pa.schema(
         [
             _key("record_id"),  # see panoptic_assets.records
@@ -413,10 +423,17 @@ class LanceStore(dg.ConfigurableResource):
 
         Of several processes that insert the same key at once, exactly one gets True.
         """
+        schema = self._writable(table).schema
+        return bool(self.append(table, pa.Table.from_pylist([row], schema=schema)))
+
+    def append(self, table: str, rows: pa.Table) -> int:
+        """Insert those of some rows whose key is new, in one commit; returns how many were.
+
+        Rows that exist stay as they are.
+        """
         handle = self._writable(table)
-        rows = pa.Table.from_pylist([row], schema=handle.schema)
         merge = handle.merge_insert(_keys(handle.schema)).when_not_matched_insert_all()
-        return bool(merge.execute(rows).num_inserted_rows)
+        return int(merge.execute(rows).num_inserted_rows)
 
     def stage(self, table: str, rows: pa.Table) -> str:
         """Write rows below the store's location where no reader sees them; returns their name.
@@ -489,10 +506,13 @@ class LanceStore(dg.ConfigurableResource):
         """Keep a version from clean-up under ``name`` (letters, digits, ``.``, ``-``, ``_``)."""
         tags = self._database.open_table(table).tags
         with self._without_litter(table):
-            if name in tags.list():
-                tags.update(name, version)
-            else:
+            try:
+                # Looking first would list all tags, a file each: 20 ms with 600 of them.
                 tags.create(name, version)
+            except RuntimeError as error:
+                if "already exists" not in str(error):
+                    raise
+                tags.update(name, version)
 
     def index(self, table: str) -> None:
         """Give a vector table an index for :meth:`search`, or let its index take up new rows."""

@@ -62,7 +62,8 @@ _TAGS = {
 }
 
 
-def _specs(asset: dg.AssetsDefinition, checks: dict[str, str]) -> list[dg.AssetCheckSpec]:
+def specs(asset: dg.AssetsDefinition, checks: dict[str, str]) -> list[dg.AssetCheckSpec]:
+    """Checks of an asset, by name and description, for each of its partitions."""
     with warnings.catch_warnings():
         # Checks by partition are a preview in Dagster 1.13; without them, the check of one vector
         # type would hide that of another.
@@ -85,7 +86,7 @@ class _Verdict:
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
 
-@dg.multi_asset_check(specs=_specs(images, _IMAGES), can_subset=True)
+@dg.multi_asset_check(specs=specs(images, _IMAGES), can_subset=True)
 def image_contracts(
     context: dg.AssetCheckExecutionContext, store: LanceStore, registry: Registry
 ) -> Iterator[dg.AssetCheckResult]:
@@ -93,7 +94,7 @@ def image_contracts(
     yield from _selected(context, images, _judged_images(store, registry))
 
 
-@dg.multi_asset_check(specs=_specs(embeddings, _VECTORS), can_subset=True)
+@dg.multi_asset_check(specs=specs(embeddings, _VECTORS), can_subset=True)
 def vector_contracts(
     context: dg.AssetCheckExecutionContext, store: LanceStore, registry: Registry
 ) -> Iterator[dg.AssetCheckResult]:
@@ -102,7 +103,7 @@ def vector_contracts(
     yield from _selected(context, embeddings, _judged_vectors(vector_type, store, registry))
 
 
-@dg.multi_asset_check(specs=_specs(neighbors, _NEIGHBORS), can_subset=True)
+@dg.multi_asset_check(specs=specs(neighbors, _NEIGHBORS), can_subset=True)
 def neighbor_contracts(
     context: dg.AssetCheckExecutionContext, store: LanceStore
 ) -> Iterator[dg.AssetCheckResult]:
@@ -110,7 +111,7 @@ def neighbor_contracts(
     yield from _selected(context, neighbors, _judged_neighbors(partition_of(context), store))
 
 
-@dg.multi_asset_check(specs=_specs(tags, _TAGS), can_subset=True)
+@dg.multi_asset_check(specs=specs(tags, _TAGS), can_subset=True)
 def tag_contracts(
     context: dg.AssetCheckExecutionContext, store: LanceStore
 ) -> Iterator[dg.AssetCheckResult]:

@@ -26,8 +26,10 @@ from panoptic_assets.reports.comparison_pages import page_name
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, escaped, table
 from panoptic_assets.reports.pages import PageWriter
+from panoptic_assets.staleness import Judge
 from panoptic_assets.tables import read_thumbnails
 from resources.lance import LanceStore
+from resources.registry import Registry
 from resources.reports import ReportFolder, address
 
 PLACE = "comparison"
@@ -58,7 +60,7 @@ _PICTURED = 8
 )
 @plain_failures()
 def run_comparison(
-    context: dg.AssetExecutionContext, store: LanceStore, reports: ReportFolder
+    context: dg.AssetExecutionContext, store: LanceStore, reports: ReportFolder, registry: Registry
 ) -> dg.MaterializeResult[None]:
     """Every pair of runs: how much they agree, what differs, which images moved.
 
@@ -72,9 +74,11 @@ def run_comparison(
         context.log.info(note)
     pairs: dict[tuple[str, str], Agreement | None] = {}
     moves: Counter[str] = Counter()
+    judge = Judge(store, registry)
     with reports.new(PLACE) as folder:
         styles = ("page.css", "comparison.css")
-        pages = ReportWriter(store, reports, PageWriter(reports, folder, PLACE, styles=styles))
+        writer = PageWriter(reports, folder, PLACE, styles=styles)
+        pages = ReportWriter(store, reports, judge, writer)
         both = list(itertools.combinations(sides, 2))
         for a, b in progress(context, iter(both), len(both), "pairs"):
             if not len(common(a, b)[0]):
@@ -85,6 +89,7 @@ def run_comparison(
             moves.update(moved(compared)["image_id"].to_pylist())
             pages.write_pair(compared, config.depth)
         rows = leaderboard(read, config.against, config.remainder)
+        standings = [judge.division(row["key"]) for row in rows]
         restless = heapq.nsmallest(
             MOST_RESTLESS, moves.items(), key=lambda item: (-item[1], item[0])
         )
@@ -97,6 +102,7 @@ def run_comparison(
         metadata={
             "nb_runs": len(sides),
             "nb_pairs": len(pairs),
+            "nb_stale": sum(standing.state == "stale" for standing in standings),
             **({} if mean is None else {"mean_adjusted_rand": mean}),
             **({} if best is None else {"best_adjusted_rand": best}),
             "comparison": dg.MetadataValue.md(_matrix(sides, pairs)),
@@ -112,6 +118,7 @@ def run_comparison(
                 [(side.key, side.data_version) for side in sides],
                 # Computing a run again gives the same answer in another time.
                 [row | {"cpu_seconds": None} for row in rows],
+                [(standing.key, standing.text) for standing in standings],
             )
         ),
     )

@@ -26,6 +26,7 @@ from panoptic_assets.assets.running import (
 )
 from panoptic_assets.config import EmbeddingsConfig, given_config, parse, schema_of
 from panoptic_assets.core import manifest
+from panoptic_assets.corpus_history import record_version
 from panoptic_assets.keys import VECTOR_TYPES, parse_name
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
@@ -94,6 +95,7 @@ def images(
     if after != before:
         store.optimize("files")
         store.optimize("images")
+    record_version(store, after, context.run_id)
     properties = apply_sidecar(store, metadata, paths_of_images(after.values()), registry.images)
     return _corpus_result(store, before, after, len(todo.read), properties)
 

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from panoptic_assets.api import Project
     from panoptic_assets.core.exchange import Mode
+    from panoptic_assets.staleness import Judge
     from panoptic_assets.sweeps import Cell
     from panoptic_assets.tables import Divisions
     from resources.lance import LanceStore
@@ -127,10 +129,13 @@ class Runner:
 
     def sweep(self, key: str, cells: "list[Cell]") -> dict[str, str]:
         """Compute the runs of a sweep that are not current; for each that failed, why."""
+        from panoptic_assets.staleness import Judge
+
         failures = {}
+        judge = Judge(self.store, self.registry)
         for number, cell in enumerate(cells, start=1):
             try:
-                if self._is_current(cell):
+                if self._is_current(cell, judge):
                     continue
                 tell(f"{number} of {len(cells)}: {cell.key}")
                 self.divide_corpus(cell.key, cell.config, {"panoptic/sweep": key})
@@ -139,18 +144,16 @@ class Runner:
                 failures[cell.key] = str(error)
         return failures
 
-    def _is_current(self, cell: "Cell") -> bool:
-        """Whether a run was computed with this configuration on the images and features of now."""
-        from panoptic_assets.dividing import is_current, resolve_clustering
-        from panoptic_assets.selection import select
+    def _is_current(self, cell: "Cell", judge: "Judge") -> bool:
+        """Whether a run has this configuration, and would have the same answer now."""
+        from panoptic_assets.config import identity_of
+        from panoptic_assets.dividing import resolve_clustering
 
-        divisions = self.divisions(cell.key)
-        config = resolve_clustering(cell.key, cell.config, divisions, self.registry)
-        record = divisions.records.get(cell.key)
-        if record is None:
+        config = resolve_clustering(cell.key, cell.config, judge.divisions, self.registry)
+        record = judge.divisions.records.get(cell.key)
+        if record is None or record.config != identity_of(config):
             return False
-        selection = select(cell.key, config, self.store, self.registry, self.models, tell)
-        return is_current(record, config, selection, self.store)
+        return judge.division(cell.key).state == "up to date"
 
     def divide_node(self, key: str, given: dict[str, Any]) -> None:
         """Divide one cluster again."""
@@ -393,6 +396,23 @@ def open_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg
         raise InputError(
             f"Dagster cannot open its instance in {home}: {reason}. {remedy}"
         ) from error
+
+
+def last_materialization(folder: ProjectFolder, asset: str) -> datetime | None:
+    """When an asset was last materialized; None where the Dagster instance does not know.
+
+    An instance whose files are not there yet is left without them.
+    """
+    import dagster as dg
+    import yaml
+
+    home = dagster_home(folder)
+    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
+    if "storage" not in (settings or {}) and not any(home.glob("*/*.db")):
+        return None
+    with open_instance(home, _NO_COMPUTE_LOGS) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+    return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
 
 
 def _wait_for_pool(instance: "dg.DagsterInstance") -> None:

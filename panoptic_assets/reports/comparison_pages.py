@@ -35,6 +35,15 @@ _LETTERS = 24
 
 
 @dataclass(frozen=True)
+class StandingView:
+    """Whether a run or node was up to date when the page was made."""
+
+    state: str
+    """``up to date``, ``stale`` or ``unknown``."""
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True)
 class SideView:
     """One side of a pair."""
 
@@ -46,7 +55,8 @@ class SideView:
     nb_images: int
     nb_clusters: int
     nb_remainder: int
-    is_stale: bool
+    standing: StandingView | None
+    """Of a run or node."""
     notes: Sequence[str]
 
 
@@ -196,6 +206,7 @@ class LeaderboardRow:
     key: str
     address: str | None
     """Of its report."""
+    standing: StandingView
     cells: Sequence[str]
 
 
