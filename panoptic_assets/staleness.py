@@ -101,7 +101,7 @@ def corpus_state(store: LanceStore, default_vector_type: str) -> CorpusState:
 
 
 class Judge:
-    """Judges what one store holds, as it is when the judge is made.
+    """Judges what one store holds; each thing is read once, when it is first asked for.
 
     Args:
         store: The store.
@@ -115,7 +115,7 @@ class Judge:
         self._run_key = run_key
         self.divisions = Divisions(store, run_key)
         self._code_version = records.code_version()
-        # Asked for by the scopes that load a model, which are not selected here.
+        # For scopes that are found by a text; these are never selected here.
         self._models = OpenClipModels(folder=registry.folder)
         self._standings: dict[str, Standing] = {}
         self._now_of: dict[str, _Now | Reason] = {}
@@ -304,14 +304,14 @@ class Judge:
             count = len(searched ^ set(now.image_ids))
         except (InputError, KeyError):
             pass
+        how = f" ({count:,} images more or fewer)" if count else ""
         if isinstance(scope, FoundByText):
             text = (
-                "the vectors among which it looks for its text have changed "
-                f"({count:,} images more or fewer): only cluster again tells what it would find"
+                f"the vectors among which it looks for its text have changed{how}: what it would "
+                "find now is known once it is clustered again"
             )
             return [Reason("not_judged", count, text)]
-        text = f"it searches among other vectors ({count:,} images more or fewer)"
-        return [Reason("search_changed", count, text)]
+        return [Reason("search_changed", count, f"it searches among other vectors{how}")]
 
     def _parent_changed(self, record: Record, known: "_Now") -> list[Reason]:
         parent = known.selection.parent
@@ -331,7 +331,7 @@ class Judge:
         return self._changes[cause]
 
     def _compare(self, record: Record, scope: Any, known: "_Now") -> list[Reason]:
-        then, remark = self._then(record, scope, known)
+        then, remark = self._then(record, scope)
         features = self._features_now(record.config["features"])
         vectors, points = features.rows(known.embedded)
         present = self._present
@@ -353,11 +353,10 @@ class Judge:
             found.append(Reason(last.kind, last.count, f"{last.text} {remark}"))
         return found
 
-    def _then(self, record: Record, scope: Any, known: "_Now") -> "tuple[Seen, str]":
+    def _then(self, record: Record, scope: Any) -> tuple[Seen, str]:
         """What a division looked at, and a remark if that is not known to the full."""
-        embedded = None
+        features = record.config["features"]
         try:
-            first = _first(record)
             past = self._store.at(_last(record))
             present, files = _seen_files(past)
             if scope is None or isinstance(scope, InNode):
@@ -368,71 +367,73 @@ class Judge:
                 in_scope = sorted(self._embedded_of(record))
             else:
                 in_scope = self._selected(record, scope, past).image_ids
-            features = record.config["features"]
-            at = self._store.at(first)
-            table = vectors_table(vector_type_of(features))
-            ids = _ids(at, table) & set(in_scope)
-            if "/" in features:
-                ids &= _ids(at, points_table(features))
-            embedded = sorted(ids)
+            at = self._store.at(_first(record))
+            having = _ids(at, vectors_table(vector_type_of(features))) & set(in_scope)
+            embedded = having & _ids(at, points_table(features)) if "/" in features else having
         except (InputError, KeyError):
-            return self._from_answer(record, known), "(by its answer: older versions are gone)"
+            return self._from_answer(record), "(by its answer: older versions are gone)"
         recorded = {read.sha256 for read in record.inputs if read.table == "files"}
         if digest(in_scope) not in recorded:  # by a list of images that is another one now
-            return self._from_answer(record, known, present, files), ""
-        vectors, points, remark = self._old_features(record, embedded)
-        return Seen(in_scope, embedded, present, files, vectors, points), remark
+            return self._from_answer(record, present, files), ""
+        vectors, lost = self._old_vectors(record, sorted(having), sorted(embedded))
+        points, lost_too = self._old_points(record, sorted(embedded))
+        seen = Seen(in_scope, sorted(embedded), present, files, vectors, points)
+        return seen, lost or lost_too
 
     def _from_answer(
         self,
         record: Record,
-        known: "_Now",
         present: Collection[str] | None = None,
         files: Mapping[str, str] | None = None,
     ) -> Seen:
         """What a division looked at by its answer, which lacks the images without features."""
         embedded = sorted(self._embedded_of(record))
-        vectors, points, _ = self._old_features(record, embedded)
+        vectors = None
+        if "/" not in record.config["features"]:
+            vectors, _ = self._old_vectors(record, embedded, embedded)
+        points, _ = self._old_points(record, embedded)
         return Seen(embedded, embedded, present, files or {}, vectors, points)
 
-    def _old_features(
-        self, record: Record, embedded: list[str]
-    ) -> tuple[Vectors | None, Vectors | None, str]:
-        """The recorded vectors and points, as far as they are others than those of now."""
+    def _old_vectors(
+        self, record: Record, having: list[str], embedded: list[str]
+    ) -> tuple[Vectors | None, str]:
+        """The recorded vectors, if they are others than those of now; and a remark.
+
+        Args:
+            record: Of the division.
+            having: The images that had a vector.
+            embedded: Those of them that had features, whose vectors are wanted.
+        """
+        vector_type = vector_type_of(record.config["features"])
+        table = vectors_table(vector_type)
+        recorded = {read.sha256 for read in record.inputs if read.table == table}
+        now = self._features_now(record.config["features"]).vectors
+        if now.having(having) == having and now.hash_of(having) in recorded:
+            return None, ""
+        try:
+            at = self._store.at(_first(record))
+            old = _Table(read_vectors(at, vector_type, having, may_be_none=True))
+            if old.having(having) == having and old.hash_of(having) in recorded:
+                return old.rows_of(embedded), ""
+        except InputError:
+            pass
+        return _of_no_width(embedded), "(the vectors that it read are gone)"
+
+    def _old_points(self, record: Record, embedded: list[str]) -> tuple[Vectors | None, str]:
+        """The recorded points of a projection; None if vectors were clustered; and a remark."""
         features = record.config["features"]
-        recorded = {(read.table, read.sha256) for read in record.inputs}
-        at = self._store.at(_first(record))
-        vectors = points = None
-        remark = ""
-        now = self._features_now(features)
-        of_now = sorted(set(embedded) & set(now.vectors.image_ids))
-        table = vectors_table(vector_type_of(features))
-        same = of_now == embedded and (table, now.vectors.hash_of(embedded)) in recorded
-        if not same and "/" not in features:
-            try:
-                read = read_vectors(at, vector_type_of(features), embedded, may_be_none=True)
-                if read.image_ids == embedded and (table, read.source.sha256) in recorded:
-                    vectors = read.vectors
-            except InputError:
-                pass
-            if vectors is None:
-                remark = "(the vectors that it read are gone)"
-                # Of another width, so that all that are compared count as others.
-                vectors = np.zeros((len(embedded), 0), np.float32)
-        if "/" in features:
-            try:
-                stored = read_points(at, features)
-                table = points_table(features)
-                if stored is not None:
-                    old = _Table(stored)
-                    if (table, old.hash_of(embedded)) in recorded:
-                        points = old.rows_of(embedded)
-            except InputError:
-                pass
-            if points is None:
-                remark = "(the points that it read are gone)"
-                points = np.zeros((len(embedded), 0), np.float32)
-        return vectors, points, remark
+        if "/" not in features:
+            return None, ""
+        table = points_table(features)
+        recorded = {read.sha256 for read in record.inputs if read.table == table}
+        try:
+            stored = read_points(self._store.at(_first(record)), features)
+            old = _Table(stored) if stored else None
+            if old and old.having(embedded) == embedded and old.hash_of(embedded) in recorded:
+                return old.rows_of(embedded), ""
+        except InputError:
+            pass
+        return _of_no_width(embedded), "(the points that it read are gone)"
 
     def _readings_changed(self, record: Record) -> list[Reason]:
         """Whether the tags, runs and neighbours that a method reads beside are other ones."""
@@ -657,6 +658,11 @@ class _Features:
         """Vectors and points of images that have both."""
         points = None if self.points is None else self.points.rows_of(image_ids)
         return self.vectors.rows_of(image_ids), points
+
+
+def _of_no_width(image_ids: list[str]) -> Vectors:
+    """In place of vectors that nobody has: all that are compared with them are others."""
+    return np.zeros((len(image_ids), 0), np.float32)
 
 
 def _first(record: Record) -> dict[str, int]:

@@ -93,8 +93,10 @@ def images(
         after |= write_files(store, before, [file for file, _ in group])
     after |= write_files(store, before, [manifest.missing(file) for file in todo.gone])
     if after != before:
-        store.optimize("files")
-        store.optimize("images")
+        # Those of runs too: each run adds a fragment to them, and tidying a table that has a
+        # thousand versions takes half a second, too long for every run.
+        for table_name in ("files", "images", "records", "clusters", "assignments"):
+            store.optimize(table_name)
     record_version(store, after, context.run_id)
     properties = apply_sidecar(store, metadata, paths_of_images(after.values()), registry.images)
     return _corpus_result(store, before, after, len(todo.read), properties)

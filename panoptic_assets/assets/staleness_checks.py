@@ -169,9 +169,9 @@ def _report(
     filtered = dg.AssetRecordsFilter(key, asset_partitions=[partition])
     target = next(iter(context.instance.fetch_materializations(filtered, limit=1).records), None)
     # An event without a run would be refused the second time: Dagster 1.13 keeps one evaluation for
-    # each check, partition and run.
+    # each check, partition and run. (This method's annotation lacks what it takes.)
     context.log_event(
-        dg.AssetCheckEvaluation(
+        dg.AssetCheckEvaluation(  # type: ignore[arg-type]
             asset_key=key,
             check_name=_CHECK,
             partition=partition,
