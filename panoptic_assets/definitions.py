@@ -18,6 +18,7 @@ from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors, projection
 from panoptic_assets.assets.labels import cluster_labels, label_clusters_with_gpt4v
 from panoptic_assets.assets.recommendations import tag_recommendations
+from panoptic_assets.assets.refresh import backfill_runs
 from panoptic_assets.assets.reports import clustering_report
 from panoptic_assets.assets.tags import saved_clustering, tags
 from resources.engine import LocalEngine
@@ -63,7 +64,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             run_comparison,
         ],
         asset_checks=[image_contracts, vector_contracts, neighbor_contracts, tag_contracts],
-        jobs=[label_clusters_with_gpt4v],
+        jobs=[label_clusters_with_gpt4v, backfill_runs],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,
