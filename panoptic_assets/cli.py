@@ -5,7 +5,7 @@ commands that print what the API reads. Does not belong here: anything that anot
 do as well.
 
 Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 130 interrupted by Ctrl-C,
-1 a fault of the program.
+1 a fault of the program, or a backfill of which a run failed.
 """
 
 import errno
@@ -19,7 +19,15 @@ from typing import Any
 
 import click
 
-from panoptic_assets.commands import clusterings, comparison, corpus, labels, reports, tags
+from panoptic_assets.commands import (
+    clusterings,
+    comparison,
+    corpus,
+    labels,
+    refreshing,
+    reports,
+    tags,
+)
 from panoptic_assets.commands.terminal import (
     brief,
     printable,
@@ -125,6 +133,9 @@ for _command in (
     clusterings.clusters,
     clusterings.members,
     clusterings.methods,
+    refreshing.policy,
+    refreshing.replay,
+    refreshing.backfill,
     reports.report,
     labels.label,
     labels.label_clusters_with_gpt4v,

@@ -36,6 +36,9 @@ from panoptic_assets.scopes import (
 from resources.errors import InputError
 from resources.project import explain
 
+if TYPE_CHECKING:
+    from resources.registry import Registry
+
 Document = dict[str, Any]
 """Configuration as plain data, in the form that a Launchpad or a YAML file gives it."""
 
@@ -683,6 +686,21 @@ def parse_policy(value: object, source: str) -> Policy:
         return parse(RefreshConfig, {"refresh": chosen}).refresh
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
+
+
+def policy_of(registry: "Registry", run_key: str) -> Policy:
+    """The refresh policy of a run: what its file says, else ``keep``.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    return parse_policy(registry.policy(run_key), f"configs/runs/{run_key}.yaml")
+
+
+def policy_document(policy: Policy) -> str | Document:
+    """A policy as its run's file holds it: its name, or that with its parameters."""
+    fields = policy.model_dump(exclude={"name"})
+    return {policy.name: fields} if fields else policy.name
 
 
 def resolve(

@@ -33,6 +33,7 @@ from panoptic_assets.config import (
     Recluster,
     SaveConfig,
     parse_policy,
+    policy_of,
 )
 from panoptic_assets.core import clusters, refresh
 from panoptic_assets.core import tags as core_tags
@@ -65,6 +66,7 @@ from panoptic_assets.tables import (
     read_log,
     read_vectors,
     rows_of,
+    saved_runs,
     write_division,
 )
 from resources.errors import InputError
@@ -127,15 +129,6 @@ class RunRefresh:
             if step.what != "same"
         ]
         return "; ".join(lines) or ("kept" if self.policy == "keep" else "up to date")
-
-
-def policy_of(registry: Registry, run_key: str) -> Policy:
-    """The refresh policy of a run: what its file says, else ``keep``.
-
-    Raises:
-        InputError: The file cannot be used.
-    """
-    return parse_policy(registry.policy(run_key), f"configs/runs/{run_key}.yaml")
 
 
 def backfill(
@@ -442,6 +435,8 @@ class _Tree:
 
     def _saves(self) -> Iterator[Step]:
         """Save the run again under each property that holds what it was before."""
+        if self._run_key not in saved_runs(self._store):
+            return
         valid = self._divisions.valid(self._run_key)
         line = _lineage(valid[self._run_key], self._history)
         events = [entry.event for entry in read_log(self._store)]
@@ -454,6 +449,9 @@ class _Tree:
             held = {str(tag.node).rpartition("/")[0]: str(tag.record_id) for tag in nodes}
             changed = [r for key, r in valid.items() if r.record_id != held.get(key, r.record_id)]
             if not any(record.refreshed for record in changed):
+                # It may be that Dagster was not told of the save.
+                saved = Saved(name, event, [], False, events)
+                yield Step(self._run_key, "same", f"saved as {name!r}", saved=saved)
                 continue
             if not _is_of(held.get(self._run_key), line, self._history):
                 text = f"{name!r} is not saved again: it holds clusters of another computation "
@@ -650,17 +648,14 @@ def _compared(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 def _in_order(keys: Sequence[str], records: Mapping[str, Record], store: LanceStore) -> list[str]:
     """Runs, after those that they are made from; otherwise by key."""
-    saves = {}
-    events = [entry.event for entry in read_log(store)]
-    for event in events:
-        if event.kind == "save" and event.run_key:
-            saves[event.property] = event.run_key
+    saves = saved_runs(store)
+    of_property = {name: run_key for run_key, names in saves.items() for name in names}
     found: dict[str, None] = {}
 
     def visit(key: str, above: tuple[str, ...]) -> None:
         if key in found or key in above or key not in records:
             return
-        for other in sorted(_made_from(records[key], saves)):
+        for other in sorted(_made_from(records[key], of_property)):
             visit(other, (*above, key))
         found[key] = None
 
@@ -670,14 +665,15 @@ def _in_order(keys: Sequence[str], records: Mapping[str, Record], store: LanceSt
     return [key for key in found if key in wanted]
 
 
-def _made_from(record: Record, saves: Mapping[str, str]) -> set[str]:
+def _made_from(record: Record, of_property: Mapping[str, str]) -> set[str]:
     """The runs whose answers a run reads."""
     [parameters] = record.config["method"].values()
     [(scope, fields)] = record.config.get("scope", {"corpus": {}}).items()
     found = {run_key_of(key) for key in parameters.get("runs", [])}
-    found |= {saves[name] for name in (parameters.get("property"),) if name in saves}
+    names = [parameters.get("property")]
     if scope == "node":
         found.add(run_key_of(fields["node"]))
-    if scope == "tag" and fields["property"] in saves:
-        found.add(saves[fields["property"]])
+    if scope == "tag":
+        names.append(fields["property"])
+    found |= {of_property[name] for name in names if name in of_property}
     return found - {record.key}

@@ -781,6 +781,16 @@ def read_log(store: LanceStore) -> list[LoggedEvent]:
     return found
 
 
+def saved_runs(store: LanceStore) -> dict[str, set[str]]:
+    """For each run that was ever saved, the properties; without the images of the log."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for content in store.read("tag_log", ["content"])["content"].to_pylist():
+        for event in json.loads(content):
+            if event["kind"] == "save":
+                found[event["run_key"]].add(event["property"])
+    return dict(found)
+
+
 def append_events(
     store: LanceStore,
     log: Sequence[LoggedEvent],

@@ -4,8 +4,7 @@ Belongs here: ``backfill_runs``, and the materializations by which Dagster knows
 not belong here: what a policy does (``panoptic_assets.refreshing``).
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -33,6 +32,8 @@ from resources.models import OpenClipModels
 from resources.registry import Registry
 
 _RUNS_SHOWN = 200
+_SAVES = 20
+"""Materializations in which a save is looked for."""
 
 
 @dg.op(config_schema=schema_of(BackfillConfig), pool=POOL, out=dg.Out(dg.Nothing))
@@ -55,12 +56,7 @@ def backfill(
                 yield from reporter.materialized(item)
         if any(result.policy != "keep" for result in done):
             yield from reporter.tags()
-    metadata: dict[str, Any] = {
-        "nb_runs": len(done),
-        "nb_failed": sum(result.failed for result in done),
-        "runs": dg.MetadataValue.md(_listed(done)),
-        "results": dg.MetadataValue.json([as_row(result) for result in done]),
-    }
+    metadata = summary(done)
     if fault := next((result.fault for result in done if result.fault), None):
         raise fault
     if failed := [result for result in done if result.failed]:
@@ -82,29 +78,41 @@ def backfill_runs() -> None:
     backfill()
 
 
-def as_row(result: RunRefresh) -> dict[str, Any]:
-    """What became of a run, as plain data: run_key, policy, failed, happened, drift."""
+def summary(done: Sequence[RunRefresh]) -> dict[str, Any]:
+    """What became of runs, as Dagster shows it.
+
+    Holds nb_runs, nb_kept (whose policy is ``keep``), nb_failed, runs (a table) and results: for
+    each that was not kept run_key, policy, failed, happened, drift, and steps: key, what and text
+    of each division and property; if there are several runs, without those that were up to date.
+    """
+    others = [result for result in done if result.policy != "keep"]
+    rows = [_as_row(result, len(done) == 1) for result in others]
+    shown = [[row["run_key"], row["policy"], row["happened"], drift_text(row)] for row in rows]
+    return {
+        "nb_runs": len(done),
+        "nb_kept": len(done) - len(others),
+        "nb_failed": sum(result.failed for result in done),
+        "runs": dg.MetadataValue.md(
+            table(["run", "policy", "what happened", "drift"], shown, _RUNS_SHOWN)
+        ),
+        "results": dg.MetadataValue.json(rows),
+    }
+
+
+def _as_row(result: RunRefresh, all_steps: bool) -> dict[str, Any]:
     drift = result.drift
     return {
         "run_key": result.run_key,
         "policy": result.policy,
         "failed": result.failed,
         "happened": result.happened,
-        "steps": [asdict(step, dict_factory=_told) for step in result.steps],
+        "steps": [
+            {"key": step.key, "what": step.what, "text": step.text}
+            for step in result.steps
+            if all_steps or step.what != "same"
+        ],
         "drift": drift.model_dump() if drift else None,
     }
-
-
-def _told(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in fields if name in ("key", "what", "text")}
-
-
-def _listed(done: list[RunRefresh]) -> str:
-    rows = [
-        [result.run_key, result.policy, result.happened, drift_text(as_row(result))]
-        for result in done
-    ]
-    return table(["run", "policy", "what happened", "drift"], rows, _RUNS_SHOWN)
 
 
 def drift_text(row: dict[str, Any]) -> str:
@@ -131,6 +139,7 @@ class _Reporter:
         if step.saved is not None:
             version = save_version(step.saved.event)
             if not self._knows(saved_clustering, step.key, version):
+                self._instance.add_dynamic_partitions(str(RUNS.name), [step.key])
                 divisions = Divisions(self._store, step.key)
                 shown = save_metadata(self._store, step.key, divisions, step.saved, [])
                 read = self._latest(clustering, step.key)
@@ -161,17 +170,22 @@ class _Reporter:
             yield self._made(tags, None, version, shown, saved_clustering, read)
 
     def _latest(self, asset: dg.AssetsDefinition, partition: str | None) -> Any | None:
+        return next(iter(self._records(asset, partition, 1)), None)
+
+    def _records(
+        self, asset: dg.AssetsDefinition, partition: str | None, number: int
+    ) -> Sequence[Any]:
         wanted = dg.AssetRecordsFilter(
             asset_key=asset.key, asset_partitions=None if partition is None else [partition]
         )
-        found = self._instance.fetch_materializations(wanted, limit=1).records
-        return found[0] if found else None
+        return self._instance.fetch_materializations(wanted, limit=number).records
 
     def _knows(
         self, asset: dg.AssetsDefinition, partition: str | None, version: dg.DataVersion
     ) -> bool:
-        latest = self._latest(asset, partition)
-        return latest is not None and _version(latest) == version.value
+        # A run may be saved under several properties, each of them a save of one partition.
+        number = _SAVES if asset is saved_clustering else 1
+        return version.value in map(_version, self._records(asset, partition, number))
 
     def _made(
         self,
