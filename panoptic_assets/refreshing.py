@@ -425,10 +425,11 @@ class _Tree:
         )
         if previous.data_version == record.data_version:
             return Step(key, "same", "up to date", previous)
-        text = f"{drift.nb_new:,} of its images assigned, {drift.nb_left:,} left"
-        text += f"; clustering again is due: {drift.due}" if drift.due else ""
+        due = f"; clustering again is due: {drift.due}" if drift.due else ""
         if not self._write:
-            return Step(key, "would", f"would be: {text}", record)
+            text = f"would assign {drift.nb_new:,} images, {drift.nb_left:,} left{due}"
+            return Step(key, "would", text, record)
+        text = f"{drift.nb_new:,} images assigned, {drift.nb_left:,} left{due}"
         write_division(self._store, record, answer)
         self._look()
         return Step(key, "assigned", text, record, answer)
