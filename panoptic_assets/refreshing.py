@@ -15,6 +15,7 @@ record holds is what its configuration gives on its inputs, in canonical numbers
 became the one that ``Refreshed.numbers`` says (:func:`panoptic_assets.dividing.carried`).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -68,6 +69,7 @@ from panoptic_assets.tables import (
     rows_of,
     saved_runs,
     write_division,
+    write_tags,
 )
 from resources.errors import InputError
 from resources.lance import LanceStore, VersionGoneError, vectors_table
@@ -471,6 +473,8 @@ class _Tree:
                 yield Step(self._run_key, "asks", f"{text}{error}")
                 continue
             if saved.appended:
+                # Runs whose scope is a tag come after this one, and read the tags.
+                write_tags(self._store, core_tags.replay(saved.events))
                 yield Step(self._run_key, "saved", f"saved again as {name!r}", saved=saved)
             else:
                 yield Step(self._run_key, "same", f"saved as {name!r}", saved=saved)
@@ -651,12 +655,15 @@ def _in_order(keys: Sequence[str], records: Mapping[str, Record], store: LanceSt
     """Runs, after those that they are made from; otherwise by key."""
     saves = saved_runs(store)
     of_property = {name: run_key for run_key, names in saves.items() for name in names}
+    needed: dict[str, set[str]] = defaultdict(set)
+    for record in records.values():
+        needed[record.run_key] |= _made_from(record, of_property)
     found: dict[str, None] = {}
 
     def visit(key: str, above: tuple[str, ...]) -> None:
         if key in found or key in above or key not in records:
             return
-        for other in sorted(_made_from(records[key], of_property)):
+        for other in sorted(needed[key]):
             visit(other, (*above, key))
         found[key] = None
 
@@ -667,7 +674,7 @@ def _in_order(keys: Sequence[str], records: Mapping[str, Record], store: LanceSt
 
 
 def _made_from(record: Record, of_property: Mapping[str, str]) -> set[str]:
-    """The runs whose answers a run reads."""
+    """The runs whose answers a division reads."""
     [parameters] = record.config["method"].values()
     [(scope, fields)] = record.config.get("scope", {"corpus": {}}).items()
     found = {run_key_of(key) for key in parameters.get("runs", [])}
@@ -676,5 +683,4 @@ def _made_from(record: Record, of_property: Mapping[str, str]) -> set[str]:
         found.add(run_key_of(fields["node"]))
     if scope == "tag":
         names.append(fields["property"])
-    found |= {of_property[name] for name in names if name in of_property}
-    return found - {record.key}
+    return found | {of_property[name] for name in names if name in of_property}

@@ -518,6 +518,18 @@ def test_runs_are_refreshed_after_those_that_they_are_made_from(bench):
     assert record(bench, "alpha").parent_record == record(bench, "zeta").record_id
 
 
+def test_a_run_of_a_tag_sees_the_images_that_the_tag_has_got(bench):
+    bench.run("saved_clustering", "greek", depth=1)
+    bench.run("tags")
+    scope = {"tag": {"path": "2"}}
+    bench.run("clustering", "a-first", method=TWO, scope=scope)
+    grow(bench)
+    list(backfill(dividing(bench), BackfillConfig(policy="assign")))
+    members = {i for i, cluster in places(bench).items() if cluster == "2"}
+    assert places(bench, "a-first").keys() == members
+    assert record(bench, "a-first").refreshed.drift.nb_new > 0
+
+
 def test_the_job_tells_dagster_what_it_made_and_nothing_is_out_of_date(bench):
     set_policy(bench, "greek", "assign")
     bench.run("clustering", "greek")

@@ -145,7 +145,7 @@ class _Reporter:
                 read = self._latest(clustering, step.key)
                 yield self._made(saved_clustering, step.key, version, shown, clustering, read)
         record = step.record
-        if record is None or not record.refreshed:
+        if record is None:
             return
         asset = nested_clustering if "/" in record.key else clustering
         version = dg.DataVersion(record.data_version)
