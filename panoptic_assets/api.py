@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from panoptic_assets import comparisons, corpus_history, staleness, sweeps, tables
-from panoptic_assets.config import parse
+from panoptic_assets.config import parse, policy_document, policy_of
 from panoptic_assets.core import quality
 from panoptic_assets.core import recommendations as core_recommendations
 from panoptic_assets.core import staleness as core_staleness
@@ -95,15 +95,19 @@ class Project:
     def run_info(self, key: str) -> dict[str, Any]:
         """Everything that is recorded of a run, or of the division of a cluster (``greek/3``).
 
+        And its status, its data version, and the refresh policy of its run, with its limits.
+
         Raises:
-            InputError: There is none of that key.
+            InputError: There is none of that key, or the policy in its run's file cannot be used.
         """
         divisions = self._divisions(key)
         record = divisions.get(key)
+        policy = policy_of(Registry(folder=str(self.folder)), record.run_key)
         return record.model_dump() | {
             "record_id": record.record_id,
             "status": divisions.status(record.key),
             "data_version": record.data_version,
+            "policy": policy_document(policy),
         }
 
     def status(self, *keys: str) -> dict[str, Any]:
@@ -335,14 +339,20 @@ class Project:
         Columns: image_id, cluster (``"0"``, …, ``"remainder"``), distance (cosine distance to the
         cluster's mean), probability (of belonging to the cluster), similarity (to what the image
         was attached to, such as a tag), assigned (the cluster, with the remainder in the nearest
-        ones), record_id. What the method does not tell, or was not asked for, is null.
+        ones), assigned_later (whether the clusters had been computed when the image came),
+        record_id. What the method does not tell, or was not asked for, is null.
 
         Raises:
             InputError: There is none of that key.
         """
         rows = self._divisions(key).assignments(key)
+        later = rows["assigned_later"].fill_null(False)  # older records had none
         names = ["image_id", "cluster", "distance", "probability", "similarity", "assigned"]
-        return rows.select([*names, "record_id"])
+        return (
+            rows.select(names)
+            .append_column("assigned_later", later)
+            .append_column("record_id", rows["record_id"])
+        )
 
     def exemplars(
         self,

@@ -5,7 +5,8 @@ commands that print what the API reads. Does not belong here: anything that anot
 do as well.
 
 Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 130 interrupted by Ctrl-C,
-1 a fault of the program, or something that `status --exit-code` found stale.
+1 a fault of the program, a backfill of which a run failed, or something that `status --exit-code`
+found stale.
 """
 
 import errno
@@ -19,7 +20,16 @@ from typing import Any
 
 import click
 
-from panoptic_assets.commands import clusterings, comparison, corpus, labels, reports, status, tags
+from panoptic_assets.commands import (
+    clusterings,
+    comparison,
+    corpus,
+    labels,
+    refreshing,
+    reports,
+    status,
+    tags,
+)
 from panoptic_assets.commands.terminal import (
     brief,
     printable,
@@ -128,6 +138,9 @@ for _command in (
     status.status,
     status.versions,
     status.diff,
+    refreshing.policy,
+    refreshing.replay,
+    refreshing.backfill,
     reports.report,
     labels.label,
     labels.label_clusters_with_gpt4v,

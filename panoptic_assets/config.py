@@ -36,6 +36,9 @@ from panoptic_assets.scopes import (
 from resources.errors import InputError
 from resources.project import explain
 
+if TYPE_CHECKING:
+    from resources.registry import Registry
+
 Document = dict[str, Any]
 """Configuration as plain data, in the form that a Launchpad or a YAML file gives it."""
 
@@ -511,8 +514,65 @@ class LabelsConfig(dg.Config):
     )
 
 
+class Keep(dg.Config):
+    """The run stays what it is, until somebody clusters again."""
+
+    name: Literal["keep"] = "keep"
+
+
+class Assign(dg.Config):
+    """New images go to the nearest cluster; what left the scope goes; no cluster changes else."""
+
+    name: Literal["assign"] = "assign"
+    most_novel: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Share of the new images that may be farther from their cluster than 95 % of "
+        "its usual images; of more, and of 20 new images or more, the record says that clustering "
+        "again is due. 0.05 is expected.",
+    )
+    most_new: float = Field(
+        default=0.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="New images for each one that was clustered; of more it says so, too.",
+    )
+
+
+class Recluster(dg.Config):
+    """All is clustered again with the recorded parameters; clusters keep their numbers."""
+
+    name: Literal["recluster"] = "recluster"
+
+
+POLICIES = (Keep, Assign, Recluster)
+Policy = Union[Keep, Assign, Recluster]  # noqa: UP007
+
+
+class RefreshConfig(dg.Config):
+    """What happens to a run when its corpus changes."""
+
+    refresh: Policy = Field(
+        default=Keep(), discriminator="name", description="The run's refresh policy."
+    )
+
+
+class BackfillConfig(dg.Config):
+    """Configuration of a backfill: which runs, and what is done with them."""
+
+    keys: list[OneLine] = Field(default_factory=list, description="The runs; empty: all of them.")
+    policy: Literal["", "keep", "assign", "recluster", "replay"] = Field(
+        default="",
+        description="What is done with each, whatever its own policy is; empty: that. `replay` is "
+        "`recluster` for all of a tree, its stale divisions too, and whether or not anything is "
+        "new.",
+    )
+
+
 ConfigT = TypeVar("ConfigT", bound=dg.Config)
 _EXAMPLES = {
+    "refresh": "refresh: {assign: {most_novel: 0.25}}",
     "method": "method: {kmeans: {nb_clusters: 10}}",
     "scope": "scope: {files: {pattern: 'animals/*'}}",
 }
@@ -587,12 +647,60 @@ def registered_config(document: Document | None, asset: str, file: str) -> Docum
     """
     if document is None:
         return None
-    content: object = document
+    has_policy = asset == "clustering"
+    policy = document.get("refresh")
+    if "refresh" in document and not has_policy:
+        raise InputError(
+            f"{file}: a divided cluster has no refresh policy of its own, it follows its run: "
+            "write `refresh` into the run's file."
+        )
+    if "refresh" in document:
+        parse_policy(policy, file)
+    content: object = {name: value for name, value in document.items() if name != "refresh"}
     for name in ("ops", asset, "config"):
         content = content[name] if isinstance(content, dict) and [*content] == [name] else None
     if not isinstance(content, dict):
-        raise InputError(f"{file} must hold `ops: {{{asset}: {{config: …}}}}` and nothing else.")
+        more = "beside it `refresh: …` or nothing" if has_policy else "nothing else"
+        raise InputError(f"{file} must hold `ops: {{{asset}: {{config: …}}}}` and {more}.")
     return given_config(document, asset)
+
+
+def parse_policy(value: object, source: str) -> Policy:
+    """Read a refresh policy: its name, or a mapping of its name to its parameters.
+
+    Args:
+        value: As YAML gives it.
+        source: Where it is written, for the message.
+
+    Raises:
+        InputError: It is none, or a parameter is unknown or out of its limits.
+    """
+    known = [policy.model_fields["name"].default for policy in POLICIES]
+    chosen = {value: {}} if isinstance(value, str) else value
+    if not isinstance(chosen, dict) or len(chosen) != 1 or next(iter(chosen)) not in known:
+        raise InputError(
+            f"{source}: `refresh` is {', '.join(known[:-1])} or {known[-1]}, as in "
+            f"`refresh: assign` or `{_EXAMPLES['refresh']}` (given: {_shown(value)})."
+        )
+    try:
+        return parse(RefreshConfig, {"refresh": chosen}).refresh
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def policy_of(registry: "Registry", run_key: str) -> Policy:
+    """The refresh policy of a run: what its file says, else ``keep``.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    return parse_policy(registry.policy(run_key), f"configs/runs/{run_key}.yaml")
+
+
+def policy_document(policy: Policy) -> str | Document:
+    """A policy as its run's file holds it: its name, or that with its parameters."""
+    fields = policy.model_dump(exclude={"name"})
+    return {policy.name: fields} if fields else policy.name
 
 
 def resolve(

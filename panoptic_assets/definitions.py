@@ -18,6 +18,7 @@ from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors, projection
 from panoptic_assets.assets.labels import cluster_labels, label_clusters_with_gpt4v
 from panoptic_assets.assets.recommendations import tag_recommendations
+from panoptic_assets.assets.refresh import backfill_runs
 from panoptic_assets.assets.reports import clustering_report
 from panoptic_assets.assets.staleness_checks import (
     cluster_labels_up_to_date,
@@ -79,7 +80,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             cluster_labels_up_to_date,
             saved_clustering_up_to_date,
         ],
-        jobs=[label_clusters_with_gpt4v, judge_runs],
+        jobs=[label_clusters_with_gpt4v, judge_runs, backfill_runs],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

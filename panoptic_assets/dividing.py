@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,7 @@ from panoptic_assets.config import (
     resolve,
 )
 from panoptic_assets.core import clusters, quality
+from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.division import Data
 from panoptic_assets.keys import (
     REMAINDER,
@@ -53,7 +54,7 @@ from resources.registry import Registry
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound=DivisionConfig)
 
-_DISTORTED = (
+DISTORTED = (
     "Distances between the points of a projection are distorted; clusters of its vectors are often "
     "better. Scores are computed on the vectors."
 )
@@ -124,6 +125,23 @@ def present_members(
     return found
 
 
+def is_current(
+    record: records.Record, config: DivisionConfig, selection: Selection, store: LanceStore
+) -> bool:
+    """Whether a division was made with a configuration, of the images and features of now."""
+    # Images were put into clusters that were computed without them.
+    if record.computed_id != record.record_id:
+        return False
+    # What a method reads beside the features, such as tags or other runs, is known when it is read.
+    if record.config != identity_of(config) or config.method.needs:
+        return False
+    features = read_features(store, config.features, selection.image_ids)
+    now = [*features.sources, *selection.sources]
+    return {(read.table, read.sha256) for read in now} <= {
+        (read.table, read.sha256) for read in record.inputs
+    }
+
+
 def registry_config(registry: Registry, key: str, asset: str) -> Document | None:
     """What ``configs/runs/<key>.yaml`` asks of an asset; None without such a file.
 
@@ -180,7 +198,7 @@ class Dividing:
         features = read_features(self.store, config.features, selection.image_ids)
         readings = Readings(key, self.store, self.models, self.registry, features, config, self.log)
         data = readings.data()
-        outcome, usage = _measured(lambda: config.method.compute(data, config.seed))
+        outcome, usage = measured(lambda: config.method.compute(data, config.seed))
         division = clusters.canonical(outcome.labels, features.vectors)
         answer = Answer(
             image_ids=features.image_ids,
@@ -191,14 +209,57 @@ class Dividing:
             else None,
             stability=self._stability(config, data, division),
         )
-        inputs = [*features.sources, *readings.inputs, *selection.sources]
+        record = self.recorded(
+            key,
+            config,
+            answer,
+            features.vectors,
+            selection,
+            inputs=[*features.sources, *readings.inputs, *selection.sources],
+            notes=[*selection.notes, *outcome.notes],
+            usage=usage,
+            started=started,
+            previous=previous,
+        )
+        return Computed(record, answer, features)
+
+    def recorded(
+        self,
+        key: str,
+        config: DivisionConfig,
+        answer: Answer,
+        vectors: Vectors,
+        selection: Selection,
+        inputs: list[records.Input],
+        notes: list[str],
+        usage: records.Usage,
+        started: datetime,
+        previous: records.Record | None,
+        refreshed: records.Refreshed | None = None,
+    ) -> records.Record:
+        """The record of an answer.
+
+        Args:
+            key: Of the division.
+            config: Its configuration, resolved.
+            answer: What was found.
+            vectors: (n, d) of the answer's images.
+            selection: The images in scope.
+            inputs: What was read.
+            notes: What a person must know of the answer.
+            usage: What it cost.
+            started: When.
+            previous: The record that the key has so far.
+            refreshed: How a policy made the answer from an older one.
+        """
+        division = answer.division
         names = cluster_names(division.labels)
         in_scope = len(selection.image_ids)
         remainder = names.count(REMAINDER)
         parent = selection.parent
-        distorted = [_DISTORTED] if "/" in config.features else []
-        measures = quality.quality(features.vectors, division.labels, config.seed)
-        record = records.Record(
+        distorted = [DISTORTED] if "/" in config.features else []
+        measures = quality.quality(vectors, division.labels, config.seed)
+        return records.Record(
             key=key,
             run_key=run_key_of(key),
             revision=previous.revision + 1 if previous else 1,
@@ -215,12 +276,13 @@ class Dividing:
             ),
             nb_clusters=len(set(names) - {REMAINDER}),
             baseline_score=division.baseline_score,
-            output=records.output_hash(zip(features.image_ids, names, strict=True)),
+            output=records.output_hash(zip(answer.image_ids, names, strict=True)),
             mean_score=division.mean_score,
-            notes=[*selection.notes, *outcome.notes, *distorted],
+            notes=[*notes, *distorted],
             quality=records.Quality(measured_on=vector_type_of(config.features), **vars(measures)),
             stability=answer.mean_stability,
             usage=usage,
+            refreshed=refreshed,
             libraries=records.library_versions(),
             code_version=records.code_version(),
             git_commit=records.git_commit(),
@@ -229,7 +291,6 @@ class Dividing:
             started_at=started,
             finished_at=datetime.now(UTC),
         )
-        return Computed(record, answer, features)
 
     def _stability(
         self, config: DivisionConfig, data: Data, division: clusters.Division
@@ -241,7 +302,30 @@ class Dividing:
         return quality.stability(config.method.compute, data, division.labels, config.seed, rounds)
 
 
-def _measured(work: Callable[[], T]) -> tuple[T, records.Usage]:
+def carried(computed: Computed, refreshed: records.Refreshed) -> Computed:
+    """A division whose clusters have the numbers that were carried over from an older record.
+
+    Args:
+        computed: The division, in canonical numbers.
+        refreshed: Which number each of these becomes.
+    """
+    before = computed.answer
+    division = clusters.renumbered(before.division, refreshed.numbers)
+    answer = replace(
+        before,
+        division=division,
+        assigned=None
+        if before.assigned is None
+        else clusters.assigned(division, computed.features.vectors),
+        stability={refreshed.numbers[n]: value for n, value in before.stability.items()},
+    )
+    names = cluster_names(division.labels)
+    output = records.output_hash(zip(answer.image_ids, names, strict=True))
+    record = computed.record.model_copy(update={"output": output, "refreshed": refreshed})
+    return Computed(record, answer, computed.features)
+
+
+def measured(work: Callable[[], T]) -> tuple[T, records.Usage]:
     """Do some work of this process, and say what it cost."""
     process = Path("/proc/self")
     with suppress(OSError):  # elsewhere than on Linux

@@ -17,7 +17,6 @@ from typing import Any, Literal, TextIO, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from panoptic_assets.assets.tags import author_of
 from panoptic_assets.config import EditsConfig
 from panoptic_assets.core import exchange, sidecar
 from panoptic_assets.core import tags as core_tags
@@ -25,6 +24,7 @@ from panoptic_assets.core.edits import EditError, normalised
 from panoptic_assets.core.exchange import ExchangeError, Labelled, Mode, Said
 from panoptic_assets.core.folders import FolderNames, folders
 from panoptic_assets.keys import parse_run_key
+from panoptic_assets.saving import author_of
 from panoptic_assets.selection import ImageNames
 from panoptic_assets.tables import Divisions, append_events, present_files, read_log, saved
 from resources.decoding import UnreadableImage

@@ -44,6 +44,11 @@ class MethodConfig(dg.Config):
     ``texts`` (the model's text tower), ``tags`` (those of the field ``property``, or in ``tags``),
     ``runs`` (the labels of the runs in the field ``runs``)."""
 
+    @property
+    def leaves_remainder(self) -> bool:
+        """Whether it may find that an image is in no cluster, even if it never did so far."""
+        return getattr(self, "nb_clusters", None) == -1
+
     def compute(self, data: Data, seed: int) -> Outcome:
         """Divide images; the same input must give the same labels in any process.
 
@@ -234,6 +239,11 @@ class Hdbscan(MethodConfig):
                 )
         return self
 
+    @property
+    def leaves_remainder(self) -> bool:
+        """Always."""
+        return True
+
     def compute(self, data: Data, seed: int) -> Outcome:
         """See :func:`panoptic_assets.core.methods.hdbscan`."""
         from panoptic_assets.core.methods import hdbscan
@@ -256,6 +266,11 @@ class FindDuplicates(MethodConfig):
         description="Every two images of a group reach min_similarity (pairwise), or there is a "
         "chain of such pairs between them (connected).",
     )
+
+    @property
+    def leaves_remainder(self) -> bool:
+        """Always."""
+        return True
 
     def compute(self, data: Data, seed: int) -> Outcome:
         """See :func:`panoptic_assets.core.duplicates.find_duplicates`."""

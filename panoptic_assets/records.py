@@ -96,12 +96,51 @@ class Usage(BaseModel, frozen=True):
     """Most bytes in memory meanwhile, of the whole process; None where the system does not tell."""
 
 
+class Drift(BaseModel, frozen=True):
+    """How far a corpus has gone from the clusters that images are assigned to."""
+
+    nb_clustered: int
+    """Images that were divided when the clusters were computed."""
+    nb_new: int
+    """Images that came since, and were assigned."""
+    nb_left: int
+    """Images that left the scope, the corpus, or the vectors since."""
+    novelty: float | None
+    """Share of the new ones that are farther from their cluster than 95 % of its usual images;
+    0.05 is expected (:func:`panoptic_assets.core.refresh.novelty`). None without new ones, or
+    without clusters."""
+    growth: float
+    """New images for each one that was clustered."""
+    due: str
+    """Why the images should be clustered again; empty if they need not."""
+
+
 class Refreshed(BaseModel, frozen=True):
     """How a refresh policy made a record from an older one of its key."""
 
     policy: Literal["assign", "recluster"]
     record_id: str
-    """The older record."""
+    """The older record. Of ``assign`` the one whose clusters were computed, however often images
+    were assigned to them since; of ``recluster`` the one whose numbers were carried over."""
+    next_number: int
+    """The least number that no cluster of this key had: of those that went, none is given again."""
+    numbers: dict[int, int] = {}
+    """Of ``recluster``: for each canonical number the one that was carried over, or is new."""
+    drift: Drift | None = None
+    """Of ``assign``."""
+
+    @property
+    def nb_assigned(self) -> int:
+        """Images that were put into clusters that were computed without them."""
+        return self.drift.nb_new if self.drift else 0
+
+    @property
+    def deciding(self) -> list[Any]:
+        """What of it decides the output, as plain data."""
+        if self.policy == "assign":
+            return [self.policy, self.record_id]
+        kept = all(number == carried for number, carried in self.numbers.items())
+        return [] if kept else [self.policy, sorted(self.numbers.items())]
 
 
 class Record(BaseModel, frozen=True):
@@ -161,8 +200,21 @@ class Record(BaseModel, frozen=True):
         return Branch(self.key, self.output, self.parent_output)
 
     @property
+    def computed_id(self) -> str:
+        """Id of the record whose clusters these are, if images were assigned to them since."""
+        if self.refreshed is not None and self.refreshed.policy == "assign":
+            return self.refreshed.record_id
+        return self.record_id
+
+    @property
+    def next_number(self) -> int:
+        """The least number that no cluster of this key had since it was last divided afresh."""
+        return self.refreshed.next_number if self.refreshed else self.nb_clusters
+
+    @property
     def cause(self) -> str:
         """Hash of all that decides the output: equal causes need not be computed again."""
+        deciding = self.refreshed.deciding if self.refreshed else []
         return digest(
             self.config,
             [(entry.table, entry.sha256) for entry in self.inputs],
@@ -170,6 +222,7 @@ class Record(BaseModel, frozen=True):
             self.libraries,
             self.code_version,
             self.machine,
+            *([deciding] if deciding else []),
         )
 
     @property

@@ -152,7 +152,8 @@ class Judge:
             labelled[run_key].append((record_id, cluster))
         found = []
         for run_key, pairs in sorted(labelled.items()):
-            valid = {record.record_id for record in self.divisions.valid(run_key).values()}
+            # What a refresh assigned images to keeps the labels of the clusters as computed.
+            valid = {record.computed_id for record in self.divisions.valid(run_key).values()}
             clusters = [
                 (record_id, cluster)
                 for record_id in valid

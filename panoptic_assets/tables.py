@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from panoptic_assets.core import sidecar, tree
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.clusters import REMAINDER, Division, Labels, Vectors
+from panoptic_assets.core.clusters import REMAINDER, Cluster, Division, Labels, Vectors
 from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.edits import LONGEST_NAME, normalised
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
@@ -407,9 +407,10 @@ class Divisions:
         """Clusters of a division, from the lowest score; the remainder last."""
         where = f"record_id = {quoted(self.get(key).record_id)}"
         rows = self._store.read("clusters", where=where)
-        names = rows["cluster"].to_pylist()
-        # Numbers are in the order of scores; as text, 10 would come before 9.
-        order = sorted(range(len(names)), key=lambda row: _cluster_order(names[row]))
+        names, scores = rows["cluster"].to_pylist(), rows["score"].to_pylist()
+        # Numbers that were carried over, or clusters that grew, are not in the order of scores; as
+        # text, 10 would come before 9.
+        order = sorted(range(len(names)), key=lambda row: (scores[row], _cluster_order(names[row])))
         return rows.take(pa.array(order, pa.int64()))
 
     def assignments(self, key: str) -> pa.Table:
@@ -460,6 +461,18 @@ class Divisions:
         return rows.filter(pc.equal(rows["cluster"], node.cluster))["image_id"].to_pylist()
 
 
+def all_records(store: LanceStore, run_key: str) -> dict[str, Record]:
+    """Every record of a run's tree that there ever was, by its id."""
+    rows = store.read("records", ["content"], f"run_key = {quoted(run_key)}")
+    found = (Record.model_validate_json(content) for content in rows["content"].to_pylist())
+    return {record.record_id: record for record in found}
+
+
+def rows_of(store: LanceStore, table: str, record_id: str) -> pa.Table:
+    """The rows of one record, of ``assignments`` or ``clusters``, in no particular order."""
+    return store.read(table, where=f"record_id = {quoted(record_id)}")
+
+
 def clusters_to_label(
     divisions: Divisions, run_key: str, label_remainder: bool = False
 ) -> list[ClusterToLabel]:
@@ -489,7 +502,8 @@ def clusters_to_label(
             found.append(
                 ClusterToLabel(
                     node=node,
-                    record_id=divisions.get(division).record_id,
+                    # Images that are assigned later do not change what its cluster is.
+                    record_id=divisions.get(division).computed_id,
                     image_ids=tuple(members[node]),
                     is_remainder=is_remainder,
                     parent=division if "/" in division else None,
@@ -545,7 +559,7 @@ def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[s
         divisions: Those of the run.
         run_key: The run.
     """
-    current = {record.record_id for record in divisions.records.values()}
+    current = {record.computed_id for record in divisions.records.values()}
     rows = store.read("labels", where=f"run_key = {quoted(run_key)}").to_pylist()
     return {row["node"]: row for row in rows if row["record_id"] in current}
 
@@ -633,6 +647,8 @@ class Answer:
     """(n,) cluster numbers with the remainder in the nearest clusters, if that was asked for."""
     stability: dict[int, float]
     """For each cluster number, if it was asked for."""
+    later: npt.NDArray[np.bool_] | None = None
+    """(n,) whether the clusters had been computed when the image came; None: for no image."""
 
     @property
     def mean_stability(self) -> float | None:
@@ -677,6 +693,9 @@ def write_division(store: LanceStore, record: Record, answer: Answer) -> None:
             "assigned": pa.nulls(len(image_ids), pa.string())
             if answer.assigned is None
             else cluster_names(answer.assigned),
+            "assigned_later": np.zeros(len(image_ids), bool)
+            if answer.later is None
+            else answer.later,
         },
         schema=SCHEMAS["assignments"],
     )
@@ -694,6 +713,32 @@ def write_division(store: LanceStore, record: Record, answer: Answer) -> None:
         "content": record.model_dump_json(),
     }
     store.upsert("records", pa.Table.from_pylist([row], schema=SCHEMAS["records"]))
+
+
+def read_answer(store: LanceStore, record: Record) -> Answer:
+    """The answer that is stored with a record; of what the method said, what was stored of it."""
+    rows = rows_of(store, "assignments", record.record_id).sort_by("image_id")
+    image_ids = rows["image_id"].to_pylist()
+    place = {image_id: row for row, image_id in enumerate(image_ids)}
+    listed = rows_of(store, "clusters", record.record_id).sort_by("score").to_pylist()
+    numbers = [cluster_number(row["cluster"]) for row in listed]
+    division = Division(
+        labels=np.array([cluster_number(name) for name in rows["cluster"].to_pylist()], np.int64),
+        distances=rows["distance"].to_numpy(),
+        clusters=[
+            Cluster(number, row["size"], row["score"], place[row["medoid"]], number)
+            for number, row in zip(numbers, listed, strict=True)
+        ],
+        baseline_score=record.baseline_score,
+    )
+    told = zip(numbers, listed, strict=True)
+    names = {number: row["name"] for number, row in told if row["name"] is not None}
+    return Answer(image_ids, division, Outcome(division.labels, names=names), None, {})
+
+
+def cluster_number(name: str) -> int:
+    """The number of a cluster's name; -1 of the remainder."""
+    return REMAINDER if name == REMAINDER_NAME else int(name)
 
 
 def cluster_name(number: int) -> str:
@@ -744,6 +789,16 @@ def read_log(store: LanceStore, with_images: bool = True) -> list[LoggedEvent]:
             reason = row["reason"] or ""
             found.append(LoggedEvent(len(found) + 1, row["at"], row["author"], reason, event))
     return found
+
+
+def saved_runs(store: LanceStore) -> dict[str, set[str]]:
+    """For each run that was ever saved, the properties; without the images of the log."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for content in store.read("tag_log", ["content"])["content"].to_pylist():
+        for event in json.loads(content):
+            if event["kind"] == "save":
+                found[event["run_key"]].add(event["property"])
+    return dict(found)
 
 
 def append_events(

@@ -134,6 +134,8 @@ SCHEMAS = {
             pa.field("probability", pa.float32()),  # of belonging to it; of methods that tell
             pa.field("similarity", pa.float32()),  # to what it was attached to, such as a tag
             pa.field("assigned", pa.string()),  # with the remainder in the nearest clusters
+            # Whether the clusters had been computed when the image came; null if older than this.
+            pa.field("assigned_later", pa.bool_()),
         ]
     ),
     "tag_log": pa.schema(

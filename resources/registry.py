@@ -109,6 +109,40 @@ class Registry(dg.ConfigurableResource):
         """
         return self._document("runs", division)
 
+    def policy(self, key: str) -> Any:
+        """What ``configs/runs/<key>.yaml`` says under ``refresh``; ``keep`` if it says nothing.
+
+        Raises:
+            InputError: The file is not a YAML mapping.
+        """
+        document = self.run(key)
+        return "keep" if document is None else document.get("refresh", "keep")
+
+    def set_policy(self, key: str, policy: Any, otherwise: dict[str, Any]) -> Path:
+        """Write a refresh policy into ``configs/runs/<key>.yaml``, and return where that is.
+
+        The rest of the file stays as it is, comments included.
+
+        Args:
+            key: The run.
+            policy: Its policy, as YAML holds it.
+            otherwise: What else the file gets, if there is none yet.
+
+        Raises:
+            InputError: The file is not a YAML mapping.
+        """
+        path = self._project.configs / "runs" / f"{key}.yaml"
+        document = self.run(key)
+        if document is None:
+            text = _dumped({"refresh": policy} | otherwise)
+        else:
+            wanted = document | {"refresh": policy}
+            text = _with_field(path.read_text(encoding="utf-8"), "refresh", policy)
+            if not _is(text, wanted):  # such as a file of one mapping in braces
+                text = _dumped(wanted)
+        write_file(path, text.encode())
+        return path
+
     def sweeps(self) -> list[str]:
         """Keys of all sweeps that have a file."""
         return sorted(path.stem for path in (self._project.configs / "sweeps").glob("*.yaml"))
@@ -164,3 +198,33 @@ class Registry(dg.ConfigurableResource):
             return None
         with read_yaml(path) as content:
             return content
+
+
+def _dumped(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
+
+
+def _with_field(text: str, name: str, value: Any) -> str:
+    """A YAML mapping with another value of one of its fields, which is the last one if new."""
+    line = yaml.safe_dump({name: value}, default_flow_style=True, width=1000).strip()[1:-1]
+    root = yaml.compose(text)
+    for key, node in root.value if root else ():
+        if key.value == name:
+            return text[: key.start_mark.index] + line + text[_end(node) :]
+    return f"{text.rstrip()}\n{line}\n".lstrip("\n")
+
+
+def _is(text: str, document: dict[str, Any]) -> bool:
+    try:
+        return bool(yaml.safe_load(text) == document)
+    except yaml.YAMLError:
+        return False
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a node's own text ends: a mapping's mark lies behind the comments that follow it."""
+    if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
+        return _end(node.value[-1][1])
+    if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:
+        return _end(node.value[-1])
+    return int(node.end_mark.index)

@@ -5,6 +5,7 @@ belong here: the methods (``core.methods``) and the tree's rules (``core.tree``)
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -29,6 +30,7 @@ from panoptic_assets.config import (
 from panoptic_assets.core import clusters, quality
 from panoptic_assets.dividing import (
     Dividing,
+    carried,
     present_members,
     resolve_clustering,
     resolve_nested,
@@ -153,22 +155,33 @@ def _materialized(
             f"{previous.id_list.file} has changed since {key}@{previous.revision} was made."
         )
     computed = dividing.compute(key, config, selection, previous)
+    if previous and previous.refreshed and _fits(previous.refreshed, computed.record):
+        # The same clusters keep the numbers that a refresh has carried over.
+        in_its_numbers = carried(computed, previous.refreshed)
+        if in_its_numbers.record.data_version == previous.data_version:
+            computed = in_its_numbers
     record = computed.record
     if previous and previous.data_version == record.data_version:
         context.log.info(f"{key} gave the same answer as before; its record stays.")
         record = previous
     else:
         write_division(dividing.store, record, computed.answer)
-    return _result(dividing.store, record, computed.answer)
+    return dg.MaterializeResult(
+        metadata=division_metadata(dividing.store, record, computed.answer),
+        data_version=dg.DataVersion(record.data_version),
+    )
+
+
+def _fits(refreshed: records.Refreshed, record: records.Record) -> bool:
+    return refreshed.numbers.keys() == set(range(record.nb_clusters))
 
 
 def _has_changed(before: records.IdList, now: records.IdList | None) -> bool:
     return now is not None and now.file == before.file and now.sha256 != before.sha256
 
 
-def _result(
-    store: LanceStore, record: records.Record, answer: Answer
-) -> dg.MaterializeResult[None]:
+def division_metadata(store: LanceStore, record: records.Record, answer: Answer) -> dict[str, Any]:
+    """What Dagster shows of a division."""
     image_ids, division = answer.image_ids, answer.division
     names = {
         cluster.number: answer.outcome.names.get(cluster.label) for cluster in division.clusters
@@ -180,44 +193,46 @@ def _result(
         "calinski_harabasz": measures.calinski_harabasz if measures else None,
         "stability": record.stability,
     }
-    return dg.MaterializeResult(
-        metadata={
-            "report": dg.MetadataValue.url(_report_of(record)),
-            "nb_images": len(image_ids),
-            "nb_clusters": record.nb_clusters,
-            "remainder_ratio": record.counts.remainder / len(image_ids),
-            "mean_score": division.mean_score,
-            "baseline_score": record.baseline_score,
-            "nb_not_embedded": record.counts.not_embedded,
-            **{name: value for name, value in numbers.items() if value is not None},
-            "clusters": dg.MetadataValue.md(
-                table(
-                    ["cluster", "images", "score", *(["name"] if any(names.values()) else [])],
+    refreshed = record.refreshed
+    if refreshed and refreshed.drift:
+        numbers["nb_assigned"] = refreshed.nb_assigned
+        numbers["drift_novelty"] = refreshed.drift.novelty
+        numbers["drift_growth"] = refreshed.drift.growth
+    return {
+        "report": dg.MetadataValue.url(_report_of(record)),
+        "nb_images": len(image_ids),
+        "nb_clusters": record.nb_clusters,
+        "remainder_ratio": record.counts.remainder / len(image_ids),
+        "mean_score": division.mean_score,
+        "baseline_score": record.baseline_score,
+        "nb_not_embedded": record.counts.not_embedded,
+        **{name: value for name, value in numbers.items() if value is not None},
+        "clusters": dg.MetadataValue.md(
+            table(
+                ["cluster", "images", "score", *(["name"] if any(names.values()) else [])],
+                [
                     [
-                        [
-                            cluster_name(c.number),
-                            c.size,
-                            score_text(c.score, c.size),
-                            *([names[c.number] or ""] if any(names.values()) else []),
-                        ]
-                        for c in division.clusters
-                    ],
-                    _CLUSTERS_SHOWN,
-                )
-            ),
-            "contact_sheet": dg.MetadataValue.md(
-                contact_sheet(
-                    [
-                        read_thumbnails(store, [image_ids[row] for row in _exemplars(division, c)])
-                        for c in division.clusters[:_CLUSTERS_SHOWN]
+                        cluster_name(c.number),
+                        c.size,
+                        score_text(c.score, c.size),
+                        *([names[c.number] or ""] if any(names.values()) else []),
                     ]
-                )
-            ),
-            "record": dg.MetadataValue.json(excerpt(record.model_dump(mode="json"))),
-            **({"notes": dg.MetadataValue.md(bullets(record.notes))} if record.notes else {}),
-        },
-        data_version=dg.DataVersion(record.data_version),
-    )
+                    for c in division.clusters
+                ],
+                _CLUSTERS_SHOWN,
+            )
+        ),
+        "contact_sheet": dg.MetadataValue.md(
+            contact_sheet(
+                [
+                    read_thumbnails(store, [image_ids[row] for row in _exemplars(division, c)])
+                    for c in division.clusters[:_CLUSTERS_SHOWN]
+                ]
+            )
+        ),
+        "record": dg.MetadataValue.json(excerpt(record.model_dump(mode="json"))),
+        **({"notes": dg.MetadataValue.md(bullets(record.notes))} if record.notes else {}),
+    }
 
 
 def _report_of(record: records.Record) -> str:

@@ -4,14 +4,11 @@ Belongs here: ``saved_clustering`` and the edits of ``tags``, which append to th
 replay. Does not belong here: what events mean (``core.tags``), and edits (``core.edits``).
 """
 
-import dataclasses
-import getpass
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
-import numpy as np
-import numpy.typing as npt
 
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.running import POOL, partition_of, plain_failures
@@ -24,19 +21,13 @@ from panoptic_assets.config import (
     schema_of,
 )
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.carry_over import (
-    KINDS,
-    CarryOver,
-    CarryOverError,
-    Change,
-    Means,
-    carry_over,
-)
-from panoptic_assets.core.edits import EditError, Images, known_property, resolve
-from panoptic_assets.keys import LINEAGE_ONLY, RUNS, parse_run_key, vector_type_of
+from panoptic_assets.core.carry_over import KINDS, Change
+from panoptic_assets.core.edits import EditError, Images, resolve
+from panoptic_assets.keys import LINEAGE_ONLY, RUNS, parse_run_key
 from panoptic_assets.records import Record, digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table
+from panoptic_assets.saving import Saved, author_of, save_run
 from panoptic_assets.scopes import FoundByText
 from panoptic_assets.selection import ImageNames, select
 from panoptic_assets.tables import (
@@ -46,8 +37,6 @@ from panoptic_assets.tables import (
     present_files,
     read_log,
     read_thumbnails,
-    read_vectors,
-    saved,
     write_tags,
 )
 from resources.errors import InputError
@@ -92,7 +81,6 @@ def saved_clustering(
     config = parse(SaveConfig, given_config(context.run.run_config, "saved_clustering"))
     divisions = Divisions(store, run_key)
     record = divisions.get(run_key)
-    made = saved(store, divisions, run_key, config.property, config.depth, config.use_labels)
     notes = [
         *(
             f"{key} is stale and was left out: divide it again to save it."
@@ -100,50 +88,55 @@ def saved_clustering(
         ),
         *_what_is_missing(record, divisions.places(run_key), store, registry, models),
     ]
-    means = _means_of(store, vector_type_of(record.config["features"]))
-    while True:
-        log = read_log(store)
-        events = [entry.event for entry in log]
-        state = core_tags.replayed(events)
-        there = known_property(config.property, state.properties)
-        saving = checked_save(_under(made, there), events, state, config, means)
-        if saving is None or append_events(
-            store, log, [saving.event], author_of(config), config.reason
-        ):
-            break
+    saving = save_run(store, divisions, run_key, config)
     for note in notes:
         context.log.warning(note)
-    if saving is None:
-        context.log.info(f"{run_key} is saved as {there!r} already.")
-        saving = CarryOver(core_tags.latest_save(events, there) or made, [])
-    else:
-        events.append(saving.event)
-        for line in change_lines(saving.changes):
-            context.log.info(line)
-    tables = core_tags.replay(events)
-    tags_there = [tag for tag in tables.tags if tag.property == there]
+    if not saving.appended:
+        context.log.info(f"{run_key} is saved as {saving.property!r} already.")
+    for line in change_lines(saving.changes):
+        context.log.info(line)
+    return dg.MaterializeResult(
+        metadata=save_metadata(store, run_key, divisions, saving, notes),
+        data_version=save_version(saving.event),
+    )
+
+
+def save_version(event: core_tags.Event) -> dg.DataVersion:
+    """What Dagster compares of a save."""
+    return dg.DataVersion(digest([tag.tag_id for tag in event.tags], event.images))
+
+
+def save_metadata(
+    store: LanceStore, run_key: str, divisions: Divisions, saving: Saved, notes: Sequence[str]
+) -> dict[str, Any]:
+    """What Dagster shows of a run that was saved.
+
+    Args:
+        store: The store.
+        run_key: The run.
+        divisions: Those of the run.
+        saving: How it is saved.
+        notes: What a person must know.
+    """
+    tables = core_tags.replay(saving.events)
+    tags_there = [tag for tag in tables.tags if tag.property == saving.property]
     ids = {tag.tag_id for tag in tags_there}
     held = core_tags.TagTables(
         tags_there, {pair: event for pair, event in tables.images.items() if pair[0] in ids}
     )
     counted = Counter(change.kind for change in saving.changes)
-    return dg.MaterializeResult(
-        metadata={
-            "report": dg.MetadataValue.url(address(f"runs/{run_key}")),
-            "property": there,
-            "nb_tags": len(held.tags),
-            "nb_images": len({image_id for _, image_id in held.images}),
-            **{f"nb_{kind}": counted[kind] for kind in KINDS if saving.changes},
-            "left_out_as_stale": ", ".join(sorted(divisions.stale)) or "(none)",
-            "tags": dg.MetadataValue.md(tag_table(held)),
-            "contact_sheet": dg.MetadataValue.md(_contact_sheet(store, held)),
-            **({"changes": dg.MetadataValue.md(_changes(saving))} if saving.changes else {}),
-            **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
-        },
-        data_version=dg.DataVersion(
-            digest([tag.tag_id for tag in saving.event.tags], saving.event.images)
-        ),
-    )
+    return {
+        "report": dg.MetadataValue.url(address(f"runs/{run_key}")),
+        "property": saving.property,
+        "nb_tags": len(held.tags),
+        "nb_images": len({image_id for _, image_id in held.images}),
+        **{f"nb_{kind}": counted[kind] for kind in KINDS if saving.changes},
+        "left_out_as_stale": ", ".join(sorted(divisions.stale)) or "(none)",
+        "tags": dg.MetadataValue.md(tag_table(held)),
+        "contact_sheet": dg.MetadataValue.md(_contact_sheet(store, held)),
+        **({"changes": dg.MetadataValue.md(_changes(saving.changes))} if saving.changes else {}),
+        **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
+    }
 
 
 def _contact_sheet(store: LanceStore, held: core_tags.TagTables) -> str:
@@ -190,28 +183,6 @@ def _images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
-def _means_of(store: LanceStore, vector_type: str) -> Means:
-    def means(sets: Sequence[Collection[str]]) -> list[npt.NDArray[np.float64] | None]:
-        wanted = {image_id for image_ids in sets for image_id in image_ids}
-        read = read_vectors(store, vector_type, wanted, may_be_none=True)
-        rows = {image_id: row for row, image_id in enumerate(read.image_ids)}
-        found: list[npt.NDArray[np.float64] | None] = []
-        for image_ids in sets:
-            mine = sorted(rows[image_id] for image_id in image_ids if image_id in rows)
-            found.append(read.vectors[mine].mean(axis=0, dtype=np.float64) if mine else None)
-        return found
-
-    return means
-
-
-def _under(made: core_tags.Event, property_name: str) -> core_tags.Event:
-    """A first save, under its property as that is written where it is known already."""
-    if made.property == property_name:
-        return made
-    tags = tuple(dataclasses.replace(tag, property=property_name) for tag in made.tags)
-    return dataclasses.replace(made, property=property_name, tags=tags)
-
-
 @dg.asset(
     # All partitions: a save that is not in the tags yet does make them out of date.
     deps=[dg.AssetDep(saved_clustering, partition_mapping=dg.AllPartitionMapping())],
@@ -234,18 +205,26 @@ def tags(context: dg.AssetExecutionContext, store: LanceStore) -> dg.Materialize
     if not write_tags(store, replayed):
         context.log.info("The tags already are what the log says.")
     return dg.MaterializeResult(
-        metadata={
-            "nb_events": len(log),
-            "nb_edits": len(config.edits),
-            "nb_properties": len(replayed.properties),
-            "nb_tags": len(replayed.tags),
-            "nb_images": len({image_id for _, image_id in replayed.images}),
-            "tags": dg.MetadataValue.md(tag_table(replayed)),
-        },
-        data_version=dg.DataVersion(
-            digest([vars(tag) for tag in replayed.tags], sorted(replayed.images))
-        ),
+        metadata=tags_metadata(replayed, len(log), len(config.edits)),
+        data_version=tags_version(replayed),
     )
+
+
+def tags_version(replayed: core_tags.TagTables) -> dg.DataVersion:
+    """What Dagster compares of the tags."""
+    return dg.DataVersion(digest([vars(tag) for tag in replayed.tags], sorted(replayed.images)))
+
+
+def tags_metadata(replayed: core_tags.TagTables, nb_events: int, nb_edits: int) -> dict[str, Any]:
+    """What Dagster shows of the tags."""
+    return {
+        "nb_events": nb_events,
+        "nb_edits": nb_edits,
+        "nb_properties": len(replayed.properties),
+        "nb_tags": len(replayed.tags),
+        "nb_images": len({image_id for _, image_id in replayed.images}),
+        "tags": dg.MetadataValue.md(tag_table(replayed)),
+    }
 
 
 def append_edits(store: LanceStore, config: EditsConfig) -> list[LoggedEvent]:
@@ -279,69 +258,6 @@ def check_edits(
         raise InputError(text[0].upper() + text[1:]) from error
 
 
-def checked_save(
-    made: core_tags.Event,
-    events: Sequence[core_tags.Event],
-    state: core_tags.State,
-    config: SaveConfig,
-    means: Means,
-) -> CarryOver | None:
-    """What saves a run; None if the property already is just that.
-
-    Args:
-        made: The run's tree, as a first save.
-        events: The tag log.
-        state: Its replay.
-        config: Of the save.
-        means: Of vectors.
-
-    Raises:
-        InputError: The property has tags of another run, or it cannot be told which tag belongs to
-            which cluster now, and ``replace`` is not set.
-    """
-    known = [tag.tag_id for tag in state.tags.values() if tag.property == made.property]
-    if not known:
-        if config.matches:
-            raise InputError(
-                f"The property {made.property!r} has no tags that `matches` (`--match`) could "
-                "name: save without it."
-            )
-        return CarryOver(made, [])
-    latest = core_tags.latest_save(events, made.property)
-    if config.replace:
-        fresh = core_tags.replay([made])
-        pairs = {(tag_id, image_id) for tag_id in known for image_id in state.members[tag_id]}
-        tags = [state.tags[tag_id] for tag_id in known]
-        if core_tags.in_tree_order(tags) == fresh.tags and pairs == fresh.images.keys():
-            return None
-        return CarryOver(dataclasses.replace(made, tag_ids=tuple(sorted(known))), [])
-    if latest and _same(latest, made) and not config.matches:
-        return None
-    if latest is None or latest.run_key != made.run_key:
-        whose = f"saved from run {latest.run_key!r}" if latest else "which people made"
-        raise InputError(
-            f"The property {made.property!r} already holds other tags, {whose}. Save under a new "
-            f"name, such as {core_tags.free_name(made.property, state.properties)!r} (`property`, "
-            "`--property`), or set `replace: true` (`--replace`)."
-        )
-    try:
-        found = carry_over(
-            latest, made, state, means, config.min_overlap, config.matches, config.depth
-        )
-    except CarryOverError as error:
-        raise InputError(str(error)) from error
-    return None if _same(latest, found.event) and not found.event.tag_ids else found
-
-
-def _same(one: core_tags.Event, other: core_tags.Event) -> bool:
-    """Whether two saves give the same tags, of the same clusters, to the same images."""
-
-    def clusters(event: core_tags.Event) -> set[tuple[str, str | None, str | None]]:
-        return {(tag.tag_id, tag.record_id, tag.node) for tag in event.tags}
-
-    return clusters(one) == clusters(other) and set(one.images) == set(other.images)
-
-
 def change_lines(changes: Sequence[Change]) -> list[str]:
     """What became of saved clusters, one line each, those that are simply kept counted."""
     if not changes:
@@ -357,25 +273,15 @@ def change_lines(changes: Sequence[Change]) -> list[str]:
     return lines[:_LINES_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
 
 
-def _changes(saving: CarryOver) -> str:
+def _changes(changes: Sequence[Change]) -> str:
     return table(
         ["what", "tag or cluster", "is now", "overlap"],
         [
             [c.kind, c.tag, c.became, "" if c.overlap is None else f"{c.overlap:.2f}"]
-            for c in saving.changes
+            for c in changes
         ],
         _TAGS_SHOWN,
     )
-
-
-def author_of(config: SaveConfig | EditsConfig) -> str:
-    """Who changes tags: as configured, else the user of the system."""
-    if config.author:
-        return config.author
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"
 
 
 def tag_table(tables: core_tags.TagTables) -> str:

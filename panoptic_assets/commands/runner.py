@@ -320,21 +320,64 @@ class Runner:
                 instance.add_dynamic_partitions(str(definition.name), [partition])
             started = time.monotonic()
             try:
-                result = job.execute_in_process(
-                    instance=instance,
+                result = self._execute(
+                    job,
+                    instance,
+                    {asset: {"config": given}} if given else {},
+                    tags,
                     asset_selection=[dg.AssetKey(asset)],
                     partition_key=partition,
-                    tags={_HOST_TAG: socket.gethostname(), **(tags or {})},
-                    run_config={
-                        "loggers": {"console": {}},
-                        "ops": {asset: {"config": given}} if given else {},
-                    },
                 )
-            except dg.DagsterExecutionInterruptedError as interruption:
-                raise click.Abort from interruption
             except dg.Failure as failure:
                 raise InputError(failure.description or "The run failed.") from failure
         _report(asset, partition, result, time.monotonic() - started)
+
+    def backfill(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Apply refresh policies; what became of the runs, as ``assets.refresh.summary`` says."""
+        import dagster as dg
+
+        from panoptic_assets.config import BackfillConfig
+
+        # Refused here, before Dagster stores a failed run.
+        config = parse(BackfillConfig, given)
+        for key in config.keys:
+            self.divisions(key).get(key)
+        job = self.definitions.resolve_job_def("backfill_runs")
+        with _instance(self.home) as instance:
+            try:
+                result = self._execute(job, instance, {"backfill": {"config": given}})
+            except dg.Failure as failure:
+                if "results" not in failure.metadata:
+                    raise InputError(failure.description or "The run failed.") from failure
+                metadata: Any = failure.metadata
+            else:
+                [output] = [
+                    event.step_output_data
+                    for event in result.events_for_node("backfill")
+                    if event.is_successful_output
+                ]
+                metadata = output.metadata
+        return {name: value.value for name, value in metadata.items()}
+
+    @staticmethod
+    def _execute(
+        job: "dg.JobDefinition",
+        instance: "dg.DagsterInstance",
+        ops: dict[str, Any],
+        tags: dict[str, str] | None = None,
+        **selection: Any,
+    ) -> Any:
+        import dagster as dg
+
+        try:
+            return job.execute_in_process(
+                instance=instance,
+                tags={_HOST_TAG: socket.gethostname(), **(tags or {})},
+                run_config={"loggers": {"console": {}}, "ops": ops},
+                **selection,
+            )
+        except dg.DagsterExecutionInterruptedError as interruption:
+            raise click.Abort from interruption
 
 
 @contextmanager

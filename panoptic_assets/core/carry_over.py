@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from panoptic_assets.core.tags import (
     paths,
 )
 
+T = TypeVar("T")
 Means = Callable[[Sequence[Collection[str]]], Sequence[npt.NDArray[np.float64] | None]]
 """For each of several sets of image ids, the (d,) mean of their vectors; None without any."""
 
@@ -224,7 +225,7 @@ class _Pairing:
                 lost = [a for a in left if of_old[a] < least[a]]
                 stay = [a for a in left if of_old[a] >= least[a]]
                 table = np.array([[overlap.get((a, b), 0.0) for b in right] for a in stay])
-                pairs = _assigned(stay, right, table, LEAST_OVERLAP)
+                pairs = paired(stay, right, table, LEAST_OVERLAP)
                 self.overlaps |= {pair: overlap[pair] for pair in pairs}
                 taken = {b for _, b in pairs}
                 pairs += self._by_means(lost, [b for b in right if b not in taken])
@@ -245,12 +246,12 @@ class _Pairing:
                 for a in units[: len(olds)]
             ]
         )
-        return _assigned(olds, news, table, LEAST_COSINE)
+        return paired(olds, news, table, LEAST_COSINE)
 
 
-def _assigned(
-    olds: list[str], news: list[str], table: npt.NDArray[np.float64], least: float
-) -> list[tuple[str, str]]:
+def paired(
+    olds: Sequence[T], news: Sequence[T], table: npt.NDArray[np.float64], least: float
+) -> list[tuple[T, T]]:
     """The pairs of the greatest sum over a table of (len(olds), len(news)), none below a limit."""
     # Half a second, which every command would wait for: configuration imports this module.
     from scipy.optimize import linear_sum_assignment

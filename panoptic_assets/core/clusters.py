@@ -4,7 +4,8 @@ Belongs here: scores, canonical numbers, medoids and distances of labels that a 
 not belong here: the methods (``methods``), the tree of divisions (``tree``).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,38 @@ def canonical(labels: Labels, vectors: Vectors) -> Division:
     Raises:
         ValueError: Labels and vectors differ in length, or there are none.
     """
+    return _division(labels, vectors, keep_numbers=False)
+
+
+def numbered(labels: Labels, vectors: Vectors) -> Division:
+    """Describe labels whose numbers are given, and stay; clusters are listed as in `canonical`.
+
+    Args:
+        labels: (n,) cluster numbers; -1 is the remainder.
+        vectors: (n, d) unit vectors, rows in the order of image id.
+
+    Raises:
+        ValueError: Labels and vectors differ in length, or there are none.
+    """
+    return _division(labels, vectors, keep_numbers=True)
+
+
+def renumbered(division: Division, numbers: Mapping[int, int]) -> Division:
+    """A division whose clusters have other numbers, each its own.
+
+    Args:
+        division: The division; it is not changed.
+        numbers: For each number of its clusters the one to have instead.
+    """
+    carried = {**numbers, REMAINDER: REMAINDER}
+    labels = division.labels.copy()
+    for cluster in division.clusters:
+        labels[division.labels == cluster.number] = carried[cluster.number]
+    clusters = [replace(found, number=carried[found.number]) for found in division.clusters]
+    return replace(division, labels=labels, clusters=clusters)
+
+
+def _division(labels: Labels, vectors: Vectors, keep_numbers: bool) -> Division:
     if len(labels) != len(vectors) or not len(labels):
         raise ValueError(f"{len(labels)} labels cannot describe {len(vectors)} images.")
     by_label = np.argsort(labels, kind="stable")
@@ -99,10 +132,12 @@ def canonical(labels: Labels, vectors: Vectors) -> Division:
     numbers = np.full(len(labels), REMAINDER, dtype=np.int64)
     distances = np.empty(len(labels), dtype=np.float32)
     clusters = []
-    for number, (group_score, rows) in enumerate(ordered):
+    for place, (group_score, rows) in enumerate(ordered):
+        label = int(labels[rows[0]])
+        number = label if keep_numbers else place
         numbers[rows] = number
         medoid = _describe(rows, vectors, distances)
-        clusters.append(Cluster(number, len(rows), group_score, medoid, int(labels[rows[0]])))
+        clusters.append(Cluster(number, len(rows), group_score, medoid, label))
     if len(remainder):
         medoid = _describe(remainder, vectors, distances)
         clusters.append(Cluster(REMAINDER, len(remainder), REMAINDER_SCORE, medoid, REMAINDER))
@@ -129,7 +164,7 @@ def assigned(division: Division, vectors: Vectors) -> Labels:
         block = rows[start : start + _BLOCK]
         # einsum's sums do not depend on how many rows and threads there are, a product's may.
         cosines = np.einsum("id,kd->ik", vectors[block].astype(np.float64), directions)
-        numbers[block] = np.argmax(cosines, axis=1)
+        numbers[block] = np.array(found)[np.argmax(cosines, axis=1)]
     return numbers
 
 

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_assets.core.clusters import REMAINDER, REMAINDER_SCORE, assigned, canonical, score
+from panoptic_assets.core.clusters import (
+    REMAINDER,
+    REMAINDER_SCORE,
+    assigned,
+    canonical,
+    numbered,
+    renumbered,
+    score,
+)
 
 
 def unit(rows):
@@ -147,3 +155,29 @@ def test_labels_without_images_are_refused():
         canonical(np.array([], dtype=int), np.empty((0, 4), dtype=np.float32))
     with pytest.raises(ValueError, match="2 labels cannot describe 3 images"):
         canonical(np.array([0, 1]), random_vectors(3))
+
+
+def test_numbers_that_are_given_stay():
+    vectors = np.eye(4, dtype=np.float32)[[0, 0, 1, 2]]
+    division = numbered(np.array([7, 7, 3, -1]), vectors)
+    assert division.labels.tolist() == [7, 7, 3, -1]
+    assert [(c.number, c.size) for c in division.clusters] == [(3, 1), (7, 2), (-1, 1)]
+
+
+def test_renumbered_clusters_are_the_same_clusters():
+    vectors = np.eye(4, dtype=np.float32)[[0, 0, 1, 2]]
+    division = canonical(np.array([5, 5, 6, -1]), vectors)
+    found = renumbered(division, {0: 1, 1: 0})
+    assert found.labels.tolist() == [0, 0, 1, -1]
+    assert [(c.number, c.size, c.label) for c in found.clusters] == [
+        (1, 1, 6),
+        (0, 2, 5),
+        (-1, 1, -1),
+    ]
+    assert division.labels.tolist() == [1, 1, 0, -1]
+
+
+def test_the_remainder_is_assigned_by_the_numbers_that_clusters_have():
+    vectors = np.eye(4, dtype=np.float32)[[0, 1, 1, 0]]
+    division = numbered(np.array([9, 4, 4, -1]), vectors)
+    assert assigned(division, vectors).tolist() == [9, 4, 4, 9]
