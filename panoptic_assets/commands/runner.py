@@ -153,6 +153,8 @@ class Runner:
         record = judge.divisions.records.get(cell.key)
         if record is None or record.config != identity_of(config):
             return False
+        if record.computed_id != record.record_id:  # a refresh assigned images to it
+            return False
         return judge.division(cell.key).state == "up to date"
 
     def divide_node(self, key: str, given: dict[str, Any]) -> None:
