@@ -5,10 +5,10 @@ Dagster's UI, beside their goals. Does not belong here: whether the answers are 
 tests say.
 
 The store has that many runs of some 300 images of one scope, of ten days on which the corpus was
-another one, and the Dagster instance as many partitions of `clustering` with a materialization each.
+another one, and the Dagster instance as many partitions of `clustering`, each materialized.
 
-Measured on 2 cores with much other work running (load 6-18), so CPU seconds are what counts; Dagster
-1.13.27, LanceDB 0.40:
+Measured on 2 cores with much other work running (load 6-18), so CPU seconds are what counts;
+Dagster 1.13.27, LanceDB 0.40:
 
 - 1,000 runs: `runs` in Python 0.16 CPU s (wall 0.28), `status` 0.30 (0.93). As commands 4.0 and
   4.9 CPU s, of which 3.4 are the imports of the definitions or of the API.
