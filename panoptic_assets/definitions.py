@@ -20,6 +20,18 @@ from panoptic_assets.assets.labels import cluster_labels, label_clusters_with_gp
 from panoptic_assets.assets.recommendations import tag_recommendations
 from panoptic_assets.assets.reports import clustering_report
 from panoptic_assets.assets.tags import saved_clustering, tags
+from panoptic_assets.automation import (
+    corpus_changed,
+    daily_refresh,
+    divide_corpus,
+    divide_node,
+    new_configs,
+    notify_of_failures,
+    project,
+    refresh_corpus,
+    weekly,
+)
+from panoptic_assets.retention import retention
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
@@ -63,7 +75,17 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             run_comparison,
         ],
         asset_checks=[image_contracts, vector_contracts, neighbor_contracts, tag_contracts],
-        jobs=[label_clusters_with_gpt4v],
+        jobs=[
+            label_clusters_with_gpt4v,
+            refresh_corpus,
+            project,
+            divide_corpus,
+            divide_node,
+            retention,
+        ],
+        # A job that follows each refresh is named here, by `after_refresh_sensor(job)`.
+        sensors=[corpus_changed, new_configs, notify_of_failures],
+        schedules=[daily_refresh, weekly(retention)],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,
