@@ -151,6 +151,8 @@ def corpus_changed(
     vector_types = vector_types_to_refresh(store, registry)
     if not listing.files and not tables.vector_types(store):
         return _skipped("The folder holds no image yet.", now)
+    # At once: Dagster looks for the partitions of requests before it adds those of the result.
+    context.instance.add_dynamic_partitions(str(VECTOR_TYPES.name), vector_types)
     # By the time, too: a folder that is again what it was once is still to be refreshed.
     key = f"{found[:16]} {before.since:.3f}"
     return dg.SensorResult(
@@ -158,7 +160,6 @@ def corpus_changed(
             dg.RunRequest(run_key=f"{vector_type} {key}", partition_key=vector_type)
             for vector_type in vector_types
         ],
-        dynamic_partitions_requests=[VECTOR_TYPES.build_add_request(vector_types)],
         cursor=json.dumps(asdict(now)),
     )
 
@@ -436,18 +437,17 @@ def _configs_result(
     problems: list[str],
 ) -> dg.SensorResult:
     told = " ".join(problems)
-    keys: dict[dg.DynamicPartitionsDefinition, list[str]] = {}
+    keys: dict[str, list[str]] = {}
     for entry in registered:
-        keys.setdefault(entry.partitions, []).append(entry.key)
+        keys.setdefault(str(entry.partitions.name), []).append(entry.key)
+    for partitions, names in keys.items():
+        context.instance.add_dynamic_partitions(partitions, names)
     if requested and told:
         # Dagster shows no reason beside runs.
         context.log.warning(told)
     return dg.SensorResult(
         run_requests=[entry.request for entry in requested],
         skip_reason=None if requested else told or "No new file.",
-        dynamic_partitions_requests=[
-            partitions.build_add_request(names) for partitions, names in keys.items()
-        ],
         cursor=json.dumps({file: asdict(known) for file, known in after.items()}),
     )
 
