@@ -494,8 +494,7 @@ def _is_ingested(listing: Listing, source: ImageSource, store: LanceStore) -> bo
         return False
     present = tables.present_files(store).keys()
     return all(
-        present <= tables.embedded(store, vector_type)
-        for vector_type in tables.vector_types(store)
+        present <= tables.embedded(store, vector_type) for vector_type in tables.vector_types(store)
     )
 
 

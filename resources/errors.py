@@ -1,7 +1,7 @@
 """The exceptions that people's input and the outside world can cause.
 
-Belongs here: :class:`InputError` and its kinds. Does not belong here: faults of the program itself, which keep
-Python's own exceptions and their stack trace.
+Belongs here: :class:`InputError` and its kinds. Does not belong here: faults of the program itself,
+which keep Python's own exceptions and their stack trace.
 """
 
 

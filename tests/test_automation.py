@@ -2,11 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -43,9 +46,7 @@ def tiny(tiny_model, tmp_path):
     """A project of ten images by a model that costs nothing; nothing is refreshed yet."""
     images = tmp_path / "images"
     write_images(images, 10)
-    project = create(
-        tmp_path / "project", ProjectSettings(images=str(images), vector_type="tiny")
-    )
+    project = create(tmp_path / "project", ProjectSettings(images=str(images), vector_type="tiny"))
     for file in project.configs.rglob("*.yaml"):
         file.unlink()
     (project.configs / "models" / "tiny.yaml").write_text(f"model: local-dir:{tiny_model}\n")
@@ -60,8 +61,6 @@ class Watched(Workbench):
 
     @property
     def images(self):
-        from pathlib import Path
-
         return Path(self.project.images)
 
     @property
@@ -297,9 +296,6 @@ def test_an_empty_folder_asks_for_nothing(tiny):
 
 def test_looking_loads_no_model_library(tiny):
     """A code server stays: torch would stay in its memory."""
-    import subprocess
-    import sys
-
     code = (
         "import sys, dagster as dg\n"
         "from panoptic_assets.automation import corpus_changed, new_configs\n"
@@ -308,7 +304,7 @@ def test_looking_loads_no_model_library(tiny):
         "    for _ in range(2):\n"
         "        sensor.evaluate_tick(dg.build_sensor_context(definitions=defs,\n"
         "            instance=dg.DagsterInstance.ephemeral(), sensor_name=sensor.name,\n"
-        "            resources={name: defs.resources[name] for name in sensor.required_resource_keys}))\n"
+        "            resources={n: defs.resources[n] for n in sensor.required_resource_keys}))\n"
         "print([name for name in ('torch', 'open_clip', 'sklearn') if name in sys.modules])"
     )
     answer = subprocess.run(
@@ -409,7 +405,9 @@ def test_a_run_waits_for_its_vectors(tiny):
 def test_a_node_waits_for_the_cluster_that_it_divides(tiny):
     tiny.refresh()
     switched_on(tiny)
-    tiny.write("runs/greek/1.yaml", run_file("nested_clustering", method={"kmeans": {"nb_clusters": 2}}))
+    tiny.write(
+        "runs/greek/1.yaml", run_file("nested_clustering", method={"kmeans": {"nb_clusters": 2}})
+    )
     tiny.write("runs/greek.yaml", run_file(method={"kmeans": {"nb_clusters": 2}}))
     tiny.said(new_configs)
     assert tiny.asked(new_configs) == [("divide_corpus", "greek")]
@@ -490,7 +488,10 @@ def test_a_job_follows_the_last_refresh_that_waits_or_runs(tiny):
     other = tiny.instance.create_run_for_job(
         tiny.definitions.resolve_job_def("refresh_corpus"), status=dg.DagsterRunStatus.STARTED
     )
-    assert f"The run {other.run_id} refreshes the corpus, too" in after_refresh(tiny, done).skip_message
+    assert (
+        f"The run {other.run_id} refreshes the corpus, too"
+        in after_refresh(tiny, done).skip_message
+    )
     tiny.instance.report_run_canceled(other)
     assert after_refresh(tiny, done).run_key == done.dagster_run.run_id
 
@@ -512,8 +513,6 @@ class Flaky(ImageSource):
 
     @property
     def _marker(self):
-        from pathlib import Path
-
         return Path(self.root).parent / "asked"
 
 
@@ -570,7 +569,7 @@ def listener(monkeypatch) -> Iterator[SimpleNamespace]:
     heard = SimpleNamespace(documents=[], status=200, location=None)
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):  # noqa: N802
+        def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             heard.documents.append(json.loads(body))
             self.send_response(heard.status)
@@ -643,7 +642,8 @@ def test_an_address_that_does_not_take_it_is_said_without_naming_it(tiny, listen
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.org/x", "ftp://localhost/", "file:///etc/passwd", "https://", "http://[x"]
+    "url",
+    ["http://example.org/x", "ftp://localhost/", "file:///etc/passwd", "https://", "http://[x"],
 )
 def test_only_https_or_this_machine_is_posted_to(monkeypatch, url):
     monkeypatch.setenv("PANOPTIC_NOTIFY_URL", url)

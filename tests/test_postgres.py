@@ -145,9 +145,7 @@ def test_refresh_clustering_and_save_leave_everything_in_postgres(project, datab
 def test_two_commands_at_once_create_the_tables_once_and_both_succeed(project, database):
     """They take turns; without that, one would find a table that the other is just making."""
     with ThreadPoolExecutor(2) as threads:
-        both = [
-            threads.submit(run, "refresh", cwd=project.folder, process=True) for _ in range(2)
-        ]
+        both = [threads.submit(run, "refresh", cwd=project.folder, process=True) for _ in range(2)]
         for one in both:
             one.result()
     assert database.execute("select status, count(*) from runs group by status") == [("SUCCESS", 6)]

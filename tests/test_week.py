@@ -61,9 +61,7 @@ class Week:
 
     def looks(self, sensor: str) -> int:
         """The number of ticks that a sensor has finished."""
-        [state] = [
-            state for state in self.instance.all_instigator_state() if state.name == sensor
-        ]
+        [state] = [state for state in self.instance.all_instigator_state() if state.name == sensor]
         ticks = self.instance.get_ticks(state.instigator_origin_id, state.selector_id)
         assert not [tick.error for tick in ticks if tick.error]
         return sum(tick.status.value != "STARTED" for tick in ticks)
@@ -78,9 +76,7 @@ class Week:
         """What the sensors said last, for whoever must find out why nothing happens."""
         said = {run.run_id: (run.job_name, run.status) for run in self.instance.get_runs()}
         for state in self.instance.all_instigator_state():
-            ticks = self.instance.get_ticks(
-                state.instigator_origin_id, state.selector_id, limit=3
-            )
+            ticks = self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=3)
             said[state.name] = [(tick.status, tick.skip_reason) for tick in ticks]
         return str(said)
 
@@ -97,9 +93,9 @@ class Week:
             before = {sensor: self.looks(sensor) for sensor in SENSORS}
             self.wait(lambda: all(self.looks(name) >= before[name] + 3 for name in SENSORS))
         found = new()
-        assert Counter(
-            (run.job_name, run.tags["dagster/partition"]) for run in found
-        ) == Counter(expected), self.told()
+        assert Counter((run.job_name, run.tags["dagster/partition"]) for run in found) == Counter(
+            expected
+        ), self.told()
         assert {run.status for run in found} <= {dg.DagsterRunStatus.SUCCESS}
         self.runs |= {run.run_id for run in found}
 
