@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+)
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
@@ -124,10 +127,14 @@ def _needed(instance: dg.DagsterInstance) -> set[str]:
         .where(events.c.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value)
         .group_by(events.c.asset_key, events.c.partition)
     )
-    # A planned evaluation has no result yet, or never will: the newest result is what counts.
+    # A planned evaluation may never come: the newest result is what counts.
     newest_checks = (
         select(func.max(checks.c.id))
-        .where(checks.c.evaluation_event_storage_id.is_not(None))
+        .where(
+            checks.c.execution_status.in_(
+                status.value for status in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+            )
+        )
         .group_by(checks.c.asset_key, checks.c.check_name, checks.c.partition)
     )
     with _index(instance) as connection:

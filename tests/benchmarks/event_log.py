@@ -28,7 +28,7 @@ from tests.conftest import Workbench
 from tests.test_week import tiny_project
 from tests.tiny import write_images
 
-_REPEATED = 20
+_REPEATED = 8
 _WARMED = 3
 """Runs before the measured ones: the first of a job stores pictures of the job."""
 
