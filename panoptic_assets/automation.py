@@ -117,7 +117,11 @@ class _Look:
         return cls(**content)
 
 
-@dg.sensor(job=refresh_corpus, minimum_interval_seconds=_seconds(60))
+@dg.sensor(
+    job=refresh_corpus,
+    minimum_interval_seconds=_seconds(60),
+    description="Refreshes the corpus when its folder has changed and has been quiet for one look.",
+)
 def corpus_changed(
     context: dg.SensorEvaluationContext,
     source: ImageSource,
@@ -164,7 +168,12 @@ def corpus_changed(
     )
 
 
-@dg.schedule(job=refresh_corpus, cron_schedule="0 3 * * *", execution_timezone=_timezone())
+@dg.schedule(
+    job=refresh_corpus,
+    cron_schedule="0 3 * * *",
+    execution_timezone=_timezone(),
+    description="Refreshes the corpus every night, whatever has changed.",
+)
 def daily_refresh(
     context: dg.ScheduleEvaluationContext, store: LanceStore, registry: Registry
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
@@ -223,6 +232,8 @@ class _Entry:
 @dg.sensor(
     jobs=[refresh_corpus, project, divide_corpus, divide_node],
     minimum_interval_seconds=_seconds(30),
+    description="Computes what new files in configs/models, configs/projections and configs/runs "
+    "describe.",
 )
 def new_configs(
     context: dg.SensorEvaluationContext, store: LanceStore, registry: Registry
