@@ -3,7 +3,19 @@
     python -m tests.benchmarks.event_log
     python -m tests.benchmarks.event_log --files 10000 --files 100000
 
-RESULTS
+On two busy cores, with a model that costs nothing:
+
+                                                 kB each                a year
+    a refresh of an unchanged corpus               407.6      148.8 MB for 365
+    a refresh of 100 new images                    402.9        21.0 MB for 52
+    a clustering (10 clusters, new keys)           243.2       24.3 MB for 100
+    a clustering computed again                    242.2       24.2 MB for 100
+    a look that finds nothing                        1.7      2.4 MB for 1,440
+    retention: 32 runs removed, 12 kept; 18.0 MB before, 6.7 MB after
+    a look at 10,000 files: 0.09 CPU s; the one that asks: 0.12 CPU s
+    a look at 100,000 files: 1.04 CPU s; the one that asks: 1.48 CPU s
+
+Most of a run is its own SQLite file. Looks of a year are those of a day: Dagster removes them then.
 """
 
 import argparse
