@@ -30,6 +30,7 @@ from panoptic_assets.commands import (
     status,
     tags,
 )
+from panoptic_assets.commands.retention import retention
 from panoptic_assets.commands.terminal import (
     brief,
     printable,
@@ -151,6 +152,7 @@ for _command in (
     tags.tag_group,
     tags.export,
     tags.import_tags,
+    retention,
     ui,
 ):
     main.add_command(_command)

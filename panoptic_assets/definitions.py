@@ -28,6 +28,18 @@ from panoptic_assets.assets.staleness_checks import (
     saved_clustering_up_to_date,
 )
 from panoptic_assets.assets.tags import saved_clustering, tags
+from panoptic_assets.automation import (
+    corpus_changed,
+    daily_refresh,
+    divide_corpus,
+    divide_node,
+    new_configs,
+    notify_of_failures,
+    project,
+    refresh_corpus,
+    weekly,
+)
+from panoptic_assets.retention import retention
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
@@ -80,7 +92,19 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             cluster_labels_up_to_date,
             saved_clustering_up_to_date,
         ],
-        jobs=[label_clusters_with_gpt4v, judge_runs, backfill_runs],
+        jobs=[
+            label_clusters_with_gpt4v,
+            judge_runs,
+            backfill_runs,
+            refresh_corpus,
+            project,
+            divide_corpus,
+            divide_node,
+            retention,
+        ],
+        # A job that follows each refresh is named here, by `after_refresh_sensor(job)`.
+        sensors=[corpus_changed, new_configs, notify_of_failures],
+        schedules=[daily_refresh, weekly(retention)],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

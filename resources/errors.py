@@ -1,7 +1,7 @@
-"""The one exception that people's input can cause.
+"""The exceptions that people's input and the outside world can cause.
 
-Belongs here: :class:`InputError`. Does not belong here: faults of the program itself, which keep
-Python's own exceptions and their stack trace.
+Belongs here: :class:`InputError` and its kinds. Does not belong here: faults of the program itself,
+which keep Python's own exceptions and their stack trace.
 """
 
 
@@ -11,4 +11,11 @@ class InputError(ValueError):
     The message is one plain line: what was wrong, with the value; what was expected; what to do
     now. The command line prints it and exits with 2; an asset turns it into a failure that is not
     retried.
+    """
+
+
+class UnavailableError(InputError):
+    """Something that a person gave cannot be used now: not mounted, not answering.
+
+    It may be over by itself, so a run that nobody waits for tries again.
     """

@@ -34,7 +34,7 @@ from resources.decoding import (
     decode,
     decoder_versions,
 )
-from resources.errors import InputError
+from resources.errors import InputError, UnavailableError
 
 Patterns = list[str]
 """Patterns as in a ``.gitignore`` file, on the path below the root."""
@@ -347,7 +347,7 @@ class _LocalFolder:
             raise self._fault(error) from error
 
     def _fault(self, error: OSError) -> InputError:
-        return InputError(
+        return UnavailableError(
             f"The folder of images {self.root} cannot be read ({error.strerror}): create or mount "
             "it, or correct `images` in .panoptic/project.yaml (the `root` of the source in "
             "Dagster)."
@@ -454,7 +454,7 @@ class _RemoteFolder:
         except InputError:
             raise
         except Exception as error:  # every filesystem raises its own library's
-            raise InputError(
+            raise UnavailableError(
                 f"The images' store {self.url} cannot be read ({_one_line(error)}): check the URL, "
                 "the options `images_options` in .panoptic/project.yaml (`storage_options` of the "
                 f"source in Dagster) and the credentials, which come from {self.credentials}."

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from panoptic_assets import imports
 from panoptic_assets.assets.running import (
+    FRESHNESS,
     POOL,
     commits,
     partition_of,
@@ -68,7 +69,13 @@ _CHANGES_BYTES = 14_000
 Row = dict[str, Any]
 
 
-@dg.asset(group_name="corpus", pool=POOL, kinds={"lancedb", "image"}, code_version="2")
+@dg.asset(
+    group_name="corpus",
+    pool=POOL,
+    kinds={"lancedb", "image"},
+    code_version="2",
+    freshness_policy=FRESHNESS,
+)
 @plain_failures()
 def images(
     context: dg.AssetExecutionContext, source: ImageSource, store: LanceStore, registry: Registry
@@ -110,6 +117,7 @@ def images(
     pool=POOL,
     kinds={"lancedb", "pytorch"},
     code_version="2",
+    freshness_policy=FRESHNESS,
 )
 @plain_failures()
 def embeddings(

@@ -16,7 +16,13 @@ import pyarrow.compute as pc
 
 from panoptic_assets import records
 from panoptic_assets.assets.corpus import embeddings
-from panoptic_assets.assets.running import POOL, partition_of, plain_failures, progress
+from panoptic_assets.assets.running import (
+    FRESHNESS,
+    POOL,
+    partition_of,
+    plain_failures,
+    progress,
+)
 from panoptic_assets.config import (
     Document,
     NeighborsConfig,
@@ -72,6 +78,7 @@ _SPARE = 16
     pool=POOL,
     kinds={"lancedb"},
     code_version="1",
+    freshness_policy=FRESHNESS,
 )
 @plain_failures()
 def neighbors(context: dg.AssetExecutionContext, store: LanceStore) -> dg.MaterializeResult[None]:

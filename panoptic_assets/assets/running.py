@@ -6,6 +6,7 @@ Belongs here: how a run speaks to people. Does not belong here: what it computes
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -13,10 +14,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from panoptic_assets.core.errors import NotComputableError
-from resources.errors import InputError
+from resources.errors import InputError, UnavailableError
 
 POOL = "lancedb_write"
 """Dagster pool of every asset that writes to the store; its limit is 1."""
+
+FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=8), warn_window=timedelta(days=2)
+)
+"""Of the assets that a refresh makes anew even if nothing has changed: a missed night is a warning,
+a missed week a failure. Shown in the UI; nothing is refused for it."""
 
 _LOG_EVERY_SECONDS = 5.0
 
@@ -32,14 +39,16 @@ T = TypeVar("T")
 
 @contextmanager
 def plain_failures() -> Iterator[None]:
-    """Around an asset: turn input that cannot be used into a plain failure, which is not retried.
+    """Around an asset: turn input that cannot be used into a plain failure.
 
-    Every other exception is a fault of the program or of the machine, and keeps its stack trace.
+    It is not retried, unless it may be over by itself. Every other exception is a fault of the
+    program or of the machine, and keeps its stack trace.
     """
     try:
         yield
     except (InputError, NotComputableError) as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        may_pass = isinstance(error, UnavailableError)
+        raise dg.Failure(description=str(error), allow_retries=may_pass) from error
 
 
 def excerpt(value: Any) -> Any:

@@ -315,7 +315,8 @@ class Runner:
         import dagster as dg
 
         job = self.definitions.resolve_implicit_global_asset_job_def()
-        with _instance(self.home) as instance:
+        with instance_of(self.home, _NO_COMPUTE_LOGS) as instance:
+            _wait_for_pool(instance)
             if partition is not None:
                 definition = self.definitions.get_assets_def(asset).partitions_def
                 assert isinstance(definition, dg.DynamicPartitionsDefinition)  # noqa: S101
@@ -383,7 +384,9 @@ class Runner:
 
 
 @contextmanager
-def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
+def instance_of(
+    home: Path, overrides: Mapping[str, Any] | None = None
+) -> "Iterator[dg.DagsterInstance]":
     """The project's Dagster instance, for one command at a time.
 
     Two processes that create its SQLite files at once fail ("table already exists"). And a command
@@ -399,14 +402,13 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
     except Timeout:
         tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
-    with held, open_instance(home, _NO_COMPUTE_LOGS) as instance:
+    with held, open_instance(home, overrides) as instance:
         mine = dg.RunsFilter(
             statuses=list(IN_PROGRESS_RUN_STATUSES), tags={_HOST_TAG: socket.gethostname()}
         )
         for run in instance.get_runs(mine):
             instance.report_run_failed(run, "The command that started this run was killed.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        _wait_for_pool(instance)
         yield instance
 
 

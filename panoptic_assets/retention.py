@@ -1,0 +1,234 @@
+"""Retention: forgetting old Dagster runs, so that the event log does not grow for ever.
+
+Belongs here: which runs and ticks may go, and how the room they took is given back. Does not belong
+here: the store of images, vectors and records, of which nothing is removed, and ticks that Dagster
+itself removes (``retention`` in ``dagster.yaml``).
+
+What is kept, however old it is: the run with the newest materialization of each partition of each
+asset and with the newest evaluation of each check, since Dagster shows and compares those; the
+newest run of all, since SQLite would give the numbers of its events to later ones, which sensors
+have passed by then; and the newest tick of each schedule, which tells the daemon where to go on.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+)
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.schedules.schema import JobTickTable
+from pydantic import Field
+from sqlalchemy import and_, delete, func, select, text
+
+from resources.errors import InputError
+
+DAYS = 30
+_GROUP = 500
+"""Runs in one transaction; SQLite takes at most 999 values in a statement of its older versions."""
+
+
+class RetentionConfig(dg.Config):
+    """What the job ``retention`` removes."""
+
+    days: int = Field(default=DAYS, ge=1, description="Runs and ticks that are older than this go.")
+    dry_run: bool = Field(default=False, description="Only say what would be removed.")
+
+
+@dataclass
+class Removed:
+    """What was removed, or would be."""
+
+    runs: int = 0
+    kept: int = 0
+    """Old runs that stay, since something of them is the newest."""
+    ticks: int = 0
+    bytes_before: int = 0
+    """Of the instance's databases and logs."""
+    bytes_after: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dg.op
+def remove_old_runs(context: dg.OpExecutionContext, config: RetentionConfig) -> None:
+    """Forget old runs and ticks of this Dagster instance; nothing that people made is touched."""
+    removed = retain(context.instance, config.days, config.dry_run)
+    for note in removed.notes:
+        context.log.warning(note)
+    context.add_output_metadata(
+        {
+            "nb_runs": removed.runs,
+            "nb_kept": removed.kept,
+            "nb_ticks": removed.ticks,
+            "bytes_before": removed.bytes_before,
+            "bytes_after": removed.bytes_after,
+        }
+    )
+
+
+@dg.job(
+    description="Forgets Dagster runs and ticks that are older than 30 days, except those that "
+    "Dagster still needs to say what is up to date."
+)
+def retention() -> None:
+    """One operation: it is quick, and what it has removed stays removed if it is stopped."""
+    remove_old_runs()
+
+
+def retain(instance: dg.DagsterInstance, days: int, dry_run: bool = False) -> Removed:
+    """Remove finished runs and ticks that are older than some days, and give the room back.
+
+    Args:
+        instance: On SQLite or Postgres.
+        days: Their least age, since they ended.
+        dry_run: Only count.
+
+    Raises:
+        InputError: The days are not 1 or more.
+    """
+    if days < 1:
+        raise InputError(f"Runs can be kept for 1 day or more, not for {days}.")
+    before = datetime.now(UTC) - timedelta(days=days)
+    old = {
+        record.dagster_run.run_id
+        for record in instance.get_run_records(
+            dg.RunsFilter(statuses=list(FINISHED_STATUSES), updated_before=before)
+        )
+    }
+    needed = _needed(instance)
+    removable = sorted(old - needed)
+    removed = Removed(runs=len(removable), kept=len(old & needed), bytes_before=_size(instance))
+    if not dry_run:
+        for start in range(0, len(removable), _GROUP):
+            _remove_runs(instance, removable[start : start + _GROUP])
+    removed.ticks = _remove_ticks(instance, before, dry_run)
+    if not dry_run:
+        removed.notes = list(_give_back(instance))
+    removed.bytes_after = _size(instance)
+    return removed
+
+
+def _needed(instance: dg.DagsterInstance) -> set[str]:
+    """Ids of the runs that hold something that is the newest of its kind."""
+    events, checks = SqlEventLogStorageTable, AssetCheckExecutionsTable
+    newest_materializations = (
+        select(func.max(events.c.id))
+        .where(events.c.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value)
+        .group_by(events.c.asset_key, events.c.partition)
+    )
+    # A planned evaluation may never come: the newest result is what counts.
+    newest_checks = (
+        select(func.max(checks.c.id))
+        .where(
+            checks.c.execution_status.in_(
+                status.value for status in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+            )
+        )
+        .group_by(checks.c.asset_key, checks.c.check_name, checks.c.partition)
+    )
+    with _index(instance) as connection:
+        return {
+            row[0]
+            for query in (
+                select(events.c.run_id).where(events.c.id.in_(newest_materializations)),
+                select(checks.c.run_id).where(checks.c.id.in_(newest_checks)),
+                select(events.c.run_id).order_by(events.c.id.desc()).limit(1),
+            )
+            for row in connection.execute(query)
+        }
+
+
+def _remove_runs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
+    storage: Any = instance.event_log_storage
+    # The run before its events: where this is killed in between, what is left is only bytes.
+    for run_id in run_ids:
+        instance.run_storage.delete_run(run_id)
+    checks = AssetCheckExecutionsTable
+    with _index(instance) as connection:
+        for run_id in run_ids:
+            storage.delete_events_for_run(connection, run_id)
+        connection.execute(delete(checks).where(checks.c.run_id.in_(run_ids)))
+    for run_id in run_ids:
+        storage.free_concurrency_slots_for_run(run_id)
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
+        with suppress(AttributeError):  # only SQLite has a file for each run
+            shard = Path(storage.path_for_shard(run_id))
+            for suffix in ("", "-wal", "-shm"):
+                shard.with_name(shard.name + suffix).unlink(missing_ok=True)
+        if instance.storage_directory():
+            shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
+
+
+def _remove_ticks(instance: dg.DagsterInstance, before: datetime, dry_run: bool) -> int:
+    ticks = JobTickTable
+    # SQLite's times have no zone, and Dagster's are in UTC.
+    limit = before.replace(tzinfo=None)
+    newest = select(func.max(ticks.c.id)).group_by(ticks.c.selector_id)
+    old = and_(ticks.c.timestamp < limit, ticks.c.id.not_in(newest))
+    storage: Any = instance.schedule_storage
+    with storage.connect() as connection:
+        count = connection.execute(select(func.count()).select_from(ticks).where(old)).scalar_one()
+        if not dry_run:
+            connection.execute(delete(ticks).where(old))
+    return int(count)
+
+
+def _give_back(instance: dg.DagsterInstance) -> Iterator[str]:
+    """Give the room to the disk; sentences about what could not be done.
+
+    Only SQLite has to be asked: Postgres does so itself, in its own time.
+    """
+    for path in _databases(instance):
+        # In SQLite's own words, since Dagster's connections begin a transaction.
+        try:
+            with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            yield (
+                f"The room in {path} is used again, but not given back to the disk ({error}): run "
+                "`panoptic-assets retention` when nothing else uses the instance."
+            )
+
+
+def _databases(instance: dg.DagsterInstance) -> list[Path]:
+    """The files of SQLite, of which there are none with another database."""
+    runs: Any = instance.run_storage
+    schedules: Any = instance.schedule_storage
+    found = []
+    for connect in (lambda: _index(instance), runs.connect, schedules.connect):
+        with connect() as connection:
+            if connection.dialect.name == "sqlite" and connection.engine.url.database:
+                found.append(Path(connection.engine.url.database))
+    return found
+
+
+def _size(instance: dg.DagsterInstance) -> int:
+    """Bytes of the instance: its folder, or its whole Postgres database."""
+    with _index(instance) as connection:
+        if connection.dialect.name == "postgresql":
+            query = text("select pg_database_size(current_database())")
+            return int(connection.execute(query).scalar_one())
+    root = Path(instance.root_directory)
+    total = 0
+    for path in root.rglob("*"):
+        with suppress(OSError):  # gone meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def _index(instance: dg.DagsterInstance) -> Any:
+    """A connection to the table of events that says what is newest."""
+    storage: Any = instance.event_log_storage
+    return storage.index_connection()

@@ -1,0 +1,193 @@
+"""A week of a corpus that keeps itself up to date, through the real UI and its daemon."""
+
+import json
+import os
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from panoptic_assets.api import Project
+from panoptic_assets.cli import main
+from resources.project import ProjectFolder, ProjectSettings, create, dagster_home
+from tests.browser.conftest import start, stop
+from tests.tiny import write_images, write_model
+
+LOCATION = "panoptic_assets.definitions"
+SENSORS = ("corpus_changed", "new_configs")
+REFRESH = ("refresh_corpus", "tiny")
+
+
+@dataclass
+class Week:
+    """A project that is open, and the runs that its daemon has made."""
+
+    folder: Path
+    url: str
+    instance: dg.DagsterInstance
+    runs: set[str] = field(default_factory=set)
+
+    @property
+    def images(self) -> Path:
+        return self.folder.parent / "images"
+
+    @property
+    def read(self) -> Project:
+        return Project(self.folder)
+
+    def file(self, number: int) -> Path:
+        return self.images / f"{number // 200:04}" / f"{number:06}.jpg"
+
+    def switch_on(self, sensor: str) -> None:
+        selector = (
+            f'{{repositoryName: "__repository__", repositoryLocationName: "{LOCATION}", '
+            f'sensorName: "{sensor}"}}'
+        )
+        query = f"mutation{{startSensor(sensorSelector: {selector}){{__typename}}}}"
+        request = urllib.request.Request(
+            f"{self.url}/graphql",
+            json.dumps({"query": query}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.load(answer)["data"]["startSensor"]["__typename"] == "Sensor"
+
+    def looks(self, sensor: str) -> int:
+        """The number of ticks that a sensor has finished."""
+        [state] = [state for state in self.instance.all_instigator_state() if state.name == sensor]
+        ticks = self.instance.get_ticks(state.instigator_origin_id, state.selector_id)
+        assert not [tick.error for tick in ticks if tick.error]
+        return sum(tick.status.value != "STARTED" for tick in ticks)
+
+    def wait(self, done) -> None:
+        deadline = time.monotonic() + 120
+        while not done():
+            assert time.monotonic() < deadline, self.told()
+            time.sleep(0.5)
+
+    def told(self) -> str:
+        """What the sensors said last, for whoever must find out why nothing happens."""
+        said = {run.run_id: (run.job_name, run.status) for run in self.instance.get_runs()}
+        for state in self.instance.all_instigator_state():
+            ticks = self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=3)
+            said[state.name] = [(tick.status, tick.skip_reason) for tick in ticks]
+        return str(said)
+
+    def day(self, *expected: tuple[str, str]) -> None:
+        """Let a day pass: the runs that were expected have succeeded, and no other was started."""
+
+        def new() -> list[dg.DagsterRun]:
+            return [run for run in self.instance.get_runs() if run.run_id not in self.runs]
+
+        self.wait(lambda: sum(run.is_finished for run in new()) >= len(expected))
+        # What is not expected would come with the next two looks: a change is seen, then asked for.
+        # The days on which something happens have theirs at the beginning of the next one.
+        if not expected:
+            before = {sensor: self.looks(sensor) for sensor in SENSORS}
+            self.wait(lambda: all(self.looks(name) >= before[name] + 3 for name in SENSORS))
+        found = new()
+        assert Counter((run.job_name, run.tags["dagster/partition"]) for run in found) == Counter(
+            expected
+        ), self.told()
+        assert {run.status for run in found} <= {dg.DagsterRunStatus.SUCCESS}
+        self.runs |= {run.run_id for run in found}
+
+    def corpus(self) -> dict[str, int]:
+        """How many files have which status, and how many images have a vector."""
+        return dict(Counter(self.read.files()["status"].to_pylist())) | {
+            "vectors": len(self.read.vectors())
+        }
+
+    def command(self, *arguments: str) -> None:
+        answer = CliRunner().invoke(main, ["--project", str(self.folder), *arguments])
+        assert answer.exit_code == 0, answer.output
+
+
+def tiny_project(folder: Path, nb_images: int) -> ProjectFolder:
+    """A project of some images, by a model that costs nothing, with nothing else to compute."""
+    write_images(folder / "images", nb_images)
+    settings = ProjectSettings(images=str(folder / "images"), vector_type="tiny")
+    project = create(folder / "project", settings)
+    for file in project.configs.rglob("*.yaml"):
+        file.unlink()
+    model = write_model(folder / "model")
+    (project.configs / "models" / "tiny.yaml").write_text(f"model: local-dir:{model}\n")
+    return project
+
+
+@contextmanager
+def opened(project: ProjectFolder) -> Iterator[Week]:
+    """The project in the real UI, whose daemon looks at the queue each second."""
+    home = dagster_home(project)
+    with (home / "dagster.yaml").open("a") as file:
+        file.write("\nrun_queue:\n  dequeue_interval_seconds: 1\n")
+    process, url = start(project.folder)
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            yield Week(project.folder, url, instance)
+    finally:
+        assert stop(process) == 0
+
+
+@pytest.fixture
+def week(tmp_path, monkeypatch):
+    monkeypatch.setenv("PANOPTIC_SENSOR_SECONDS", "1")
+    with opened(tiny_project(tmp_path, 30)) as found:
+        yield found
+
+
+def test_a_week_of_changes_has_the_runs_that_it_needs_and_no_other(week):
+    for sensor in SENSORS:
+        week.switch_on(sensor)
+
+    week.day(REFRESH)  # the day on which it is switched on
+    assert week.corpus() == {"present": 30, "vectors": 30}
+    week.command("cluster", "greek", "--nb-clusters", "3")
+    week.command("save", "greek")
+    week.command("tag", "rename", "0", "Vases grecs")
+    week.runs |= {run.run_id for run in week.instance.get_runs()}
+
+    def vases() -> set[str]:
+        [tag] = [tag for tag in week.read.tags("Clustering") if tag["path"] == "Vases grecs"]
+        return set(tag["image_ids"])
+
+    tagged = vases()
+
+    write_images(week.images, 5, start=30)  # Monday: five new images
+    week.day(REFRESH)
+    assert week.corpus() == {"present": 35, "vectors": 35}
+
+    for number in (1, 2):  # Tuesday: two are moved
+        week.file(number).rename(week.images / f"moved {number}.jpg")
+    week.day(REFRESH)
+    assert week.corpus() == {"present": 35, "missing": 2, "vectors": 35}
+
+    for number in (3, 4, 5):  # Wednesday: three are deleted
+        week.file(number).unlink()
+    week.day(REFRESH)
+    assert week.corpus() == {"present": 32, "missing": 5, "vectors": 35}
+
+    (week.images / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")  # Thursday: a corrupted file
+    week.day(REFRESH)
+    assert week.corpus() == {"present": 32, "missing": 5, "quarantined": 1, "vectors": 35}
+
+    os.utime(week.file(10))  # Friday: a file is touched, and unchanged
+    week.day(REFRESH)
+    assert week.corpus() == {"present": 32, "missing": 5, "quarantined": 1, "vectors": 35}
+
+    write_images(week.images, 500, start=100)  # Saturday: a burst, and a run to compute
+    run = week.folder / "configs" / "runs" / "roman.yaml"
+    run.parent.mkdir(parents=True, exist_ok=True)
+    run.write_text("ops: {clustering: {config: {method: {kmeans: {nb_clusters: 4}}}}}\n")
+    week.day(REFRESH, ("divide_corpus", "roman"))
+    assert week.corpus() == {"present": 532, "missing": 5, "quarantined": 1, "vectors": 535}
+
+    week.day()  # Sunday: nothing
+    assert vases() == tagged
