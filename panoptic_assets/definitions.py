@@ -20,6 +20,11 @@ from panoptic_assets.assets.labels import cluster_labels, label_clusters_with_gp
 from panoptic_assets.assets.recommendations import tag_recommendations
 from panoptic_assets.assets.reports import clustering_report
 from panoptic_assets.assets.tags import saved_clustering, tags
+from panoptic_assets.assets.verification import (
+    verified_clustering,
+    verified_nested_clustering,
+    verify_runs,
+)
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
@@ -62,8 +67,15 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             tag_recommendations,
             run_comparison,
         ],
-        asset_checks=[image_contracts, vector_contracts, neighbor_contracts, tag_contracts],
-        jobs=[label_clusters_with_gpt4v],
+        asset_checks=[
+            image_contracts,
+            vector_contracts,
+            neighbor_contracts,
+            tag_contracts,
+            verified_clustering,
+            verified_nested_clustering,
+        ],
+        jobs=[label_clusters_with_gpt4v, verify_runs],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

@@ -45,6 +45,7 @@ from panoptic_assets.tables import (
     cluster_name,
     files_input,
     read_thumbnails,
+    stored_record,
     write_division,
 )
 from resources.lance import LanceStore
@@ -214,10 +215,17 @@ def _result(
                 )
             ),
             "record": dg.MetadataValue.json(excerpt(record.model_dump(mode="json"))),
+            **_witnessed(store, record),
             **({"notes": dg.MetadataValue.md(bullets(record.notes))} if record.notes else {}),
         },
         data_version=dg.DataVersion(record.data_version),
     )
+
+
+def _witnessed(store: LanceStore, record: records.Record) -> dict[str, str]:
+    """The seal of the record, for which Dagster's event log so is a witness."""
+    stored = stored_record(store, record.record_id)
+    return {"seal": stored.root} if stored and stored.root else {}
 
 
 def _report_of(record: records.Record) -> str:
