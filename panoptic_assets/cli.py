@@ -4,8 +4,9 @@ Belongs here: commands that materialize assets through Dagster on the project's 
 commands that print what the API reads. Does not belong here: anything that another door could not
 do as well.
 
-Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 130 interrupted by Ctrl-C,
-1 a fault of the program.
+Exit codes: 0 done, 1 what was to be proved is not so (``verify``, ``explain``), 2 what was asked
+cannot be done (one line says why), 130 interrupted by Ctrl-C; a fault of the program ends with 1 and
+its stack trace.
 """
 
 import errno
@@ -19,7 +20,15 @@ from typing import Any
 
 import click
 
-from panoptic_assets.commands import clusterings, comparison, corpus, labels, reports, tags
+from panoptic_assets.commands import (
+    clusterings,
+    comparison,
+    corpus,
+    labels,
+    proof,
+    reports,
+    tags,
+)
 from panoptic_assets.commands.terminal import (
     brief,
     printable,
@@ -135,6 +144,9 @@ for _command in (
     tags.tag_group,
     tags.export,
     tags.import_tags,
+    proof.verify,
+    proof.explain,
+    proof.bundle,
     ui,
 ):
     main.add_command(_command)
