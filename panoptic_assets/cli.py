@@ -5,8 +5,8 @@ commands that print what the API reads. Does not belong here: anything that anot
 do as well.
 
 Exit codes: 0 done, 1 what was to be proved is not so (``verify``, ``explain``), 2 what was asked
-cannot be done (one line says why), 130 interrupted by Ctrl-C; a fault of the program ends with 1 and
-its stack trace.
+cannot be done (one line says why), 130 interrupted by Ctrl-C. A fault of the program ends with 1,
+too, and a stack trace.
 """
 
 import errno

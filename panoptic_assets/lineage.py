@@ -50,7 +50,7 @@ class Explanation:
     """Why an image carries a tag."""
 
     image_id: str
-    property: str
+    property_name: str
     path: str
     """The tag with those above it."""
     steps: list[Step]
@@ -107,9 +107,7 @@ def explain(
     return Explanation(image_id, carried.property, path, steps)
 
 
-def _carried(
-    replayed: core_tags.TagTables, asked: core_tags.Tag, image_id: str
-) -> core_tags.Tag:
+def _carried(replayed: core_tags.TagTables, asked: core_tags.Tag, image_id: str) -> core_tags.Tag:
     """The tag itself, or the first one below it, that the image carries."""
     below = {asked.tag_id}
     for tag in replayed.tags:  # parents first
@@ -185,9 +183,7 @@ def _run_steps(
     return [*steps, *_vector_steps(store, deepest, image_id)] if deepest else steps
 
 
-def _record_steps(
-    store: LanceStore, stored: StoredRecord, node: str, image_id: str
-) -> list[Step]:
+def _record_steps(store: LanceStore, stored: StoredRecord, node: str, image_id: str) -> list[Step]:
     record = stored.record
     changed = stored.changed
     if stored.seal is None:

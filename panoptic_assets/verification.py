@@ -79,6 +79,7 @@ LINKS = (
 )
 """In the order in which they are told."""
 
+_GRAVEST: tuple[State, ...] = ("differs", "unknown", "other", "same")
 _SHOWN = 3
 """Names in a line."""
 _TOLERANCE = 1e-5
@@ -298,11 +299,7 @@ class _Verification:
 
     def _link(self, name: str) -> Link:
         found = self.links[name]
-        state = next(
-            state
-            for state in ("differs", "unknown", "other", "same")
-            if any(state == of for of, _ in found)
-        )
+        state = min((of for of, _ in found), key=_GRAVEST.index)
         said = [text for of, text in found if of == state] if state != "same" else [found[0][1]]
         return Link(name, state, "; ".join(dict.fromkeys(said)))
 
@@ -362,10 +359,10 @@ class _Verification:
             if machine.get(name) != value and f"machine.{name}" not in changed:
                 self._say("machine", "other", f"{name}: {value} → {machine.get(name)}")
         code = {"code_version": records.code_version(), "git_commit": records.git_commit()}
-        for name, value in code.items():
+        for name, commit in code.items():
             then = getattr(record, name)
-            if then != value and then is not None and name not in changed:
-                self._say("code", "other", f"{name}: {then} → {value or 'none'}")
+            if then != commit and then is not None and name not in changed:
+                self._say("code", "other", f"{name}: {then} → {commit or 'none'}")
         for name in ("libraries", "machine", "code"):
             if not self.links[name]:
                 self._say(name, "same", "as recorded")
@@ -390,16 +387,14 @@ class _Verification:
             if record.refreshed is not None:
                 return recompute_refreshed(record)
             config = _config_of(record)
-            seen = self._seen()
-            selection = self._selection(config, seen)
+            seen = self.seen()
+            selection = self.selection(config, seen)
             hidden = {
                 "tags": 0,
                 f"neighbors.{vector_type_of(config.features)}": 0,
             }
             store = by.store.at(hidden | self._versions(self.read), seen)
-            dividing = Dividing(
-                store, by.models, by.registry, record.dagster_run_id, by.report
-            )
+            dividing = Dividing(store, by.models, by.registry, record.dagster_run_id, by.report)
             self._model(store)
             return dividing.compute(record.key, config, selection)
         raise InputError(
@@ -407,7 +402,7 @@ class _Verification:
             "what to compute."
         )
 
-    def _seen(self) -> dict[str, str]:
+    def seen(self) -> dict[str, str]:
         """The records that counted when this one was made, as a condition on the tables."""
         ids = set()
         if self.record.parent_record is not None:
@@ -485,7 +480,7 @@ class _Verification:
                 self.gone[table] = versions.pop(table)
         return versions
 
-    def _selection(self, config: DivisionConfig, seen: dict[str, str]) -> Selection:
+    def selection(self, config: DivisionConfig, seen: dict[str, str]) -> Selection:
         """The images in scope: selected again; else those of the answer, if they hash right."""
         record, by = self.record, self.by
         versions = self._versions(self.selected)
@@ -521,10 +516,8 @@ class _Verification:
             return found
         how = failure or "it now takes other images"
         self._say("scope", "other", f"the recorded images are taken, since {how}")
-        parent = stored_record(by.store, record.parent_record) if record.parent_record else None
-        return Selection(
-            ids, self.selected, [], record.id_list, parent.record if parent else None
-        )
+        above = stored_record(by.store, record.parent_record) if record.parent_record else None
+        return Selection(ids, self.selected, [], record.id_list, above.record if above else None)
 
     def _gone_of(self, table: str) -> str:
         version = self.gone.get(table)
@@ -681,6 +674,23 @@ class _Verification:
             self._say("pixels", "same", f"the files of {count:,} images hold their bytes{lost}")
 
 
+def selection_of(
+    stored: StoredRecord,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
+    report: Callable[[str], None] = lambda line: None,
+) -> Selection:
+    """The images that a record's scope took, selected again from what it read.
+
+    Raises:
+        InputError: They cannot be told any more.
+    """
+    verifier = Verifier(store, models, registry, ImageSource(), report, pixels=False)
+    made = _Verification(verifier, stored)
+    return made.selection(_config_of(stored.record), made.seen())
+
+
 def _config_of(record: Record) -> DivisionConfig:
     kind = NestedClusteringConfig if "/" in record.key else ClusteringConfig
     return parse(kind, record.config)
@@ -709,9 +719,7 @@ def _depth_first(key: str) -> list[tuple[int, str]]:
 
 def _differing(stored: pa.Table, right: pa.Table, key: str) -> list[str]:
     """Keys of the rows that are in one table only, or have other values in the two; sorted."""
-    before, after = (
-        {row[key]: row for row in rows.to_pylist()} for rows in (stored, right)
-    )
+    before, after = ({row[key]: row for row in rows.to_pylist()} for rows in (stored, right))
     return sorted(
         name
         for name in before.keys() | after.keys()
@@ -725,5 +733,3 @@ def _equal(before: Any, after: Any) -> bool:
     if isinstance(before, float) and isinstance(after, float):
         return bool(np.isclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True))
     return bool(before == after)
-
-

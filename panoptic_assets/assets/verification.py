@@ -168,9 +168,7 @@ def _checked(
 
 
 def _evaluation(verdict: Verdict) -> dg.AssetCheckEvaluation:
-    rows = [
-        [_MARKS[link.state], link.name, link.text[:_TEXT_SHOWN]] for link in verdict.links
-    ]
+    rows = [[_MARKS[link.state], link.name, link.text[:_TEXT_SHOWN]] for link in verdict.links]
     grave = bool(verdict.broken)
     return dg.AssetCheckEvaluation(
         asset_key=_asset_of(verdict.key),
