@@ -231,7 +231,7 @@ def _vector_steps(store: LanceStore, stored: StoredRecord, image_id: str) -> lis
     is_now = len(now.vectors) == 1 and np.array_equal(now.vectors[0], vector)
     told = "and the same now" if is_now else "now it has another one"
     own = hashlib.sha256(vector.astype("<f4").tobytes()).hexdigest()
-    return [*steps, Step("vector", f"the image's own, {told}", None, own)]
+    return [*steps, Step("vector", f"the image's own, {told}", same, own)]
 
 
 def _file_steps(
