@@ -17,7 +17,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def write_bundle(
     run_key: str,
     path: Path,
     with_vectors: bool = False,
-    replace: bool = False,
+    overwrite: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> Written:
     """Write the evidence for a run as one zip file.
@@ -96,7 +96,7 @@ def write_bundle(
         run_key: The run; all that is divided below it and not stale goes in with it.
         path: The file, which is there whole or not at all.
         with_vectors: Whether the vectors go in, not only their hashes.
-        replace: Whether a file that is there is replaced.
+        overwrite: Whether a file that is there is replaced.
         report: Called with a line of text before something that takes long.
 
     Raises:
@@ -105,7 +105,7 @@ def write_bundle(
     parse_run_key(run_key)
     divisions = Divisions(store, run_key)
     divisions.get(run_key)
-    if path.exists() and not (replace and path.is_file()):
+    if path.exists() and not (overwrite and path.is_file()):
         raise InputError(f"{path} is there already: choose another name, or give --replace.")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is not a folder: make it first.")
@@ -453,9 +453,12 @@ def _chained(log: Iterable[LoggedEvent]) -> Iterator[dict[str, Any]]:
     for entry in log:
         event = {
             name: value
-            for name, value in asdict(entry.event).items()
+            # asdict copies one pair after the other: 3 s for 300,000.
+            for name, value in asdict(replace(entry.event, images=())).items()
             if value not in (None, (), "", False)
         }
+        if entry.event.images:
+            event["images"] = entry.event.images
         line = {
             "number": entry.number,
             "at": entry.at.isoformat(),

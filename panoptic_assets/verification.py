@@ -13,7 +13,6 @@ import importlib.metadata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -171,7 +170,7 @@ class FileHashes:
 
     source: ImageSource
     known: dict[str, str | None] = field(default_factory=dict)
-    """By path; None for a file that is not there or cannot be read."""
+    """By path; None for a file that is not there, or not to be had now."""
 
     def of(self, paths: Sequence[str]) -> dict[str, str | None]:
         """The hashes of some files.
@@ -185,22 +184,24 @@ class FileHashes:
         return {path: self.known[path] for path in paths}
 
     def _hash(self, path: str) -> str | None:
-        with suppress(UnavailableFile):
-            try:
-                return hashlib.sha256(self.source.read(path)).hexdigest()
-            except UnavailableFile:
-                raise
-            except UnreadableImage as error:
-                return str(error)
-        return None
+        try:
+            return hashlib.sha256(self.source.read(path)).hexdigest()
+        except UnavailableFile:
+            return None
+        except UnreadableImage as error:  # there, but no such file is an image of the corpus
+            return str(error)
 
 
 class NotVerifiableError(InputError):
     """A record of a kind that cannot be computed again."""
 
 
-def recompute_refreshed(record: Record) -> Computed:
-    """Compute what a refresh policy made: the one place for records with ``refreshed``.
+def recompute_refreshed(verifier: "Verifier", record: Record) -> Computed:
+    """Compute again what a refresh policy made: the one place for records with ``refreshed``.
+
+    Args:
+        verifier: Has what can be read.
+        record: Its inputs are compared with those of the record that comes back.
 
     Raises:
         NotVerifiableError: Always, as long as policies do not say how their records are made.
@@ -385,7 +386,7 @@ class _Verification:
             for name in self.stored.changed
         ):
             if record.refreshed is not None:
-                return recompute_refreshed(record)
+                return recompute_refreshed(by, record)
             config = _config_of(record)
             seen = self.seen()
             selection = self.selection(config, seen)

@@ -4,6 +4,7 @@ import ast
 import csv
 import io
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -356,6 +357,24 @@ def test_a_zip_that_is_made_to_do_harm_is_refused(tmp_path, members, said):
     with pytest.raises(NotABundleError, match=said):
         open_box(path)
     assert [file.name for file in tmp_path.iterdir()] == ["hostile.zip"]
+
+
+def test_a_zip_that_is_damaged_anywhere_gives_findings_and_no_stack_trace(evidence, tmp_path):
+    data = evidence.read_bytes()
+    path = tmp_path / "damaged.zip"
+    for place in random.Random(0).sample(range(len(data)), 60):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
+        try:
+            found = findings(path)
+        except NotABundleError:
+            continue
+        # Some bytes of a zip say nothing of what is in it, such as a time.
+        assert found or everything(path) == everything(evidence)
+
+
+def everything(file):
+    with zipfile.ZipFile(file) as box:
+        return {name: box.read(name) for name in box.namelist()}
 
 
 def test_a_link_in_an_unpacked_bundle_is_refused(unpacked):

@@ -398,7 +398,7 @@ def test_the_job_reports_every_division_and_goes_on_after_a_failure(proved):
     config = {"keys": ["h", "k"], "pixels": False}
     with pytest.raises(dg.Failure, match="Not proved: 1 of 3 divisions: h"):
         job.execute_in_process(
-            instance=proved.instance, run_config={"ops": {"verify_runs": {"config": config}}}
+            instance=proved.instance, run_config={"ops": {"verify_divisions": {"config": config}}}
         )
     for asset, expected in (("clustering", {"h": False, "k": True}), ("nested_clustering", None)):
         key = dg.AssetCheckKey(dg.AssetKey(asset), "verified")

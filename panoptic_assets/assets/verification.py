@@ -96,9 +96,9 @@ class VerifyConfig(dg.Config):
     pixels: bool = Field(default=True, description="Whether the images' files are read, too.")
 
 
-@dg.op(name="verify_runs", tags={"kind": "lancedb"})
+@dg.op(tags={"kind": "lancedb"})
 @plain_failures()
-def _verify_runs(
+def verify_divisions(
     context: dg.OpExecutionContext,
     config: VerifyConfig,
     store: LanceStore,
@@ -135,7 +135,7 @@ def _verify_runs(
 @dg.job(description="Verifies every run, and reports each as the asset check `verified`.")
 def verify_runs() -> None:
     """The same as ``panoptic-assets verify --all``, for schedules and the UI."""
-    _verify_runs()
+    verify_divisions()
 
 
 def _verifier(

@@ -115,7 +115,7 @@ def bundle(
         key,
         path,
         with_vectors=vectors,
-        replace=replace,
+        overwrite=replace,
         report=tell,
     )
     say(f"{path}: {counted(written.nb_files, 'file')}, {written.nb_bytes:,} bytes")

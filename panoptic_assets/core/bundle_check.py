@@ -17,8 +17,10 @@ import io
 import json
 import math
 import re
+import struct
 import sys
 import zipfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields as fields_of
@@ -46,6 +48,9 @@ _NO_CACHE = {"__pycache__", ".DS_Store"}
 """What looking at an unpacked bundle may leave there."""
 _REMAINDER = "remainder"
 _SCORE_TOLERANCE = 1e-3
+# RuntimeError: a member that is encrypted, or packed by a method that Python lacks; JSON so deep
+# that it cannot be read.
+_DAMAGE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class NotABundleError(Exception):
@@ -80,7 +85,7 @@ class ZipBox:
     def __init__(self, file: Path):
         try:
             self.zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except (*_DAMAGE, ValueError, struct.error) as error:
             raise NotABundleError(f"{file} is not a zip file: {error}") from error
         self.sizes: dict[str, int] = {}
         for member in self.zip.infolist():
@@ -160,9 +165,9 @@ class Check:
         before = len(self.findings)
         try:
             check()
-        except (KeyError, ValueError, TypeError, AttributeError, IndexError, LookupError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError, csv.Error) as error:
             self._find(f"{name}: cannot be read as what it should be ({error!r})"[:300])
-        except (OSError, RecursionError, zipfile.BadZipFile, EOFError) as error:
+        except _DAMAGE as error:
             self._find(f"{name}: cannot be read ({error})"[:300])
         if len(self.findings) == before:
             self.done.append(name)
@@ -212,7 +217,7 @@ class Check:
                     while chunk := file.read(_CHUNK):
                         found.update(chunk)
                         size += len(chunk)
-            except (OSError, zipfile.BadZipFile, EOFError) as error:
+            except _DAMAGE as error:
                 self._find(f"{name}: cannot be read ({error})")
                 continue
             if (found.hexdigest(), size) != (listed[name]["sha256"], listed[name]["bytes"]):
