@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from panoptic_assets.core import seals, sidecar, tree
 from panoptic_assets.core import tags as core_tags
@@ -45,6 +45,7 @@ from resources.lance import (
     quoted,
     vectors_table,
 )
+from resources.project import explain
 
 MODEL_METADATA = "panoptic:model"
 """Key of a vector table's metadata that holds the identity of the model, as JSON."""
@@ -369,7 +370,7 @@ class Divisions:
         where = None if run_key is None else f"run_key = {quoted(run_key)}"
         newest: dict[str, Record] = {}
         for content in store.read("records", ["content"], where)["content"].to_pylist():
-            record = Record.model_validate_json(content)
+            record = _record_of(content)
             if record.key not in newest or newest[record.key].order < record.order:
                 newest[record.key] = record
         self.records = dict(sorted(newest.items()))
@@ -734,13 +735,32 @@ def stored_records(store: LanceStore, where: str) -> dict[str, StoredRecord]:
     rows = store.read("records", ["record_id", "content", "seal"], where).to_pylist()
     found = {
         row["record_id"]: StoredRecord(
-            Record.model_validate_json(row["content"]),
+            _record_of(row["content"]),
             json.loads(row["content"]),
-            json.loads(row["seal"]) if row["seal"] else None,
+            _seal_of(row["seal"]) if row["seal"] else None,
         )
         for row in rows
     }
     return dict(sorted(found.items(), key=lambda pair: pair[1].record.order))
+
+
+def _record_of(content: str) -> Record:
+    try:
+        return Record.model_validate_json(content)
+    except ValidationError as error:
+        raise InputError(
+            f"A record in the store cannot be read, since somebody changed it: {explain(error)}. "
+            "Restore the table records from a copy."
+        ) from error
+
+
+def _seal_of(text: str) -> dict[str, Any]:
+    """A seal as it is stored; empty, and so of nothing, if somebody made it unreadable."""
+    try:
+        seal = json.loads(text)
+    except ValueError:
+        return {}
+    return seal if isinstance(seal, dict) else {}
 
 
 def stored_record(store: LanceStore, record_id: str) -> StoredRecord | None:

@@ -369,13 +369,14 @@ class _Verification:
                 self._say(name, "same", "as recorded")
 
     def _witnessed(self) -> None:
-        if self.by.witness is None or self.stored.root is None:
+        said = self.by.witness(self.record) if self.by.witness else None
+        if self.by.witness is None or (said is None and self.stored.seal is None):
             return
-        said = self.by.witness(self.record)
         if said is None:
             self._say("witness", "unknown", "Dagster's event log has no seal of this record")
         elif said != self.stored.root:
-            self._say("witness", "differs", f"Dagster's event log has another seal, {said}")
+            other = "another seal" if self.stored.seal else "a seal, the store none"
+            self._say("witness", "differs", f"Dagster's event log has {other}: {said}")
         else:
             self._say("witness", "same", "Dagster's event log has the same seal")
 

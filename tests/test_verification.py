@@ -314,6 +314,22 @@ def test_a_record_and_its_seal_changed_together_contradict_dagsters_event_log(be
     found = verdict(bench, "k", witness=witness)
     assert found.broken == ["witness"]
     assert seal in text(found, "witness")
+    [row] = bench.store.read("records").to_pylist()
+    for forged, broken in ((None, ["witness"]), ("{", ["record", "witness"])):
+        rows = pa.Table.from_pylist([row | {"seal": forged}], SCHEMAS["records"])
+        bench.store.upsert("records", rows)
+        assert verdict(bench, "k", witness=witness).broken == broken
+
+
+def test_a_record_that_cannot_be_read_any_more_is_told_in_one_line(bench):
+    bench.run("clustering", "k", method=KMEANS)
+
+    def change(document):
+        document["nb_clusters"] = "many"
+
+    edit_record(bench, "k", change)
+    line = refused("verify", "k", cwd=bench.project.folder)
+    assert "A record in the store cannot be read, since somebody changed it: nb_clusters" in line
 
 
 def test_a_record_that_is_older_than_seals_says_so_and_can_be_proved(proved):

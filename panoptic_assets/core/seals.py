@@ -47,9 +47,10 @@ def changed(document: Any, sealed: Mapping[str, Any]) -> list[str]:
     The name ``seal`` is that of the seal itself, if its root is not that of its fields.
     """
     hashes = sealed.get("fields")
-    hashes = dict(hashes) if isinstance(hashes, Mapping) else {}
+    if not isinstance(hashes, Mapping) or not hashes:
+        return ["seal"]
     now = {name: _hash(name, value) for name, value in fields(document)}
-    found = sorted(name for name in now.keys() | hashes if now.get(name) != hashes.get(name))
+    found = sorted(name for name in now.keys() | hashes.keys() if now.get(name) != hashes.get(name))
     broken = root({name: str(value) for name, value in hashes.items()}) != sealed.get("root")
     return ["seal", *found] if broken else found
 
