@@ -634,6 +634,76 @@ class Project:
 
         Runner(self._project).edit(list(edits), author or None, reason or None)
 
+    def verify(self, *keys: str, pixels: bool = True) -> list[dict[str, Any]]:
+        """Compute runs or nodes again on what they read, and compare; one dictionary each.
+
+        Holds key, record_id, proved (whether the answer is the same, on what was recorded, and is
+        what is stored), answer (``same``, ``differs`` or ``not computed``), summary (a sentence),
+        and links: for each name, state (``same``; ``differs``, which breaks the proof; ``other``, a
+        circumstance that is another one now; ``unknown``) and text.
+
+        Args:
+            keys: Runs, with all that is divided below them, and nodes; all by default.
+            pixels: Whether the images' files are read.
+
+        Raises:
+            InputError: One does not exist.
+        """
+        from panoptic_assets.commands.runner import Runner
+
+        with Runner(self._project).verifier(pixels) as verifier:
+            asked = [found for key in keys for found in verifier.keys(key)]
+            found = dict.fromkeys(asked if keys else verifier.all_keys())
+            return [verifier.verify(key).as_dictionary() for key in found]
+
+    def explain(self, image: str, tag: str, property: str | None = None) -> dict[str, Any]:
+        """Why an image carries a tag: the chain from the tag's events to the image's file.
+
+        Holds image_id, property_name, path (of the tag), holds (whether no check failed), and
+        steps: name, text, checked (None where there is nothing to compare) and sha256 of each.
+
+        Args:
+            image: Its id, the first 8 or more characters of it, or a path.
+            tag: Its path or id.
+            property: The tag's property; ``Clustering`` by default.
+
+        Raises:
+            InputError: There is no such image or tag, or the image does not carry it.
+        """
+        from panoptic_assets.commands.runner import Runner
+        from panoptic_assets.lineage import explain
+
+        source = Runner(self._project).source
+        return explain(self._store, source, image, tag, property).as_dictionary()
+
+    def bundle(
+        self, run_key: str, path: str | Path, vectors: bool = False, replace: bool = False
+    ) -> str:
+        """Write the evidence for a run as one zip file; returns the SHA-256 of its manifest.
+
+        Args:
+            run_key: The run.
+            path: The file.
+            vectors: Whether the vectors go in, so that scores can be checked.
+            replace: Whether a file that is there is replaced.
+
+        Raises:
+            InputError: There is no such run, or the file is there already or cannot be written.
+        """
+        from panoptic_assets.bundles import write_bundle
+
+        folder = str(self.folder)
+        written = write_bundle(
+            self._store,
+            OpenClipModels(folder=folder),
+            Registry(folder=folder),
+            run_key,
+            Path(path),
+            vectors,
+            replace,
+        )
+        return written.fingerprint
+
     def properties(self) -> list[dict[str, Any]]:
         """The properties that the file of metadata gives to images, by name.
 

@@ -4,9 +4,9 @@ Belongs here: commands that materialize assets through Dagster on the project's 
 commands that print what the API reads. Does not belong here: anything that another door could not
 do as well.
 
-Exit codes: 0 done, 2 what was asked cannot be done (one line says why), 130 interrupted by Ctrl-C,
-1 a fault of the program, a backfill of which a run failed, or something that `status --exit-code`
-found stale.
+Exit codes: 0 done; 1 what was asked about is not so (``verify``, ``explain``, ``status
+--exit-code``), or a run of a ``backfill`` failed; 2 what was asked cannot be done (one line says
+why); 130 interrupted by Ctrl-C. A fault of the program ends with 1, too, and a stack trace.
 """
 
 import errno
@@ -25,6 +25,7 @@ from panoptic_assets.commands import (
     comparison,
     corpus,
     labels,
+    proof,
     refreshing,
     reports,
     status,
@@ -153,6 +154,9 @@ for _command in (
     tags.export,
     tags.import_tags,
     retention,
+    proof.verify,
+    proof.explain,
+    proof.bundle,
     ui,
 ):
     main.add_command(_command)

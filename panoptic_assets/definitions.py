@@ -28,6 +28,11 @@ from panoptic_assets.assets.staleness_checks import (
     saved_clustering_up_to_date,
 )
 from panoptic_assets.assets.tags import saved_clustering, tags
+from panoptic_assets.assets.verification import (
+    verified_clustering,
+    verified_nested_clustering,
+    verify_runs,
+)
 from panoptic_assets.automation import (
     corpus_changed,
     daily_refresh,
@@ -91,11 +96,14 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             nested_clustering_up_to_date,
             cluster_labels_up_to_date,
             saved_clustering_up_to_date,
+            verified_clustering,
+            verified_nested_clustering,
         ],
         jobs=[
             label_clusters_with_gpt4v,
             judge_runs,
             backfill_runs,
+            verify_runs,
             refresh_corpus,
             project,
             divide_corpus,

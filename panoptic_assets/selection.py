@@ -387,7 +387,7 @@ def _listed(scope: Listed, corpus: _Corpus) -> _Found:
     if missing := sum(image_id not in corpus.present for image_id in ids.values()):
         notes.append(
             f"Left out, since they are missing from the corpus or in quarantine: {missing:,} of "
-            f"the {len(names):,} images of {path}."
+            f"the {len(names):,} images of {scope.file}."
         )
     return _Found(
         chosen,
@@ -458,6 +458,31 @@ class ImageNames:
             return stripped
         found = self._by_normal.get(_normal(stripped), set())
         return next(iter(found)) if len(found) == 1 else None
+
+    def one(self, name: str, example: str) -> str:
+        """The image's id; also of the first characters of an id. Empty for a file in quarantine.
+
+        Args:
+            name: The id, the first 8 or more characters of it, or a path.
+            example: A path, for the message.
+
+        Raises:
+            InputError: There is no such image, or several.
+        """
+        image_id = self.find(name)
+        if image_id is None and len(name) >= _SHORTEST_PREFIX:
+            starting = [known for known in self.ids if known.startswith(name)]
+            if len(starting) > 1:
+                raise InputError(
+                    f"{len(starting)} images have an id that begins with {name!r}: give more of it."
+                )
+            image_id = starting[0] if starting else None
+        if image_id is None:
+            raise InputError(
+                f"There is no image {_cut(name)}: give its id, the first {_SHORTEST_PREFIX} or "
+                f"more characters of it, or the path of its file, such as {example!r}."
+            )
+        return image_id
 
 
 def _normal(path: str) -> str:
@@ -553,20 +578,7 @@ def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
 
 def _one_image(name: str, corpus: _Corpus) -> str:
     """The id of the present image that an id, the start of one, or a path names."""
-    names = ImageNames(corpus.store, corpus.version)
-    image_id = names.find(name)
-    if image_id is None and len(name) >= _SHORTEST_PREFIX:
-        starting = [known for known in names.ids if known.startswith(name)]
-        if len(starting) > 1:
-            raise InputError(
-                f"{len(starting)} images have an id that begins with {name!r}: give more of it."
-            )
-        image_id = starting[0] if starting else None
-    if image_id is None:
-        raise InputError(
-            f"There is no image {_cut(name)}: give its id, the first {_SHORTEST_PREFIX} or more "
-            f"characters of it, or the path of its file, such as {corpus.example!r}."
-        )
+    image_id = ImageNames(corpus.store, corpus.version).one(name, corpus.example)
     if image_id not in corpus.present:
         raise InputError(
             f"The image {_cut(name)} is missing from the corpus or in quarantine: take another "

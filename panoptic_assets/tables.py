@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from panoptic_assets.core import sidecar, tree
+from panoptic_assets.core import seals, sidecar, tree
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.clusters import REMAINDER, Cluster, Division, Labels, Vectors
 from panoptic_assets.core.division import Outcome
@@ -45,6 +45,7 @@ from resources.lance import (
     quoted,
     vectors_table,
 )
+from resources.project import explain
 
 MODEL_METADATA = "panoptic:model"
 """Key of a vector table's metadata that holds the identity of the model, as JSON."""
@@ -372,7 +373,7 @@ class Divisions:
         where = None if run_key is None else f"run_key = {quoted(run_key)}"
         newest: dict[str, Record] = {}
         for content in store.read("records", ["content"], where)["content"].to_pylist():
-            record = Record.model_validate_json(content)
+            record = _record_of(content)
             if record.key not in newest or newest[record.key].order < record.order:
                 newest[record.key] = record
         self.records = dict(sorted(newest.items()))
@@ -667,21 +668,46 @@ def write_division(store: LanceStore, record: Record, answer: Answer) -> None:
     one key at the same time write under two record ids, and both records are whole.
     """
     mine = f"record_id = {quoted(record.record_id)}"
-    image_ids, division, outcome = answer.image_ids, answer.division, answer.outcome
-    clusters = [
+    store.replace("assignments", assignment_rows(record, answer), mine)
+    store.replace("clusters", cluster_rows(record, answer), mine)
+    for source in record.inputs:
+        # A search may have read another version of a table than the method: both stay.
+        name = f"{re.sub('[/@]', '.', record.record_id)}.{source.version}"
+        store.pin(source.table, source.version, name)
+    content = record.model_dump_json()
+    row = {
+        "record_id": record.record_id,
+        "key": record.key,
+        "revision": record.revision,
+        "run_key": record.run_key,
+        "content": content,
+        "seal": json.dumps(seals.seal(json.loads(content)), ensure_ascii=False),
+    }
+    store.upsert("records", pa.Table.from_pylist([row], schema=SCHEMAS["records"]))
+
+
+def cluster_rows(record: Record, answer: Answer) -> pa.Table:
+    """What the table `clusters` holds of a division."""
+    rows = [
         {
             "record_id": record.record_id,
             "key": record.key,
             "cluster": cluster_name(cluster.number),
             "size": cluster.size,
             "score": cluster.score,
-            "medoid": image_ids[cluster.medoid],
-            "name": outcome.names.get(cluster.label),
+            "medoid": answer.image_ids[cluster.medoid],
+            "name": answer.outcome.names.get(cluster.label),
             "stability": answer.stability.get(cluster.number),
         }
-        for cluster in division.clusters
+        for cluster in answer.division.clusters
     ]
-    assignments = pa.table(
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["clusters"])
+
+
+def assignment_rows(record: Record, answer: Answer) -> pa.Table:
+    """What the table `assignments` holds of a division."""
+    image_ids, division, outcome = answer.image_ids, answer.division, answer.outcome
+    return pa.table(
         {
             "record_id": pa.array([record.record_id] * len(image_ids), pa.string()),
             "image_id": image_ids,
@@ -699,20 +725,70 @@ def write_division(store: LanceStore, record: Record, answer: Answer) -> None:
         },
         schema=SCHEMAS["assignments"],
     )
-    store.replace("assignments", assignments, mine)
-    store.replace("clusters", pa.Table.from_pylist(clusters, schema=SCHEMAS["clusters"]), mine)
-    for source in record.inputs:
-        # A search may have read another version of a table than the method: both stay.
-        name = f"{re.sub('[/@]', '.', record.record_id)}.{source.version}"
-        store.pin(source.table, source.version, name)
-    row = {
-        "record_id": record.record_id,
-        "key": record.key,
-        "revision": record.revision,
-        "run_key": record.run_key,
-        "content": record.model_dump_json(),
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """A record as it is stored, with its seal."""
+
+    record: Record
+    document: dict[str, Any]
+    """The same as plain data, which is what was sealed."""
+    seal: dict[str, Any] | None
+    """See :mod:`panoptic_assets.core.seals`; None for a record that is older than seals."""
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the fields that are not what was sealed; none if nothing was."""
+        return [] if self.seal is None else seals.changed(self.document, self.seal)
+
+    @property
+    def root(self) -> str | None:
+        """The one hash of the seal, over all fields."""
+        return None if self.seal is None else str(self.seal.get("root"))
+
+
+def stored_records(store: LanceStore, where: str) -> dict[str, StoredRecord]:
+    """Records with their seals by record id, older revisions too; oldest first.
+
+    Args:
+        store: The store.
+        where: A SQL condition on the table ``records``.
+    """
+    rows = store.read("records", ["record_id", "content", "seal"], where).to_pylist()
+    found = {
+        row["record_id"]: StoredRecord(
+            _record_of(row["content"]),
+            json.loads(row["content"]),
+            _seal_of(row["seal"]) if row["seal"] else None,
+        )
+        for row in rows
     }
-    store.upsert("records", pa.Table.from_pylist([row], schema=SCHEMAS["records"]))
+    return dict(sorted(found.items(), key=lambda pair: pair[1].record.order))
+
+
+def _record_of(content: str) -> Record:
+    try:
+        return Record.model_validate_json(content)
+    except ValidationError as error:
+        raise InputError(
+            f"A record in the store cannot be read, since somebody changed it: {explain(error)}. "
+            "Restore the table records from a copy."
+        ) from error
+
+
+def _seal_of(text: str) -> dict[str, Any]:
+    """A seal as it is stored; empty, and so of nothing, if somebody made it unreadable."""
+    try:
+        seal = json.loads(text)
+    except ValueError:
+        return {}
+    return seal if isinstance(seal, dict) else {}
+
+
+def stored_record(store: LanceStore, record_id: str) -> StoredRecord | None:
+    """One record with its seal; None if it is not there."""
+    return stored_records(store, f"record_id = {quoted(record_id)}").get(record_id)
 
 
 def read_answer(store: LanceStore, record: Record) -> Answer:

@@ -110,6 +110,7 @@ SCHEMAS = {
             pa.field("revision", pa.int32()),
             pa.field("run_key", pa.string()),
             pa.field("content", pa.string()),  # JSON, see panoptic_assets.records
+            pa.field("seal", pa.string()),  # JSON, see panoptic_assets.core.seals; null if older
         ]
     ),
     "clusters": pa.schema(
@@ -302,14 +303,19 @@ class LanceStore(dg.ConfigurableResource):
     )
 
     _versions: dict[str, int] = PrivateAttr(default_factory=dict)
+    _only: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    def at(self, versions: Mapping[str, int]) -> Self:
+    def at(self, versions: Mapping[str, int], only: Mapping[str, str] | None = None) -> Self:
         """The store as it was when some tables had these versions; it is for reading.
 
-        Tables that are not named are read at their newest version.
+        Args:
+            versions: For tables, their versions; 0: the table did not exist. Tables that are not
+                named are read at their newest version.
+            only: For tables, the SQL condition of the rows that are seen; all by default.
         """
         past = self.model_copy()
         past._versions = dict(versions)
+        past._only = dict(only or {})
         return past
 
     def tables(self) -> list[str]:
@@ -331,7 +337,7 @@ class LanceStore(dg.ConfigurableResource):
     def count(self, table: str, where: str | None = None) -> int:
         """Number of rows."""
         handle = self._find(table)
-        return handle.count_rows(where) if handle is not None else 0
+        return handle.count_rows(self._seen(table, where)) if handle is not None else 0
 
     def schema_of(self, table: str) -> pa.Schema | None:
         """The schema that a table has, with its metadata; None when it does not exist."""
@@ -363,7 +369,7 @@ class LanceStore(dg.ConfigurableResource):
             return pa.schema([schema.field(name) for name in names]).empty_table()
         if version is not None:
             _check_out(handle, table, version)
-        return _query(handle, columns, where).to_arrow()
+        return _query(handle, columns, self._seen(table, where)).to_arrow()
 
     def batches(
         self, table: str, columns: list[str], where: str | None = None
@@ -376,6 +382,7 @@ class LanceStore(dg.ConfigurableResource):
         handle = self._find(table)
         if handle is None:  # an empty table is falsy
             return
+        where = self._seen(table, where)
         if self._in_memory:
             yield from _query(handle, columns, where).to_batches()
             return
@@ -611,7 +618,14 @@ class LanceStore(dg.ConfigurableResource):
                 return None
             raise
 
+    def _seen(self, table: str, where: str | None) -> str | None:
+        """The condition of the rows that are asked for and are seen."""
+        only = self._only.get(table)
+        return f"({only}) AND ({where})" if only and where else only or where
+
     def _find(self, table: str) -> Any | None:
+        if self._versions.get(table) == 0:
+            return None
         try:
             handle = self._database.open_table(table)
         except ValueError as error:

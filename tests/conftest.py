@@ -160,6 +160,14 @@ def bench(embedded_folder, tmp_path):
     return Workbench(find(tmp_path / "sample_project"), dg.DagsterInstance.ephemeral())
 
 
+@pytest.fixture(scope="session")
+def audited(tmp_path_factory):
+    """The folder of a small project whose run was divided, labelled, saved, edited, made anew."""
+    from tests.audited import write_project
+
+    return write_project(tmp_path_factory.mktemp("audited"))
+
+
 @dataclass(frozen=True)
 class S3Server:
     """A real S3 server on this machine, with an empty bucket."""

@@ -47,6 +47,7 @@ from panoptic_assets.tables import (
     cluster_name,
     files_input,
     read_thumbnails,
+    stored_record,
     write_division,
 )
 from resources.lance import LanceStore
@@ -231,8 +232,15 @@ def division_metadata(store: LanceStore, record: records.Record, answer: Answer)
             )
         ),
         "record": dg.MetadataValue.json(excerpt(record.model_dump(mode="json"))),
+        **_witnessed(store, record),
         **({"notes": dg.MetadataValue.md(bullets(record.notes))} if record.notes else {}),
     }
+
+
+def _witnessed(store: LanceStore, record: records.Record) -> dict[str, str]:
+    """The seal of the record, for which Dagster's event log so is a witness."""
+    stored = stored_record(store, record.record_id)
+    return {"seal": stored.root} if stored and stored.root else {}
 
 
 def _report_of(record: records.Record) -> str:

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from panoptic_assets.staleness import Judge
     from panoptic_assets.sweeps import Cell
     from panoptic_assets.tables import Divisions
+    from panoptic_assets.verification import Verifier
     from resources.lance import LanceStore
+    from resources.source import ImageSource
 
 _HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
@@ -74,22 +76,53 @@ class Runner:
         import dagster as dg
 
         from panoptic_assets.definitions import build_defs
-        from resources.source import ImageSource
 
         assembled = build_defs(
-            source=ImageSource(
-                root=self.folder.images,
-                include=self.folder.settings.include,
-                exclude=self.folder.settings.exclude,
-                storage_options=self.folder.settings.images_options,
-                **self.source_options,
-            ),
+            source=self.source,
             store=self.store,
             models=self.models,
             registry=self.registry,
             reports=self.reports,
         )
         return dg.Definitions.merge(assembled, dg.Definitions(loggers={"console": _plain_logger()}))
+
+    @property
+    def source(self) -> "ImageSource":
+        """The folder of images."""
+        from resources.source import ImageSource
+
+        settings = self.folder.settings
+        source: ImageSource = ImageSource(
+            root=self.folder.images,
+            include=settings.include,
+            exclude=settings.exclude,
+            storage_options=settings.images_options,
+            **self.source_options,
+        )
+        return source
+
+    @contextmanager
+    def verifier(self, pixels: bool = True) -> "Iterator[Verifier]":
+        """Verifies divisions, with the event log of the project's Dagster instance for a witness.
+
+        Args:
+            pixels: Whether files are read.
+        """
+        from panoptic_assets.assets.verification import seals_in_log
+        from panoptic_assets.verification import Verifier
+
+        with instance_lock(self.home):  # only while its database may be created
+            instance = open_instance(self.home, _NO_COMPUTE_LOGS)
+        with instance:
+            yield Verifier(
+                self.store,
+                self.models,
+                self.registry,
+                self.source,
+                tell,
+                seals_in_log(instance),
+                pixels,
+            )
 
     def refresh(self, vector_types: list[str], given: dict[str, Any] | None = None) -> None:
         """Read what is new, embed it, find its neighbours."""
@@ -346,7 +379,7 @@ class Runner:
         for key in config.keys:
             self.divisions(key).get(key)
         job = self.definitions.resolve_job_def("backfill_runs")
-        with _instance(self.home) as instance:
+        with instance_of(self.home) as instance:
             try:
                 result = self._execute(job, instance, {"backfill": {"config": given}})
             except dg.Failure as failure:

@@ -581,6 +581,24 @@ def test_the_store_of_a_moment_is_read_as_it_was(store):
     assert store.count("assignments") == 5
 
 
+def test_a_table_that_a_moment_did_not_have_yet_has_no_rows(store):
+    store.upsert("assignments", assignments("a@1", 3))
+    then = store.at({"assignments": 0})
+    assert then.version("assignments") == then.count("assignments") == 0
+    assert then.read("assignments").num_rows == 0
+    assert list(then.batches("assignments", ["image_id"])) == []
+
+
+def test_of_a_table_only_some_rows_may_be_seen(store):
+    store.upsert("assignments", assignments("a@1", 3))
+    store.upsert("assignments", assignments("a@2", 2))
+    seen = store.at({}, {"assignments": "record_id = 'a@1' OR record_id = 'none'"})
+    assert seen.read("assignments")["record_id"].to_pylist() == ["a@1"] * 3
+    assert seen.read("assignments", where="record_id = 'a@2'").num_rows == 0
+    assert seen.count("assignments") == 3
+    assert [batch.num_rows for batch in seen.batches("assignments", ["image_id"])] == [3]
+
+
 def test_a_version_that_was_removed_is_named(store):
     early = store.upsert("assignments", assignments("a@1", 3))
     store.upsert("assignments", assignments("a@2", 2))

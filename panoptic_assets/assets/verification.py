@@ -1,0 +1,189 @@
+"""Verification in Dagster: the asset check ``verified``, and the job that verifies all runs.
+
+Belongs here: when divisions are verified, and in what form Dagster shows the verdict. Does not
+belong here: verifying (``verification``).
+
+The check computes a division again, which costs as much as the division. So it says nothing in a
+run that materializes it, which Dagster would otherwise let it follow each time: it is run by itself
+(in the UI: the asset's checks, Execute), or by the job ``verify_runs``.
+"""
+
+import warnings
+from collections.abc import Iterator
+
+import dagster as dg
+from pydantic import Field
+
+from panoptic_assets.assets.clusterings import clustering, nested_clustering
+from panoptic_assets.assets.running import partition_of, plain_failures
+from panoptic_assets.records import Record
+from panoptic_assets.reports.markdown import table
+from panoptic_assets.verification import Verdict, Verifier, Witness
+from resources.errors import InputError
+from resources.lance import LanceStore
+from resources.models import OpenClipModels
+from resources.registry import Registry
+from resources.source import ImageSource
+
+CHECK = "verified"
+_LOOKED_AT = 100
+"""Materializations of a key among which that of its record is looked for, the newest first."""
+_MARKS = {"same": "✓", "differs": "✗", "other": "≠", "unknown": "?"}
+_TEXT_SHOWN = 200
+
+
+def _spec(asset: dg.AssetsDefinition) -> dg.AssetCheckSpec:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # see assets.checks
+        return dg.AssetCheckSpec(
+            CHECK,
+            asset=asset,
+            description="Computed again on its recorded inputs, it gives the same answer, and "
+            "pixels, vectors, parameters and stored clusters are what was recorded.",
+            partitions_def=asset.partitions_def,
+        )
+
+
+def seals_in_log(instance: dg.DagsterInstance) -> Witness:
+    """What Dagster's event log says of the seals of records."""
+
+    def root(record: Record) -> str | None:
+        asked = dg.AssetRecordsFilter(_asset_of(record.key), asset_partitions=[record.key])
+        for found in instance.fetch_materializations(asked, limit=_LOOKED_AT).records:
+            event = found.asset_materialization
+            if found.run_id == record.dagster_run_id and event and "seal" in event.metadata:
+                return str(event.metadata["seal"].value)
+        return None
+
+    return root
+
+
+@dg.multi_asset_check(specs=[_spec(clustering)], can_subset=True)
+@plain_failures()
+def verified_clustering(
+    context: dg.AssetCheckExecutionContext,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
+    source: ImageSource,
+) -> Iterator[dg.AssetCheckResult]:
+    """Verifies one run."""
+    verifier = _verifier(context, store, models, registry, source)
+    yield from _checked(context, clustering, verifier)
+
+
+@dg.multi_asset_check(specs=[_spec(nested_clustering)], can_subset=True)
+@plain_failures()
+def verified_nested_clustering(
+    context: dg.AssetCheckExecutionContext,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
+    source: ImageSource,
+) -> Iterator[dg.AssetCheckResult]:
+    """Verifies the division of one node."""
+    verifier = _verifier(context, store, models, registry, source)
+    yield from _checked(context, nested_clustering, verifier)
+
+
+class VerifyConfig(dg.Config):
+    """Configuration of the job ``verify_runs``."""
+
+    keys: list[str] = Field(
+        default=[],
+        description="Runs, with all that is divided below them, and nodes; empty: every one.",
+    )
+    pixels: bool = Field(default=True, description="Whether the images' files are read, too.")
+
+
+@dg.op(tags={"kind": "lancedb"})
+@plain_failures()
+def verify_divisions(
+    context: dg.OpExecutionContext,
+    config: VerifyConfig,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
+    source: ImageSource,
+) -> None:
+    """Verify runs one after the other, whatever becomes of each; fails if one is not proved."""
+    verifier = _verifier(context, store, models, registry, source, config.pixels)
+    # Refused here, before anything is computed.
+    keys = [found for key in config.keys for found in verifier.keys(key)]
+    keys = list(dict.fromkeys(keys)) if config.keys else verifier.all_keys()
+    failed = []
+    for key in keys:
+        try:
+            verdict = verifier.verify(key)
+        except InputError as error:  # it was made anew meanwhile
+            context.log.warning(f"{key}: {error}")
+            failed.append(key)
+            continue
+        context.log.info(f"{key}: {verdict.summary}")
+        context.instance.report_runless_asset_event(_evaluation(verdict))
+        if not verdict.proved:
+            failed.append(key)
+    context.add_output_metadata({"nb_divisions": len(keys), "nb_not_proved": len(failed)})
+    if failed:
+        raise dg.Failure(
+            f"Not proved: {len(failed):,} of {len(keys):,} divisions: {', '.join(failed[:20])}. "
+            "Their checks say which link differs.",
+            allow_retries=False,
+        )
+
+
+@dg.job(description="Verifies every run, and reports each as the asset check `verified`.")
+def verify_runs() -> None:
+    """The same as ``panoptic-assets verify --all``, for schedules and the UI."""
+    verify_divisions()
+
+
+def _verifier(
+    context: dg.AssetCheckExecutionContext | dg.OpExecutionContext,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
+    source: ImageSource,
+    pixels: bool = True,
+) -> Verifier:
+    return Verifier(
+        store, models, registry, source, context.log.info, seals_in_log(context.instance), pixels
+    )
+
+
+def _checked(
+    context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition, verifier: Verifier
+) -> Iterator[dg.AssetCheckResult]:
+    if asset.key in context.job_def.asset_layer.selected_asset_keys:
+        return  # this very run makes what would be verified
+    evaluation = _evaluation(verifier.verify(partition_of(context)))
+    yield dg.AssetCheckResult(
+        asset_key=evaluation.asset_key,
+        check_name=CHECK,
+        passed=evaluation.passed,
+        severity=evaluation.severity,
+        description=evaluation.description,
+        metadata=evaluation.metadata,
+    )
+
+
+def _evaluation(verdict: Verdict) -> dg.AssetCheckEvaluation:
+    rows = [[_MARKS[link.state], link.name, link.text[:_TEXT_SHOWN]] for link in verdict.links]
+    grave = bool(verdict.broken)
+    return dg.AssetCheckEvaluation(
+        asset_key=_asset_of(verdict.key),
+        check_name=CHECK,
+        passed=verdict.proved,
+        severity=dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
+        description=verdict.summary,
+        metadata={
+            "record": dg.MetadataValue.text(verdict.record_id),
+            "answer": dg.MetadataValue.text(verdict.answer),
+            "links": dg.MetadataValue.md(table(["", "link", "found"], rows, len(rows))),
+        },
+        partition=verdict.key,
+    )
+
+
+def _asset_of(key: str) -> dg.AssetKey:
+    return (nested_clustering if "/" in key else clustering).key

@@ -1,0 +1,739 @@
+"""Verifying a division: it is computed again on what it read, and every link is compared.
+
+Belongs here: which links the chain from the pixels to the stored clusters has, and what each of
+them amounts to. Does not belong here: computing (``dividing``), seals (``core.seals``), and how a
+verdict is shown (``commands.proof``, ``assets.verification``).
+
+A link that is not what was recorded breaks the proof. Circumstances, such as the version of a
+library, are named when they differ, but break nothing as long as the answer is the same.
+"""
+
+import hashlib
+import importlib.metadata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from panoptic_assets import records
+from panoptic_assets.config import (
+    ClusteringConfig,
+    DivisionConfig,
+    NestedClusteringConfig,
+    parse,
+)
+from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.dividing import Computed, Dividing, present_members
+from panoptic_assets.keys import parse_division, parse_node, vector_type_of
+from panoptic_assets.records import Input, Record, digest, output_hash
+from panoptic_assets.selection import Selection, select
+from panoptic_assets.tables import (
+    Divisions,
+    StoredRecord,
+    assignment_rows,
+    cluster_rows,
+    files_input,
+    model_identity,
+    present_files,
+    read_features,
+    read_vectors,
+    stored_record,
+    stored_records,
+    vector_hashes,
+)
+from resources.decoding import UnreadableImage
+from resources.errors import InputError
+from resources.lance import LanceStore, VersionGoneError, quoted, vectors_table
+from resources.models import OpenClipModels
+from resources.registry import Registry
+from resources.source import ImageSource, UnavailableFile
+
+State = Literal["same", "differs", "other", "unknown"]
+"""Of a link: what was recorded; something else, which breaks the proof; a circumstance that is
+another one now; not to be found out."""
+LINKS = (
+    "pixels",
+    "vectors",
+    "vectors of now",
+    "points",
+    "model",
+    "neighbours",
+    "tags",
+    "runs",
+    "scope",
+    "parent",
+    "parameters",
+    "record",
+    "witness",
+    "code",
+    "libraries",
+    "machine",
+    "output",
+    "assignments",
+    "clusters",
+)
+"""In the order in which they are told."""
+
+_GRAVEST: tuple[State, ...] = ("differs", "unknown", "other", "same")
+_SHOWN = 3
+"""Names in a line."""
+_TOLERANCE = 1e-5
+"""Another processor may round the last digits of distances and scores; labels are compared as they
+are."""
+_OF_FIELDS = {
+    "config": "parameters",
+    "output": "output",
+    "parent_record": "parent",
+    "parent_output": "parent",
+    "id_list": "scope",
+    "libraries": "libraries",
+    "code_version": "code",
+    "git_commit": "code",
+    "machine": "machine",
+}
+"""For fields of a record, the link that they are of; all others are of ``record``."""
+_INPUT_LINKS = frozenset({"vectors", "points", "model", "neighbours", "tags", "runs", "scope"})
+"""Links that are compared by the hashes of what a computation reads."""
+
+Witness = Callable[[Record], str | None]
+"""The root of the seal that Dagster's event log has for a record; None if it has none."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain."""
+
+    name: str
+    state: State
+    text: str
+    """What was found, in one line."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of verifying one division."""
+
+    key: str
+    record_id: str
+    answer: Literal["same", "differs", "not computed"]
+    links: list[Link]
+    reason: str = ""
+    """Why it could not be computed."""
+
+    @property
+    def proved(self) -> bool:
+        """Whether the answer is the same, on what was recorded, and is what is stored."""
+        return self.answer == "same" and not self.broken
+
+    @property
+    def broken(self) -> list[str]:
+        """Names of the links that are not what was recorded."""
+        return [link.name for link in self.links if link.state == "differs"]
+
+    @property
+    def circumstances(self) -> list[str]:
+        """Names of the circumstances that differ."""
+        return [link.name for link in self.links if link.state == "other"]
+
+    @property
+    def summary(self) -> str:
+        """The verdict in one sentence."""
+        broken, other = ", ".join(self.broken), ", ".join(self.circumstances)
+        if self.answer == "same" and not broken:
+            return f"The same answer, though these differ: {other}." if other else "The same."
+        if self.answer == "same":
+            return f"The answer is the same, but these are not what was recorded: {broken}."
+        if self.answer == "differs":
+            return f"The answer differs: {broken}{f'; other now: {other}' if other else ''}."
+        known = f" These are not what was recorded: {broken}." if broken else ""
+        return f"Cannot be computed: {self.reason}{known}"
+
+    def as_dictionary(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "key": self.key,
+            "record_id": self.record_id,
+            "proved": self.proved,
+            "answer": self.answer,
+            "summary": self.summary,
+            "links": [asdict(link) for link in self.links],
+        }
+
+
+@dataclass
+class FileHashes:
+    """SHA-256 of files, each of which is read once."""
+
+    source: ImageSource
+    known: dict[str, str | None] = field(default_factory=dict)
+    """By path; None for a file that is not there, or not to be had now."""
+
+    def of(self, paths: Sequence[str]) -> dict[str, str | None]:
+        """The hashes of some files.
+
+        Raises:
+            InputError: The folder of images cannot be reached.
+        """
+        new = [path for path in paths if path not in self.known]
+        with ThreadPoolExecutor(self.source.readers) as pool:
+            self.known.update(zip(new, pool.map(self._hash, new), strict=True))
+        return {path: self.known[path] for path in paths}
+
+    def _hash(self, path: str) -> str | None:
+        try:
+            return hashlib.sha256(self.source.read(path)).hexdigest()
+        except UnavailableFile:
+            return None
+        except UnreadableImage as error:  # there, but no such file is an image of the corpus
+            return str(error)
+
+
+class NotVerifiableError(InputError):
+    """A record of a kind that cannot be computed again."""
+
+
+def recompute_refreshed(verifier: "Verifier", record: Record) -> Computed:
+    """Compute again what a refresh policy made: the one place for records with ``refreshed``.
+
+    Args:
+        verifier: Has what can be read.
+        record: Its inputs are compared with those of the record that comes back.
+
+    Raises:
+        NotVerifiableError: Always, as long as policies do not say how their records are made.
+    """
+    assert record.refreshed is not None  # noqa: S101
+    raise NotVerifiableError(
+        f"It was made by the refresh policy {record.refreshed.policy!r} from "
+        f"{record.refreshed.record_id}, and such a record cannot be verified yet."
+    )
+
+
+@dataclass
+class Verifier:
+    """Verifies divisions of one project."""
+
+    store: LanceStore
+    models: OpenClipModels
+    registry: Registry
+    source: ImageSource
+    report: Callable[[str], None] = lambda line: None
+    """Called with a line of text before something that takes long."""
+    witness: Witness | None = None
+    pixels: bool = True
+    """Whether files are read."""
+
+    def __post_init__(self) -> None:
+        self._hashes = FileHashes(self.source)
+        self._present: dict[str, list[str]] | None = None
+
+    def keys(self, key: str) -> list[str]:
+        """What is to be verified of a key: of a run its tree without what is stale; else itself.
+
+        Raises:
+            InputError: There is no such division.
+        """
+        parse_division(key)
+        divisions = Divisions(self.store, key.partition("/")[0])
+        divisions.get(key)
+        return [key] if "/" in key else sorted(divisions.valid(key), key=_depth_first)
+
+    def all_keys(self) -> list[str]:
+        """Every division that counts and is not stale."""
+        divisions = Divisions(self.store)
+        return sorted(divisions.records.keys() - divisions.stale, key=_depth_first)
+
+    def verify(self, key: str) -> Verdict:
+        """Compute a division on what it read, and compare.
+
+        Raises:
+            InputError: There is no such division.
+        """
+        parse_division(key)
+        newest = Divisions(self.store, key.partition("/")[0]).get(key)
+        stored = stored_record(self.store, newest.record_id)
+        assert stored is not None  # noqa: S101
+        return _Verification(self, stored).verdict()
+
+    def read_hashes(self, image_ids: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, Any]]:
+        """The paths of the present files of images, and the hashes of these files."""
+        if self._present is None:
+            self._present = present_files(self.store)
+        paths = {name: self._present.get(name, []) for name in image_ids}
+        return paths, self._hashes.of([path for found in paths.values() for path in found])
+
+
+class _Verification:
+    """The verification of one record."""
+
+    def __init__(self, verifier: Verifier, stored: StoredRecord):
+        self.by, self.stored, self.record = verifier, stored, stored.record
+        self.links: dict[str, list[tuple[State, str]]] = defaultdict(list)
+        self.reason = ""
+        inputs = self.record.inputs
+        start = next((n for n, read in enumerate(inputs) if read.table == "files"), len(inputs))
+        self.read, self.selected = inputs[:start], inputs[start:]
+        """What the method read, and what said which images are in scope."""
+        self.gone: dict[str, int] = {}
+        self.rows = self._rows_of(self.record)
+
+    def verdict(self) -> Verdict:
+        for check in (self._sealed, self._circumstances, self._witnessed):
+            check()
+        computed = None
+        try:
+            computed = self._computed()
+        except (InputError, NotComputableError) as error:
+            self.reason = str(error)
+        except (OSError, RuntimeError, ValueError) as error:  # what Lance says of damaged files
+            self.reason = f"The store failed: {' '.join(str(error).split())[:300]}"
+        answer = self._compared(computed) if computed else self._stored_only()
+        self._pixels()
+        links = [
+            self._link(name) for name in sorted(self.links, key=LINKS.index) if self.links[name]
+        ]
+        return Verdict(self.record.key, self.record.record_id, answer, links, self.reason)
+
+    def _link(self, name: str) -> Link:
+        found = self.links[name]
+        state = min((of for of, _ in found), key=_GRAVEST.index)
+        said = [text for of, text in found if of == state] if state != "same" else [found[0][1]]
+        return Link(name, state, "; ".join(dict.fromkeys(said)))
+
+    def _say(self, name: str, state: State, text: str) -> None:
+        self.links[name].append((state, text))
+
+    def _sealed(self) -> None:
+        if self.stored.seal is None:
+            self._say("parameters", "unknown", "not sealed: the record is older than seals")
+            return
+        changed = self.stored.changed
+        for name in changed:
+            link = self._link_of(name)
+            value = _field(self.stored.document, name)
+            if name == "seal":
+                self._say(link, "differs", "the seal itself was changed")
+            else:
+                self._say(link, "differs", f"{name}: {value} is stored, and is not what was sealed")
+        if not any(self._link_of(name) == "parameters" for name in changed):
+            self._say("parameters", "same", "as they were sealed")
+        if not any(self._link_of(name) == "record" for name in changed):
+            self._say("record", "same", f"sealed, {self.stored.root}")
+
+    def _link_of(self, name: str) -> str:
+        first, _, rest = name.partition(".")
+        if first == "inputs":
+            number = rest.partition(".")[0]
+            if number.isdecimal() and int(number) < len(self.record.inputs):
+                return self._input_link(int(number))
+        return _OF_FIELDS.get(first, "record")
+
+    def _input_link(self, number: int) -> str:
+        """The link that an input of the record is of."""
+        table = self.record.inputs[number].table
+        nb_read = len(self.read)
+        nb_features = 1 + ("/" in self.record.config.get("features", ""))
+        if number >= nb_read:
+            if not table.startswith("vectors."):
+                return "scope"
+            searched = [read.table for read in self.selected[: number - nb_read]]
+            return "model" if table in searched else "vectors"
+        if number < nb_features:
+            return "points" if table.startswith("points.") else "vectors"
+        if table.startswith("neighbors."):
+            return "neighbours"
+        if table == "assignments":
+            return "runs"
+        return "model" if table.startswith("vectors.") else "tags"
+
+    def _circumstances(self) -> None:
+        record, changed = self.record, set(self.stored.changed)
+        for name, version in sorted(record.libraries.items()):
+            if (now := _installed(name)) != version and f"libraries.{name}" not in changed:
+                self._say("libraries", "other", f"{name}: {version} → {now}")
+        machine = records.machine_class()
+        for name, value in record.machine.items():
+            if machine.get(name) != value and f"machine.{name}" not in changed:
+                self._say("machine", "other", f"{name}: {value} → {machine.get(name)}")
+        code = {"code_version": records.code_version(), "git_commit": records.git_commit()}
+        for name, commit in code.items():
+            then = getattr(record, name)
+            if then != commit and then is not None and name not in changed:
+                self._say("code", "other", f"{name}: {then} → {commit or 'none'}")
+        for name in ("libraries", "machine", "code"):
+            if not self.links[name]:
+                self._say(name, "same", "as recorded")
+
+    def _witnessed(self) -> None:
+        said = self.by.witness(self.record) if self.by.witness else None
+        if self.by.witness is None or (said is None and self.stored.seal is None):
+            return
+        if said is None:
+            self._say("witness", "unknown", "Dagster's event log has no seal of this record")
+        elif said != self.stored.root:
+            other = "another seal" if self.stored.seal else "a seal, the store none"
+            self._say("witness", "differs", f"Dagster's event log has {other}: {said}")
+        else:
+            self._say("witness", "same", "Dagster's event log has the same seal")
+
+    def _computed(self) -> Computed:
+        record, by = self.record, self.by
+        if not self.stored.changed or all(
+            self._link_of(name) not in {*_INPUT_LINKS, "parameters", "parent"}
+            for name in self.stored.changed
+        ):
+            if record.refreshed is not None:
+                return recompute_refreshed(by, record)
+            config = _config_of(record)
+            seen = self.seen()
+            selection = self.selection(config, seen)
+            hidden = {
+                "tags": 0,
+                f"neighbors.{vector_type_of(config.features)}": 0,
+            }
+            store = by.store.at(hidden | self._versions(self.read), seen)
+            dividing = Dividing(store, by.models, by.registry, record.dagster_run_id, by.report)
+            self._model(store)
+            return dividing.compute(record.key, config, selection)
+        raise InputError(
+            "What the record says of its making is not what was sealed, so that it is not known "
+            "what to compute."
+        )
+
+    def seen(self) -> dict[str, str]:
+        """The records that counted when this one was made, as a condition on the tables."""
+        ids = set()
+        if self.record.parent_record is not None:
+            for above in self._chain(self.record.parent_record, "parent"):
+                ids.add(above.record_id)
+            parent = stored_record(self.by.store, self.record.parent_record)
+            if parent and parent.record.output != self.record.parent_output:
+                self._say(
+                    "parent",
+                    "differs",
+                    f"{self.record.parent_record} has another output than was recorded",
+                )
+            elif not self.links["parent"]:
+                self._say("parent", "same", self.record.parent_record)
+        combined = [read for read in self.read if read.table == "assignments"]
+        keys = next(iter(self.record.config["method"].values())).get("runs", [])
+        for key, read in zip(keys, combined, strict=False):
+            ids |= self._combined(key, read)
+        if combined and not self.links["runs"]:
+            self._say("runs", "same", ", ".join(keys))
+        if not ids:
+            return {}
+        listed = ", ".join(map(quoted, sorted(ids)))
+        return {"records": f"record_id IN ({listed})"}
+
+    def _combined(self, key: str, read: Input) -> set[str]:
+        where = f"key = {quoted(key)}"
+        found = [
+            stored.record
+            for stored in stored_records(self.by.store, where).values()
+            if stored.record.output == read.sha256
+        ]
+        if not found:
+            self._say("runs", "differs", f"the record of {key} that was combined is gone")
+            raise InputError(f"The record of {key} that was combined is gone.")
+        return {record.record_id for record in self._chain(found[-1].record_id, "runs")}
+
+    def _chain(self, record_id: str, link: str) -> list[Record]:
+        """A record and those above it, to the root of its run; each one's rows are checked."""
+        found: list[Record] = []
+        wanted: str | None = record_id
+        while wanted is not None:
+            stored = stored_record(self.by.store, wanted)
+            if stored is None:
+                self._say(link, "differs", f"the record {wanted} is gone")
+                raise InputError(f"The record {wanted} is gone.")
+            record = stored.record
+            if stored.changed:
+                self._say(link, "differs", f"{wanted}: {stored.changed[0]} is not what was sealed")
+            if output_hash(self._rows_of(record).items()) != record.output:
+                self._say(link, "differs", f"the stored rows of {wanted} are not its answer")
+            found.append(record)
+            wanted = record.parent_record if "/" in record.key else None
+        return found
+
+    def _rows_of(self, record: Record) -> dict[str, str]:
+        """The cluster of each image, as it is stored."""
+        where = f"record_id = {quoted(record.record_id)}"
+        rows = self.by.store.read("assignments", ["image_id", "cluster"], where)
+        return dict(zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True))
+
+    def _versions(self, inputs: Sequence[Input]) -> dict[str, int]:
+        """The versions to read; of those that are gone, the newest ones are tried."""
+        versions: dict[str, int] = {}
+        for read in reversed(inputs):  # the features come first, and count
+            versions[read.table] = read.version
+        # Several runs may have been read one after the other, while others were written.
+        read_runs = [read.version for read in inputs if read.table == "assignments"]
+        if read_runs:
+            versions["assignments"] = max(read_runs)
+        for table, version in list(versions.items()):
+            try:
+                self.by.store.at({table: version}).version(table)
+            except VersionGoneError:
+                self.gone[table] = versions.pop(table)
+        return versions
+
+    def selection(self, config: DivisionConfig, seen: dict[str, str]) -> Selection:
+        """The images in scope: selected again; else those of the answer, if they hash right."""
+        record, by = self.record, self.by
+        versions = self._versions(self.selected)
+        store = by.store.at(versions, seen)
+        wanted = self.selected[0].sha256 if self.selected else ""
+        failure, found = "", None
+        try:
+            if isinstance(config, ClusteringConfig):
+                found = select(record.key, config, store, by.registry, by.models, by.report)
+            else:
+                node = parse_node(record.key)
+                divisions = Divisions(store, node.run_key)
+                version = store.version("files")
+                image_ids = present_members(node, divisions, store, version)
+                parent = divisions.get(node.division)
+                found = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
+        except InputError as error:
+            failure = str(error)
+        if found and record.id_list and found.id_list != record.id_list:
+            self._say("scope", "other", f"the list {record.id_list.file} was changed since")
+        if found and digest(found.image_ids) == wanted:
+            self._compare_inputs(found.sources, self.selected, len(self.read))
+            return found
+        ids = sorted(self.rows)
+        if digest(ids) != wanted:
+            text = failure or (
+                f"{len(found.image_ids) if found else 0:,} images are in scope now, "
+                f"{record.counts.in_scope:,} were, and they are not the same ones"
+            )
+            self._say("scope", "differs", f"{text}{self._gone_of('files')}")
+            if found is None:
+                raise InputError(failure)
+            return found
+        how = failure or "it now takes other images"
+        self._say("scope", "other", f"the recorded images are taken, since {how}")
+        above = stored_record(by.store, record.parent_record) if record.parent_record else None
+        return Selection(ids, self.selected, [], record.id_list, above.record if above else None)
+
+    def _gone_of(self, table: str) -> str:
+        version = self.gone.get(table)
+        return f" (version {version} of {table} is gone, the newest was read)" if version else ""
+
+    def _compare_inputs(self, now: Sequence[Input], then: Sequence[Input], start: int) -> None:
+        names = [self._input_link(start + number) for number in range(len(then))]
+        if [read.table for read in now] != [read.table for read in then]:
+            listed = ", ".join(sorted({read.table for read in now} ^ {read.table for read in then}))
+            self._say("record", "differs", f"other tables are read: {listed}")
+            return
+        for name, read, before in zip(names, now, then, strict=True):
+            if read.sha256 == before.sha256:
+                text = f"{before.table} version {before.version}, sha256 {before.sha256}"
+                self._say(name, "same", f"{text}{self._gone_of(before.table)}")
+            elif name == "model":
+                # Computed, not read: a model rounds otherwise with another number of threads.
+                self._say(name, "other", "it gives the texts other vectors, to the last bit")
+            else:
+                gone = self._gone_of(before.table)
+                text = f"{before.table} is not what was read in version {before.version}{gone}"
+                self._say(name, "differs", text)
+
+    def _model(self, store: LanceStore) -> None:
+        vector_type = vector_type_of(self.record.config["features"])
+        then, now = (model_identity(place, vector_type) for place in (store, self.by.store))
+        if then is None:
+            return
+        differing = [
+            f"{name}: {then.get(name)!r} then, {(now or {}).get(name)!r} now"
+            for name in sorted({*then, *(now or {})})
+            if then.get(name) != (now or {}).get(name)
+        ]
+        try:
+            differing += self.by.registry.model(vector_type).differences(then)
+        except InputError as error:
+            differing.append(str(error))
+        for text in differing:
+            self._say("model", "other", text)
+        if not differing:
+            told = [then.get("model"), then.get("pretrained"), then.get("weights_sha256")]
+            self._say("model", "same", ", ".join(str(part) for part in told if part))
+
+    def _compared(self, computed: Computed) -> Literal["same", "differs", "not computed"]:
+        record = self.record
+        now = computed.record.inputs[: len(computed.record.inputs) - len(self.selected)]
+        self._compare_inputs(now, self.read, 0)
+        self._vectors_of_now(computed)
+        rows = assignment_rows(record, computed.answer)
+        names = dict(zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True))
+        if "output" in {self._link_of(name) for name in self.stored.changed}:
+            # What was sealed is not known, but the stored rows may tell.
+            self.reason = "The hash of the answer that the record has is not what was sealed."
+            self._compare_rows(computed, rows)
+            return "not computed"
+        if computed.record.output == record.output:
+            self._say("output", "same", f"sha256 {record.output}")
+            self._compare_rows(computed, rows)
+            return "same"
+        moved = sum(names.get(one) != self.rows.get(one) for one in names.keys() | self.rows.keys())
+        whole = self._stored_rows()
+        text = f"{moved:,} of {len(names):,} images are in other clusters" if whole else "other"
+        broken = [
+            name
+            for name in (*_INPUT_LINKS, "parent")
+            if any(state == "differs" for state, _ in self.links[name])
+        ]
+        if broken:
+            self.reason = (
+                f"What was read is not what was recorded ({', '.join(sorted(broken))}), and gives "
+                f"another answer ({text})."
+            )
+            return "not computed"
+        self._say("output", "differs", f"{text}, sha256 {computed.record.output}")
+        return "differs"
+
+    def _vectors_of_now(self, computed: Computed) -> None:
+        features = computed.features
+        vector_type = vector_type_of(self.record.config["features"])
+        if not self.by.store.version(vectors_table(vector_type)):
+            self._say("vectors of now", "other", "the table is gone")
+            return
+        now = read_vectors(self.by.store, vector_type, features.image_ids, may_be_none=True)
+        before = dict(zip(features.image_ids, vector_hashes(features.vectors), strict=True))
+        after = dict(zip(now.image_ids, vector_hashes(now.vectors), strict=True))
+        gone = len(before.keys() - after.keys())
+        other = sum(after[one] != before[one] for one in before.keys() & after.keys())
+        said = [f"{other:,} images have another vector now"] if other else []
+        said += [f"{gone:,} images have none any more"] if gone else []
+        if said:
+            self._say("vectors of now", "other", ", ".join(said))
+        else:
+            self._say("vectors of now", "same", f"of all {len(before):,} images")
+
+    def _compare_rows(self, computed: Computed, rows: pa.Table) -> None:
+        where = f"record_id = {quoted(self.record.record_id)}"
+        expected = {
+            "assignments": (rows, "image_id"),
+            "clusters": (cluster_rows(self.record, computed.answer), "cluster"),
+        }
+        for table, (right, key) in expected.items():
+            differing = _differing(self.by.store.read(table, where=where), right, key)
+            if differing:
+                listed = ", ".join(differing[:_SHOWN]) + (", …" if len(differing) > _SHOWN else "")
+                self._say(table, "differs", f"{len(differing):,} rows are not so: {listed}")
+            else:
+                self._say(table, "same", f"all {right.num_rows:,} rows")
+
+    def _stored_rows(self) -> bool:
+        if output_hash(self.rows.items()) == self.record.output:
+            self._say("assignments", "same", "they hash to the recorded output")
+            return True
+        self._say("assignments", "differs", "the stored rows are not the recorded answer")
+        return False
+
+    def _stored_only(self) -> Literal["not computed"]:
+        """Compare what can be compared without computing."""
+        if not any(self._link_of(name) == "output" for name in self.stored.changed):
+            self._stored_rows()
+        links = {self._link_of(name) for name in self.stored.changed}
+        if links & {*_INPUT_LINKS, "parent"}:
+            return "not computed"
+        try:
+            features = self.record.config["features"]
+            store = self.by.store.at(self._versions(self.read))
+            read = read_features(store, features, self.rows)
+            self._compare_inputs(read.sources, self.read[: len(read.sources)], 0)
+        except (InputError, KeyError, OSError, RuntimeError, ValueError) as error:
+            text = " ".join(str(error).split())[:300]
+            if text != self.reason:
+                self._say("vectors", "unknown", text)
+        return "not computed"
+
+    def _pixels(self) -> None:
+        if not self.by.pixels:
+            return
+        try:
+            paths, hashes = self.by.read_hashes(sorted(self.rows))
+        except InputError as error:
+            self._say("pixels", "unknown", str(error))
+            return
+        other = [
+            path
+            for image_id, found in paths.items()
+            for path in found
+            if hashes[path] not in (None, image_id)
+        ]
+        missing = sum(all(hashes[path] is None for path in found) for found in paths.values())
+        lost = f"; {missing:,} images have no file any more" if missing else ""
+        if other:
+            listed = ", ".join(sorted(other)[:_SHOWN]) + (", …" if len(other) > _SHOWN else "")
+            text = f"{len(other):,} files hold other bytes than their image: {listed}{lost}"
+            self._say("pixels", "differs", text)
+        else:
+            count = len(paths) - missing
+            self._say("pixels", "same", f"the files of {count:,} images hold their bytes{lost}")
+
+
+def selection_of(
+    stored: StoredRecord,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
+    report: Callable[[str], None] = lambda line: None,
+) -> Selection:
+    """The images that a record's scope took, selected again from what it read.
+
+    Raises:
+        InputError: They cannot be told any more.
+    """
+    verifier = Verifier(store, models, registry, ImageSource(), report, pixels=False)
+    made = _Verification(verifier, stored)
+    return made.selection(_config_of(stored.record), made.seen())
+
+
+def _config_of(record: Record) -> DivisionConfig:
+    kind = NestedClusteringConfig if "/" in record.key else ClusteringConfig
+    return parse(kind, record.config)
+
+
+def _installed(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _field(document: Any, name: str) -> str:
+    """A field of a document by its dotted name, as text; ``nothing`` if it is not there."""
+    from panoptic_assets.core.seals import fields
+
+    found = dict(fields(document))
+    text = repr(found[name]) if name in found else "nothing"
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _depth_first(key: str) -> list[tuple[int, str]]:
+    """Keys of a tree from the root down, cluster 9 before 10."""
+    return [(int(part) if part.isdecimal() else -1, part) for part in key.split("/")]
+
+
+def _differing(stored: pa.Table, right: pa.Table, key: str) -> list[str]:
+    """Keys of the rows that are in one table only, or have other values in the two; sorted."""
+    before, after = ({row[key]: row for row in rows.to_pylist()} for rows in (stored, right))
+    return sorted(
+        name
+        for name in before.keys() | after.keys()
+        if name not in before
+        or name not in after
+        or any(not _equal(before[name].get(column), after[name][column]) for column in after[name])
+    )
+
+
+def _equal(before: Any, after: Any) -> bool:
+    if isinstance(before, float) and isinstance(after, float):
+        return bool(np.isclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True))
+    return bool(before == after)
