@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from panoptic_assets.commands import clusterings, comparison, corpus, labels, reports, tags
+from panoptic_assets.commands.forget import forget
 from panoptic_assets.commands.terminal import (
     brief,
     printable,
@@ -135,6 +136,7 @@ for _command in (
     tags.tag_group,
     tags.export,
     tags.import_tags,
+    forget,
     ui,
 ):
     main.add_command(_command)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import click
 from filelock import FileLock, Timeout
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from panoptic_assets.api import Project
     from panoptic_assets.core.exchange import Mode
+    from panoptic_assets.forgetting import Forgotten, Target
     from panoptic_assets.sweeps import Cell
     from panoptic_assets.tables import Divisions
     from resources.lance import LanceStore
@@ -45,6 +47,9 @@ _NO_COMPUTE_LOGS = {
         "class": "NoOpComputeLogManager",
     }
 }
+
+
+_LATER = "Nothing else may run meanwhile: wait until it has ended, then run the command again."
 
 
 class Runner:
@@ -286,6 +291,23 @@ class Runner:
         if not check:
             self.materialize("tags")
 
+    def forget(self, images: "list[Target]", author: str, reason: str) -> "list[Forgotten]":
+        """Take images out of everything that is kept, and complete what was interrupted."""
+        from panoptic_assets.assets.reports import write_index
+        from panoptic_assets.forgetting import begin, complete
+        from resources import history
+
+        with _instance(self.home, wait=False) as instance:
+            begin(self.store, images, author, reason)
+            return complete(
+                self.store,
+                self.folder,
+                self.reports,
+                lambda since, shows: history.clear(instance, self.home, since, shows),
+                lambda: write_index(self.store, self.reports),
+                tell,
+            )
+
     def divisions(self, key: str) -> "Divisions":
         """The divisions of the run that a key belongs to."""
         from panoptic_assets.keys import run_key_of
@@ -335,8 +357,10 @@ class Runner:
 
 
 @contextmanager
-def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
+def _instance(home: Path, wait: bool = True) -> "Iterator[dg.DagsterInstance]":
     """The project's Dagster instance, for one command at a time.
+
+    Without ``wait`` it is refused while anything else runs, and nothing else can write meanwhile.
 
     Two processes that create its SQLite files at once fail ("table already exists"). And a command
     that was killed leaves its run started and its slot of the pool taken, for which the next
@@ -348,18 +372,50 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
     lock = instance_lock(home)
     try:
         held = lock.acquire(timeout=0)
-    except Timeout:
+    except Timeout as error:
+        if not wait:
+            raise InputError(f"Another panoptic-assets command is running. {_LATER}") from error
         tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
-    with held, open_instance(home, _NO_COMPUTE_LOGS) as instance:
+    # Without runs of one's own there are no compute logs to be copied, but those of others to find.
+    with held, open_instance(home, _NO_COMPUTE_LOGS if wait else None) as instance:
         mine = dg.RunsFilter(
             statuses=list(IN_PROGRESS_RUN_STATUSES), tags={_HOST_TAG: socket.gethostname()}
         )
         for run in instance.get_runs(mine):
             instance.report_run_failed(run, "The command that started this run was killed.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        _wait_for_pool(instance)
-        yield instance
+        if wait:
+            _wait_for_pool(instance)
+            yield instance
+        else:
+            with _alone(instance):
+                yield instance
+
+
+@contextmanager
+def _alone(instance: "dg.DagsterInstance") -> Iterator[None]:
+    """Take the writers' pool, or refuse: while it is taken, no run of the UI begins to write."""
+    import dagster as dg
+    from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+    from panoptic_assets.assets.running import POOL
+
+    running = instance.get_runs(dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES)), limit=1)
+    if running:
+        raise InputError(
+            f"The Dagster run {running[0].run_id} is in progress. {_LATER} If its process is gone, "
+            "terminate the run in the Dagster UI."
+        )
+    storage = instance.event_log_storage
+    mine = str(uuid4())  # of no run: what a killed command leaves is freed by the next one
+    _wait_for_pool(instance)
+    storage.initialize_concurrency_limit_to_default(POOL)
+    storage.claim_concurrency_slot(POOL, mine, "forget")
+    try:
+        yield
+    finally:
+        storage.free_concurrency_slots_for_run(mine)
 
 
 def instance_lock(home: Path) -> FileLock:
