@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import random
 import shutil
 import time
@@ -10,11 +9,10 @@ import zipfile
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
 import pytest
 
 from panoptic_assets.api import Project
-from panoptic_assets.commands.runner import Runner, instance_lock
+from panoptic_assets.commands.runner import Runner, instance_lock, open_instance
 from panoptic_assets.core.labels import Suggestion
 from panoptic_assets.core.tags import replay
 from panoptic_assets.forgetting import find_images, unfinished
@@ -70,10 +68,9 @@ def reviewed(tmp_path_factory):
         f"divide {node} --nb-clusters 2",
         "save a",
         "tag create Kept --property Mine",
-        f"tag assign Kept {PATH} 0000/000008.jpg --property Mine --reason of-{PATH}",
+        f"tag assign Kept {PATH} 0000/000008.jpg --property Mine --reason of:{PATH}",
         "report a",
-        "report near",
-        "compare",
+        "compare --report",
         "recommend --property Mine",
     ):
         run(*command.split(), cwd=folder)
@@ -144,7 +141,7 @@ def state(folder):
 
 
 def test_nothing_is_found_but_the_tombstone(folder):
-    """F: a byte search over store, reports and instance, with needles that it found before."""
+    """A byte search over store, reports and instance, with needles that it found before."""
     wanted = needles(folder)
     before = {name: holding(folder, needle) for name, needle in wanted.items()}
     assert before["id"] == {"store", "reports", "dagster"}
@@ -175,8 +172,10 @@ def test_all_that_is_about_other_images_stays(folder):
     before, nb_images = state(folder), len(Project(folder).images())
     run("forget", image_id[:10], "--yes", cwd=folder)
     project, store = Project(folder), store_of(folder)
-    after = {key: [(r["image_id"], r["cluster"]) for r in project.assignments(key).to_pylist()]
-             for key in ("a", "near")}
+    after = {
+        key: [(r["image_id"], r["cluster"]) for r in project.assignments(key).to_pylist()]
+        for key in ("a", "near")
+    }
     for name in ("Clustering", "Mine"):
         rows = project.image_tags(name).to_pylist()
         after[name] = sorted((r["image_id"], r["tag_id"]) for r in rows)
@@ -230,29 +229,20 @@ def test_work_goes_on_after_it(folder):
         "save b --property B",
         "tag rename Kept Treasure --property Mine",
         "report a",
-        "report b",
-        "compare",
+        "compare --report",
         "recommend --property Mine",
         "project tiny/pca",
         "runs",
-        "tags",
         "run-info near",
     ):
         run(*command.split(), cwd=folder)
-    with Runner(find(folder)).registry and contextless(folder) as instance:
-        materialized = instance.get_materialized_partitions(dg.AssetKey("clustering"))
-    assert materialized == {"a", "near", "b"}
-
-
-def contextless(folder):
-    from panoptic_assets.commands.runner import open_instance
-
-    return open_instance(find(folder).dagster_home)
+    with open_instance(find(folder).dagster_home) as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey("clustering")) == {"a", "near", "b"}
 
 
 def test_dagster_knows_what_was_materialized_with_its_data_versions(folder):
     def versions():
-        with contextless(folder) as instance:
+        with open_instance(find(folder).dagster_home) as instance:
             return {
                 key: instance.get_latest_materialization_event(
                     dg.AssetKey(key)
@@ -269,8 +259,11 @@ def test_the_certificate_says_what_was_done_and_what_is_out_of_reach(folder):
     (folder / "list.txt").write_text(f"{PATH}\n")
     with zipfile.ZipFile(folder / "bundle.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", json.dumps({"image_id": image_of(folder)}) * 100)
-    held = set(store_of(folder).read("assignments", where=f"image_id = '{image_of(folder)}'")
-               ["record_id"].to_pylist())
+    held = set(
+        store_of(folder)
+        .read("assignments", where=f"image_id = '{image_of(folder)}'")["record_id"]
+        .to_pylist()
+    )
     shown = run("forget", PATH, "--yes", "--reason", "asked for", "--author", "Ada", cwd=folder)
     [file] = (folder / ".panoptic" / "certificates").iterdir()
     found = json.loads(file.read_text())
@@ -331,7 +324,7 @@ def test_killed_at_random_moments_it_is_completed_by_the_next_start(folder, tmp_
     processes.start(forget, str(tmp_path / "timed")).join(120)
     seconds = time.monotonic() - began
     moment = random.Random(5)
-    for _ in range(8):
+    for _ in range(5):
         receiver, sender = processes.CONTEXT.Pipe(duplex=False)
         process = processes.start(forget, str(folder), sender)
         sender.close()

@@ -368,6 +368,7 @@ def _instance(home: Path, wait: bool = True) -> "Iterator[dg.DagsterInstance]":
     """
     import dagster as dg
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+    from sqlalchemy.exc import DBAPIError
 
     lock = instance_lock(home)
     try:
@@ -382,15 +383,24 @@ def _instance(home: Path, wait: bool = True) -> "Iterator[dg.DagsterInstance]":
         mine = dg.RunsFilter(
             statuses=list(IN_PROGRESS_RUN_STATUSES), tags={_HOST_TAG: socket.gethostname()}
         )
-        for run in instance.get_runs(mine):
-            instance.report_run_failed(run, "The command that started this run was killed.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        if wait:
-            _wait_for_pool(instance)
-            yield instance
-        else:
-            with _alone(instance):
+        try:
+            for run in instance.get_runs(mine):
+                instance.report_run_failed(run, "The command that started this run was killed.")
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            if wait:
+                _wait_for_pool(instance)
                 yield instance
+            else:
+                with _alone(instance):
+                    yield instance
+        except DBAPIError as error:
+            # Dagster passes on what its database raises: on a full disk at any of its events.
+            reason = brief(str(error.orig)).rstrip(".")
+            raise InputError(
+                f"Dagster's database in {home} failed: {reason}. Check the room on the disk and "
+                "the permissions there, or the database's address, then run the command again; "
+                "what was committed is kept."
+            ) from error
 
 
 @contextmanager
