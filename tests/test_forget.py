@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from panoptic_assets.api import Project
-from panoptic_assets.commands.runner import Runner, instance_lock, open_instance
+from panoptic_assets.commands.runner import Runner, instance_lock, open_instance, ui_lock
 from panoptic_assets.core.labels import Suggestion
 from panoptic_assets.core.tags import replay
 from panoptic_assets.forgetting import find_images, unfinished
@@ -302,10 +302,11 @@ def test_it_refuses_in_one_line(folder, arguments, words):
     assert words in refused("forget", *arguments, cwd=folder)
 
 
-def test_it_refuses_while_another_command_runs(folder):
-    with instance_lock(find(folder).dagster_home):
+@pytest.mark.parametrize("lock", [instance_lock, ui_lock])
+def test_it_refuses_while_anything_else_runs(folder, lock):
+    with lock(find(folder).dagster_home):
         line = refused("forget", PATH, "--yes", cwd=folder)
-    assert "Another panoptic-assets command is running" in line
+    assert "Nothing else may run meanwhile: wait until it has ended" in line
     assert unfinished(store_of(folder)) == []
 
 

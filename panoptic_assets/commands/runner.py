@@ -69,6 +69,7 @@ class Runner:
         self.reader = Project(folder.folder)
         self.registry: Registry = Registry(folder=str(folder.folder))
         self.reports: ReportFolder = ReportFolder(folder=str(folder.folder))
+        self.reports.recover()
         self.models: OpenClipModels = OpenClipModels(folder=str(folder.folder))
 
     @functools.cached_property
@@ -297,7 +298,11 @@ class Runner:
         from panoptic_assets.forgetting import begin, complete
         from resources import history
 
-        with _instance(self.home, wait=False) as instance:
+        try:
+            unseen = ui_lock(self.home).acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(f"`panoptic-assets ui` has this project open. {_LATER}") from error
+        with unseen, _instance(self.home, wait=False) as instance:
             begin(self.store, images, author, reason)
             return complete(
                 self.store,
@@ -431,6 +436,11 @@ def _alone(instance: "dg.DagsterInstance") -> Iterator[None]:
 def instance_lock(home: Path) -> FileLock:
     """Held while a command works on an instance, and while its database may be created."""
     return FileLock(home / "panoptic-assets.lock")
+
+
+def ui_lock(home: Path) -> FileLock:
+    """Held while `panoptic-assets ui` shows an instance, and starts its runs."""
+    return FileLock(home / "panoptic-assets-ui.lock")
 
 
 def open_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg.DagsterInstance":
