@@ -327,25 +327,16 @@ def test_a_full_disk_of_the_instance_is_said_plainly_and_the_next_command_goes_o
     home.mkdir()
     shutil.copy(project.dagster_home / "dagster.yaml", home)
     run("refresh", cwd=project.folder, DAGSTER_HOME=str(home))
+    cluster = ["cluster", "a", "--nb-clusters", "3"]
     for room in (0, 100_000, 250_000):
         fill(disk, room)
-        line = (
-            run(
-                "cluster",
-                "a",
-                "--nb-clusters",
-                "3",
-                cwd=project.folder,
-                expect=None,
-                DAGSTER_HOME=str(home),
-            )
-            .stderr.strip()
-            .splitlines()[-1]
-        )
-        assert line.startswith("Error: Dagster") and str(home) in line
+        said = run(*cluster, cwd=project.folder, expect=None, DAGSTER_HOME=str(home)).stderr
+        [line] = said.strip().splitlines()
+        assert line.startswith("Error: Dagster")
+        assert str(home) in line
         assert "Check the room on the disk" in line
     fill(disk, None)
-    run("cluster", "a", "--nb-clusters", "3", cwd=project.folder, DAGSTER_HOME=str(home))
+    run(*cluster, cwd=project.folder, DAGSTER_HOME=str(home))
     store = LanceStore(uri=project.store)
     check_answers_are_whole(store)
     check_nothing_is_twice(store)

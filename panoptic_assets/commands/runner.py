@@ -7,11 +7,12 @@ Does not belong here: the commands.
 import functools
 import logging
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import click
@@ -344,21 +345,40 @@ class Runner:
                 instance.add_dynamic_partitions(str(definition.name), [partition])
             started = time.monotonic()
             try:
-                result = job.execute_in_process(
-                    instance=instance,
-                    asset_selection=[dg.AssetKey(asset)],
-                    partition_key=partition,
-                    tags={_HOST_TAG: socket.gethostname(), **(tags or {})},
-                    run_config={
-                        "loggers": {"console": {}},
-                        "ops": {asset: {"config": given}} if given else {},
-                    },
-                )
+                with redirect_stderr(cast("IO[str]", _WithoutLostEvents(sys.stderr))):
+                    result = job.execute_in_process(
+                        instance=instance,
+                        asset_selection=[dg.AssetKey(asset)],
+                        partition_key=partition,
+                        tags={_HOST_TAG: socket.gethostname(), **(tags or {})},
+                        run_config={
+                            "loggers": {"console": {}},
+                            "ops": {asset: {"config": given}} if given else {},
+                        },
+                    )
             except dg.DagsterExecutionInterruptedError as interruption:
                 raise click.Abort from interruption
             except dg.Failure as failure:
                 raise InputError(failure.description or "The run failed.") from failure
         _report(asset, partition, result, time.monotonic() - started)
+
+
+class _WithoutLostEvents:
+    """A stream without events that Dagster could not store: it writes them there with their SQL.
+
+    That it could not is raised as well, and said in one line.
+    """
+
+    def __init__(self, stream: IO[str]):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if text.startswith("Exception while writing logger call to event log"):
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextmanager
