@@ -31,7 +31,7 @@ from tests.test_cli import refused, run
 from tests.tiny import write_images, write_model
 
 KILLS = 50
-ROUNDS = 10
+ROUNDS = 8
 NEW_IMAGES = 60
 KEYS = {
     "images": ["image_id"],
@@ -212,8 +212,8 @@ def test_killed_at_fifty_random_moments_nothing_is_lost_and_nothing_is_twice(tmp
     began = time.monotonic()
     process.join(300)
     assert process.exitcode == 0
-    # A life is long enough for one round at most, so that the kills are spread over all rounds.
-    life = 1.5 * (time.monotonic() - began) / ROUNDS
+    # Shorter than a round, so that the kills are spread over all of them.
+    life = 0.8 * (time.monotonic() - began) / ROUNDS
     moment = random.Random(11)
     store = LanceStore(uri=killed.store)
     before = committed(store)
