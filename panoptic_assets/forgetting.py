@@ -194,12 +194,22 @@ def unfinished(store: LanceStore) -> list[str]:
     return sorted(rows["image_id"].to_pylist())
 
 
-def begin(store: LanceStore, targets: Sequence[Target], author: str, reason: str) -> None:
-    """Set the tombstones, in one commit: from now on the images do not come back."""
+def begin(
+    store: LanceStore, images: str, targets: Sequence[Target], author: str, reason: str
+) -> None:
+    """Set the tombstones, in one commit: from now on the images do not come back.
+
+    Args:
+        store: The store.
+        images: The images' folder or its URL.
+        targets: The images; nothing happens without one.
+        author: Who forgets them.
+        reason: Why; what names an image is taken out of it.
+    """
     if not targets:
         return
     redaction = Redaction(
-        [target.image_id for target in targets], [p for t in targets for p in t.paths], ""
+        [target.image_id for target in targets], [p for t in targets for p in t.paths], images
     )
     found = _survey(store, redaction)
     now = datetime.now(UTC)

@@ -98,11 +98,14 @@ class Runner:
 
     def refresh(self, vector_types: list[str], given: dict[str, Any] | None = None) -> None:
         """Read what is new, embed it, find its neighbours."""
+        from panoptic_assets.forgetting import unfinished
         from panoptic_assets.keys import parse_name
         from panoptic_assets.tables import vector_types as vector_types_of
 
         for vector_type in vector_types:
             self.registry.model(parse_name(vector_type, "vector type"))
+        if unfinished(self.store):
+            tell("Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow")
         self.materialize("images")
         for vector_type in vector_types:
             self.materialize("embeddings", vector_type, given)
@@ -304,7 +307,7 @@ class Runner:
         except Timeout as error:
             raise InputError(f"`panoptic-assets ui` has this project open. {_LATER}") from error
         with unseen, _instance(self.home, wait=False) as instance:
-            begin(self.store, images, author, reason)
+            begin(self.store, self.folder.images, images, author, reason)
             return complete(
                 self.store,
                 self.folder,
