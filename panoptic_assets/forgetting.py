@@ -462,16 +462,14 @@ def _clear_reports(
     shutil.rmtree(root / ".drafts", ignore_errors=True)
     for image_id in redaction.image_ids:
         (root / thumbnail(image_id)).unlink(missing_ok=True)
-    runs = {record_id.partition("@")[0].partition("/")[0] for record_id in record_ids}
+    held = {record_id.partition("@")[0].partition("/")[0] for record_id in record_ids}
     needles = _needles(redaction)
     removed = []
     places = [*root.glob("runs/*"), *root.glob("*")]
     for place in sorted(set(places) - {root / name for name in ("runs", "thumbnails", "static")}):
         name = place.relative_to(root).as_posix()
-        shows = name.removeprefix("runs/") in runs or any(
-            _holds(path, needles) for path in _files(place)
-        )
-        if shows:
+        kind, _, key = name.partition("/")
+        if (kind == "runs" and key in held) or any(_holds(path, needles) for path in _files(place)):
             shutil.rmtree(place) if place.is_dir() else place.unlink()
             removed.append(name)
     return removed

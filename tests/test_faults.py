@@ -50,7 +50,9 @@ def make(folder, model, images="images", store=".panoptic/store"):
     (folder / "images").mkdir(parents=True, exist_ok=True)
     settings = ProjectSettings(images=str(folder / images), vector_type="tiny", store=str(store))
     project = create(folder, settings)
-    (project.configs / "models" / "tiny.yaml").write_text(f"model: local-dir:{model}\n")
+    # `auto` would take what is faster at that moment, and so other vectors the next time.
+    description = f"model: local-dir:{model}\nprecision: fp32\n"
+    (project.configs / "models" / "tiny.yaml").write_text(description)
     return project
 
 
