@@ -31,6 +31,7 @@ from panoptic_assets.commands import (
     status,
     tags,
 )
+from panoptic_assets.commands.forget import forget
 from panoptic_assets.commands.retention import retention
 from panoptic_assets.commands.terminal import (
     brief,
@@ -41,6 +42,7 @@ from panoptic_assets.commands.ui import ui
 from resources.errors import InputError
 from resources.project import (
     ENVIRONMENT_VARIABLE,
+    find,
 )
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -92,13 +94,23 @@ class _Group(click.Group):
                 raise
             number = re.search(r"\(os error (\d+)\)", found["reason"])
             remedy = _remedy(int(number[1]) if number else None)
-            raise _PlainError(f"The store failed: {brief(found['reason'])}: {remedy}.") from error
+            raise _PlainError(
+                f"The store{_place(context.obj)} failed: {brief(found['reason'])}: {remedy}."
+            ) from error
 
 
 def _about(error: OSError) -> str:
     named = [str(name) for name in (error.filename, error.filename2) if name is not None]
     reason = error.strerror or str(error) or type(error).__name__
     return f"{': '.join([*named, reason])}: {_remedy(error.errno)}."
+
+
+def _place(folder: Path | None) -> str:
+    """Where the store is: what Lance says of a full disk names no file."""
+    try:
+        return f" {find(folder).store}"
+    except (InputError, OSError):
+        return ""
 
 
 def _remedy(number: int | None) -> str:
@@ -157,6 +169,7 @@ for _command in (
     proof.verify,
     proof.explain,
     proof.bundle,
+    forget,
     ui,
 ):
     main.add_command(_command)

@@ -77,6 +77,24 @@ def write_files(
     return changed
 
 
+def forgotten_images(store: LanceStore) -> set[str]:
+    """Ids of the images that must not come back (see ``panoptic_assets.forgetting``)."""
+    return set(store.read("forgotten", ["image_id"])["image_id"].to_pylist())
+
+
+def certificates_of_records(store: LanceStore) -> dict[str, list[str]]:
+    """For each record whose answer held an image that was forgotten, the names of certificates.
+
+    What is stored of such a record is no longer what its ``output`` was computed from, and its
+    inputs cannot all be read again.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in store.read("forgotten", ["certificate", "records"]).to_pylist():
+        for record_id in row["records"] or ():
+            found[record_id].add(row["certificate"])
+    return {record_id: sorted(names) for record_id, names in found.items()}
+
+
 def embedded(store: LanceStore, vector_type: str) -> set[str]:
     """Ids of the images that have a vector."""
     return {
@@ -315,6 +333,19 @@ def vector_hashes(vectors: Vectors) -> list[bytes]:
     """8 bytes for each vector, which tell whether it is another one than before."""
     rows = np.ascontiguousarray(vectors, dtype="<f4")
     return [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+
+
+def rows_now(known: StoredGraph, read: ReadVectors) -> npt.NDArray[np.int64]:
+    """For each row of a stored graph its row now; -1 if it is gone or has another vector."""
+    found = pc.index_in(
+        pa.array(known.image_ids, pa.string()), value_set=pa.array(read.image_ids, pa.string())
+    )
+    places = found.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False).copy()
+    before = np.array(known.vector_hashes, dtype=object)
+    now = np.array(vector_hashes(read.vectors), dtype=object)
+    kept = np.flatnonzero(places >= 0)
+    places[kept[before[kept] != now[places[kept]]]] = -1
+    return places
 
 
 def graph_hash(image_ids: list[str], graph: Graph) -> str:

@@ -12,6 +12,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -223,6 +224,17 @@ SCHEMAS = {
             pa.field("number", pa.float64()),
             pa.field("date", _TIME),
             pa.field("tags", pa.list_(pa.string())),  # paths such as "a > b"; one, of type tag
+        ]
+    ),
+    "forgotten": pa.schema(
+        [
+            _key("image_id"),  # the tombstone: all that is left of an image
+            pa.field("certificate", pa.string()),  # name of a file, see panoptic_assets.forgetting
+            pa.field("at", _TIME),
+            pa.field("author", pa.string()),
+            pa.field("reason", pa.string()),
+            pa.field("records", pa.list_(pa.string())),  # ids of those whose answer held it
+            pa.field("unfinished", pa.string()),  # JSON while it is being forgotten, then null
         ]
     ),
 }
@@ -586,6 +598,44 @@ class LanceStore(dg.ConfigurableResource):
             # time. Its rows are worth more than this tidying.
         _remove_versions(dataset, pinned, datetime.now() - keep)
 
+    def tables_with_staged_rows(self) -> list[str]:
+        """Names of the tables that rows are staged for, whether they exist or not."""
+        paths = self._files.list(_STAGING)
+        return sorted({name for path in paths if (name := _staged_for(path))})
+
+    def erase(self, table: str, where: str | None = None) -> "Erased":
+        """Remove rows so that no file of the table holds them any more.
+
+        The rows go from the newest version, in one commit. Then every older version goes, pinned or
+        not, since its files hold them; so do the files that crashed writes have left, and indexes,
+        which keep the vectors of removed rows. Doing it again after a crash completes it. No
+        process may read or write the table meanwhile.
+
+        Args:
+            table: The table; nothing happens when it does not exist.
+            where: A SQL condition; by default no row of the newest version is removed.
+        """
+        handle = self._find(table)
+        if handle is None:
+            return Erased(0, 0, 0)
+        nb_rows = handle.count_rows(where) if where else 0
+        if nb_rows:
+            handle.delete(where)
+        if self._in_memory:
+            return Erased(nb_rows, 0, 0)
+        dataset = handle.to_lance()
+        for index in dataset.list_indices():
+            dataset.drop_index(index["name"])
+        # Deleted rows are only marked as such until their fragment is written anew.
+        dataset.optimize.compact_files(
+            target_rows_per_fragment=_JOINED[-1], materialize_deletions_threshold=0.0
+        )
+        pins = dataset.tags.list()
+        for name in pins:
+            dataset.tags.delete(name)
+        removed = dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+        return Erased(nb_rows, removed.old_versions, len(pins))
+
     @functools.cached_property
     def _database(self) -> Any:
         uri, options = self.uri, self.storage_options
@@ -689,6 +739,16 @@ class LanceStore(dg.ConfigurableResource):
         return int(merge.execute(rows).version)
 
 
+@dataclass(frozen=True)
+class Erased:
+    """What :meth:`LanceStore.erase` removed from a table."""
+
+    nb_rows: int
+    """Of the newest version."""
+    nb_versions: int
+    nb_pins: int
+
+
 def _check_out(handle: Any, table: str, version: int) -> None:
     try:
         handle.checkout(version)
@@ -759,6 +819,12 @@ def _staged_path(table: str, name: str) -> str:
     if not _STAGED_FILE.fullmatch(f"{name}.lance"):
         raise ValueError(f"{name!r} is not the name of staged rows")
     return f"{_STAGING}/{table}/{name}.lance"
+
+
+def _staged_for(path: str) -> str | None:
+    """The table that a staged file is for, from its path below the store or below the folder."""
+    folder, _, name = path.rpartition("/")
+    return folder.rpartition("/")[2] if _STAGED_FILE.fullmatch(name) else None
 
 
 def _first_of_each_key(rows: pa.Table, keys: list[str]) -> pa.Table:

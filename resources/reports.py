@@ -31,6 +31,8 @@ MOUNT = "/panoptic/reports"
 
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 _DRAFTS = ".drafts"
+_WHOLE, _SLASH = "~whole", "~"
+"""Characters that no place has."""
 _ABANDONED_SECONDS = 24 * 3600
 """Age of a draft that no process can be writing any more."""
 
@@ -63,10 +65,11 @@ class ReportFolder(dg.ConfigurableResource):
     def new(self, place: str) -> Iterator[Path]:
         """An empty folder to write a report into; it takes the place of the old one at the end.
 
-        When the work fails the report that was there stays, and nothing of the new one. (A process
-        that is killed at the very moment of the exchange leaves none: write it again.)
+        When the work fails the report that was there stays, and nothing of the new one. What a
+        process that was killed amid the exchange has left is put in its place by :meth:`recover`.
         """
         target = self.path(place)
+        self.recover()
         drafts = self.root / _DRAFTS
         drafts.mkdir(parents=True, exist_ok=True)
         for abandoned in drafts.iterdir():
@@ -74,16 +77,32 @@ class ReportFolder(dg.ConfigurableResource):
                 if time.time() - abandoned.stat().st_mtime > _ABANDONED_SECONDS:
                     shutil.rmtree(abandoned, ignore_errors=True)
         draft, old = drafts / uuid4().hex, drafts / uuid4().hex
+        whole = drafts / f"{place.replace('/', _SLASH)}{_WHOLE}"
         draft.mkdir()
         try:
             yield draft
             target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(whole, ignore_errors=True)
+            draft.replace(whole)
             if target.exists():
                 target.replace(old)
-            draft.replace(target)
+            with suppress(FileNotFoundError):  # another process has recovered it
+                whole.replace(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+    def recover(self) -> None:
+        """Put reports in their places whose exchange was interrupted after the old one had gone.
+
+        No file system of Python's exchanges two folders in one step; so a whole report has a name
+        that tells its place for the moment in which there is none.
+        """
+        for whole in (self.root / _DRAFTS).glob(f"*{_WHOLE}"):
+            target = self.path(whole.name.removesuffix(_WHOLE).replace(_SLASH, "/"))
+            if not target.exists():
+                with suppress(FileNotFoundError):  # its process goes on, or another one was faster
+                    whole.replace(target)
 
     def add_static(self, name: str, content: bytes) -> str:
         """Keep a file that pages share; return its path from the root, which tells its content."""

@@ -11,7 +11,19 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["dagster", "lance_namespace", "open_clip", "pyarrow"])
+CONTEXT.set_forkserver_preload(
+    [
+        "dagster",
+        "lance_namespace",
+        "open_clip",
+        "panoptic_assets.methods",
+        "pyarrow",
+        "pytest",
+        "resources.source",
+        "sklearn.cluster",
+        "sklearn.metrics",
+    ]
+)
 
 
 def start(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:

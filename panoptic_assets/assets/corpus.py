@@ -37,6 +37,7 @@ from panoptic_assets.tables import (
     SidecarReport,
     apply_sidecar,
     embedded,
+    forgotten_images,
     model_identity,
     paths_of_images,
     present_files,
@@ -83,22 +84,28 @@ def images(
     """One row per image (content) and one per file: sizes, format, thumbnail, quarantine.
 
     A file whose size and time of change are as before is not read again; a file that was moved or
-    renamed keeps its image; one that is gone leaves a tombstone. The file of metadata, if the
-    project names one, gives the images their properties.
+    renamed keeps its image; one that is gone leaves a tombstone. An image that was forgotten stays
+    out. The file of metadata, if the project names one, gives the images their properties.
     """
     metadata = registry.metadata_file
     before = read_manifest(store)
     listing = source.list()
     todo = manifest.plan(before, listing.files, listing.unreadable_folders, source.reader)
     known = set(store.read("images", ["image_id"])["image_id"].to_pylist())
+    forgotten = forgotten_images(store)
+    refused: list[str] = []
     after = dict(before)
-    ingested = progress(context, _ingested(source, todo.read, known), len(todo.read), "images")
-    for group in commits(ingested):
+    ingested = _ingested(source, todo.read, known | forgotten)
+    for group in commits(progress(context, ingested, len(todo.read), "images")):
+        refused += [file.path for file, _ in group if file.image_id in forgotten]
         # Images before the files that refer to them: a crash in between loses nothing.
         if new := {image["image_id"]: image for _, image in group if image}:
             store.upsert("images", pa.Table.from_pylist(list(new.values()), SCHEMAS["images"]))
-        after |= write_files(store, before, [file for file, _ in group])
-    after |= write_files(store, before, [manifest.missing(file) for file in todo.gone])
+        held = [file for file, _ in group if file.image_id not in forgotten]
+        after |= write_files(store, before, held)
+    # What another image's file holds by now may be one that was forgotten.
+    gone = [*todo.gone, *(before[path] for path in refused if path in before)]
+    after |= write_files(store, before, [manifest.missing(file) for file in gone])
     if after != before:
         # Those of runs too: each run adds a fragment to them, and tidying a table that has a
         # thousand versions takes half a second, too long for every run.
@@ -106,7 +113,7 @@ def images(
             store.optimize(table_name)
     record_version(store, after, context.run_id)
     properties = apply_sidecar(store, metadata, paths_of_images(after.values()), registry.images)
-    return _corpus_result(store, before, after, len(todo.read), properties)
+    return _corpus_result(store, before, after, len(todo.read), len(refused), properties)
 
 
 @dg.asset(
@@ -273,6 +280,7 @@ def _corpus_result(
     before: Mapping[str, manifest.File],
     after: Mapping[str, manifest.File],
     nb_files_read: int,
+    nb_files_forgotten: int,
     properties: SidecarReport,
 ) -> dg.MaterializeResult[None]:
     changes = manifest.changes(before, after)
@@ -290,6 +298,7 @@ def _corpus_result(
             "nb_files": statuses["present"],
             "nb_files_missing": statuses["missing"],
             "nb_files_quarantined": statuses["quarantined"],
+            "nb_files_forgotten": nb_files_forgotten,
             "nb_files_read": nb_files_read,
             **{f"nb_{what}": len(paths) for what, paths in vars(changes).items()},
             "nb_properties": properties.nb_properties,

@@ -10,7 +10,6 @@ from typing import Literal
 
 import dagster as dg
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -56,7 +55,7 @@ from panoptic_assets.tables import (
     read_graph,
     read_points,
     read_vectors,
-    vector_hashes,
+    rows_now,
     write_graph,
     write_points,
 )
@@ -217,7 +216,7 @@ def _compute(
     """The graph, how it was made, and how many images were compared with all others."""
     nb_images, k, limit = len(read.image_ids), config.k, config.exact_up_to
     if known and known.info.k == k and (known.info.method == "exact" or nb_images > limit):
-        places = _places(known, read)
+        places = rows_now(known, read)
         again, _ = core_neighbors.affected(known.graph, places, nb_images)
         # Few new images among very many need no more products than an exact graph may.
         if nb_images <= limit or 2 * len(again) * nb_images <= limit * limit:
@@ -232,19 +231,6 @@ def _compute(
 
         return core_neighbors.nearest(read.vectors, k, track=track), "exact", nb_images
     return _from_index(context, store, read, k), "index", 0
-
-
-def _places(known: StoredGraph, read: ReadVectors) -> npt.NDArray[np.int64]:
-    """For each row of the stored graph its row now; -1 if it is gone or has another vector."""
-    found = pc.index_in(
-        pa.array(known.image_ids, pa.string()), value_set=pa.array(read.image_ids, pa.string())
-    )
-    places = found.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False).copy()
-    before = np.array(known.vector_hashes, dtype=object)
-    now = np.array(vector_hashes(read.vectors), dtype=object)
-    kept = np.flatnonzero(places >= 0)
-    places[kept[before[kept] != now[places[kept]]]] = -1
-    return places
 
 
 def _from_index(

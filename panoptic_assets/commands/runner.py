@@ -7,12 +7,14 @@ Does not belong here: the commands.
 import functools
 import logging
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 import click
 from filelock import FileLock, Timeout
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from panoptic_assets.api import Project
     from panoptic_assets.core.exchange import Mode
+    from panoptic_assets.forgetting import Forgotten, Target
     from panoptic_assets.staleness import Judge
     from panoptic_assets.sweeps import Cell
     from panoptic_assets.tables import Divisions
@@ -51,6 +54,9 @@ _NO_COMPUTE_LOGS = {
 }
 
 
+_LATER = "Nothing else may run meanwhile: wait until it has ended, then run the command again."
+
+
 class Runner:
     """Materializes assets of one project on its Dagster instance, in this process."""
 
@@ -68,6 +74,7 @@ class Runner:
         self.reader = Project(folder.folder)
         self.registry: Registry = Registry(folder=str(folder.folder))
         self.reports: ReportFolder = ReportFolder(folder=str(folder.folder))
+        self.reports.recover()
         self.models: OpenClipModels = OpenClipModels(folder=str(folder.folder))
 
     @functools.cached_property
@@ -126,11 +133,14 @@ class Runner:
 
     def refresh(self, vector_types: list[str], given: dict[str, Any] | None = None) -> None:
         """Read what is new, embed it, find its neighbours."""
+        from panoptic_assets.forgetting import unfinished
         from panoptic_assets.keys import parse_name
         from panoptic_assets.tables import vector_types as vector_types_of
 
         for vector_type in vector_types:
             self.registry.model(parse_name(vector_type, "vector type"))
+        if unfinished(self.store):
+            tell("Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow")
         self.materialize("images")
         for vector_type in vector_types:
             self.materialize("embeddings", vector_type, given)
@@ -324,6 +334,27 @@ class Runner:
         if not check:
             self.materialize("tags")
 
+    def forget(self, images: "list[Target]", author: str, reason: str) -> "list[Forgotten]":
+        """Take images out of everything that is kept, and complete what was interrupted."""
+        from panoptic_assets.assets.reports import write_index
+        from panoptic_assets.forgetting import begin, complete
+        from resources import history
+
+        try:
+            unseen = ui_lock(self.home).acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(f"`panoptic-assets ui` has this project open. {_LATER}") from error
+        with unseen, instance_of(self.home, wait=False) as instance, _alone(instance):
+            begin(self.store, self.folder.images, images, author, reason)
+            return complete(
+                self.store,
+                self.folder,
+                self.reports,
+                lambda since, shows: history.clear(instance, self.home, since, shows),
+                lambda: write_index(self.store, self.reports),
+                tell,
+            )
+
     def divisions(self, key: str) -> "Divisions":
         """The divisions of the run that a key belongs to."""
         from panoptic_assets.keys import run_key_of
@@ -379,7 +410,8 @@ class Runner:
         for key in config.keys:
             self.divisions(key).get(key)
         job = self.definitions.resolve_job_def("backfill_runs")
-        with instance_of(self.home) as instance:
+        with instance_of(self.home, _NO_COMPUTE_LOGS) as instance:
+            _wait_for_pool(instance)
             try:
                 result = self._execute(job, instance, {"backfill": {"config": given}})
             except dg.Failure as failure:
@@ -406,21 +438,42 @@ class Runner:
         import dagster as dg
 
         try:
-            return job.execute_in_process(
-                instance=instance,
-                tags={_HOST_TAG: socket.gethostname(), **(tags or {})},
-                run_config={"loggers": {"console": {}}, "ops": ops},
-                **selection,
-            )
+            with redirect_stderr(cast("IO[str]", _WithoutLostEvents(sys.stderr))):
+                return job.execute_in_process(
+                    instance=instance,
+                    tags={_HOST_TAG: socket.gethostname(), **(tags or {})},
+                    run_config={"loggers": {"console": {}}, "ops": ops},
+                    **selection,
+                )
         except dg.DagsterExecutionInterruptedError as interruption:
             raise click.Abort from interruption
 
 
+class _WithoutLostEvents:
+    """A stream without events that Dagster could not store: it writes them there with their SQL.
+
+    That it could not is raised as well, and said in one line.
+    """
+
+    def __init__(self, stream: IO[str]):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if text.startswith("Exception while writing logger call to event log"):
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
 def instance_of(
-    home: Path, overrides: Mapping[str, Any] | None = None
+    home: Path, overrides: Mapping[str, Any] | None = None, wait: bool = True
 ) -> "Iterator[dg.DagsterInstance]":
     """The project's Dagster instance, for one command at a time.
+
+    Without ``wait`` it is refused while another command works.
 
     Two processes that create its SQLite files at once fail ("table already exists"). And a command
     that was killed leaves its run started and its slot of the pool taken, for which the next
@@ -428,26 +481,68 @@ def instance_of(
     """
     import dagster as dg
     from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+    from sqlalchemy.exc import DBAPIError
 
     lock = instance_lock(home)
     try:
         held = lock.acquire(timeout=0)
-    except Timeout:
+    except Timeout as error:
+        if not wait:
+            raise InputError(f"Another panoptic-assets command is running. {_LATER}") from error
         tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
     with held, open_instance(home, overrides) as instance:
         mine = dg.RunsFilter(
             statuses=list(IN_PROGRESS_RUN_STATUSES), tags={_HOST_TAG: socket.gethostname()}
         )
-        for run in instance.get_runs(mine):
-            instance.report_run_failed(run, "The command that started this run was killed.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        yield instance
+        try:
+            for run in instance.get_runs(mine):
+                instance.report_run_failed(run, "The command that started this run was killed.")
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            yield instance
+        except DBAPIError as error:
+            # Dagster passes on what its database raises: on a full disk at any of its events.
+            reason = brief(str(error.orig)).rstrip(".")
+            raise InputError(
+                f"Dagster's database in {home} failed: {reason}. Check the room on the disk and "
+                "the permissions there, or the database's address, then run the command again; "
+                "what was committed is kept."
+            ) from error
+
+
+@contextmanager
+def _alone(instance: "dg.DagsterInstance") -> Iterator[None]:
+    """Take the writers' pool, or refuse: while it is taken, no run of the UI begins to write."""
+    import dagster as dg
+    from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+    from panoptic_assets.assets.running import POOL
+
+    running = instance.get_runs(dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES)), limit=1)
+    if running:
+        raise InputError(
+            f"The Dagster run {running[0].run_id} is in progress. {_LATER} If its process is gone, "
+            "terminate the run in the Dagster UI."
+        )
+    storage = instance.event_log_storage
+    mine = str(uuid4())  # of no run: what a killed command leaves is freed by the next one
+    _wait_for_pool(instance)
+    storage.initialize_concurrency_limit_to_default(POOL)
+    storage.claim_concurrency_slot(POOL, mine, "forget")
+    try:
+        yield
+    finally:
+        storage.free_concurrency_slots_for_run(mine)
 
 
 def instance_lock(home: Path) -> FileLock:
     """Held while a command works on an instance, and while its database may be created."""
     return FileLock(home / "panoptic-assets.lock")
+
+
+def ui_lock(home: Path) -> FileLock:
+    """Held while `panoptic-assets ui` shows an instance, and starts its runs."""
+    return FileLock(home / "panoptic-assets-ui.lock")
 
 
 def open_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg.DagsterInstance":

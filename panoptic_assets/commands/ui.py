@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from panoptic_assets.commands.runner import instance_lock, open_instance
+from panoptic_assets.commands.runner import instance_lock, open_instance, ui_lock
 from panoptic_assets.commands.terminal import counted, printable, say, tell
 from resources.errors import InputError
 from resources.project import ENVIRONMENT_VARIABLE, dagster_home, find
@@ -65,7 +65,7 @@ def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ..
     project = find(context.obj)
     home = dagster_home(project)
     # Two daemons would start each queued run twice.
-    lock = FileLock(home / "panoptic-assets-ui.lock")
+    lock = ui_lock(home)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -190,6 +190,7 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
     from dagster._utils.log import configure_loggers
 
     from panoptic_assets.server import PanopticWebserver
+    from resources.reports import ReportFolder
 
     project = find()
 
@@ -204,6 +205,7 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
         target = ModuleTarget(_CODE_LOCATION, None, None, None)
         with WorkspaceProcessContext(instance, target, code_server_log_level="WARNING") as context:
             with _daemon(context):
+                ReportFolder(folder=str(project.folder)).recover()
                 app = PanopticWebserver(context, project.reports, [host, *allowed_hosts])
                 server = Server(
                     uvicorn.Config(

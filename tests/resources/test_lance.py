@@ -605,3 +605,51 @@ def test_a_version_that_was_removed_is_named(store):
     store.optimize("assignments", timedelta(0))
     with pytest.raises(VersionGoneError, match=f"Version {early} of the table assignments"):
         store.at({"assignments": early}).read("assignments")
+
+
+def holding(store, needle):
+    return [
+        path.name
+        for path in Path(store.uri).rglob("*")
+        if path.is_file() and needle in path.read_bytes()
+    ]
+
+
+def test_erased_rows_are_in_no_file_of_a_table_with_pins_and_an_index(store):
+    vectors = np.random.default_rng(0).standard_normal((600, 16)).astype(np.float32)
+    flat = pa.array(vectors.ravel())
+    rows = pa.table(
+        {
+            "image_id": [f"image-{number:04}" for number in range(600)],
+            "vector": pa.FixedSizeListArray.from_arrays(flat, 16),
+        },
+        schema=vectors_schema(16),
+    )
+    table = vectors_table("t")
+    store.create(table, vectors_schema(16), {"panoptic:model": "{}"})
+    store.upsert(table, rows.slice(0, 300))
+    store.pin(table, store.version(table), "a.1")
+    store.upsert(table, rows.slice(300))
+    store.index(table)
+    needles = [b"image-0007", vectors[7].tobytes()]
+    assert all(holding(store, needle) for needle in needles)
+
+    erased = store.erase(table, "image_id = 'image-0007'")
+
+    assert [holding(store, needle) for needle in needles] == [[], []]
+    assert (erased.nb_rows, erased.nb_pins) == (1, 1)
+    assert store.count(table) == 599
+    assert store.schema_of(table).metadata[b"panoptic:model"] == b"{}"
+    again = store.erase(table, "image_id = 'image-0007'")
+    assert (again.nb_rows, again.nb_versions) == (0, 0)
+    store.index(table)
+    _, found = store.search(table, vectors[8:9], 1)
+    assert found.to_pylist() == ["image-0008"]
+
+
+def test_tables_with_staged_rows_are_listed_whether_they_exist_or_not(store):
+    assert store.tables_with_staged_rows() == []
+    store.stage("assignments", assignments("a@1", 2))
+    store.stage("files", SCHEMAS["files"].empty_table())
+    lancedb.connect(store.uri).drop_table("files")
+    assert store.tables_with_staged_rows() == ["assignments", "files"]
