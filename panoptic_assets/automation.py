@@ -337,33 +337,44 @@ class _Results:
         return "" if features in known(self._store) else f"there are no {what} {features!r} yet"
 
 
-def after_refresh_sensor(job: Job) -> dg.SensorDefinition:
-    """A sensor that asks for a job's run when the last refresh that waits or runs has succeeded."""
+def after(job: Job, earlier: Job) -> dg.SensorDefinition:
+    """A sensor that asks for a job's run when the last run of another job has succeeded."""
 
     @dg.run_status_sensor(
-        name=f"{job.name}_after_refresh",
+        name=f"{job.name}_after_{earlier.name}",
         run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=[refresh_corpus],
+        monitored_jobs=[earlier],
         request_job=job,
         minimum_interval_seconds=_seconds(30),
-        description=f"Runs {job.name} when the corpus has been refreshed.",
+        description=f"Runs {job.name} when {earlier.name} has succeeded, once for several of its "
+        "runs that wait for each other.",
     )
-    def after_refresh(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
-        if busy := _refreshing(context.instance):
-            return dg.SkipReason(f"The run {busy} refreshes the corpus, too: waiting for it.")
+    def follow(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        waiting = dg.RunsFilter(job_name=earlier.name, statuses=list(NOT_FINISHED_STATUSES))
+        if busy := context.instance.get_runs(waiting, limit=1):
+            return dg.SkipReason(f"The run {busy[0].run_id} of {earlier.name} comes first.")
         return dg.RunRequest(run_key=context.dagster_run.run_id)
 
-    return after_refresh
+    return follow
 
 
-def weekly(job: Job, hour: int = 4) -> dg.ScheduleDefinition:
+def daily(job: Job, hour: int) -> dg.ScheduleDefinition:
+    """A schedule that runs a job each day, in the time zone of all schedules."""
+    return _schedule(job, "daily", f"0 {hour} * * *", f"each day at {hour}:00")
+
+
+def weekly(job: Job, hour: int) -> dg.ScheduleDefinition:
     """A schedule that runs a job each Sunday, in the time zone of all schedules."""
+    return _schedule(job, "weekly", f"0 {hour} * * 0", f"each Sunday at {hour}:00")
+
+
+def _schedule(job: Job, name: str, cron: str, when: str) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
-        name=f"weekly_{job.name}",
+        name=f"{name}_{job.name}",
         job=job,
-        cron_schedule=f"0 {hour} * * 0",
+        cron_schedule=cron,
         execution_timezone=_timezone(),
-        description=f"Runs {job.name} each Sunday at {hour}:00.",
+        description=f"Runs {job.name} {when}.",
     )
 
 

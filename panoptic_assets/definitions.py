@@ -34,7 +34,9 @@ from panoptic_assets.assets.verification import (
     verify_runs,
 )
 from panoptic_assets.automation import (
+    after,
     corpus_changed,
+    daily,
     daily_refresh,
     divide_corpus,
     divide_node,
@@ -110,9 +112,20 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             divide_node,
             retention,
         ],
-        # A job that follows each refresh is named here, by `after_refresh_sensor(job)`.
-        sensors=[corpus_changed, new_configs, notify_of_failures],
-        schedules=[daily_refresh, weekly(retention)],
+        sensors=[
+            corpus_changed,
+            new_configs,
+            after(backfill_runs, refresh_corpus),
+            # After the policies, which bring runs up to date.
+            after(judge_runs, backfill_runs),
+            notify_of_failures,
+        ],
+        schedules=[
+            daily_refresh,
+            daily(judge_runs, hour=5),
+            weekly(verify_runs, hour=4),
+            weekly(retention, hour=6),
+        ],
         resources=resources | resource_overrides,
         # A process for each of a few light steps costs seven times as long as the steps.
         executor=dg.in_process_executor,

@@ -35,6 +35,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from panoptic_assets.core import neighbors as core_neighbors
+from panoptic_assets.core import seals
 from panoptic_assets.core.forgetting import Redaction, without_images
 from panoptic_assets.core.scopes import nearest
 from panoptic_assets.records import Record
@@ -308,7 +309,16 @@ def _finish(store: LanceStore, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _where(redaction: Redaction) -> str:
-    return f"image_id IN ({', '.join(map(quoted, sorted(redaction.image_ids)))})"
+    return f"image_id IN ({_listed(redaction.image_ids)})"
+
+
+def _rows_to_erase(store: LanceStore, table: str, redaction: Redaction) -> str:
+    """Which rows of a table name the images: by their id, or by a path that they had."""
+    schema = store.schema_of(table)
+    where = _where(redaction)
+    if schema is not None and "path" in schema.names and redaction.paths:
+        where += f" OR path IN ({_listed(redaction.paths)})"
+    return where
 
 
 def _tables(store: LanceStore) -> tuple[list[str], list[str]]:
@@ -325,7 +335,7 @@ def _tables(store: LanceStore) -> tuple[list[str], list[str]]:
 def _survey(store: LanceStore, redaction: Redaction) -> Found:
     where = _where(redaction)
     by_image, others = _tables(store)
-    rows = {table: store.count(table, where) for table in by_image}
+    rows = {t: store.count(t, _rows_to_erase(store, t, redaction)) for t in by_image}
     rows |= {table: len(_rewritten(store, table, redaction)) for table in others}
     held = set(store.read("assignments", ["record_id"], where)["record_id"].to_pylist())
     contents = store.read("records", ["content"])["content"].to_pylist()
@@ -344,7 +354,6 @@ def _survey(store: LanceStore, redaction: Redaction) -> Found:
 
 def _clear_store(store: LanceStore, redaction: Redaction) -> tuple[int, int]:
     """Take the images out of every table; returns how many versions and pins went."""
-    where = _where(redaction)
     existing = set(store.tables())
     for table in store.tables_with_staged_rows():
         staged = store.staged(table)
@@ -362,7 +371,7 @@ def _clear_store(store: LanceStore, redaction: Redaction) -> tuple[int, int]:
     graphs = {neighbors_table(name) for name in vector_types(store)}
     # The files last: while they are there, the images can be named again.
     order = sorted(set(by_image) - graphs, key=lambda table: table in ("images", "files"))
-    done = [store.erase(table, where) for table in order]
+    done = [store.erase(table, _rows_to_erase(store, table, redaction)) for table in order]
     for vector_type in vector_types(store):
         _mend_graph(store, vector_type, redaction)
     done += [store.erase(table) for table in sorted(graphs & existing)]
@@ -388,6 +397,8 @@ def _rewritten(store: LanceStore, table: str, redaction: Redaction) -> list[dict
             content = redaction.data(json.loads(row["content"]))
             if content != json.loads(row["content"]):
                 new["content"] = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+                if row["seal"]:  # the certificate says that the record was changed
+                    new["seal"] = json.dumps(seals.seal(content), ensure_ascii=False)
         new = redaction.data(new)
         if new != row:
             changed.append(new)

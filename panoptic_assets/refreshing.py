@@ -10,7 +10,7 @@ again, a refresh ends as if it had not been killed.
 What an ``assign`` record holds follows from four things: the assignments of the record whose
 clusters these are (``Refreshed.record_id``), the vectors of its images, the images in scope, and
 their vectors. An image of that record keeps its cluster, any other gets the one of
-:func:`panoptic_assets.core.refresh.assigned`. See :func:`assignments_again`. What a ``recluster``
+:func:`panoptic_assets.core.refresh.assigned`. See :func:`assigned_again`. What a ``recluster``
 record holds is what its configuration gives on its inputs, in canonical numbers, each of which
 became the one that ``Refreshed.numbers`` says (:func:`panoptic_assets.dividing.carried`).
 """
@@ -59,6 +59,7 @@ from panoptic_assets.selection import Selection, select
 from panoptic_assets.tables import (
     Answer,
     Divisions,
+    Features,
     ReadVectors,
     all_records,
     cluster_names,
@@ -197,23 +198,43 @@ def refresh_run(
             return
 
 
-def assignments_again(
-    record: Record, store: LanceStore, config: DivisionConfig, image_ids: Iterable[str]
-) -> list[tuple[str, str]]:
-    """What an ``assign`` record must hold: which cluster each image is in, by image id.
+def assigned_again(
+    dividing: Dividing, record: Record, config: DivisionConfig, selection: Selection
+) -> Computed:
+    """Make an ``assign`` record again, from the clusters that it continues; nothing is stored.
 
     Args:
+        dividing: Its store is that of the versions in the record's inputs
+            (:meth:`LanceStore.at`).
         record: The record; its ``refreshed`` is of the policy ``assign``.
-        store: The store as of the versions in the record's inputs (:meth:`LanceStore.at`).
-        config: The record's configuration.
-        image_ids: The images in scope at that time.
+        config: Its configuration.
+        selection: The images that were in scope.
 
     Raises:
         InputError: The record whose clusters these are is not in the store.
     """
+    started = datetime.now(UTC)
+    store = dividing.store
     base = _base_of(record, all_records(store, record.run_key), store)
-    found = _assigned(base, config, _read(store, config, base, image_ids))
-    return list(zip(found.image_ids, cluster_names(found.labels), strict=True))
+    vectors = _read(store, config, base, selection.image_ids)
+    found, usage = measured(lambda: _assigned(base, config, vectors))
+    answer = _answer(base, config, found, vectors.scope)
+    scope, inputs = vectors.scope, _inputs(vectors, selection)
+    again = dividing.recorded(
+        record.key,
+        config,
+        answer,
+        scope.vectors,
+        selection,
+        inputs,
+        record.notes,
+        usage,
+        started,
+        None,
+        record.refreshed,
+    )
+    features = Features(scope.image_ids, scope.vectors, scope.vectors, [scope.source])
+    return Computed(again, answer, features)
 
 
 @dataclass(frozen=True)
@@ -272,6 +293,11 @@ def _read(
         store = store.at({table: version})  # a refresh may commit between the two readings
     scope = read_vectors(store, vector_type, image_ids)
     return _Vectors(scope, read_vectors(store, vector_type, base.members, may_be_none=True))
+
+
+def _inputs(vectors: _Vectors, selection: Selection) -> list[Input]:
+    own = [vectors.own.source] if vectors.own.source != vectors.scope.source else []
+    return [vectors.scope.source, *own, *selection.sources]
 
 
 def _assigned(base: _Base, config: DivisionConfig, vectors: _Vectors) -> _Assignment:
@@ -400,8 +426,7 @@ class _Tree:
         started = datetime.now(UTC)
         base = _base_of(previous, self._history, self._store)
         vectors = _read(self._store, config, base, selection.image_ids)
-        own = [vectors.own.source] if vectors.own.source != vectors.scope.source else []
-        inputs = [vectors.scope.source, *own, *selection.sources]
+        inputs = _inputs(vectors, selection)
         if _is_the_same(previous, base, selection, inputs):
             return Step(key, "same", "up to date", previous)
         found, usage = measured(lambda: _assigned(base, config, vectors))

@@ -26,15 +26,18 @@ from panoptic_assets.config import (
     NestedClusteringConfig,
     parse,
 )
+from panoptic_assets.core.clusters import REMAINDER
 from panoptic_assets.core.errors import NotComputableError
-from panoptic_assets.dividing import Computed, Dividing, present_members
+from panoptic_assets.dividing import Computed, Dividing, carried, present_members
 from panoptic_assets.keys import parse_division, parse_node, vector_type_of
 from panoptic_assets.records import Input, Record, digest, output_hash
+from panoptic_assets.refreshing import assigned_again
 from panoptic_assets.selection import Selection, select
 from panoptic_assets.tables import (
     Divisions,
     StoredRecord,
     assignment_rows,
+    certificates_of_records,
     cluster_rows,
     files_input,
     model_identity,
@@ -55,6 +58,7 @@ from resources.source import ImageSource, UnavailableFile
 State = Literal["same", "differs", "other", "unknown"]
 """Of a link: what was recorded; something else, which breaks the proof; a circumstance that is
 another one now; not to be found out."""
+MARKS: dict[State, str] = {"same": "✓", "differs": "✗", "other": "≠", "unknown": "?"}
 LINKS = (
     "pixels",
     "vectors",
@@ -66,6 +70,7 @@ LINKS = (
     "runs",
     "scope",
     "parent",
+    "base",
     "parameters",
     "record",
     "witness",
@@ -123,6 +128,18 @@ class Verdict:
     links: list[Link]
     reason: str = ""
     """Why it could not be computed."""
+    forgotten: bool = False
+    """Whether that is because an image that it held was forgotten, as it was asked for."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody should look: it is not proved, and not because it cannot be any more."""
+        return not self.proved and not (self.forgotten and not self.broken)
+
+    @property
+    def mark(self) -> str:
+        """The verdict in one character."""
+        return MARKS["same" if self.proved else "differs" if self.failed else "unknown"]
 
     @property
     def proved(self) -> bool:
@@ -192,27 +209,6 @@ class FileHashes:
             return str(error)
 
 
-class NotVerifiableError(InputError):
-    """A record of a kind that cannot be computed again."""
-
-
-def recompute_refreshed(verifier: "Verifier", record: Record) -> Computed:
-    """Compute again what a refresh policy made: the one place for records with ``refreshed``.
-
-    Args:
-        verifier: Has what can be read.
-        record: Its inputs are compared with those of the record that comes back.
-
-    Raises:
-        NotVerifiableError: Always, as long as policies do not say how their records are made.
-    """
-    assert record.refreshed is not None  # noqa: S101
-    raise NotVerifiableError(
-        f"It was made by the refresh policy {record.refreshed.policy!r} from "
-        f"{record.refreshed.record_id}, and such a record cannot be verified yet."
-    )
-
-
 @dataclass
 class Verifier:
     """Verifies divisions of one project."""
@@ -230,6 +226,7 @@ class Verifier:
     def __post_init__(self) -> None:
         self._hashes = FileHashes(self.source)
         self._present: dict[str, list[str]] | None = None
+        self.certificates = certificates_of_records(self.store)
 
     def keys(self, key: str) -> list[str]:
         """What is to be verified of a key: of a run its tree without what is stale; else itself.
@@ -284,19 +281,30 @@ class _Verification:
     def verdict(self) -> Verdict:
         for check in (self._sealed, self._circumstances, self._witnessed):
             check()
+        certificates = self.by.certificates.get(self.record.record_id, [])
         computed = None
         try:
+            if certificates:
+                raise InputError(
+                    f"Images that it held were forgotten: see {', '.join(certificates)} in "
+                    ".panoptic/certificates."
+                )
             computed = self._computed()
         except (InputError, NotComputableError) as error:
             self.reason = str(error)
         except (OSError, RuntimeError, ValueError) as error:  # what Lance says of damaged files
             self.reason = f"The store failed: {' '.join(str(error).split())[:300]}"
-        answer = self._compared(computed) if computed else self._stored_only()
+        answer: Literal["same", "differs", "not computed"] = "not computed"
+        if computed:
+            answer = self._compared(computed)
+        elif not certificates:
+            answer = self._stored_only()
         self._pixels()
         links = [
             self._link(name) for name in sorted(self.links, key=LINKS.index) if self.links[name]
         ]
-        return Verdict(self.record.key, self.record.record_id, answer, links, self.reason)
+        key, record_id = self.record.key, self.record.record_id
+        return Verdict(key, record_id, answer, links, self.reason, bool(certificates))
 
     def _link(self, name: str) -> Link:
         found = self.links[name]
@@ -348,7 +356,10 @@ class _Verification:
             return "neighbours"
         if table == "assignments":
             return "runs"
-        return "model" if table.startswith("vectors.") else "tags"
+        if not table.startswith("vectors."):
+            return "tags"
+        # Of an assignment, the vectors of the images that were clustered; else of texts.
+        return "vectors" if self.record.refreshed and self.record.refreshed.drift else "model"
 
     def _circumstances(self) -> None:
         record, changed = self.record, set(self.stored.changed)
@@ -386,11 +397,15 @@ class _Verification:
             self._link_of(name) not in {*_INPUT_LINKS, "parameters", "parent"}
             for name in self.stored.changed
         ):
-            if record.refreshed is not None:
-                return recompute_refreshed(by, record)
             config = _config_of(record)
             seen = self.seen()
             selection = self.selection(config, seen)
+            if record.refreshed and record.refreshed.policy == "assign":
+                self._base(record.refreshed.record_id)
+                store = by.store.at(self._versions(self.read))
+                self._model(store)
+                again = Dividing(store, by.models, by.registry, record.dagster_run_id, by.report)
+                return assigned_again(again, record, config, selection)
             hidden = {
                 "tags": 0,
                 f"neighbors.{vector_type_of(config.features)}": 0,
@@ -398,11 +413,27 @@ class _Verification:
             store = by.store.at(hidden | self._versions(self.read), seen)
             dividing = Dividing(store, by.models, by.registry, record.dagster_run_id, by.report)
             self._model(store)
-            return dividing.compute(record.key, config, selection)
+            computed = dividing.compute(record.key, config, selection)
+            numbers = {cluster.number for cluster in computed.answer.division.clusters}
+            refreshed = record.refreshed
+            if refreshed and numbers - {REMAINDER} == refreshed.numbers.keys():
+                return carried(computed, refreshed)
+            return computed
         raise InputError(
             "What the record says of its making is not what was sealed, so that it is not known "
             "what to compute."
         )
+
+    def _base(self, record_id: str) -> None:
+        """Verify the record whose clusters images were assigned to."""
+        stored = stored_record(self.by.store, record_id)
+        if stored is None:
+            self._say("base", "differs", f"the record {record_id} is gone")
+            raise InputError(f"The record {record_id} is gone.")
+        found = _Verification(self.by, stored).verdict()
+        unknown = found.answer == "not computed" and not found.broken
+        state: State = "same" if found.proved else "unknown" if unknown else "differs"
+        self._say("base", state, f"{record_id}: {found.summary}")
 
     def seen(self) -> dict[str, str]:
         """The records that counted when this one was made, as a condition on the tables."""
@@ -454,7 +485,9 @@ class _Verification:
             record = stored.record
             if stored.changed:
                 self._say(link, "differs", f"{wanted}: {stored.changed[0]} is not what was sealed")
-            if output_hash(self._rows_of(record).items()) != record.output:
+            if names := self.by.certificates.get(wanted):
+                self._say(link, "unknown", f"images of {wanted} were forgotten: {', '.join(names)}")
+            elif output_hash(self._rows_of(record).items()) != record.output:
                 self._say(link, "differs", f"the stored rows of {wanted} are not its answer")
             found.append(record)
             wanted = record.parent_record if "/" in record.key else None

@@ -19,7 +19,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from panoptic_assets.assets.running import plain_failures
 from panoptic_assets.automation import (
-    after_refresh_sensor,
+    after,
     corpus_changed,
     daily_refresh,
     new_configs,
@@ -472,7 +472,7 @@ def follow_up():
 
 
 def after_refresh(tiny, monitored):
-    sensor = after_refresh_sensor(follow_up)
+    sensor = after(follow_up, refresh_corpus)
     run = monitored.dagster_run
     context = dg.build_run_status_sensor_context(
         sensor_name=sensor.name,
@@ -488,16 +488,14 @@ def test_a_job_follows_the_last_refresh_that_waits_or_runs(tiny):
     other = tiny.instance.create_run_for_job(
         tiny.definitions.resolve_job_def("refresh_corpus"), status=dg.DagsterRunStatus.STARTED
     )
-    assert (
-        f"The run {other.run_id} refreshes the corpus, too"
-        in after_refresh(tiny, done).skip_message
-    )
+    said = after_refresh(tiny, done).skip_message
+    assert f"The run {other.run_id} of refresh_corpus comes first" in said
     tiny.instance.report_run_canceled(other)
     assert after_refresh(tiny, done).run_key == done.dagster_run.run_id
 
 
 def test_weekly_runs_a_job_on_sundays():
-    schedule = weekly(follow_up)
+    schedule = weekly(follow_up, hour=4)
     assert (schedule.name, schedule.cron_schedule) == ("weekly_follow_up", "0 4 * * 0")
 
 

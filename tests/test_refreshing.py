@@ -23,7 +23,7 @@ from panoptic_assets.config import (
 from panoptic_assets.core.labels import Suggestion
 from panoptic_assets.dividing import Dividing, carried
 from panoptic_assets.records import output_hash
-from panoptic_assets.refreshing import Step, assignments_again, backfill, refresh_run
+from panoptic_assets.refreshing import Step, backfill, refresh_run
 from panoptic_assets.selection import select
 from panoptic_assets.tables import (
     Divisions,
@@ -31,9 +31,12 @@ from panoptic_assets.tables import (
     read_vectors,
     write_labels,
 )
+from panoptic_assets.verification import Verifier
+from resources.lance import SCHEMAS
 from resources.models import OpenClipModels
 from resources.project import ProjectSettings, create, find
 from resources.registry import Registry
+from resources.source import ImageSource
 from tests.conftest import Workbench
 from tests.test_staleness import stale
 from tests.tiny import write_images, write_model
@@ -261,20 +264,58 @@ def test_images_that_come_back_go_to_their_own_cluster(bench):
     assert not any(bench.read.assignments("greek")["assigned_later"].to_pylist())
 
 
-def test_what_was_assigned_follows_from_the_record_and_its_inputs(bench):
+def verdicts(bench, *keys):
+    tools = dividing(bench)
+    source = ImageSource(root=bench.project.images)
+    verifier = Verifier(tools.store, tools.models, tools.registry, source)
+    return {key: verifier.verify(key) for key in keys or verifier.keys("greek")}
+
+
+TREE = ["greek", "greek/3", "greek/3/1"]
+
+
+def test_what_was_assigned_is_verified_on_what_was_read_down_the_tree(bench):
     """Later refreshes do not matter: the versions that were read are pinned."""
     grow(bench)
     apply(bench, Assign())
-    found = record(bench)
+    assert bench.read.run_info("greek")["refreshed"]["policy"] == "assign"
     grow(bench, 10, 160)
+    found = verdicts(bench)
+    assert list(found) == TREE
+    assert {key: verdict.summary for key, verdict in found.items() if not verdict.proved} == {}
+    assert all("base" in {link.name for link in verdict.links} for verdict in found.values())
+
+
+def test_numbers_that_were_carried_over_are_verified_down_the_tree(bench):
+    grow(bench)
+    apply(bench, Recluster())
+    assert bench.read.run_info("greek")["refreshed"]["policy"] == "recluster"
+    found = verdicts(bench)
+    assert list(found) == TREE
+    assert {key: verdict.summary for key, verdict in found.items() if not verdict.proved} == {}
+
+
+def test_an_image_that_was_put_into_another_cluster_afterwards_is_found(bench):
+    grow(bench)
     apply(bench, Assign())
-    config = parse(ClusteringConfig, found.config)
-    past = bench.store.at({read.table: read.version for read in found.inputs})
-    tools = dividing(bench)
-    scope = select("greek", config, past, tools.registry, tools.models, tools.log).image_ids
-    again = assignments_again(found, past, config, scope)
-    assert output_hash(again) == found.output
-    assert again == sorted(zip(*_rows(bench, found), strict=True))
+    mine = f"record_id = '{record(bench).record_id}'"
+    rows = bench.store.read("assignments", where=f"{mine} AND assigned_later").to_pylist()
+    other = "0" if rows[0]["cluster"] != "0" else "1"
+    forged = pa.Table.from_pylist([rows[0] | {"cluster": other}], SCHEMAS["assignments"])
+    bench.store.upsert("assignments", forged)
+    verdict = verdicts(bench, "greek")["greek"]
+    assert verdict.broken == ["assignments"]
+
+
+def test_clusters_that_were_changed_below_an_assignment_are_found(bench):
+    grow(bench)
+    apply(bench, Assign())
+    base = record(bench).refreshed.record_id
+    rows = bench.store.read("assignments", where=f"record_id = '{base}'").to_pylist()
+    other = "0" if rows[0]["cluster"] != "0" else "1"
+    forged = pa.Table.from_pylist([rows[0] | {"cluster": other}], SCHEMAS["assignments"])
+    bench.store.upsert("assignments", forged)
+    assert "base" in verdicts(bench, "greek")["greek"].broken
 
 
 def test_a_projection_need_not_have_points_of_new_images(bench):

@@ -14,7 +14,6 @@ from panoptic_assets.commands.terminal import counted, say, tell
 from resources.errors import InputError
 from resources.project import find
 
-_MARKS = {"same": "✓", "differs": "✗", "other": "≠", "unknown": "?"}
 _CHECKED = {True: "✓", False: "✗", None: " "}
 
 
@@ -31,23 +30,26 @@ def verify(
 
     Of a run, all that is divided below it is verified, too. Exit code 0: each is proved; 1: one is
     not, and the links that differ are marked with ✗. What is marked with ≠ is another one now, such
-    as the version of a library, and breaks nothing as long as the answer is the same.
+    as the version of a library, and breaks nothing as long as the answer is the same. A division
+    that held an image which was forgotten cannot be verified any more, and is marked with ?.
     """
     if every == bool(keys):
         raise InputError("Give the keys of runs or nodes, or --all: one of the two.")
+    from panoptic_assets.verification import MARKS
+
     runner = Runner(find(context.obj))
     failed = 0
     with runner.verifier(not no_pixels) as verifier:
         asked = [found for key in keys for found in verifier.keys(key)] or verifier.all_keys()
         for key in dict.fromkeys(asked):
             verdict = verifier.verify(key)
-            failed += not verdict.proved
+            failed += verdict.failed
             if as_json:
                 click.echo(json.dumps(verdict.as_dictionary(), ensure_ascii=False))
                 continue
-            say(f"{'✓' if verdict.proved else '✗'} {verdict.record_id}: {verdict.summary}")
+            say(f"{verdict.mark} {verdict.record_id}: {verdict.summary}")
             for link in verdict.links:
-                say(f"  {_MARKS[link.state]} {link.name:<14} {link.text}")
+                say(f"  {MARKS[link.state]} {link.name:<14} {link.text}")
     if not asked:
         tell("No runs yet: panoptic-assets cluster KEY")
     if failed:
