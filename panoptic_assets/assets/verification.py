@@ -57,32 +57,38 @@ def seals_in_log(instance: dg.DagsterInstance) -> Witness:
     return root
 
 
-@dg.multi_asset_check(specs=[_spec(clustering)], can_subset=True)
-@plain_failures()
-def verified_clustering(
-    context: dg.AssetCheckExecutionContext,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
-    source: ImageSource,
-) -> Iterator[dg.AssetCheckResult]:
-    """Verifies one run."""
-    verifier = _verifier(context, store, models, registry, source)
-    yield from _checked(context, clustering, verifier)
+def _check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """The check of one partition of an asset."""
+
+    @dg.multi_asset_check(
+        name=f"verified_{asset.key.to_user_string()}", specs=[_spec(asset)], can_subset=True
+    )
+    def verified(
+        context: dg.AssetCheckExecutionContext,
+        store: LanceStore,
+        models: OpenClipModels,
+        registry: Registry,
+        source: ImageSource,
+    ) -> Iterator[dg.AssetCheckResult]:
+        if asset.key in context.job_def.asset_layer.selected_asset_keys:
+            return  # this very run makes what would be verified
+        with plain_failures():
+            verifier = _verifier(context, store, models, registry, source)
+            evaluation = _evaluation(verifier.verify(partition_of(context)))
+        yield dg.AssetCheckResult(
+            asset_key=evaluation.asset_key,
+            check_name=CHECK,
+            passed=evaluation.passed,
+            severity=evaluation.severity,
+            description=evaluation.description,
+            metadata=evaluation.metadata,
+        )
+
+    return verified
 
 
-@dg.multi_asset_check(specs=[_spec(nested_clustering)], can_subset=True)
-@plain_failures()
-def verified_nested_clustering(
-    context: dg.AssetCheckExecutionContext,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
-    source: ImageSource,
-) -> Iterator[dg.AssetCheckResult]:
-    """Verifies the division of one node."""
-    verifier = _verifier(context, store, models, registry, source)
-    yield from _checked(context, nested_clustering, verifier)
+verified_clustering = _check(clustering)
+verified_nested_clustering = _check(nested_clustering)
 
 
 class VerifyConfig(dg.Config):
@@ -149,22 +155,6 @@ def _verifier(
 ) -> Verifier:
     return Verifier(
         store, models, registry, source, context.log.info, seals_in_log(context.instance), pixels
-    )
-
-
-def _checked(
-    context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition, verifier: Verifier
-) -> Iterator[dg.AssetCheckResult]:
-    if asset.key in context.job_def.asset_layer.selected_asset_keys:
-        return  # this very run makes what would be verified
-    evaluation = _evaluation(verifier.verify(partition_of(context)))
-    yield dg.AssetCheckResult(
-        asset_key=evaluation.asset_key,
-        check_name=CHECK,
-        passed=evaluation.passed,
-        severity=evaluation.severity,
-        description=evaluation.description,
-        metadata=evaluation.metadata,
     )
 
 
