@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets import comparisons, corpus_history, staleness, sweeps, tables
+from panoptic_assets import comparisons, corpus_history, staleness, sweeps
 from panoptic_assets.config import parse, policy_document, policy_of
 from panoptic_assets.core import quality
 from panoptic_assets.core import recommendations as core_recommendations
@@ -30,6 +30,10 @@ from panoptic_assets.keys import (
 from panoptic_assets.scopes import FoundByText, SimilarTo
 from panoptic_assets.selection import Report
 from panoptic_assets.selection import search as search_images
+from panoptic_assets.tables import divisions as division_tables
+from panoptic_assets.tables import images as image_tables
+from panoptic_assets.tables import tags as tag_tables
+from panoptic_assets.tables import vectors as vector_tables
 from resources.errors import InputError
 from resources.lance import SCHEMAS, LanceStore, points_table, quoted, vectors_table
 from resources.models import OpenClipModels
@@ -75,7 +79,7 @@ class Project:
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run and every division of a cluster: one dictionary each, by key."""
-        divisions = tables.Divisions(self._store)
+        divisions = division_tables.Divisions(self._store)
         return [
             {
                 "key": record.key,
@@ -201,7 +205,7 @@ class Project:
         registry = Registry(folder=str(self.folder))
         parse_run_key(key)
         cells = sweeps.cells(key, sweeps.parse_sweep(registry.sweep(key), f"The sweep {key!r}"))
-        known = tables.Divisions(self._store).records
+        known = division_tables.Divisions(self._store).records
         return [sweeps.row(cell, known.get(cell.key)) for cell in cells]
 
     def compare(self, a: str, b: str, depth: int = 1) -> dict[str, Any]:
@@ -304,7 +308,7 @@ class Project:
         divisions = self._divisions(key)
         rows = divisions.clusters(key)
         nodes = [f"{key}/{name}" for name in rows["cluster"].to_pylist()]
-        found = tables.read_labels(self._store, divisions, run_key_of(key))
+        found = division_tables.read_labels(self._store, divisions, run_key_of(key))
         labels = [found[node]["label"] if node in found else None for node in nodes]
         names = ["cluster", "size", "score", "medoid", "name", "stability", "record_id"]
         return (
@@ -326,7 +330,7 @@ class Project:
         """
         divisions = self._divisions(parse_run_key(run_key))
         divisions.get(run_key)
-        found = tables.read_labels(self._store, divisions, run_key)
+        found = division_tables.read_labels(self._store, divisions, run_key)
         rows = [found[node] for node in divisions.nodes(run_key) if node in found]
         names = ["node", "label", "score", "alternatives", "description", "reason", "method"]
         fields = [SCHEMAS["labels"].field(name) for name in names]
@@ -384,7 +388,7 @@ class Project:
         places = np.arange(len(rows))
         chosen = quality.exemplars(places, distances, which, number or len(rows), seed)
         rows = rows.take(pa.array(chosen)).select(["image_id", "distance", "probability"])
-        present = tables.present_files(self._store)
+        present = image_tables.present_files(self._store)
         paths = [present.get(image_id, [None])[0] for image_id in rows["image_id"].to_pylist()]
         return rows.add_column(1, "path", pa.array(paths, pa.string()))
 
@@ -461,7 +465,7 @@ class Project:
         Raises:
             InputError: There is no such property or tag.
         """
-        events = [entry.event for entry in tables.read_log(self._store)]
+        events = [entry.event for entry in tag_tables.read_log(self._store)]
         replayed = core_tags.replay(events)
         if tag is not None:
             property = DEFAULT_PROPERTY if property is None else property
@@ -472,14 +476,14 @@ class Project:
                 raise InputError(text[0].upper() + text[1:]) from error
             property = found.property
         elif property is not None:
-            [property] = tables.properties_with_tags(replayed, property)
-        rows = tables.read_recommendations(self._store, property).to_pylist()
+            [property] = tag_tables.properties_with_tags(replayed, property)
+        rows = tag_tables.read_recommendations(self._store, property).to_pylist()
         kept = core_recommendations.still_open(
             [((row["tag_id"], row["image_id"]), row["tagged"]) for row in rows], replayed
         )
         paths = core_tags.paths(replayed.tags)
         order = {tag_id: place for place, tag_id in enumerate(paths)}
-        present = tables.present_files(self._store)
+        present = image_tables.present_files(self._store)
         proposals = [
             row
             | {
@@ -501,9 +505,9 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
-        events = [entry.event for entry in tables.read_log(self._store)]
+        events = [entry.event for entry in tag_tables.read_log(self._store)]
         replayed = core_tags.replay(events)
-        [name] = tables.properties_with_tags(replayed, property)
+        [name] = tag_tables.properties_with_tags(replayed, property)
         paths = core_tags.paths(replayed.tags)
         judged = core_recommendations.judgements(events)
         none = core_recommendations.Judgements(0, 0)
@@ -726,11 +730,11 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
-        rows = tables.read_properties(self._store, name)
+        rows = image_tables.read_properties(self._store, name)
         if not rows.num_rows:
             known = ", ".join(entry["name"] for entry in self.properties()) or "none yet"
             raise InputError(f"There is no property {name!r}. Existing ones: {known}.")
-        column = tables.VALUE_COLUMNS[rows["type"][0].as_py()]
+        column = image_tables.VALUE_COLUMNS[rows["type"][0].as_py()]
         return rows.select(["image_id", column]).rename_columns(["image_id", "value"])
 
     def tag_log(self) -> list[dict[str, Any]]:
@@ -739,7 +743,7 @@ class Project:
         Each has number, at, author, reason, kind, property, undone (whether it is left out of the
         tags), event (the number that an undo or redo names), nb_images, and change (in words).
         """
-        log = tables.read_log(self._store)
+        log = tag_tables.read_log(self._store)
         events = [entry.event for entry in log]
         left_out = core_tags.undone(events)
         return [
@@ -767,7 +771,7 @@ class Project:
             InputError: There are no vectors of that type.
         """
         name = parse_name(vector_type or self._project.settings.vector_type, "vector type")
-        known = tables.vector_types(self._store)
+        known = vector_tables.vector_types(self._store)
         if name not in known:
             raise InputError(
                 f"There are no vectors of type {name!r}. Existing ones: "
@@ -785,7 +789,7 @@ class Project:
             InputError: There is no neighbour graph of that type.
         """
         name = parse_name(vector_type or self._project.settings.vector_type, "vector type")
-        stored = tables.read_graph(self._store, name)
+        stored = vector_tables.read_graph(self._store, name)
         if stored is None:
             raise InputError(
                 f"There are no neighbours of type {name!r}: materialize `neighbors` "
@@ -808,8 +812,8 @@ class Project:
     def projections(self) -> list[dict[str, Any]]:
         """Every projection that has points: what is recorded of it, by key."""
         found = []
-        for key in tables.projections(self._store):
-            if record := tables.projection_record(self._store, key):
+        for key in vector_tables.projections(self._store):
+            if record := vector_tables.projection_record(self._store, key):
                 found.append(record.model_dump() | {"data_version": record.data_version})
         return found
 
@@ -822,16 +826,16 @@ class Project:
             InputError: There is no such projection.
         """
         parse_projection(key)
-        known = tables.projections(self._store)
+        known = vector_tables.projections(self._store)
         if key not in known:
             raise InputError(
                 f"There is no projection {key!r}. Existing ones: {', '.join(known) or 'none yet'}."
             )
         return self._store.read(points_table(key)).sort_by("image_id")
 
-    def _divisions(self, key: str) -> tables.Divisions:
+    def _divisions(self, key: str) -> division_tables.Divisions:
         run_key, _, _ = parse_division(key).partition("/")
-        return tables.Divisions(self._store, run_key)
+        return division_tables.Divisions(self._store, run_key)
 
     def _tag_tables(self, property_name: str | None) -> core_tags.TagTables:
         where = None if property_name is None else f"property = {quoted(property_name)}"

@@ -20,7 +20,6 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from panoptic_assets import tables
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors, projection, registry_projection
@@ -37,7 +36,9 @@ from panoptic_assets.keys import (
     parse_node,
     parse_projection,
 )
-from panoptic_assets.tables import Divisions
+from panoptic_assets.tables import images as image_tables
+from panoptic_assets.tables import vectors as vector_tables
+from panoptic_assets.tables.divisions import Divisions
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.notifier import Notifier, without_secrets
@@ -153,7 +154,7 @@ def corpus_changed(
     if metadata == before.metadata and _is_ingested(listing, source, store):
         return _skipped(f"{_files(listing)}, which a refresh has read already.", now)
     vector_types = vector_types_to_refresh(store, registry)
-    if not listing.files and not tables.vector_types(store):
+    if not listing.files and not vector_tables.vector_types(store):
         return _skipped("The folder holds no image yet.", now)
     # At once: Dagster looks for the partitions of requests before it adds those of the result.
     context.instance.add_dynamic_partitions(str(VECTOR_TYPES.name), vector_types)
@@ -194,7 +195,7 @@ def daily_refresh(
 def vector_types_to_refresh(store: LanceStore, registry: Registry) -> list[str]:
     """The vector types that have vectors and a file in the registry, else the project's default."""
     known = set(registry.models())
-    return [name for name in tables.vector_types(store) if name in known] or [
+    return [name for name in vector_tables.vector_types(store) if name in known] or [
         registry.default_vector_type
     ]
 
@@ -300,9 +301,9 @@ class _Results:
     def has(self, entry: _Entry) -> bool:
         """Whether what a file describes is computed, with whatever parameters."""
         if entry.job == refresh_corpus.name:
-            return entry.key in tables.vector_types(self._store)
+            return entry.key in vector_tables.vector_types(self._store)
         if entry.job == project.name:
-            return entry.key in tables.projections(self._store)
+            return entry.key in vector_tables.projections(self._store)
         return entry.key in self.divisions.records
 
     def missing(self, entry: _Entry) -> str:
@@ -332,7 +333,7 @@ class _Results:
         return self._without_features(nested.features)
 
     def _without_features(self, features: str) -> str:
-        known = tables.projections if "/" in features else tables.vector_types
+        known = vector_tables.projections if "/" in features else vector_tables.vector_types
         what = "points of" if "/" in features else "vectors of"
         return "" if features in known(self._store) else f"there are no {what} {features!r} yet"
 
@@ -510,13 +511,14 @@ def _stat(path: Path | None) -> str:
 
 def _is_ingested(listing: Listing, source: ImageSource, store: LanceStore) -> bool:
     """Whether a refresh would find nothing to read, to bury or to embed."""
-    known = tables.read_manifest(store)
+    known = image_tables.read_manifest(store)
     todo = manifest.plan(known, listing.files, listing.unreadable_folders, source.reader)
     if todo.read or todo.gone:
         return False
-    present = tables.present_files(store).keys()
+    present = image_tables.present_files(store).keys()
     return all(
-        present <= tables.embedded(store, vector_type) for vector_type in tables.vector_types(store)
+        present <= vector_tables.embedded(store, vector_type)
+        for vector_type in vector_tables.vector_types(store)
     )
 
 

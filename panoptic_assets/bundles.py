@@ -28,17 +28,15 @@ from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core import vision_labels as prompts
 from panoptic_assets.keys import parse_run_key, vector_type_of
 from panoptic_assets.records import digest
-from panoptic_assets.tables import (
+from panoptic_assets.tables.divisions import (
     Divisions,
-    LoggedEvent,
     StoredRecord,
-    model_identity,
     read_labels,
-    read_log,
-    read_vectors,
     stored_record,
     stored_records,
 )
+from panoptic_assets.tables.tags import LoggedEvent, read_log
+from panoptic_assets.tables.vectors import model_identity, read_vectors
 from panoptic_assets.verification import selection_of
 from resources.errors import InputError
 from resources.lance import LanceStore, VersionGoneError, quoted, vectors_table

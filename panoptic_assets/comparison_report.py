@@ -16,7 +16,7 @@ from panoptic_assets.core import comparison as core
 from panoptic_assets.reports import comparison_pages as pages
 from panoptic_assets.reports.pages import PageWriter, Picture, shell
 from panoptic_assets.staleness import Judge
-from panoptic_assets.tables import present_files
+from panoptic_assets.tables.images import present_files
 from resources.lance import LanceStore, quoted
 from resources.reports import ReportFolder
 

@@ -30,13 +30,8 @@ from panoptic_assets.core.clusters import Labels
 from panoptic_assets.core.scopes import nearest
 from panoptic_assets.keys import REMAINDER, parse_division, run_key_of
 from panoptic_assets.records import Record, digest
-from panoptic_assets.tables import (
-    Divisions,
-    names_of_clusters,
-    present_files,
-    read_labels,
-    read_properties,
-)
+from panoptic_assets.tables.divisions import Divisions, names_of_clusters, read_labels
+from panoptic_assets.tables.images import present_files, read_properties
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
 

@@ -38,14 +38,9 @@ from panoptic_assets.keys import (
 from panoptic_assets.methods import FindDuplicates
 from panoptic_assets.readings import Readings
 from panoptic_assets.selection import Selection
-from panoptic_assets.tables import (
-    Answer,
-    Divisions,
-    Features,
-    cluster_names,
-    present_files,
-    read_features,
-)
+from panoptic_assets.tables.divisions import Answer, Divisions, cluster_names
+from panoptic_assets.tables.images import present_files
+from panoptic_assets.tables.vectors import Features, read_features
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import ModelSpec, OpenClipModels

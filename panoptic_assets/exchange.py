@@ -26,7 +26,9 @@ from panoptic_assets.core.folders import FolderNames, folders
 from panoptic_assets.keys import parse_run_key
 from panoptic_assets.saving import author_of
 from panoptic_assets.selection import ImageNames
-from panoptic_assets.tables import Divisions, append_events, present_files, read_log, saved
+from panoptic_assets.tables.divisions import Divisions, saved
+from panoptic_assets.tables.images import present_files
+from panoptic_assets.tables.tags import append_events, read_log
 from resources.decoding import UnreadableImage
 from resources.errors import InputError
 from resources.lance import LanceStore

@@ -39,7 +39,7 @@ from panoptic_assets.core import seals
 from panoptic_assets.core.forgetting import Redaction, without_images
 from panoptic_assets.core.scopes import nearest
 from panoptic_assets.records import Record
-from panoptic_assets.tables import (
+from panoptic_assets.tables.vectors import (
     graph_hash,
     read_graph,
     read_vectors,

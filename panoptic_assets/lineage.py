@@ -16,15 +16,10 @@ from panoptic_assets.core.provenance import Origin, origin
 from panoptic_assets.keys import vector_type_of
 from panoptic_assets.records import output_hash
 from panoptic_assets.selection import ImageNames
-from panoptic_assets.tables import (
-    LoggedEvent,
-    StoredRecord,
-    present_files,
-    read_log,
-    read_vectors,
-    stored_record,
-    tags_are,
-)
+from panoptic_assets.tables.divisions import StoredRecord, stored_record
+from panoptic_assets.tables.images import present_files
+from panoptic_assets.tables.tags import LoggedEvent, read_log, tags_are
+from panoptic_assets.tables.vectors import read_vectors
 from resources.decoding import UnreadableImage
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted, vectors_table

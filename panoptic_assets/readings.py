@@ -19,13 +19,9 @@ from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.keys import parse_division, run_key_of, vector_type_of
 from panoptic_assets.records import Input, digest, vectors_hash
 from panoptic_assets.selection import text_encoder
-from panoptic_assets.tables import (
-    Divisions,
-    Features,
-    read_graph,
-    read_properties,
-    vector_hashes,
-)
+from panoptic_assets.tables.divisions import Divisions
+from panoptic_assets.tables.images import read_properties
+from panoptic_assets.tables.vectors import Features, read_graph, vector_hashes
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted, vectors_table
 from resources.models import OpenClipModels

@@ -56,22 +56,18 @@ from panoptic_assets.keys import REMAINDER, parse_node, parse_run_key, run_key_o
 from panoptic_assets.records import Drift, Input, Record, Refreshed
 from panoptic_assets.saving import Saved, save_run
 from panoptic_assets.selection import Selection, select
-from panoptic_assets.tables import (
+from panoptic_assets.tables.divisions import (
     Answer,
     Divisions,
-    Features,
-    ReadVectors,
     all_records,
     cluster_names,
     cluster_number,
-    files_input,
-    read_log,
-    read_vectors,
     rows_of,
-    saved_runs,
     write_division,
-    write_tags,
 )
+from panoptic_assets.tables.images import files_input
+from panoptic_assets.tables.tags import read_log, saved_runs, write_tags
+from panoptic_assets.tables.vectors import Features, ReadVectors, read_vectors
 from resources.errors import InputError
 from resources.lance import LanceStore, VersionGoneError, vectors_table
 from resources.registry import Registry

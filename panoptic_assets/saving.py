@@ -17,7 +17,9 @@ from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.carry_over import CarryOver, CarryOverError, Change, Means, carry_over
 from panoptic_assets.core.edits import known_property
 from panoptic_assets.keys import vector_type_of
-from panoptic_assets.tables import Divisions, append_events, read_log, read_vectors, saved
+from panoptic_assets.tables.divisions import Divisions, saved
+from panoptic_assets.tables.tags import append_events, read_log
+from panoptic_assets.tables.vectors import read_vectors
 from resources.errors import InputError
 from resources.lance import LanceStore
 

@@ -30,16 +30,9 @@ from panoptic_assets.scopes import (
     WithProperty,
     WithTag,
 )
-from panoptic_assets.tables import (
-    VALUE_COLUMNS,
-    Divisions,
-    ReadVectors,
-    files_input,
-    model_identity,
-    present_files,
-    read_properties,
-    read_vectors,
-)
+from panoptic_assets.tables.divisions import Divisions
+from panoptic_assets.tables.images import VALUE_COLUMNS, files_input, present_files, read_properties
+from panoptic_assets.tables.vectors import ReadVectors, model_identity, read_vectors
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
 from resources.models import Encoder, OpenClipModels

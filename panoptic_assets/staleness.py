@@ -40,14 +40,13 @@ from panoptic_assets.readings import tag_paths
 from panoptic_assets.records import Record, digest, vectors_hash
 from panoptic_assets.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.selection import Selection, select
-from panoptic_assets.tables import (
-    Divisions,
+from panoptic_assets.tables.divisions import Divisions
+from panoptic_assets.tables.images import files_input, present_files
+from panoptic_assets.tables.tags import read_log
+from panoptic_assets.tables.vectors import (
     ReadVectors,
     embedded,
-    files_input,
-    present_files,
     read_graph,
-    read_log,
     read_points,
     read_vectors,
     vector_types,

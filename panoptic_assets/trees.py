@@ -15,7 +15,8 @@ import pyarrow as pa
 from panoptic_assets.core.clusters import REMAINDER_SCORE
 from panoptic_assets.keys import REMAINDER
 from panoptic_assets.records import Record
-from panoptic_assets.tables import Divisions, names_of_clusters, present_files, read_labels
+from panoptic_assets.tables.divisions import Divisions, names_of_clusters, read_labels
+from panoptic_assets.tables.images import present_files
 from resources.lance import LanceStore
 
 

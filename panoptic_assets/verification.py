@@ -33,19 +33,19 @@ from panoptic_assets.keys import parse_division, parse_node, vector_type_of
 from panoptic_assets.records import Input, Record, digest, output_hash
 from panoptic_assets.refreshing import assigned_again
 from panoptic_assets.selection import Selection, select
-from panoptic_assets.tables import (
+from panoptic_assets.tables.divisions import (
     Divisions,
     StoredRecord,
     assignment_rows,
-    certificates_of_records,
     cluster_rows,
-    files_input,
-    model_identity,
-    present_files,
-    read_features,
-    read_vectors,
     stored_record,
     stored_records,
+)
+from panoptic_assets.tables.images import certificates_of_records, files_input, present_files
+from panoptic_assets.tables.vectors import (
+    model_identity,
+    read_features,
+    read_vectors,
     vector_hashes,
 )
 from resources.decoding import UnreadableImage

@@ -23,7 +23,7 @@ from panoptic_assets.config import VisionModel
 from panoptic_assets.core import vision_labels as core
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
 from panoptic_assets.records import digest
-from panoptic_assets.tables import present_files
+from panoptic_assets.tables.images import present_files
 from resources.decoding import UnreadableImage, decode, jpeg
 from resources.errors import InputError
 from resources.labeller import Question, Reply, VisionLLM

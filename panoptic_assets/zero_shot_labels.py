@@ -27,7 +27,7 @@ from panoptic_assets.keys import parse_name, vector_type_of
 from panoptic_assets.readings import tag_paths
 from panoptic_assets.records import Record
 from panoptic_assets.selection import text_encoder
-from panoptic_assets.tables import model_identity, read_vectors
+from panoptic_assets.tables.vectors import model_identity, read_vectors
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import Encoder, OpenClipModels

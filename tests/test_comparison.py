@@ -18,7 +18,7 @@ from panoptic_assets.cli import main
 from panoptic_assets.comparisons import Sides, compare
 from panoptic_assets.core import comparison as core
 from panoptic_assets.reports.comparison_pages import flow, heat_map, page_name
-from panoptic_assets.tables import write_properties
+from panoptic_assets.tables.images import write_properties
 from resources.errors import InputError
 from resources.lance import SCHEMAS
 from resources.project import find

@@ -10,7 +10,7 @@ import pytest
 
 from panoptic_assets.core import manifest
 from panoptic_assets.corpus_history import diff, find_version, record_version, replay, versions
-from panoptic_assets.tables import read_manifest
+from panoptic_assets.tables.images import read_manifest
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.project import ProjectSettings, create

@@ -9,9 +9,10 @@ import pytest
 import yaml
 from sklearn.metrics import adjusted_rand_score
 
-from panoptic_assets import tables
 from panoptic_assets.core.quality import quality
 from panoptic_assets.readings import Readings
+from panoptic_assets.tables import images as image_tables
+from panoptic_assets.tables import vectors as vector_tables
 from resources.registry import Registry
 from tests.conftest import metadata
 from tests.test_cli import environment, refused, run
@@ -231,7 +232,7 @@ def test_stability_tells_which_clusters_come_again(bench):
 def test_the_measures_of_a_run_are_those_of_its_vectors(bench):
     bench.run("projection", "mini/pca")
     bench.run("clustering", "p", features="mini/pca")
-    read = tables.read_vectors(bench.store, "mini", tables.present_files(bench.store))
+    read = vector_tables.read_vectors(bench.store, "mini", image_tables.present_files(bench.store))
     [clusters] = columns(bench, "p", "cluster")
     expected = quality(read.vectors, np.array(list(map(int, clusters))), 0)
     recorded = record(bench, "p")["quality"]
@@ -441,7 +442,9 @@ def test_members_are_listed_with_their_files(bench):
 
 def test_readings_of_a_projection_have_neither_neighbours_nor_texts_of_the_vectors(bench):
     bench.run("projection", "mini/pca")
-    features = tables.read_features(bench.store, "mini/pca", tables.present_files(bench.store))
+    features = vector_tables.read_features(
+        bench.store, "mini/pca", image_tables.present_files(bench.store)
+    )
     from panoptic_assets.config import ClusteringConfig, parse
 
     config = parse(

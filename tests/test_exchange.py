@@ -22,7 +22,8 @@ from panoptic_assets.config import EditsConfig
 from panoptic_assets.core.manifest import File
 from panoptic_assets.core.tags import Event, Tag
 from panoptic_assets.exchange import FORMATS, import_tags
-from panoptic_assets.tables import append_events, read_log, write_files
+from panoptic_assets.tables.images import write_files
+from panoptic_assets.tables.tags import append_events, read_log
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.project import ProjectSettings, create, find

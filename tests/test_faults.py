@@ -14,12 +14,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from panoptic_assets import dividing, tables
+from panoptic_assets import dividing
 from panoptic_assets.api import Project
 from panoptic_assets.core.tags import replay
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.records import output_hash
-from panoptic_assets.tables import Divisions, read_log, tags_are
+from panoptic_assets.tables import images, tags
+from panoptic_assets.tables.divisions import Divisions
+from panoptic_assets.tables.tags import read_log, tags_are
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
@@ -381,7 +383,7 @@ def test_a_clock_that_was_set_back_changes_neither_which_record_counts_nor_the_l
         def now(cls, tz=None):
             return clock.datetime.now(tz) - clock.timedelta(days=1)
 
-    for module in (dividing, tables):
+    for module in (dividing, images, tags):
         monkeypatch.setattr(module, "datetime", Yesterday)
     write_images(tmp_path / "p" / "images", 5, start=60)
     desk.refresh()

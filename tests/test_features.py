@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from panoptic_assets import tables
 from panoptic_assets.core.neighbors import nearest
 from panoptic_assets.records import vectors_hash
+from panoptic_assets.tables import images as image_tables
+from panoptic_assets.tables import vectors as vector_tables
 from resources.errors import InputError
 from resources.registry import Registry
 from tests.conftest import data_version, metadata
@@ -22,7 +23,9 @@ PCA = {"pca": {}}
 
 
 def vectors_of(bench, vector_type="mini"):
-    return tables.read_vectors(bench.store, vector_type, tables.present_files(bench.store))
+    return vector_tables.read_vectors(
+        bench.store, vector_type, image_tables.present_files(bench.store)
+    )
 
 
 def versions(bench):
@@ -91,7 +94,7 @@ def test_images_that_come_go_or_change_leave_the_graph_that_a_full_run_gives(cor
     corpus.store.upsert("files", pa.Table.from_pylist(files[:3], schema=schema))
     shown = metadata(corpus.run("neighbors", "planted"), "neighbors")
     assert 0 < shown["nb_compared_now"] < shown["nb_images"] == 253 - len(gone)
-    updated = tables.read_graph(corpus.store, "planted")
+    updated = vector_tables.read_graph(corpus.store, "planted")
     now = vectors_of(corpus, "planted")
     full = nearest(now.vectors, 5)
     assert updated.image_ids == now.image_ids
@@ -103,7 +106,7 @@ def test_images_that_come_go_or_change_leave_the_graph_that_a_full_run_gives(cor
 def test_a_graph_of_many_images_comes_from_the_index_with_its_recall(corpus):
     shown = metadata(corpus.run("neighbors", "mini", k=20, exact_up_to=100), "neighbors")
     assert shown["method"] == "index"
-    found = tables.read_graph(corpus.store, "mini")
+    found = vector_tables.read_graph(corpus.store, "mini")
     exact = nearest(vectors_of(corpus).vectors, 20)
     shares = [
         len(set(mine) & set(theirs)) / 20
@@ -125,7 +128,7 @@ def test_images_that_are_gone_are_not_found_by_the_index(corpus):
     corpus.store.upsert("files", pa.Table.from_pylist(rows, schema=schema))
     shown = metadata(corpus.run("neighbors", "mini", k=10, exact_up_to=0), "neighbors")
     assert (shown["method"], shown["recall"], shown["nb_images"]) == ("index", 1.0, len(kept))
-    graph = tables.read_graph(corpus.store, "mini").graph
+    graph = vector_tables.read_graph(corpus.store, "mini").graph
     assert np.array_equal(graph.indices, nearest(vectors_of(corpus).vectors, 10).indices)
 
 
@@ -174,16 +177,16 @@ def test_a_projection_of_another_process_has_the_same_points(corpus, tmp_path):
         hashes[record["key"]] = record["output"]
     code = (
         "import sys\n"
-        "from panoptic_assets import tables\n"
+        "from panoptic_assets.tables import images, vectors\n"
         "from panoptic_assets.config import ProjectionConfig, parse\n"
         "from panoptic_assets.core.projections import project\n"
         "from panoptic_assets.records import vectors_hash\n"
         "from resources.lance import LanceStore\n"
         "store = LanceStore(uri=sys.argv[1])\n"
-        "read = tables.read_vectors(store, 'mini', tables.present_files(store))\n"
-        "graph = tables.read_graph(store, 'mini').graph\n"
-        "for key in tables.projections(store):\n"
-        "    config = parse(ProjectionConfig, tables.projection_record(store, key).cause.config)\n"
+        "read = vectors.read_vectors(store, 'mini', images.present_files(store))\n"
+        "graph = vectors.read_graph(store, 'mini').graph\n"
+        "for key in vectors.projections(store):\n"
+        "    config = parse(ProjectionConfig, vectors.projection_record(store, key).cause.config)\n"
         "    given = config.method.model_dump()\n"
         "    name = given.pop('name')\n"
         "    found = project(name, read.vectors, 2, config.seed, graph, given)\n"
@@ -222,10 +225,10 @@ def test_clusters_of_a_projection_are_of_its_points_and_scored_on_the_vectors(co
     one: here two groups on one line through the origin, which lengths alone tell apart."""
     read = vectors_of(corpus)
     corpus.run("projection", "mini/pca")
-    record = tables.projection_record(corpus.store, "mini/pca")
+    record = vector_tables.projection_record(corpus.store, "mini/pca")
     far = np.arange(253) % 2 == 0
     points = np.where(far, 10.0, 1.0)[:, None] * np.ones((253, 2))
-    tables.write_points(corpus.store, record, read.image_ids, points.astype(np.float32))
+    vector_tables.write_points(corpus.store, record, read.image_ids, points.astype(np.float32))
     corpus.run("clustering", "line", features="mini/pca", method={"kmeans": {"nb_clusters": 2}})
     labels = np.array(corpus.read.assignments("line")["cluster"].to_pylist())
     assert len(set(labels[far])) == len(set(labels[~far])) == 1

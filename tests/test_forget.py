@@ -16,17 +16,10 @@ from panoptic_assets.commands.runner import Runner, instance_lock, open_instance
 from panoptic_assets.core.labels import Suggestion
 from panoptic_assets.core.tags import replay
 from panoptic_assets.forgetting import find_images, unfinished
-from panoptic_assets.tables import (
-    Divisions,
-    certificates_of_records,
-    clusters_to_label,
-    graph_hash,
-    read_graph,
-    read_log,
-    read_vectors,
-    tags_are,
-    write_labels,
-)
+from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
+from panoptic_assets.tables.images import certificates_of_records
+from panoptic_assets.tables.tags import read_log, tags_are
+from panoptic_assets.tables.vectors import graph_hash, read_graph, read_vectors
 from resources.lance import LanceStore
 from resources.project import ProjectSettings, create, find
 from tests import processes

@@ -25,12 +25,8 @@ from panoptic_assets.dividing import Dividing, carried
 from panoptic_assets.records import output_hash
 from panoptic_assets.refreshing import Step, backfill, refresh_run
 from panoptic_assets.selection import select
-from panoptic_assets.tables import (
-    Divisions,
-    clusters_to_label,
-    read_vectors,
-    write_labels,
-)
+from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
+from panoptic_assets.tables.vectors import read_vectors
 from panoptic_assets.verification import Verifier
 from resources.lance import SCHEMAS
 from resources.models import OpenClipModels

@@ -16,7 +16,7 @@ import yaml
 from panoptic_assets.config import ClusteringConfig, parse
 from panoptic_assets.records import digest
 from panoptic_assets.selection import select
-from panoptic_assets.tables import model_identity
+from panoptic_assets.tables.vectors import model_identity
 from resources.errors import InputError
 from resources.lance import SCHEMAS
 from resources.models import OpenClipModels

@@ -18,7 +18,7 @@ import yaml
 
 from panoptic_assets.assets.verification import seals_in_log
 from panoptic_assets.core import seals
-from panoptic_assets.tables import stored_records
+from panoptic_assets.tables.divisions import stored_records
 from panoptic_assets.verification import Verifier
 from resources.lance import SCHEMAS, LanceStore
 from resources.project import find

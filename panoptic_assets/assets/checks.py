@@ -22,15 +22,9 @@ from panoptic_assets.assets.tags import tags
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.contracts import inspect_vectors
 from panoptic_assets.core.neighbors import sampled_recall
-from panoptic_assets.tables import (
-    model_identity,
-    present_files,
-    read_graph,
-    read_log,
-    read_manifest,
-    read_vectors,
-    tags_are,
-)
+from panoptic_assets.tables.images import present_files, read_manifest
+from panoptic_assets.tables.tags import read_log, tags_are
+from panoptic_assets.tables.vectors import model_identity, read_graph, read_vectors
 from resources.lance import LanceStore, vectors_table
 from resources.registry import Registry
 

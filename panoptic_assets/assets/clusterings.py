@@ -41,15 +41,14 @@ from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, score_text, table
 from panoptic_assets.reports.run_pages import page_of
 from panoptic_assets.selection import Selection, select
-from panoptic_assets.tables import (
+from panoptic_assets.tables.divisions import (
     Answer,
     Divisions,
     cluster_name,
-    files_input,
-    read_thumbnails,
     stored_record,
     write_division,
 )
+from panoptic_assets.tables.images import files_input, read_thumbnails
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry

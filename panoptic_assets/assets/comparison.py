@@ -27,7 +27,7 @@ from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, escaped, table
 from panoptic_assets.reports.pages import PageWriter
 from panoptic_assets.staleness import Judge
-from panoptic_assets.tables import read_thumbnails
+from panoptic_assets.tables.images import read_thumbnails
 from resources.lance import LanceStore
 from resources.registry import Registry
 from resources.reports import ReportFolder, address

@@ -32,19 +32,17 @@ from panoptic_assets.keys import VECTOR_TYPES, parse_name
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table
-from panoptic_assets.tables import (
-    MODEL_METADATA,
+from panoptic_assets.tables.images import (
     SidecarReport,
     apply_sidecar,
-    embedded,
     forgotten_images,
-    model_identity,
     paths_of_images,
     present_files,
     read_manifest,
     read_thumbnails,
     write_files,
 )
+from panoptic_assets.tables.vectors import MODEL_METADATA, embedded, model_identity
 from resources.decoding import UnreadableImage, mean_colour, perceptual_hash, thumbnail
 from resources.engine import Engine, Job, Staged, Work
 from resources.errors import InputError

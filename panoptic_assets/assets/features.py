@@ -45,12 +45,12 @@ from panoptic_assets.keys import (
     parse_projection,
 )
 from panoptic_assets.reports.scatter import scatter
-from panoptic_assets.tables import (
+from panoptic_assets.tables.images import present_files
+from panoptic_assets.tables.vectors import (
     GraphInfo,
     ReadVectors,
     StoredGraph,
     graph_hash,
-    present_files,
     projection_record,
     read_graph,
     read_points,

@@ -31,12 +31,8 @@ from panoptic_assets.keys import LINEAGE_ONLY, RUNS, parse_run_key
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table
-from panoptic_assets.tables import (
-    Divisions,
-    clusters_to_label,
-    read_thumbnails,
-    write_labels,
-)
+from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
+from panoptic_assets.tables.images import read_thumbnails
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import OpenClipModels

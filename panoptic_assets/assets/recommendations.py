@@ -18,15 +18,14 @@ from panoptic_assets.keys import LINEAGE_ONLY, parse_name
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table
-from panoptic_assets.tables import (
-    present_files,
+from panoptic_assets.tables.images import present_files, read_thumbnails
+from panoptic_assets.tables.tags import (
     properties_with_tags,
     read_log,
     read_recommendations,
-    read_thumbnails,
-    read_vectors,
     write_recommendations,
 )
+from panoptic_assets.tables.vectors import read_vectors
 from resources.lance import SCHEMAS, LanceStore
 from resources.registry import Registry
 

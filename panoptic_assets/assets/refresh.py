@@ -26,7 +26,8 @@ from panoptic_assets.keys import NODES, RUNS
 from panoptic_assets.refreshing import RunRefresh, Step
 from panoptic_assets.refreshing import backfill as refreshed
 from panoptic_assets.reports.markdown import table
-from panoptic_assets.tables import Divisions, read_answer, read_log, write_tags
+from panoptic_assets.tables.divisions import Divisions, read_answer
+from panoptic_assets.tables.tags import read_log, write_tags
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry

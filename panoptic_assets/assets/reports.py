@@ -20,14 +20,14 @@ from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.map_data import Colouring
 from panoptic_assets.reports.markdown import bullets, score_text, table
 from panoptic_assets.reports.run_pages import MapPoints, write_first_page, write_run
-from panoptic_assets.tables import (
-    Divisions,
+from panoptic_assets.tables.divisions import Divisions
+from panoptic_assets.tables.images import read_thumbnails
+from panoptic_assets.tables.tags import read_log
+from panoptic_assets.tables.vectors import (
     ReadVectors,
     projection_record,
     projections,
-    read_log,
     read_points,
-    read_thumbnails,
     read_vectors,
 )
 from panoptic_assets.trees import Cluster, RunTree, read_tree

@@ -30,15 +30,9 @@ from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.saving import Saved, author_of, save_run
 from panoptic_assets.scopes import FoundByText
 from panoptic_assets.selection import ImageNames, select
-from panoptic_assets.tables import (
-    Divisions,
-    LoggedEvent,
-    append_events,
-    present_files,
-    read_log,
-    read_thumbnails,
-    write_tags,
-)
+from panoptic_assets.tables.divisions import Divisions
+from panoptic_assets.tables.images import present_files, read_thumbnails
+from panoptic_assets.tables.tags import LoggedEvent, append_events, read_log, write_tags
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import OpenClipModels

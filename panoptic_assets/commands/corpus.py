@@ -128,7 +128,8 @@ def import_vectors(
 
     from panoptic_assets import imports
     from panoptic_assets.keys import parse_name
-    from panoptic_assets.tables import model_identity, read_manifest
+    from panoptic_assets.tables.images import read_manifest
+    from panoptic_assets.tables.vectors import model_identity
     from resources.lance import vectors_table
     from resources.project import explain
     from resources.vectors_file import VectorsFile

@@ -240,7 +240,7 @@ def given_projection(options: dict[str, Any], runner: Runner, key: str) -> dict[
 
     def known() -> dict[str, Any] | None:
         from panoptic_assets.assets.features import registry_projection
-        from panoptic_assets.tables import projection_record
+        from panoptic_assets.tables.vectors import projection_record
 
         record = projection_record(runner.store, key)
         return record.cause.config if record else registry_projection(runner.registry, key)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from panoptic_assets.forgetting import Forgotten, Target
     from panoptic_assets.staleness import Judge
     from panoptic_assets.sweeps import Cell
-    from panoptic_assets.tables import Divisions
+    from panoptic_assets.tables.divisions import Divisions
     from panoptic_assets.verification import Verifier
     from resources.lance import LanceStore
     from resources.source import ImageSource
@@ -135,7 +135,7 @@ class Runner:
         """Read what is new, embed it, find its neighbours."""
         from panoptic_assets.forgetting import unfinished
         from panoptic_assets.keys import parse_name
-        from panoptic_assets.tables import vector_types as vector_types_of
+        from panoptic_assets.tables.vectors import vector_types as vector_types_of
 
         for vector_type in vector_types:
             self.registry.model(parse_name(vector_type, "vector type"))
@@ -151,7 +151,8 @@ class Runner:
         """Compute the points of a projection."""
         from panoptic_assets.assets.features import resolve_projection
         from panoptic_assets.keys import vector_type_of
-        from panoptic_assets.tables import present_files, read_vectors
+        from panoptic_assets.tables.images import present_files
+        from panoptic_assets.tables.vectors import read_vectors
 
         # Refused here, before Dagster stores a partition and a failed run.
         resolve_projection(key, given, self.store, self.registry)
@@ -213,7 +214,7 @@ class Runner:
     def label(self, key: str, given: dict[str, Any]) -> None:
         """Name the clusters of a run's tree."""
         from panoptic_assets.config import LabelsConfig, ZeroShot
-        from panoptic_assets.tables import clusters_to_label
+        from panoptic_assets.tables.divisions import clusters_to_label
         from panoptic_assets.vision_labels import suggest
         from panoptic_assets.zero_shot_labels import find_encoder, read_vocabulary
         from resources.source import ImageSource
@@ -264,7 +265,7 @@ class Runner:
     ) -> None:
         """Give images a tag, which is made if it is missing."""
         from panoptic_assets.core.edits import DEFAULT_PROPERTY, assigning
-        from panoptic_assets.tables import read_log
+        from panoptic_assets.tables.tags import read_log
 
         events = [entry.event for entry in read_log(self.store)]
         property_name = DEFAULT_PROPERTY if property_name is None else property_name
@@ -275,12 +276,9 @@ class Runner:
         from panoptic_assets.config import RecommendationsConfig
         from panoptic_assets.core.tags import replay
         from panoptic_assets.keys import parse_name
-        from panoptic_assets.tables import (
-            present_files,
-            properties_with_tags,
-            read_log,
-            read_vectors,
-        )
+        from panoptic_assets.tables.images import present_files
+        from panoptic_assets.tables.tags import properties_with_tags, read_log
+        from panoptic_assets.tables.vectors import read_vectors
 
         # Refused here, before Dagster stores a failed run.
         config = parse(RecommendationsConfig, given)
@@ -358,13 +356,13 @@ class Runner:
     def divisions(self, key: str) -> "Divisions":
         """The divisions of the run that a key belongs to."""
         from panoptic_assets.keys import run_key_of
-        from panoptic_assets.tables import Divisions
+        from panoptic_assets.tables.divisions import Divisions
 
         return Divisions(self.store, run_key_of(key))
 
     def divisions_of_all(self) -> "Divisions":
         """The divisions of all runs."""
-        from panoptic_assets.tables import Divisions
+        from panoptic_assets.tables.divisions import Divisions
 
         return Divisions(self.store)
 

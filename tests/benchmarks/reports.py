@@ -22,7 +22,8 @@ import pyarrow as pa
 from PIL import Image
 
 from panoptic_assets.core.manifest import File
-from panoptic_assets.tables import MODEL_METADATA, write_files
+from panoptic_assets.tables.images import write_files
+from panoptic_assets.tables.vectors import MODEL_METADATA
 from resources.decoding import thumbnail
 from resources.lance import SCHEMAS, vectors_schema, vectors_table
 from resources.project import ProjectSettings, create

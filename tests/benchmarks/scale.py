@@ -48,14 +48,9 @@ from panoptic_assets.config import ClusteringConfig, identity_of, parse
 from panoptic_assets.core import clusters
 from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.manifest import File
-from panoptic_assets.tables import (
-    MODEL_METADATA,
-    Answer,
-    files_input,
-    read_features,
-    write_division,
-    write_files,
-)
+from panoptic_assets.tables.divisions import Answer, write_division
+from panoptic_assets.tables.images import files_input, write_files
+from panoptic_assets.tables.vectors import MODEL_METADATA, read_features
 from resources.lance import SCHEMAS, LanceStore, vectors_schema, vectors_table
 from resources.project import ProjectFolder, ProjectSettings, create, dagster_home
 from resources.registry import Registry

@@ -28,7 +28,8 @@ from panoptic_assets import exchange
 from panoptic_assets.config import EditsConfig
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.manifest import File
-from panoptic_assets.tables import append_events, read_log, write_files, write_tags
+from panoptic_assets.tables.images import write_files
+from panoptic_assets.tables.tags import append_events, read_log, write_tags
 from resources.lance import LanceStore
 from resources.source import ImageSource
 
