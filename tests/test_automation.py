@@ -79,14 +79,16 @@ class Watched(Workbench):
             for name, resource in self.resources.items()
             if name in sensor.required_resource_keys
         }
-        context = dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursors.get(sensor.name),
-            definitions=self.definitions,
-            resources=arguments,
-            sensor_name=sensor.name,
-        )
-        with partition_loading_context(dynamic_partitions_store=self.instance):
+        with (
+            dg.build_sensor_context(
+                instance=self.instance,
+                cursor=self.cursors.get(sensor.name),
+                definitions=self.definitions,
+                resources=arguments,
+                sensor_name=sensor.name,
+            ) as context,
+            partition_loading_context(dynamic_partitions_store=self.instance),
+        ):
             found = sensor.evaluate_tick(context)
         self.cursors[sensor.name] = found.cursor
         return found
@@ -324,13 +326,17 @@ def nightly(tiny, tmp_path):
 
 
 def scheduled(tiny, at):
-    context = dg.build_schedule_context(
-        instance=tiny.instance,
-        scheduled_execution_time=at,
-        resources={name: tiny.resources[name] for name in ("store", "registry")},
-        repository_def=tiny.definitions.get_repository_def(),
-    )
-    with partition_loading_context(dynamic_partitions_store=tiny.instance):
+    # Left open, it would close the instance that it has opened when it is collected: that instance
+    # would stay the current one of this process, for all tests that come later.
+    with (
+        dg.build_schedule_context(
+            instance=tiny.instance,
+            scheduled_execution_time=at,
+            resources={name: tiny.resources[name] for name in ("store", "registry")},
+            repository_def=tiny.definitions.get_repository_def(),
+        ) as context,
+        partition_loading_context(dynamic_partitions_store=tiny.instance),
+    ):
         return daily_refresh.evaluate_tick(context)
 
 

@@ -273,6 +273,28 @@ def test_the_certificate_says_what_was_done_and_what_is_out_of_reach(folder):
     assert certificates_of_records(store_of(folder)) == {name: [file.name] for name in held}
 
 
+def test_what_can_no_longer_be_proved_is_said_and_alarms_nobody(folder):
+    run("forget", PATH, "--yes", cwd=folder)
+    [file] = (folder / ".panoptic" / "certificates").iterdir()
+    shown = run("verify", "--all", cwd=folder).stdout
+    verdicts = {verdict["key"]: verdict for verdict in Project(folder).verify("a", "near")}
+    assert verdicts["a"]["summary"].startswith(
+        "Cannot be computed: Images that it held were forgot"
+    )
+    assert file.name in verdicts["a"]["summary"]
+    assert not [v for v in verdicts.values() for link in v["links"] if link["state"] == "differs"]
+    assert "✗" not in shown
+    [standing] = [
+        standing
+        for standing in Project(folder).status("a")["standings"]
+        if (standing["what"], standing["key"]) == ("division", "a")
+    ]
+    assert "images_removed" in {reason["kind"] for reason in standing["reasons"]}
+    run("diff", cwd=folder)
+    run("refresh", cwd=folder)
+    assert PATH not in run("diff", "0", "latest", "--all", cwd=folder).stdout
+
+
 def test_several_images_are_forgotten_at_once(folder):
     paths = [PATH, "0000/000011.jpg", "0000/000012.jpg"]
     ids = {image_of(folder, path) for path in paths}
