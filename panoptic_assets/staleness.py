@@ -114,6 +114,8 @@ class Judge:
         self._run_key = run_key
         self.divisions = Divisions(store, run_key)
         self._code_version = records.code_version()
+        held = store.read("forgotten", ["records"])["records"].to_pylist()
+        self._forgotten = Counter(record_id for ids in held for record_id in ids or ())
         # For scopes that are found by a text; these are never selected here.
         self._models = OpenClipModels(folder=registry.folder)
         self._standings: dict[str, Standing] = {}
@@ -199,6 +201,9 @@ class Judge:
             found.append(Reason("parent_changed", 1, text))
         else:
             found += self._reasons_of_inputs(record)
+        if count := self._forgotten[record.record_id]:
+            what = "image of it was" if count == 1 else "images of it were"
+            found.append(Reason("images_forgotten", count, f"{count:,} {what} forgotten"))
         if record.code_version != self._code_version:
             text = f"made by version {record.code_version} of the code, now {self._code_version}"
             found.append(Reason("code_changed", 0, text))

@@ -289,7 +289,7 @@ def test_what_can_no_longer_be_proved_is_said_and_alarms_nobody(folder):
         for standing in Project(folder).status("a")["standings"]
         if (standing["what"], standing["key"]) == ("division", "a")
     ]
-    assert "images_removed" in {reason["kind"] for reason in standing["reasons"]}
+    assert "1 image of it was forgotten" in {reason["text"] for reason in standing["reasons"]}
     run("diff", cwd=folder)
     run("refresh", cwd=folder)
     assert PATH not in run("diff", "0", "latest", "--all", cwd=folder).stdout

@@ -19,6 +19,7 @@ Kind = Literal[
     "images_removed",
     "images_changed",
     "images_embedded",
+    "images_forgotten",
     "scope_changed",
     "list_changed",
     "vectors_removed",
