@@ -22,7 +22,8 @@ from tests.tiny import write_images, write_model
 
 LOCATION = "panoptic_assets.definitions"
 SENSORS = ("corpus_changed", "new_configs", "backfill_runs_after_refresh_corpus")
-REFRESH = (("refresh_corpus", "tiny"), ("backfill_runs", None))
+REFRESH = ("refresh_corpus", "tiny")
+POLICIES = ("backfill_runs", None)
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Week:
         return sum(tick.status.value != "STARTED" for tick in ticks)
 
     def wait(self, done) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not done():
             assert time.monotonic() < deadline, self.told()
             time.sleep(0.5)
@@ -160,7 +161,7 @@ def test_a_week_of_changes_has_the_runs_that_it_needs_and_no_other(week):
     for sensor in SENSORS:
         week.switch_on(sensor)
 
-    week.day(*REFRESH)  # the day on which it is switched on
+    week.day(REFRESH, POLICIES)  # the day on which it is switched on
     assert week.corpus() == {"present": 30, "vectors": 30}
     week.command("cluster", "greek", "--nb-clusters", "3")
     week.command("save", "greek")
@@ -177,46 +178,46 @@ def test_a_week_of_changes_has_the_runs_that_it_needs_and_no_other(week):
         assert week.status("greek") == greek
         assert week.status("spartan") == "up to date"
         assert week.tagged("Clustering", "Vases grecs") == vases
-        gone = {
-            row["image_id"] for row in week.read.files().to_pylist() if row["status"] == "missing"
-        } - {row["image_id"] for row in week.read.files().to_pylist() if row["status"] == "present"}
-        assert week.tagged("Sparte", "Hoplites") >= hoplites - gone
+        # An image that is missing keeps its tag: its file may come back.
+        assert week.tagged("Sparte", "Hoplites") >= hoplites
         tagged = {image for tag in week.read.tags("Sparte") for image in tag["image_ids"]}
-        assert tagged == set(week.read.assignments("spartan")["image_id"].to_pylist())
+        rows = week.read.files().to_pylist()
+        present = {row["image_id"] for row in rows if row["status"] == "present"}
+        assert tagged & present == set(week.read.assignments("spartan")["image_id"].to_pylist())
 
     is_true("up to date")
 
     write_images(week.images, 5, start=30)  # Monday: five new images
-    week.day(*REFRESH)
+    week.day(REFRESH, POLICIES)
     assert week.corpus() == {"present": 35, "vectors": 35}
     is_true({"images_added": 5})
 
     for number in (1, 2):  # Tuesday: two are moved
         week.file(number).rename(week.images / f"moved {number}.jpg")
-    week.day(*REFRESH)
+    week.day(REFRESH, POLICIES)
     assert week.corpus() == {"present": 35, "missing": 2, "vectors": 35}
     is_true({"images_added": 5})
 
     for number in (3, 4, 5):  # Wednesday: three are deleted
         week.file(number).unlink()
-    week.day(*REFRESH)
+    week.day(REFRESH, POLICIES)
     assert week.corpus() == {"present": 32, "missing": 5, "vectors": 35}
     is_true({"images_added": 5, "images_removed": 3})
 
     (week.images / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")  # Thursday: a corrupted file
-    week.day(*REFRESH)
+    week.day(REFRESH, POLICIES)
     assert week.corpus() == {"present": 32, "missing": 5, "quarantined": 1, "vectors": 35}
     is_true({"images_added": 5, "images_removed": 3})
 
     os.utime(week.file(10))  # Friday: a file is touched, and unchanged
-    week.day(*REFRESH)
+    week.day(REFRESH, POLICIES)
     assert week.corpus() == {"present": 32, "missing": 5, "quarantined": 1, "vectors": 35}
     is_true({"images_added": 5, "images_removed": 3})
 
     write_images(week.images, 500, start=100)  # Saturday: a burst, and a run to compute
     run = week.folder / "configs" / "runs" / "roman.yaml"
     run.write_text("ops: {clustering: {config: {method: {kmeans: {nb_clusters: 4}}}}}\n")
-    week.day(*REFRESH, ("divide_corpus", "roman"))
+    week.day(REFRESH, POLICIES, ("divide_corpus", "roman"))
     assert week.corpus() == {"present": 532, "missing": 5, "quarantined": 1, "vectors": 535}
     is_true({"images_added": 505, "images_removed": 3})
 
