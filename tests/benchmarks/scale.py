@@ -7,15 +7,13 @@ tests say.
 The store has that many runs of some 300 images of one scope, of ten days on which the corpus was
 another one, and the Dagster instance as many partitions of `clustering`, each materialized once.
 
-Measured on 2 cores with much other work running (load 6-18), so CPU seconds are what counts;
-Dagster 1.13.27, LanceDB 0.40:
+Measured on 2 cores with nothing else running, wall seconds; Dagster 1.13.27, LanceDB 0.40:
 
-- 1,000 runs: `runs` in Python 0.16 CPU s (wall 0.28), `status` 0.30 (0.93). As commands 4.0 and
-  4.9 CPU s, of which 3.4 are the imports of the definitions or of the API.
-- `judge_runs` with 576 runs: 16 CPU s if all verdicts are new (one commit of SQLite each: wall 85),
-  4.6 if none is.
-- 1,000 partitions, over HTTP, wall: overview of the assets 0.30 s, partitions of `clustering` 0.10,
-  its last 100 materializations 0.09, its checks 0.05, list of runs 0.04.
+- `runs` in Python 0.03, `status` 0.38, of one run 0.34. As commands 3.3 (goal 2) and 4.5, of which
+  3.3 are the imports; the definitions' import and load 3.5.
+- `judge_runs` 18 if all verdicts are new (one commit of SQLite each), 2.9 if none is.
+- Over HTTP: overview of the assets 0.05, partitions of `clustering` 0.03, its last 100
+  materializations 0.02, its checks 0.02, list of runs 0.01.
 """
 
 import http.client
