@@ -17,7 +17,7 @@ from panoptic_assets.reports import comparison_pages as pages
 from panoptic_assets.reports.pages import PageWriter, Picture, shell
 from panoptic_assets.staleness import Judge
 from panoptic_assets.tables.images import present_files
-from resources.lance import LanceStore, quoted
+from resources.lance import LanceStore, one_of
 from resources.reports import ReportFolder
 
 MOST_HEAT = 60
@@ -261,7 +261,7 @@ class ReportWriter:
         if not image_ids:
             return {}
         missing = set(self._reports.missing_thumbnails(image_ids))
-        where = f"image_id IN ({', '.join(map(quoted, image_ids))})"
+        where = one_of("image_id", image_ids)
         columns = ["image_id", "width", "height", *(["thumbnail"] if missing else [])]
         rows = self._store.read("images", columns, where).to_pylist()
         self._reports.add_thumbnails(

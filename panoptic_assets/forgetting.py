@@ -49,7 +49,7 @@ from panoptic_assets.tables.vectors import (
 )
 from resources.errors import InputError
 from resources.history import Cleared
-from resources.lance import SCHEMAS, LanceStore, neighbors_table, quoted
+from resources.lance import SCHEMAS, LanceStore, neighbors_table, one_of, quoted
 from resources.project import ProjectFolder, write_file
 from resources.reports import ReportFolder, thumbnail
 
@@ -309,7 +309,7 @@ def _finish(store: LanceStore, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _where(redaction: Redaction) -> str:
-    return f"image_id IN ({_listed(redaction.image_ids)})"
+    return one_of("image_id", sorted(redaction.image_ids))
 
 
 def _rows_to_erase(store: LanceStore, table: str, redaction: Redaction) -> str:
@@ -317,7 +317,7 @@ def _rows_to_erase(store: LanceStore, table: str, redaction: Redaction) -> str:
     schema = store.schema_of(table)
     where = _where(redaction)
     if schema is not None and "path" in schema.names and redaction.paths:
-        where += f" OR path IN ({_listed(redaction.paths)})"
+        where += f" OR {one_of('path', sorted(redaction.paths))}"
     return where
 
 
@@ -383,7 +383,7 @@ def _rewritten(store: LanceStore, table: str, redaction: Redaction) -> list[dict
     """The rows of a table without image ids of its own that name the images, without them."""
     if table == "clusters":
         columns = ["record_id", "cluster", "medoid"]
-        rows = store.read(table, columns, f"medoid IN ({_listed(redaction.image_ids)})")
+        rows = store.read(table, columns, one_of("medoid", sorted(redaction.image_ids)))
         return rows.to_pylist()
     changed = []
     for row in store.read(table).to_pylist():
@@ -405,10 +405,6 @@ def _rewritten(store: LanceStore, table: str, redaction: Redaction) -> list[dict
     return changed
 
 
-def _listed(values: Iterable[str]) -> str:
-    return ", ".join(map(quoted, sorted(values)))
-
-
 def _mend_clusters(store: LanceStore, redaction: Redaction) -> None:
     """Give the clusters that held the images their size and medoid without them."""
     held = store.read("assignments", ["record_id", "cluster"], _where(redaction))
@@ -417,7 +413,7 @@ def _mend_clusters(store: LanceStore, redaction: Redaction) -> None:
         return
     sizes: Counter[tuple[str, str]] = Counter()
     medoids: dict[tuple[str, str], tuple[float, str]] = {}
-    records = f"record_id IN ({_listed({record_id for record_id, _ in affected})})"
+    records = one_of("record_id", sorted({record_id for record_id, _ in affected}))
     gone = pa.array(sorted(redaction.image_ids), pa.string())
     columns = ["record_id", "cluster", "image_id", "distance"]
     for batch in store.batches("assignments", columns, records):

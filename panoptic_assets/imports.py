@@ -14,7 +14,7 @@ import pyarrow as pa
 from panoptic_assets.core.manifest import File
 from resources.engine import Staged
 from resources.errors import InputError
-from resources.lance import LanceStore, quoted, vectors_schema
+from resources.lance import LanceStore, one_of, vectors_schema
 from resources.vectors_file import Batch
 
 _TOLERANCE = 1e-5
@@ -158,7 +158,7 @@ def _compare(rows: dict[str, np.ndarray], table: str, store: LanceStore) -> None
         return
     ids = list(rows)
     for start in range(0, len(ids), _COMPARED):
-        where = f"image_id IN ({', '.join(map(quoted, ids[start : start + _COMPARED]))})"
+        where = one_of("image_id", ids[start : start + _COMPARED])
         for stored in store.read(table, ["image_id", "vector"], where).to_pylist():
             vector = rows[stored["image_id"]]
             if len(vector) != len(stored["vector"]) or not np.allclose(

@@ -52,7 +52,7 @@ from panoptic_assets.tables.vectors import (
     vector_types,
 )
 from resources.errors import InputError
-from resources.lance import LanceStore, points_table, quoted, vectors_table
+from resources.lance import LanceStore, one_of, points_table, quoted, vectors_table
 from resources.models import OpenClipModels
 from resources.registry import Registry
 
@@ -503,7 +503,9 @@ class Judge:
         found: dict[str, list[str]] = defaultdict(list)
         where = None
         if self._run_key is not None:
-            where = _one_of(record.record_id for record in self.divisions.records.values())
+            where = one_of(
+                "record_id", (record.record_id for record in self.divisions.records.values())
+            )
         for record_id, cluster in _rows(self._store, "clusters", ["record_id", "cluster"], where):
             found[record_id].append(cluster)
         return found
@@ -518,7 +520,7 @@ class Judge:
         }
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         columns = ["record_id", "cluster", "image_id"]
-        where = _one_of(parents)
+        where = one_of("record_id", sorted(parents))
         for record_id, cluster, image_id in _rows(self._store, "assignments", columns, where):
             found[record_id][cluster].append(image_id)
         return found
@@ -698,11 +700,6 @@ def _ids(store: LanceStore, table: str) -> set[str]:
 def _rows(store: LanceStore, table: str, columns: list[str], where: str | None) -> Iterable[Any]:
     rows = store.read(table, columns, where)
     return zip(*(rows[name].to_pylist() for name in columns), strict=True)
-
-
-def _one_of(record_ids: Iterable[str]) -> str:
-    listed = ", ".join(quoted(record_id) for record_id in sorted(record_ids))
-    return f"record_id IN ({listed})" if listed else "false"
 
 
 def _sentence(error: InputError) -> str:

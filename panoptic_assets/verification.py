@@ -50,7 +50,7 @@ from panoptic_assets.tables.vectors import (
 )
 from resources.decoding import UnreadableImage
 from resources.errors import InputError
-from resources.lance import LanceStore, VersionGoneError, quoted, vectors_table
+from resources.lance import LanceStore, VersionGoneError, one_of, quoted, vectors_table
 from resources.models import OpenClipModels
 from resources.registry import Registry
 from resources.source import ImageSource, UnavailableFile
@@ -458,8 +458,7 @@ class _Verification:
             self._say("runs", "same", ", ".join(keys))
         if not ids:
             return {}
-        listed = ", ".join(map(quoted, sorted(ids)))
-        return {"records": f"record_id IN ({listed})"}
+        return {"records": one_of("record_id", sorted(ids))}
 
     def _combined(self, key: str, read: Input) -> set[str]:
         where = f"key = {quoted(key)}"

@@ -10,7 +10,7 @@ insert the same new ids both succeed and leave duplicate rows, with no error.
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -293,6 +293,16 @@ def quoted(value: str) -> str:
     except UnicodeEncodeError as error:
         raise InputError(f"{value!r} is not valid text: write it in UTF-8.") from error
     return "'" + value.replace("'", "''") + "'"
+
+
+def one_of(column: str, values: Iterable[str]) -> str:
+    """The SQL condition that a column has one of some texts; never true where there are none.
+
+    Raises:
+        InputError: One holds halves of characters, which no table does.
+    """
+    listed = ", ".join(map(quoted, values))
+    return f"{column} IN ({listed})" if listed else "false"
 
 
 class VersionGoneError(InputError):

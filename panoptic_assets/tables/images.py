@@ -20,6 +20,7 @@ from resources.errors import InputError
 from resources.lance import (
     SCHEMAS,
     LanceStore,
+    one_of,
     quoted,
 )
 
@@ -98,7 +99,7 @@ def read_thumbnails(store: LanceStore, image_ids: list[str]) -> list[bytes]:
     """WebP thumbnails of images, in the order of the ids."""
     if not image_ids:
         return []
-    where = f"image_id IN ({', '.join(map(quoted, image_ids))})"
+    where = one_of("image_id", image_ids)
     rows = store.read("images", ["image_id", "thumbnail"], where)
     found = dict(zip(rows["image_id"].to_pylist(), rows["thumbnail"].to_pylist(), strict=True))
     return [found[image_id] for image_id in image_ids]
