@@ -1,8 +1,8 @@
-"""Retention: forgetting old Dagster runs, so that the event log does not grow for ever.
+"""Retention: removing old Dagster runs, so that the event log does not grow for ever.
 
-Belongs here: which runs and ticks may go, and how the room they took is given back. Does not belong
-here: the store of images, vectors and records, of which nothing is removed, and ticks that Dagster
-itself removes (``retention`` in ``dagster.yaml``).
+Belongs here: which runs and ticks may go. Does not belong here: how a run is removed whole
+(``resources.history``), the store of images, vectors and records, of which nothing is removed, and
+ticks that Dagster itself removes (``retention`` in ``dagster.yaml``).
 
 What is kept, however old it is: the run with the newest materialization of each partition of each
 asset and with the newest evaluation of each check, since Dagster shows and compares those; the
@@ -10,10 +10,9 @@ newest run of all, since SQLite would give the numbers of its events to later on
 have passed by then; and the newest tick of each schedule, which tells the daemon where to go on.
 """
 
-import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +32,7 @@ from pydantic import Field
 from sqlalchemy import and_, delete, func, select, text
 
 from resources.errors import InputError
+from resources.history import databases, index_of, remove_runs, vacuum
 
 DAYS = 30
 _GROUP = 500
@@ -62,7 +62,7 @@ class Removed:
 
 @dg.op
 def remove_old_runs(context: dg.OpExecutionContext, config: RetentionConfig) -> None:
-    """Forget old runs and ticks of this Dagster instance; nothing that people made is touched."""
+    """Remove old runs and ticks of this Dagster instance; nothing that people made is touched."""
     removed = retain(context.instance, config.days, config.dry_run)
     for note in removed.notes:
         context.log.warning(note)
@@ -78,7 +78,7 @@ def remove_old_runs(context: dg.OpExecutionContext, config: RetentionConfig) -> 
 
 
 @dg.job(
-    description="Forgets Dagster runs and ticks that are older than 30 days, except those that "
+    description="Removes Dagster runs and ticks that are older than 30 days, except those that "
     "Dagster still needs to say what is up to date."
 )
 def retention() -> None:
@@ -111,7 +111,7 @@ def retain(instance: dg.DagsterInstance, days: int, dry_run: bool = False) -> Re
     removed = Removed(runs=len(removable), kept=len(old & needed), bytes_before=_size(instance))
     if not dry_run:
         for start in range(0, len(removable), _GROUP):
-            _remove_runs(instance, removable[start : start + _GROUP])
+            remove_runs(instance, removable[start : start + _GROUP])
     removed.ticks = _remove_ticks(instance, before, dry_run)
     if not dry_run:
         removed.notes = list(_give_back(instance))
@@ -137,7 +137,7 @@ def _needed(instance: dg.DagsterInstance) -> set[str]:
         )
         .group_by(checks.c.asset_key, checks.c.check_name, checks.c.partition)
     )
-    with _index(instance) as connection:
+    with index_of(instance) as connection:
         return {
             row[0]
             for query in (
@@ -147,27 +147,6 @@ def _needed(instance: dg.DagsterInstance) -> set[str]:
             )
             for row in connection.execute(query)
         }
-
-
-def _remove_runs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
-    storage: Any = instance.event_log_storage
-    # The run before its events: where this is killed in between, what is left is only bytes.
-    for run_id in run_ids:
-        instance.run_storage.delete_run(run_id)
-    checks = AssetCheckExecutionsTable
-    with _index(instance) as connection:
-        for run_id in run_ids:
-            storage.delete_events_for_run(connection, run_id)
-        connection.execute(delete(checks).where(checks.c.run_id.in_(run_ids)))
-    for run_id in run_ids:
-        storage.free_concurrency_slots_for_run(run_id)
-        instance.compute_log_manager.delete_logs(prefix=[run_id])
-        with suppress(AttributeError):  # only SQLite has a file for each run
-            shard = Path(storage.path_for_shard(run_id))
-            for suffix in ("", "-wal", "-shm"):
-                shard.with_name(shard.name + suffix).unlink(missing_ok=True)
-        if instance.storage_directory():
-            shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
 
 
 def _remove_ticks(instance: dg.DagsterInstance, before: datetime, dry_run: bool) -> int:
@@ -189,12 +168,9 @@ def _give_back(instance: dg.DagsterInstance) -> Iterator[str]:
 
     Only SQLite has to be asked: Postgres does so itself, in its own time.
     """
-    for path in _databases(instance):
-        # In SQLite's own words, since Dagster's connections begin a transaction.
+    for path in databases(instance):
         try:
-            with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-                connection.execute("VACUUM")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            vacuum(path)
         except sqlite3.Error as error:
             yield (
                 f"The room in {path} is used again, but not given back to the disk ({error}): run "
@@ -202,21 +178,9 @@ def _give_back(instance: dg.DagsterInstance) -> Iterator[str]:
             )
 
 
-def _databases(instance: dg.DagsterInstance) -> list[Path]:
-    """The files of SQLite, of which there are none with another database."""
-    runs: Any = instance.run_storage
-    schedules: Any = instance.schedule_storage
-    found = []
-    for connect in (lambda: _index(instance), runs.connect, schedules.connect):
-        with connect() as connection:
-            if connection.dialect.name == "sqlite" and connection.engine.url.database:
-                found.append(Path(connection.engine.url.database))
-    return found
-
-
 def _size(instance: dg.DagsterInstance) -> int:
     """Bytes of the instance: its folder, or its whole Postgres database."""
-    with _index(instance) as connection:
+    with index_of(instance) as connection:
         if connection.dialect.name == "postgresql":
             query = text("select pg_database_size(current_database())")
             return int(connection.execute(query).scalar_one())
@@ -226,9 +190,3 @@ def _size(instance: dg.DagsterInstance) -> int:
         with suppress(OSError):  # gone meanwhile
             total += path.stat().st_size if path.is_file() else 0
     return total
-
-
-def _index(instance: dg.DagsterInstance) -> Any:
-    """A connection to the table of events that says what is newest."""
-    storage: Any = instance.event_log_storage
-    return storage.index_connection()

@@ -1,15 +1,17 @@
-"""The history of a Dagster instance: taking out of it what may show something.
+"""The history of a Dagster instance: removing runs whole, and what may show something.
 
 Belongs here: removing runs with all that Dagster keeps of them. Does not belong here: which runs
-are made, and how an instance is opened (``panoptic_assets.commands.runner``).
+are too old (``panoptic_assets.retention``), and how an instance is opened
+(``panoptic_assets.commands.runner``).
 
 Dagster's own ``delete_run`` leaves the last event of each asset in the table of assets, the results
 of asset checks, the logs of the computation, and, in SQLite, the text itself on freed pages.
 """
 
+import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,9 +36,64 @@ class Cleared:
     """Materializations that were the newest of their asset or partition."""
 
 
-def clear(
-    instance: dg.DagsterInstance, home: Path, since: datetime, shows: Callable[[str], bool]
-) -> Cleared:
+def remove_runs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
+    """Remove finished runs with their events, results of checks, logs and files.
+
+    Args:
+        instance: On SQLite or Postgres.
+        run_ids: A few hundred at most, in one transaction.
+    """
+    storage: Any = instance.event_log_storage
+    # The run before its events: where this is killed in between, what is left is only bytes.
+    for run_id in run_ids:
+        instance.run_storage.delete_run(run_id)
+    checks = AssetCheckExecutionsTable
+    with index_of(instance) as connection:
+        for run_id in run_ids:
+            storage.delete_events_for_run(connection, run_id)
+        connection.execute(checks.delete().where(checks.c.run_id.in_(run_ids)))
+    for run_id in run_ids:
+        storage.free_concurrency_slots_for_run(run_id)
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
+        with suppress(AttributeError):  # only SQLite has a file for each run
+            shard = Path(storage.path_for_shard(run_id))
+            for suffix in ("", "-wal", "-shm"):
+                shard.with_name(shard.name + suffix).unlink(missing_ok=True)
+        if instance.storage_directory():
+            shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
+
+
+def index_of(instance: dg.DagsterInstance) -> Any:
+    """A connection, as a context, to the events of all runs."""
+    storage: Any = instance.event_log_storage
+    return storage.index_connection()
+
+
+def databases(instance: dg.DagsterInstance) -> list[Path]:
+    """SQLite's files for all runs, their events and the ticks; none with another database."""
+    runs: Any = instance.run_storage
+    schedules: Any = instance.schedule_storage
+    found = []
+    for connect in (lambda: index_of(instance), runs.connect, schedules.connect):
+        with connect() as connection:
+            if connection.dialect.name == "sqlite" and connection.engine.url.database:
+                found.append(Path(connection.engine.url.database))
+    return found
+
+
+def vacuum(path: Path) -> None:
+    """Write a file of SQLite anew: what was deleted lies on its free pages until then.
+
+    Raises:
+        sqlite3.Error: Something else uses the file, or the disk is full.
+    """
+    # In SQLite's own words, since Dagster's connections begin a transaction.
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def clear(instance: dg.DagsterInstance, since: datetime, shows: Callable[[str], bool]) -> Cleared:
     """Remove the runs that ended after a moment, and earlier ones whose events show something.
 
     So that no asset or partition seems never to have been materialized, the newest materialization
@@ -45,21 +102,16 @@ def clear(
 
     Args:
         instance: The instance. No run may be in progress.
-        home: Its folder.
         since: The moment.
         shows: Whether a text shows what must not be kept.
     """
     gone = _runs(instance, since, shows)
     nb_again = _report_again(instance, gone)
-    storage: Any = instance.event_log_storage
-    for run_id in gone:
-        instance.delete_run(run_id)
-        instance.compute_log_manager.delete_logs(prefix=[run_id])
-        if hasattr(storage, "path_for_shard"):  # SQLite: each run has a file of its own
-            for suffix in ("", "-wal", "-shm"):
-                Path(storage.path_for_shard(run_id) + suffix).unlink(missing_ok=True)
-    _clear_tables(instance, gone, since, shows)
-    _vacuum(home)
+    for start in range(0, len(gone), _AT_ONCE):
+        remove_runs(instance, gone[start : start + _AT_ONCE])
+    _clear_tables(instance, gone, shows)
+    for path in databases(instance):
+        vacuum(path)
     return Cleared(len(gone), nb_again)
 
 
@@ -108,15 +160,11 @@ def _report_again(instance: dg.DagsterInstance, run_ids: list[str]) -> int:
 
 
 def _clear_tables(
-    instance: dg.DagsterInstance, run_ids: list[str], since: datetime, shows: Callable[[str], bool]
+    instance: dg.DagsterInstance, run_ids: list[str], shows: Callable[[str], bool]
 ) -> None:
-    storage: Any = instance.event_log_storage
     gone = set(run_ids)
-    checks, assets, ticks = AssetCheckExecutionsTable, AssetKeyTable, JobTickTable
-    with storage.index_connection() as connection:
-        for start in range(0, len(run_ids), _AT_ONCE):
-            some = checks.c.run_id.in_(run_ids[start : start + _AT_ONCE])
-            connection.execute(checks.delete().where(some))
+    assets, ticks = AssetKeyTable, JobTickTable
+    with index_of(instance) as connection:
         for row in connection.execute(
             sqlalchemy.select(assets.c.id, assets.c.last_materialization)
         ):
@@ -132,11 +180,3 @@ def _clear_tables(
         for start in range(0, len(found), _AT_ONCE):
             some = ticks.c.id.in_(found[start : start + _AT_ONCE])
             connection.execute(ticks.delete().where(some))
-
-
-def _vacuum(home: Path) -> None:
-    """Write SQLite's files anew: what was deleted lies on their free pages until then."""
-    for path in sorted(home.rglob("*.db")):
-        with closing(sqlite3.connect(path, timeout=60)) as connection:
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

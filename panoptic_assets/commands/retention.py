@@ -1,4 +1,4 @@
-"""The command that forgets old Dagster runs.
+"""The command that removes old Dagster runs.
 
 Belongs here: asking for it, and telling what was removed. Does not belong here: what may go
 (``panoptic_assets.retention``).
@@ -24,7 +24,7 @@ from resources.project import dagster_home, find
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.pass_obj
 def retention(folder: Path | None, days: int, dry_run: bool) -> None:
-    """Forget old Dagster runs and ticks, and give the room that they took back to the disk.
+    """Remove old Dagster runs and ticks, and give the room that they took back to the disk.
 
     The newest materialization of each partition and the newest result of each check stay, and so
     does everything in the store: records, tags, and the tag log.

@@ -348,7 +348,7 @@ class Runner:
                 self.store,
                 self.folder,
                 self.reports,
-                lambda since, shows: history.clear(instance, self.home, since, shows),
+                lambda since, shows: history.clear(instance, since, shows),
                 lambda: write_index(self.store, self.reports),
                 tell,
             )
