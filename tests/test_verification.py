@@ -398,6 +398,20 @@ def test_the_check_is_silent_where_a_run_is_made_and_speaks_when_asked(bench):
     assert "| ✗ | clusters | 1 rows are not so" in check.metadata["links"].value
 
 
+def test_the_job_says_which_materialization_it_judged(bench):
+    """The UI shows a check as judged only beside the materialization that it is about."""
+    made = bench.run("clustering", "k", method=KMEANS)
+    bench.definitions.resolve_job_def("verify_runs").execute_in_process(instance=bench.instance)
+    key = dg.AssetCheckKey(dg.AssetKey("clustering"), "verified")
+    [entry] = [
+        entry
+        for entry in bench.instance.event_log_storage.get_asset_check_execution_history(key, 10)
+        if entry.event.dagster_event.event_type_value == "ASSET_CHECK_EVALUATION"
+    ]
+    found = entry.event.dagster_event.asset_check_evaluation_data
+    assert found.target_materialization_data.run_id == made.run_id
+
+
 def test_the_job_reports_every_division_and_goes_on_after_a_failure(proved):
     edit_row(proved, "clusters", "h", size=1)
     job = proved.definitions.resolve_job_def("verify_runs")

@@ -8,12 +8,15 @@ A breach of integrity is an error. What a person may knowingly live with is a wa
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import numpy as np
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors
@@ -68,6 +71,41 @@ def specs(asset: dg.AssetsDefinition, checks: dict[str, str]) -> list[dg.AssetCh
             )
             for name, text in checks.items()
         ]
+
+
+def report_evaluation(
+    context: dg.OpExecutionContext,
+    asset_key: dg.AssetKey,
+    check: str,
+    partition: str,
+    verdict: Mapping[str, Any],
+) -> None:
+    """Report the result of a check of one partition from a job that judges many.
+
+    Args:
+        context: Of the job.
+        asset_key: The asset.
+        check: The check's name.
+        partition: The partition.
+        verdict: passed, severity, description and metadata.
+    """
+    filtered = dg.AssetRecordsFilter(asset_key, asset_partitions=[partition])
+    target = next(iter(context.instance.fetch_materializations(filtered, limit=1).records), None)
+    # An event without a run would be refused the second time: Dagster 1.13 keeps one evaluation for
+    # each check, partition and run. (This method's annotation lacks what it takes.)
+    context.log_event(
+        dg.AssetCheckEvaluation(  # type: ignore[arg-type]
+            asset_key=asset_key,
+            check_name=check,
+            partition=partition,
+            # The UI shows a check as judged only beside the materialization that it is about.
+            target_materialization_data=target
+            and AssetCheckEvaluationTargetMaterializationData(
+                storage_id=target.storage_id, run_id=target.run_id, timestamp=target.timestamp
+            ),
+            **verdict,
+        )
+    )
 
 
 @dataclass(frozen=True)

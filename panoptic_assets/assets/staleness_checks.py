@@ -12,12 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 from dagster._core.event_api import PartitionKeyFilter
 
-from panoptic_assets.assets.checks import specs
+from panoptic_assets.assets.checks import report_evaluation, specs
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.labels import cluster_labels
 from panoptic_assets.assets.running import partition_of
@@ -100,7 +97,7 @@ def judge_partitions(
         verdict = _verdict(asset, standings)
         nb_stale += not verdict["passed"]
         if _latest(instance, asset, partition) != verdict["description"]:
-            _report(context, asset, partition, verdict)
+            report_evaluation(context, dg.AssetKey(asset), _CHECK, partition, verdict)
             nb_reported += 1
     context.log.info(f"{nb_reported:,} of {len(judged):,} verdicts are others than before.")
     return dg.Output(
@@ -160,26 +157,3 @@ def _latest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | N
     event = found.event.dagster_event if found and found.event else None
     said = event.event_specific_data if event else None
     return said.description if isinstance(said, dg.AssetCheckEvaluation) else None
-
-
-def _report(
-    context: dg.OpExecutionContext, asset: str, partition: str, verdict: dict[str, Any]
-) -> None:
-    key = dg.AssetKey(asset)
-    filtered = dg.AssetRecordsFilter(key, asset_partitions=[partition])
-    target = next(iter(context.instance.fetch_materializations(filtered, limit=1).records), None)
-    # An event without a run would be refused the second time: Dagster 1.13 keeps one evaluation for
-    # each check, partition and run. (This method's annotation lacks what it takes.)
-    context.log_event(
-        dg.AssetCheckEvaluation(  # type: ignore[arg-type]
-            asset_key=key,
-            check_name=_CHECK,
-            partition=partition,
-            # The UI shows a check as judged only beside the materialization that it is about.
-            target_materialization_data=target
-            and AssetCheckEvaluationTargetMaterializationData(
-                storage_id=target.storage_id, run_id=target.run_id, timestamp=target.timestamp
-            ),
-            **verdict,
-        )
-    )

@@ -8,12 +8,13 @@ run that materializes it, which Dagster would otherwise let it follow each time:
 (in the UI: the asset's checks, Execute), or by the job ``verify_runs``.
 """
 
-import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from panoptic_assets.assets.checks import report_evaluation, specs
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.running import partition_of, plain_failures
 from panoptic_assets.records import Record
@@ -26,21 +27,13 @@ from resources.registry import Registry
 from resources.source import ImageSource
 
 CHECK = "verified"
+_DESCRIPTION = (
+    "Computed again on its recorded inputs, it gives the same answer, and pixels, vectors, "
+    "parameters and stored clusters are what was recorded."
+)
 _LOOKED_AT = 100
 """Materializations of a key among which that of its record is looked for, the newest first."""
 _TEXT_SHOWN = 200
-
-
-def _spec(asset: dg.AssetsDefinition) -> dg.AssetCheckSpec:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)  # see assets.checks
-        return dg.AssetCheckSpec(
-            CHECK,
-            asset=asset,
-            description="Computed again on its recorded inputs, it gives the same answer, and "
-            "pixels, vectors, parameters and stored clusters are what was recorded.",
-            partitions_def=asset.partitions_def,
-        )
 
 
 def seals_in_log(instance: dg.DagsterInstance) -> Witness:
@@ -61,7 +54,9 @@ def _check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     """The check of one partition of an asset."""
 
     @dg.multi_asset_check(
-        name=f"verified_{asset.key.to_user_string()}", specs=[_spec(asset)], can_subset=True
+        name=f"verified_{asset.key.to_user_string()}",
+        specs=specs(asset, {CHECK: _DESCRIPTION}),
+        can_subset=True,
     )
     def verified(
         context: dg.AssetCheckExecutionContext,
@@ -74,15 +69,8 @@ def _check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
             return  # this very run makes what would be verified
         with plain_failures():
             verifier = _verifier(context, store, models, registry, source)
-            evaluation = _evaluation(verifier.verify(partition_of(context)))
-        yield dg.AssetCheckResult(
-            asset_key=evaluation.asset_key,
-            check_name=CHECK,
-            passed=evaluation.passed,
-            severity=evaluation.severity,
-            description=evaluation.description,
-            metadata=evaluation.metadata,
-        )
+            verdict = verifier.verify(partition_of(context))
+        yield dg.AssetCheckResult(asset_key=asset.key, check_name=CHECK, **_shown(verdict))
 
     return verified
 
@@ -125,9 +113,7 @@ def verify_divisions(
             failed.append(key)
             continue
         context.log.info(f"{key}: {verdict.summary}")
-        # An event without a run would be refused the second time: Dagster 1.13 keeps one evaluation
-        # for each check, partition and run. (This method's annotation lacks what it takes.)
-        context.log_event(_evaluation(verdict))  # type: ignore[arg-type]
+        report_evaluation(context, _asset_of(key), CHECK, key, _shown(verdict))
         if verdict.failed:
             failed.append(key)
     context.add_output_metadata({"nb_divisions": len(keys), "nb_not_proved": len(failed)})
@@ -158,22 +144,20 @@ def _verifier(
     )
 
 
-def _evaluation(verdict: Verdict) -> dg.AssetCheckEvaluation:
+def _shown(verdict: Verdict) -> dict[str, Any]:
+    """The verdict in the words of Dagster's checks."""
     rows = [[MARKS[link.state], link.name, link.text[:_TEXT_SHOWN]] for link in verdict.links]
     grave = bool(verdict.broken)
-    return dg.AssetCheckEvaluation(
-        asset_key=_asset_of(verdict.key),
-        check_name=CHECK,
-        passed=verdict.proved,
-        severity=dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
-        description=verdict.summary,
-        metadata={
+    return {
+        "passed": verdict.proved,
+        "severity": dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
+        "description": verdict.summary,
+        "metadata": {
             "record": dg.MetadataValue.text(verdict.record_id),
             "answer": dg.MetadataValue.text(verdict.answer),
             "links": dg.MetadataValue.md(table(["", "link", "found"], rows, len(rows))),
         },
-        partition=verdict.key,
-    )
+    }
 
 
 def _asset_of(key: str) -> dg.AssetKey:
