@@ -35,11 +35,12 @@ from panoptic_assets.tables.divisions import (
     stored_record,
     stored_records,
 )
+from panoptic_assets.tables.images import certificates_of_records
 from panoptic_assets.tables.tags import LoggedEvent, read_log
 from panoptic_assets.tables.vectors import model_identity, read_vectors
 from panoptic_assets.verification import selection_of
 from resources.errors import InputError
-from resources.lance import LanceStore, VersionGoneError, quoted, vectors_table
+from resources.lance import LanceStore, VersionGoneError, one_of, quoted, vectors_table
 from resources.models import EMBEDDED, OpenClipModels
 from resources.registry import Registry
 
@@ -182,6 +183,7 @@ class _Evidence:
         files_version = next(read.version for read in root.inputs if read.table == "files")
         corpus, corpus_hash = self._corpus(files_version)
         left_out, unknown = self._not_embedded()
+        known = certificates_of_records(self.store)
         head = {
             "format": bundle_check.FORMAT,
             "run_key": self.run_key,
@@ -192,6 +194,7 @@ class _Evidence:
             "files_version": files_version,
             "corpus_version": corpus_hash,
             "unknown_scopes": unknown,
+            "forgotten": {name: known[name] for name in self.records if name in known},
         }
         readme = (_PACKAGE / "bundle_readme.md").read_text(encoding="utf-8")
         yield "README.md", [readme.replace("{run_key}", self.run_key).encode()]
@@ -262,8 +265,7 @@ class _Evidence:
     def _combined(self, config: Mapping[str, Any], output: str) -> list[str]:
         """Records of the runs that a consensus combines, with a certain answer."""
         keys = next(iter(config["method"].values())).get("runs", [])
-        listed = ", ".join(map(quoted, keys)) or "''"
-        known = stored_records(self.store, f"key IN ({listed})")
+        known = stored_records(self.store, one_of("key", keys))
         return [name for name, stored in known.items() if stored.record.output == output][-1:]
 
     def _rows(self, table: str, columns: tuple[str, ...]) -> Iterator[list[Any]]:
@@ -442,6 +444,7 @@ _MEMBERSHIPS = (
     "probability",
     "similarity",
     "assigned",
+    "assigned_later",
 )
 _CLUSTERS = ("record_id", "cluster", "size", "score", "medoid", "name", "stability")
 

@@ -17,12 +17,12 @@ from panoptic_assets.keys import vector_type_of
 from panoptic_assets.records import output_hash
 from panoptic_assets.selection import ImageNames
 from panoptic_assets.tables.divisions import StoredRecord, stored_record
-from panoptic_assets.tables.images import present_files
+from panoptic_assets.tables.images import certificates_of_records, present_files
 from panoptic_assets.tables.tags import LoggedEvent, read_log, tags_are
 from panoptic_assets.tables.vectors import read_vectors
 from resources.decoding import UnreadableImage
 from resources.errors import InputError
-from resources.lance import LanceStore, quoted, vectors_table
+from resources.lance import LanceStore, VersionGoneError, quoted, vectors_table
 from resources.source import ImageSource, UnavailableFile
 
 _TAGS_SHOWN = 10
@@ -191,8 +191,10 @@ def _record_steps(store: LanceStore, stored: StoredRecord, node: str, image_id: 
     where = f"record_id = {quoted(record.record_id)}"
     table = store.read("assignments", ["image_id", "cluster"], where)
     rows = dict(zip(table["image_id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
-    same = output_hash(rows.items()) == record.output
+    same: bool | None = output_hash(rows.items()) == record.output
     said = "the stored clusters hash to it" if same else "the stored clusters are others"
+    if certificates := certificates_of_records(store).get(record.record_id):
+        same, said = None, f"other images of it were forgotten ({', '.join(certificates)})"
     right = rows.get(image_id) == node.rpartition("/")[2]
     where = f"is in {record.key}/{rows[image_id]}" if image_id in rows else "is in no cluster"
     return [
@@ -211,13 +213,19 @@ def _vector_steps(store: LanceStore, stored: StoredRecord, image_id: str) -> lis
         return [Step("vector", f"the record names no version of {table}", False)]
     where = f"record_id = {quoted(record.record_id)}"
     ids = store.read("assignments", ["image_id"], where)["image_id"].to_pylist()
+    version = f"version {source.version}"
     try:
         then = read_vectors(store.at({table: source.version}), vector_type, ids)
+    except VersionGoneError:
+        version = f"the newest version, since {version} is gone"
+        then = read_vectors(store, vector_type, ids, may_be_none=True)
     except InputError as error:
         return [Step("vector", str(error), False)]
     steps = []
-    text = f"{table} version {source.version}: all {len(then.image_ids):,} vectors"
-    same = then.source.sha256 == source.sha256
+    text = f"{table}, {version}: all {len(then.image_ids):,} vectors"
+    same: bool | None = then.source.sha256 == source.sha256
+    if not same and record.record_id in certificates_of_records(store):
+        same = None
     steps.append(Step("vectors", text, same, source.sha256))
     if image_id not in then.image_ids:
         return [*steps, Step("vector", "the image has none there", False)]

@@ -62,6 +62,17 @@ def bare(interpreter, *arguments, cwd):
     )
 
 
+def test_a_bundle_says_of_what_images_were_forgotten_and_raises_no_alarm(audited, tmp_path):
+    shutil.copytree(audited, tmp_path / "p")
+    bench = Workbench(find(tmp_path / "p"), dg.DagsterInstance.ephemeral())
+    path = bench.read.files()["path"][0].as_py()
+    run("forget", path, "--yes", cwd=tmp_path / "p")
+    bench.read.bundle(KEY, tmp_path / "left.zip", vectors=True)
+    check = Check(open_box(tmp_path / "left.zip"))
+    assert check.all() == []
+    assert any("images of it were forgotten" in text for text in check.skipped)
+
+
 def test_a_bare_interpreter_checks_the_zip_and_the_folder(evidence, unpacked):
     for place in ([], [evidence]):
         answer = bare([sys.executable, "-I", "-S"], "verify.py", *place, cwd=unpacked)

@@ -290,6 +290,9 @@ def test_what_can_no_longer_be_proved_is_said_and_alarms_nobody(folder):
         if (standing["what"], standing["key"]) == ("division", "a")
     ]
     assert "1 image of it was forgotten" in {reason["text"] for reason in standing["reasons"]}
+    tag = next(tag for tag in Project(folder).tags("Clustering") if tag["image_ids"])
+    chain = run("explain", tag["image_ids"][0], "--tag", tag["tag_id"], cwd=folder).stdout
+    assert "other images of it were forgotten" in chain
     run("diff", cwd=folder)
     run("refresh", cwd=folder)
     assert PATH not in run("diff", "0", "latest", "--all", cwd=folder).stdout

@@ -20,6 +20,7 @@ from panoptic_assets.config import (
     Recluster,
     parse,
 )
+from panoptic_assets.core.bundle_check import Check, open_box
 from panoptic_assets.core.labels import Suggestion
 from panoptic_assets.dividing import Dividing, carried
 from panoptic_assets.records import output_hash
@@ -289,6 +290,15 @@ def test_numbers_that_were_carried_over_are_verified_down_the_tree(bench):
     found = verdicts(bench)
     assert list(found) == TREE
     assert {key: verdict.summary for key, verdict in found.items() if not verdict.proved} == {}
+
+
+@pytest.mark.parametrize("policy", [Assign(), Recluster()])
+def test_the_evidence_for_a_refreshed_run_is_whole(bench, tmp_path, policy):
+    bench.run("saved_clustering", "greek")
+    grow(bench)
+    apply(bench, policy)
+    bench.read.bundle("greek", tmp_path / "greek.zip", vectors=True)
+    assert Check(open_box(tmp_path / "greek.zip")).all() == []
 
 
 def test_an_image_that_was_put_into_another_cluster_afterwards_is_found(bench):

@@ -140,6 +140,8 @@ class Check:
         """What could not be checked, and why."""
         self.fingerprint = ""
         self.bundle: dict[str, Any] = {}
+        self.forgotten: dict[str, list[str]] = {}
+        """For records whose images were forgotten, the certificates."""
         self.records: dict[str, dict[str, Any]] = {}
         self.members: dict[str, dict[str, str]] = defaultdict(dict)
         self.vectors: dict[str, dict[str, str]] = {}
@@ -228,6 +230,8 @@ class Check:
         if self.bundle["format"] != FORMAT:
             self._find(f"bundle.json: format {self.bundle['format']}, this program knows {FORMAT}")
 
+        self.forgotten = self.bundle.get("forgotten", {})
+
     def _records(self) -> None:
         for line in self._lines("records.jsonl"):
             name, content = line["record_id"], line["content"]
@@ -257,6 +261,12 @@ class Check:
             self._find(f"memberships.csv: there is no record {name}")
         for name, content in self.records.items():
             own = self.members[name]
+            if certificates := self.forgotten.get(name):
+                listed = ", ".join(certificates)
+                self.skipped.append(
+                    f"{name}: images of it were forgotten ({listed}): the rest is not its answer"
+                )
+                continue
             if output_hash_of(own) != content["output"]:
                 self._find(f"memberships.csv: {name}: the clusters do not hash to its output")
             counts = content["counts"]
@@ -301,7 +311,8 @@ class Check:
                     )
                 elif self.members[name].get(found[cluster]["medoid"]) != cluster:
                     self._find(f"clusters.csv: {name}: the medoid of {cluster} is not in it")
-            self._mean_score(name, content, found)
+            if name not in self.forgotten:
+                self._mean_score(name, content, found)
         for name in rows:
             self._find(f"clusters.csv: there is no record {name}")
 
@@ -338,6 +349,8 @@ class Check:
         for row in self._rows("not_embedded.csv"):
             left_out[row["record_id"]].append(row["image_id"])
         for name, content in self.records.items():
+            if name in self.forgotten:
+                continue
             wanted = next((i["sha256"] for i in content["inputs"] if i["table"] == "files"), None)
             if name in self.bundle["unknown_scopes"] or wanted is None:
                 self.skipped.append(f"{name}: the images without a vector are not known")
@@ -352,6 +365,8 @@ class Check:
                 table = name.removeprefix("vectors/").removesuffix(".csv")
                 self.vectors[table] = {row["image_id"]: row["sha256"] for row in self._rows(name)}
         for name, content in self.records.items():
+            if name in self.forgotten:
+                continue
             [vector_type, *_] = content["config"]["features"].split("/")
             source = next(
                 (i for i in content["inputs"] if i["table"] == f"vectors.{vector_type}"), None
