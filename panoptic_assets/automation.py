@@ -9,7 +9,6 @@ decodes, embeds or writes. What it must remember lies in its cursor.
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from typing import Any, Self
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
@@ -26,6 +26,7 @@ from panoptic_assets.assets.features import neighbors, projection, registry_proj
 from panoptic_assets.config import ProjectionConfig, resolve
 from panoptic_assets.core import manifest
 from panoptic_assets.dividing import resolve_clustering, resolve_nested
+from panoptic_assets.environment import sensor_seconds, timezone
 from panoptic_assets.keys import (
     NODES,
     PROJECTIONS,
@@ -45,26 +46,13 @@ from resources.notifier import Notifier, without_secrets
 from resources.registry import Registry
 from resources.source import ImageSource, Listing
 
-SECONDS_VARIABLE = "PANOPTIC_SENSOR_SECONDS"
-TIMEZONE_VARIABLE = "PANOPTIC_TIMEZONE"
-
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
-
-def _seconds(default: int) -> int:
-    """Seconds between two ticks of a sensor: those of the environment, else the default."""
-    given = os.environ.get(SECONDS_VARIABLE, "")
-    if not given:
-        return default
-    if not given.isdecimal() or int(given) == 0:
-        raise InputError(f"{SECONDS_VARIABLE} is {given!r}: give a number of seconds, such as 60.")
-    return int(given)
-
-
-def _timezone() -> str:
-    """The time zone of schedules, such as ``Europe/Paris``; Dagster has no setting for it."""
-    return os.environ.get(TIMEZONE_VARIABLE) or "UTC"
-
+_LOOK_TAG = "panoptic/look"
+"""Dagster tag of the refreshes that one look of ``corpus_changed`` asked for, each time it did."""
+_LOOK_SECONDS = sensor_seconds(60)
+_MOST_SECONDS = 3600
+"""The longest pause before a refresh that did not succeed is asked for again."""
 
 refresh_corpus = dg.define_asset_job(
     "refresh_corpus",
@@ -104,10 +92,14 @@ class _Look:
     """Hash of the newest listing."""
     since: float = 0.0
     """When that listing was first seen, seconds since 1970."""
-    handled: str = ""
-    """Hash of the listing for which the last refresh was asked."""
+    handled: bool = False
+    """Whether its refresh has succeeded, or none was needed."""
     metadata: str = ""
-    """Size and time of the file of metadata at that moment."""
+    """Size and time of the file of metadata when a listing was last handled."""
+    requests: int = 0
+    """How often its refresh was asked for."""
+    requested: float = 0.0
+    """When it was last asked for, seconds since 1970."""
 
     @classmethod
     def read(cls, cursor: str | None) -> Self:
@@ -120,7 +112,7 @@ class _Look:
 
 @dg.sensor(
     job=refresh_corpus,
-    minimum_interval_seconds=_seconds(60),
+    minimum_interval_seconds=_LOOK_SECONDS,
     description="Refreshes the corpus when its folder has changed and has been quiet for one look.",
 )
 def corpus_changed(
@@ -132,7 +124,10 @@ def corpus_changed(
     """Refreshes the corpus when its folder has changed and has been quiet for one look.
 
     A look lists the folder, with sizes and times, and reads no file. A file that was only touched
-    costs one refresh, which changes nothing. While a refresh waits or runs, none is asked for.
+    costs one refresh, which changes nothing. While a refresh waits or runs, none is asked for. One
+    that failed, or was never carried out, is asked for again: after two pauses between looks, then
+    after twice as long each time, an hour at most. Where the whole corpus or a whole top folder is
+    gone, none is asked for until a person has decided.
     """
     before = _Look.read(context.cursor)
     try:
@@ -141,28 +136,51 @@ def corpus_changed(
     except InputError as error:
         return _skipped(str(error), before)
     found = _hash_of(listing, metadata)
-    if found == before.handled:
-        return _skipped(
-            f"{_files(listing)}, as at the last refresh.", replace(before, listing=found)
-        )
     if found != before.listing:
-        now = replace(before, listing=found, since=time.time())
+        now = _Look(listing=found, since=time.time(), metadata=before.metadata)
         return _skipped(f"{_files(listing)}, other than before: waiting until nothing moves.", now)
+    if before.handled:
+        return _skipped(f"{_files(listing)}, as at the last refresh.", before)
     if busy := _refreshing(context.instance):
         return _skipped(f"The corpus has changed, but the run {busy} refreshes it already.", before)
-    now = replace(before, handled=found, metadata=metadata)
-    if metadata == before.metadata and _is_ingested(listing, source, store):
-        return _skipped(f"{_files(listing)}, which a refresh has read already.", now)
-    vector_types = vector_types_to_refresh(store, registry)
+    handled = replace(before, handled=True, metadata=metadata)
+    known = image_tables.read_manifest(store)
+    todo = manifest.plan(known, listing.files, listing.unreadable_folders, source.reader)
+    if metadata == before.metadata and not (todo.read or todo.gone or _lacks_vectors(store)):
+        return _skipped(f"{_files(listing)}, which a refresh has read already.", handled)
+    if question := manifest.absence(known, todo, source.takes, source.place):
+        return _skipped(question, before)
     if not listing.files and not vector_tables.vector_types(store):
-        return _skipped("The folder holds no image yet.", now)
+        return _skipped("The folder holds no image yet.", handled)
+    # By the time, too: a folder that is again what it was once is still to be refreshed.
+    look = f"{found[:16]} {before.since:.3f}"
+    runs = _runs_of(look, context.instance) if before.requests else []
+    succeeded = {run.tags.get(PARTITION_NAME_TAG) for run in runs if run.is_success}
+    vector_types = [
+        name for name in vector_types_to_refresh(store, registry) if name not in succeeded
+    ]
+    if not vector_types:
+        return _skipped(f"{_files(listing)}, as at the last refresh.", handled)
+    if before.requests:
+        lost = next((run for run in runs if not run.is_success), None)
+        failed = f"the refresh {lost.run_id} did not succeed" if lost else "no refresh was made"
+        pause = min(2**before.requests * _LOOK_SECONDS, _MOST_SECONDS)
+        if (left := before.requested + pause - time.time()) > 0:
+            return _skipped(
+                f"The corpus has changed, but {failed}: it is asked for again in {left:.0f} s.",
+                before,
+            )
     # At once: Dagster looks for the partitions of requests before it adds those of the result.
     context.instance.add_dynamic_partitions(str(VECTOR_TYPES.name), vector_types)
-    # By the time, too: a folder that is again what it was once is still to be refreshed.
-    key = f"{found[:16]} {before.since:.3f}"
+    now = replace(before, requests=before.requests + 1, requested=time.time())
     return dg.SensorResult(
         run_requests=[
-            dg.RunRequest(run_key=f"{vector_type} {key}", partition_key=vector_type)
+            dg.RunRequest(
+                # Dagster makes one run of a key and a sensor, whatever became of it.
+                run_key=f"{vector_type} {look} {now.requests}",
+                partition_key=vector_type,
+                tags={_LOOK_TAG: look},
+            )
             for vector_type in vector_types
         ],
         cursor=json.dumps(asdict(now)),
@@ -172,7 +190,7 @@ def corpus_changed(
 @dg.schedule(
     job=refresh_corpus,
     cron_schedule="0 3 * * *",
-    execution_timezone=_timezone(),
+    execution_timezone=timezone(),
     description="Refreshes the corpus every night, whatever has changed.",
 )
 def daily_refresh(
@@ -232,7 +250,7 @@ class _Entry:
 
 @dg.sensor(
     jobs=[refresh_corpus, project, divide_corpus, divide_node],
-    minimum_interval_seconds=_seconds(30),
+    minimum_interval_seconds=sensor_seconds(30),
     description="Computes what new files in configs/models, configs/projections and configs/runs "
     "describe.",
 )
@@ -346,7 +364,7 @@ def after(job: Job, earlier: Job) -> dg.SensorDefinition:
         run_status=dg.DagsterRunStatus.SUCCESS,
         monitored_jobs=[earlier],
         request_job=job,
-        minimum_interval_seconds=_seconds(30),
+        minimum_interval_seconds=sensor_seconds(30),
         description=f"Runs {job.name} when {earlier.name} has succeeded, once for several of its "
         "runs that wait for each other.",
     )
@@ -374,12 +392,12 @@ def _schedule(job: Job, name: str, cron: str, when: str) -> dg.ScheduleDefinitio
         name=f"{name}_{job.name}",
         job=job,
         cron_schedule=cron,
-        execution_timezone=_timezone(),
+        execution_timezone=timezone(),
         description=f"Runs {job.name} {when}.",
     )
 
 
-@dg.run_failure_sensor(minimum_interval_seconds=_seconds(30))
+@dg.run_failure_sensor(minimum_interval_seconds=sensor_seconds(30))
 def notify_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     """Posts a line about each run that fails to the address in $PANOPTIC_NOTIFY_URL.
 
@@ -509,17 +527,18 @@ def _stat(path: Path | None) -> str:
     return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
-def _is_ingested(listing: Listing, source: ImageSource, store: LanceStore) -> bool:
-    """Whether a refresh would find nothing to read, to bury or to embed."""
-    known = image_tables.read_manifest(store)
-    todo = manifest.plan(known, listing.files, listing.unreadable_folders, source.reader)
-    if todo.read or todo.gone:
-        return False
+def _lacks_vectors(store: LanceStore) -> bool:
+    """Whether an image has no vector of some type."""
     present = image_tables.present_files(store).keys()
-    return all(
+    return not all(
         present <= vector_tables.embedded(store, vector_type)
         for vector_type in vector_tables.vector_types(store)
     )
+
+
+def _runs_of(look: str, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs that a look has asked for, those that Dagster started again too; newest first."""
+    return list(instance.get_runs(dg.RunsFilter(tags={_LOOK_TAG: look})))
 
 
 def _refreshing(instance: dg.DagsterInstance) -> str | None:

@@ -113,6 +113,16 @@ class NestedClusteringConfig(DivisionConfig):
     """Configuration of the division of one cluster; its scope is the cluster."""
 
 
+class ImagesConfig(dg.Config):
+    """Configuration of reading the images' folder."""
+
+    accept_missing: bool = Field(
+        default=False,
+        description="Go on when the whole corpus, or a whole top folder, is gone: those files are "
+        "taken for missing. Otherwise nothing is changed, since a disk may only be away.",
+    )
+
+
 class EmbeddingsConfig(dg.Config):
     """Configuration of embedding one vector type; the model is in ``configs/models``."""
 

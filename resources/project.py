@@ -8,7 +8,11 @@ as git finds its repository. Everything that the program writes lies in ``.panop
 beside it is the people's.
 """
 
+import functools
+import io
+import operator
 import os
+import re
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,15 +152,19 @@ def find(folder: Path | None = None) -> ProjectFolder:
     Raises:
         InputError: There is no project, or its settings cannot be used.
     """
-    named = folder or (Path(given) if (given := os.environ.get(ENVIRONMENT_VARIABLE)) else None)
+    given = os.environ.get(ENVIRONMENT_VARIABLE)
+    named = folder or (Path(given) if given else None)
     start = (named or Path.cwd()).absolute()
     candidates = [start] if named else [start, *start.parents]
     for candidate in candidates:
         if (candidate / _SETTINGS).is_file():
             return ProjectFolder(candidate, _read_settings(candidate / _SETTINGS))
+    where = ""
+    if given and start == Path(given).absolute():
+        where = f", which the environment variable {ENVIRONMENT_VARIABLE} names"
     raise InputError(
-        f"There is no project in {start}: run `panoptic-assets init FOLDER_OF_IMAGES` there, "
-        "or `panoptic-assets demo` to see one."
+        f"There is no project in {start}{where}: run `panoptic-assets init FOLDER_OF_IMAGES` "
+        "there, or `panoptic-assets demo` to see one."
     )
 
 
@@ -203,6 +211,86 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     # Last: a project that can be found is a whole one.
     write_file(path, yaml.safe_dump(settings.model_dump(), allow_unicode=True).encode())
     return project
+
+
+def lacking_settings(home: Path) -> list[str]:
+    """What a Dagster instance's ``dagster.yaml`` does not say, and the shipped one does.
+
+    Args:
+        home: The instance's folder.
+
+    Returns:
+        Names with dots, such as ``run_retries``; an empty list where nothing is missing.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    return [".".join(place) for place, _ in _lacking(home / "dagster.yaml")]
+
+
+def update_settings(project: ProjectFolder) -> dict[Path, list[str]]:
+    """Add to a project's ``dagster.yaml`` what the shipped one has since; nothing else is changed.
+
+    So to the instance's own and to the people's copy in ``configs``.
+
+    Returns:
+        For each file that was changed, the settings that it got.
+
+    Raises:
+        InputError: A file is no YAML to which something can be added.
+    """
+    added = {}
+    for path in (project.dagster_home / "dagster.yaml", project.configs / "dagster.yaml"):
+        if path.is_file() and (lacking := _lacking(path)):
+            write_file(path, _with_settings(path, lacking))
+            added[path] = [".".join(place) for place, _ in lacking]
+    return added
+
+
+_Lacking = list[tuple[tuple[str, ...], Any]]
+"""Settings by the names that lead to them."""
+
+
+def _lacking(path: Path) -> _Lacking:
+    shipped_path = _shipped_configs() / "dagster.yaml"
+    with read_yaml(path) as mine, read_yaml(shipped_path) as shipped:
+        pass
+    found: _Lacking = []
+    pending: list[tuple[tuple[str, ...], Any, Any]] = [((), mine, shipped)]
+    while pending:
+        place, own, other = pending.pop(0)
+        for name, value in other.items():
+            if name not in own:
+                found.append(((*place, name), value))
+            elif isinstance(own[name], dict) and isinstance(value, dict):
+                pending.append(((*place, name), own[name], value))
+    return found
+
+
+def _with_settings(path: Path, lacking: _Lacking) -> bytes:
+    """A ``dagster.yaml`` with more settings; what people wrote stays, their comments too."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import YAMLError
+
+    reader = YAML()
+    reader.preserve_quotes, reader.width = True, 4096
+    try:
+        content = reader.load(path.read_text(encoding="utf-8")) or CommentedMap()
+    except YAMLError as error:  # such as a name that stands there twice
+        raise InputError(
+            f"Nothing can be added to {path}: {' '.join(str(error).split())}"
+        ) from error
+    shipped = (_shipped_configs() / "dagster.yaml").read_text(encoding="utf-8")
+    for (*above, name), value in lacking:
+        section = functools.reduce(operator.getitem, above, content)
+        section[name] = value
+        if reason := re.search(rf"((?:^#.*\n)+){re.escape(name)}:", shipped, re.MULTILINE):
+            text = re.sub(r"^# ?", "", reason[1], flags=re.MULTILINE)
+            section.yaml_set_comment_before_after_key(name, before=f"\n{text.rstrip()}")
+    written = io.BytesIO()
+    reader.dump(content, written)
+    return written.getvalue()
 
 
 @contextmanager

@@ -172,6 +172,15 @@ class ImageSource(dg.ConfigurableResource):
             raise UnreadableImage("the path leads out of the folder of images")
         return self._folder.read(path, self.max_bytes)
 
+    def takes(self, path: str) -> bool:
+        """Whether the patterns take a path below the root; nothing is looked at."""
+        return self._folder.wanted.takes(path)
+
+    @property
+    def place(self) -> str:
+        """The folder or the URL, for people."""
+        return self._folder.place
+
     @property
     def local_root(self) -> Path | None:
         """The folder, if it is one of this machine.
@@ -256,6 +265,12 @@ def _compiled(patterns: Patterns, name: str) -> GitIgnoreSpec | None:
 class _Folder(Protocol):
     """One kind of root."""
 
+    @property
+    def wanted(self) -> _Wanted: ...
+
+    @property
+    def place(self) -> str: ...
+
     def listing(self) -> Listing: ...
 
     def read(self, path: str, max_bytes: int) -> bytes: ...
@@ -267,6 +282,10 @@ class _LocalFolder:
 
     root: Path
     wanted: _Wanted
+
+    @property
+    def place(self) -> str:
+        return _printable(str(self.root))
 
     def listing(self) -> Listing:
         files: dict[str, SourceFile] = {}
@@ -373,6 +392,10 @@ class _RemoteFolder:
     url: str
     options: Mapping[str, Any]
     wanted: _Wanted
+
+    @property
+    def place(self) -> str:
+        return self.url
 
     def listing(self) -> Listing:
         skipped: dict[str, list[str]] = defaultdict(list)

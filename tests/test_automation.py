@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,7 +35,7 @@ from resources.notifier import Notifier, without_secrets
 from resources.project import ProjectSettings, create, dagster_home
 from resources.registry import Registry
 from resources.source import ImageSource
-from tests.conftest import Workbench
+from tests.conftest import Workbench, metadata
 from tests.tiny import write_images, write_model
 
 
@@ -106,17 +109,37 @@ class Watched(Workbench):
         assert not found.run_requests
         return found.skip_message
 
-    def refresh(self, vector_type="tiny"):
+    def refresh(self, vector_type="tiny", tags=None, **options):
         """The job, as the daemon runs it."""
         self.instance.add_dynamic_partitions("vector_types", [vector_type])
         return self.definitions.resolve_job_def("refresh_corpus").execute_in_process(
-            instance=self.instance, partition_key=vector_type
+            instance=self.instance, partition_key=vector_type, tags=tags, **options
         )
+
+    def die(self, request) -> None:
+        """What a request leaves whose worker was killed."""
+        run = self.instance.create_run_for_job(
+            self.definitions.resolve_job_def("refresh_corpus"),
+            status=dg.DagsterRunStatus.STARTED,
+            tags={**request.tags, "dagster/partition": request.partition_key},
+        )
+        self.instance.report_run_failed(run)
 
     def write(self, file, text):
         path = self.project.configs / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+class Clock:
+    """The time of the sensors, which passes when a test says so."""
+
+    def __init__(self, monkeypatch):
+        self._now = time.time()
+        monkeypatch.setattr("panoptic_assets.automation.time.time", lambda: self._now)
+
+    def pass_by(self, seconds):
+        self._now += seconds
 
 
 REFRESH = [("refresh_corpus", "tiny")]
@@ -187,8 +210,98 @@ def test_each_change_is_refreshed_once(tiny, change):
         case "touch":
             os.utime(one)
     tiny.said(corpus_changed)
-    assert tiny.asked(corpus_changed) == REFRESH
+    [request] = tiny.tick(corpus_changed).run_requests
+    tiny.refresh(request.partition_key, request.tags)
+    assert re.search("as at the last refresh|has read already", tiny.said(corpus_changed))
     assert "as at the last refresh" in tiny.said(corpus_changed)
+
+
+@pytest.mark.parametrize("fate", ["no run", "killed"])
+def test_a_refresh_that_was_asked_for_and_died_is_asked_for_again(tiny, fate, monkeypatch):
+    """The folder does not change any more: nothing else would tell that it is still to be read."""
+    now = Clock(monkeypatch)
+    settled(tiny)
+    write_images(tiny.images, 1, start=20)
+    tiny.said(corpus_changed)
+    keys = []
+    for pause in (120, 240, 480, 960, 1920, 3600, 3600):
+        [request] = tiny.tick(corpus_changed).run_requests
+        keys.append(request.run_key)
+        if fate == "killed":
+            tiny.die(request)
+        said = tiny.said(corpus_changed)
+        assert ("did not succeed" if fate == "killed" else "no refresh was made") in said
+        now.pass_by(pause - 1)
+        assert f"asked for again in {1} s" in tiny.said(corpus_changed)
+        now.pass_by(1)
+    assert len(set(keys)) == len(keys)  # Dagster drops a request whose run key it has seen
+    [request] = tiny.tick(corpus_changed).run_requests
+    tiny.refresh(request.partition_key, request.tags)
+    assert "has read already" in tiny.said(corpus_changed)
+    assert "as at the last refresh" in tiny.said(corpus_changed)
+    assert len(tiny.read.vectors()) == 11
+
+
+def test_only_what_did_not_succeed_is_asked_for_again(tiny, tiny_model, monkeypatch):
+    """Beside a file that is tried again each time: what has succeeded is the end of a change."""
+    now = Clock(monkeypatch)
+    tiny.write("models/twin.yaml", f"model: local-dir:{tiny_model}\ngreyscale: true\n")
+    tiny.refresh()
+    tiny.refresh("twin")
+    Path(os.fsdecode(bytes(tiny.images) + b"/\xff.jpg")).write_bytes(b"of no known encoding")
+    write_images(tiny.images, 1, start=10)
+    tiny.said(corpus_changed)
+    first, second = tiny.tick(corpus_changed).run_requests
+    tiny.refresh(first.partition_key, first.tags)
+    tiny.die(second)
+    now.pass_by(120)
+    [again] = tiny.tick(corpus_changed).run_requests
+    assert again.partition_key == second.partition_key == "twin"
+    # As Dagster itself starts a run again that was killed: with the tags of the first one.
+    tiny.refresh(again.partition_key, second.tags)
+    assert "as at the last refresh" in tiny.said(corpus_changed)
+
+
+@pytest.mark.parametrize("gone", ["all", "folder"])
+def test_a_disk_that_is_away_is_said_and_waited_for(tiny, gone):
+    """No refresh is asked for that would take its images for missing."""
+    write_images(tiny.images / "disk", 8, start=50)
+    settled(tiny)
+    away = tiny.images.parent / "away"
+    mount = tiny.images if gone == "all" else tiny.images / "disk"
+    mount.rename(away)
+    mount.mkdir()
+    assert "other than before" in tiny.said(corpus_changed)
+    for _ in range(3):
+        said = tiny.said(corpus_changed)
+        assert "Missing from" in said and "--accept-missing" in said
+    mount.rmdir()
+    away.rename(mount)
+    tiny.said(corpus_changed)
+    assert "has read already" in tiny.said(corpus_changed)
+
+
+def test_a_disk_that_is_gone_for_good_is_not_asked_about_again(tiny):
+    write_images(tiny.images / "disk", 8, start=50)
+    settled(tiny)
+    shutil.rmtree(tiny.images / "disk")
+    tiny.said(corpus_changed)
+    assert "the top folder 'disk' with all its 8 files" in tiny.said(corpus_changed)
+    tiny.run("images", accept_missing=True)
+    assert "has read already" in tiny.said(corpus_changed)
+    assert metadata(tiny.run("images"), "images")["nb_files_missing"] == 8
+
+
+def test_a_refresh_without_its_disk_changes_nothing_and_may_be_tried_again(tiny):
+    """By the time that the job tries again, the disk may be mounted."""
+    tiny.refresh()
+    versions = {name: tiny.store.version(name) for name in tiny.store.tables()}
+    tiny.images.rename(tiny.images.parent / "away")
+    tiny.images.mkdir()
+    with pytest.raises(dg.Failure, match="all 10 files of the corpus") as caught:
+        tiny.run("images")
+    assert caught.value.allow_retries
+    assert {name: tiny.store.version(name) for name in tiny.store.tables()} == versions
 
 
 def test_a_refresh_of_a_touched_file_commits_nothing(tiny):

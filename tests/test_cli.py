@@ -19,11 +19,14 @@ from click.testing import CliRunner
 from panoptic_assets.api import Project
 from panoptic_assets.cli import main
 from panoptic_assets.commands.options import SCOPE_OPTIONS, scope_of
+from panoptic_assets.commands.runner import open_instance
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.methods import METHODS
 from resources.errors import InputError
 from resources.lance import LanceStore
+from resources.project import find
 from tests.conftest import SAMPLE
+from tests.tiny import tiny_project, write_images
 
 BAD_KEYS = ["", "../x", "a b", "a//b", "a" * 300]
 
@@ -642,6 +645,61 @@ def test_two_demos_started_together_in_an_empty_folder_are_one_project(tmp_path)
         assert process.returncode == 0, errors
     assert [run["revision"] for run in Project(tmp_path).runs()] == [1, 1, 1]
     assert LanceStore(uri=str(tmp_path / ".panoptic" / "store")).count("tag_log") == 1
+
+
+@pytest.mark.parametrize("mount", [".", "disk"])
+def test_a_disk_that_is_away_is_a_question_and_nothing_is_written(tmp_path, mount):
+    """An empty mount point looks like a folder from which everything was deleted."""
+    project = tiny_project(tmp_path, 10)
+    images = tmp_path / "images"
+    write_images(images / "disk", 8, start=50)
+    run("refresh", cwd=project.folder)
+    before = everything(project.folder)
+    (images / mount).rename(tmp_path / "away")
+    (images / mount).mkdir()
+    line = refused("refresh", cwd=project.folder)
+    what = "all 18 files of the corpus" if mount == "." else "the top folder 'disk' with all its 8"
+    assert f"Missing from {images}: {what}" in line
+    assert "--accept-missing" in line
+    assert everything(project.folder) == before
+
+    (images / mount).rmdir()
+    (tmp_path / "away").rename(images / mount)
+    assert "missing" not in run("refresh", cwd=project.folder).stderr
+
+    shutil.rmtree(images / "disk")
+    assert "missing 8" in run("refresh", "--accept-missing", cwd=project.folder).stderr
+    run("refresh", cwd=project.folder)  # is not asked about again
+
+
+def test_the_ui_says_what_an_older_dagster_yaml_lacks_until_it_is_brought_up(folder, tmp_path):
+    def said(**variables):
+        answer = run("ui", "--host", "nowhere.invalid", cwd=folder, expect=2, **variables)
+        return answer.stderr.splitlines()[0]
+
+    own = folder / ".panoptic" / "dagster" / "dagster.yaml"
+    (tmp_path / "home").mkdir()
+    for file in (own, tmp_path / "home" / "dagster.yaml"):
+        file.write_text("telemetry: {enabled: false}\n")
+    assert f"{own} lacks nux, concurrency, run_monitoring, run_retries" in said()
+    assert "init --update" in said()
+    assert "copy what you want" in said(DAGSTER_HOME=str(tmp_path / "home"))
+    assert f"{own} has got nux, concurrency" in run("init", "--update", cwd=folder).stdout
+    assert said().startswith("Error: 'nowhere.invalid' is no address")
+    assert "has all that" in run("init", "--update", cwd=folder).stdout
+    assert "leave the folder out" in refused("init", "--update", "images", cwd=folder)
+    assert "There is no project" in refused("init", "--update", cwd=tmp_path)
+
+
+def test_a_command_tells_what_it_did_and_nothing_of_how_dagster_did_it(folder):
+    for arguments in (("cluster", "a", "--nb-clusters", 3), ("divide", "a/0", "--nb-clusters", 2)):
+        answer = run(*arguments, cwd=folder, process=True)
+        assert [line for line in answer.stderr.splitlines() if not line.startswith("✓ ")] == []
+    with open_instance(find(folder).dagster_home) as instance:
+        texts = [
+            event.message for ran in instance.get_runs() for event in instance.all_logs(ran.run_id)
+        ]
+    assert not [text for text in texts if "did not yield" in text]
 
 
 def test_vectors_of_another_program_are_imported_and_clustered(folder):

@@ -16,7 +16,8 @@ import pytest
 from panoptic_assets.retention import retain
 from resources.project import dagster_home
 from tests.test_cli import run
-from tests.test_week import REFRESH, opened, tiny_project
+from tests.test_week import REFRESH, opened
+from tests.tiny import tiny_project
 
 PASSWORD = "not-in-any-file"
 

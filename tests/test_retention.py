@@ -16,7 +16,7 @@ from resources.errors import InputError
 from resources.project import dagster_home
 from tests.conftest import Workbench
 from tests.test_cli import run
-from tests.test_week import tiny_project
+from tests.tiny import tiny_project
 
 ASSETS = {
     "images": [None],

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import time
 import urllib.request
 from collections import Counter
@@ -12,13 +14,17 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from click.testing import CliRunner
+from dagster import DagsterEventType
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.utils import make_new_run_id
 
 from panoptic_assets.api import Project
 from panoptic_assets.cli import main
-from resources.project import ProjectFolder, ProjectSettings, create, dagster_home
+from resources.project import ProjectFolder, dagster_home
 from tests.browser.conftest import start, stop
-from tests.tiny import write_images, write_model
+from tests.tiny import tiny_project, write_images
 
 LOCATION = "panoptic_assets.definitions"
 SENSORS = ("corpus_changed", "new_configs", "backfill_runs_after_refresh_corpus")
@@ -122,24 +128,13 @@ class Week:
         assert answer.exit_code == 0, answer.output
 
 
-def tiny_project(folder: Path, nb_images: int) -> ProjectFolder:
-    """A project of some images, by a model that costs nothing, with nothing else to compute."""
-    write_images(folder / "images", nb_images)
-    settings = ProjectSettings(images=str(folder / "images"), vector_type="tiny")
-    project = create(folder / "project", settings)
-    for file in project.configs.rglob("*.yaml"):
-        file.unlink()
-    model = write_model(folder / "model")
-    (project.configs / "models" / "tiny.yaml").write_text(f"model: local-dir:{model}\n")
-    return project
-
-
 @contextmanager
 def opened(project: ProjectFolder) -> Iterator[Week]:
     """The project in the real UI, whose daemon looks at the queue each second."""
     home = dagster_home(project)
-    with (home / "dagster.yaml").open("a") as file:
-        file.write("\nrun_queue:\n  dequeue_interval_seconds: 1\n")
+    with (home / "dagster.yaml").open("r+") as file:
+        if "run_queue" not in file.read():
+            file.write("\nrun_queue:\n  dequeue_interval_seconds: 1\n")
     process, url = start(project.folder)
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -223,3 +218,73 @@ def test_a_week_of_changes_has_the_runs_that_it_needs_and_no_other(week):
 
     week.day()  # Sunday: nothing
     is_true({"images_added": 505, "images_removed": 3})
+
+
+def kill_worker(week) -> str:
+    """Kill the process of the refresh that is in progress, as a machine without memory does."""
+    found = []
+
+    def began() -> bool:
+        for run in week.instance.get_runs():
+            for event in week.instance.all_logs(run.run_id, DagsterEventType.ENGINE_EVENT):
+                if pid := re.search(r"process .*\(pid: (\d+)\)", event.message):
+                    found.append((run.run_id, int(pid[1])))
+        return bool(found)
+
+    week.wait(began)
+    run_id, pid = found[0]
+    os.kill(pid, signal.SIGKILL)
+    week.wait(lambda: week.instance.get_run_by_id(run_id).is_finished)
+    assert week.instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+    return run_id
+
+
+@pytest.mark.parametrize("retries", [True, False])
+def test_a_refresh_whose_worker_was_killed_is_made_without_anybody(tmp_path, monkeypatch, retries):
+    """By Dagster itself, and with the dagster.yaml of an older project by the sensor: the folder
+    does not change any more."""
+    monkeypatch.setenv("PANOPTIC_SENSOR_SECONDS", "2")
+    project = tiny_project(tmp_path, 30)
+    settings = dagster_home(project) / "dagster.yaml"
+    if not retries:
+        older = yaml.safe_load(settings.read_text())
+        del older["run_retries"]
+        settings.write_text(yaml.safe_dump(older))
+    with opened(project) as week:
+        week.switch_on("corpus_changed")
+        killed = kill_worker(week)
+        week.wait(lambda: any(run.is_success for run in week.instance.get_runs()))
+        [made] = [run for run in week.instance.get_runs() if run.is_success]
+        assert (made.parent_run_id == killed) is retries
+        assert week.corpus() == {"present": 30, "vectors": 30}
+        before = week.looks("corpus_changed")
+        week.wait(lambda: week.looks("corpus_changed") >= before + 3)
+        assert len(week.instance.get_runs()) == 2  # and nothing is asked for any more
+
+
+def test_a_run_whose_machine_went_down_is_ended_and_made_again(tmp_path, monkeypatch):
+    """Neither its process nor the one that would have noticed is there any more."""
+    monkeypatch.setenv("PANOPTIC_SENSOR_SECONDS", "2")
+    project = tiny_project(tmp_path, 30)
+    with opened(project) as week:
+        week.switch_on("corpus_changed")
+        week.wait(lambda: week.instance.get_runs())
+    with dg.DagsterInstance.from_config(str(dagster_home(project))) as instance:
+        [ended] = instance.get_runs()
+        server = json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})
+        lost = instance.add_run(
+            dg.DagsterRun(
+                ended.job_name,
+                make_new_run_id(),
+                status=dg.DagsterRunStatus.STARTED,
+                tags={**ended.tags, GRPC_INFO_TAG: server},
+                remote_job_origin=ended.remote_job_origin,
+                job_code_origin=ended.job_code_origin,
+            )
+        )
+        instance.event_log_storage.initialize_concurrency_limit_to_default("lancedb_write")
+        instance.event_log_storage.claim_concurrency_slot("lancedb_write", lost.run_id, "images")
+    with opened(project) as week:
+        assert week.instance.get_run_by_id(lost.run_id).status == dg.DagsterRunStatus.FAILURE
+        week.wait(lambda: any(run.is_success for run in week.instance.get_runs()))
+        assert week.corpus() == {"present": 30, "vectors": 30}

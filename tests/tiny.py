@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from resources.project import ProjectFolder, ProjectSettings, create
+
 _CONFIG = {
     "model_cfg": {
         "embed_dim": 64,
@@ -42,3 +44,15 @@ def write_images(folder: Path, count: int, start: int = 0) -> None:
         path = folder / f"{number // 200:04}" / f"{number:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).resize((64, 64)).save(path, quality=90)
+
+
+def tiny_project(folder: Path, nb_images: int) -> ProjectFolder:
+    """A project of some images, by a model that costs nothing, with nothing else to compute."""
+    write_images(folder / "images", nb_images)
+    settings = ProjectSettings(images=str(folder / "images"), vector_type="tiny")
+    project = create(folder / "project", settings)
+    for file in project.configs.rglob("*.yaml"):
+        file.unlink()
+    model = write_model(folder / "model")
+    (project.configs / "models" / "tiny.yaml").write_text(f"model: local-dir:{model}\n")
+    return project

@@ -25,7 +25,7 @@ from panoptic_assets.assets.running import (
     plain_failures,
     progress,
 )
-from panoptic_assets.config import EmbeddingsConfig, given_config, parse, schema_of
+from panoptic_assets.config import EmbeddingsConfig, ImagesConfig, given_config, parse, schema_of
 from panoptic_assets.core import manifest
 from panoptic_assets.corpus_history import record_version
 from panoptic_assets.keys import VECTOR_TYPES, parse_name
@@ -45,7 +45,7 @@ from panoptic_assets.tables.images import (
 from panoptic_assets.tables.vectors import MODEL_METADATA, embedded, model_identity
 from resources.decoding import UnreadableImage, mean_colour, perceptual_hash, thumbnail
 from resources.engine import Engine, Job, Staged, Work
-from resources.errors import InputError
+from resources.errors import InputError, UnavailableError
 from resources.lance import SCHEMAS, LanceStore, vectors_schema, vectors_table
 from resources.models import OpenClipModels
 from resources.parallel import bounded_map
@@ -69,6 +69,7 @@ Row = dict[str, Any]
 
 
 @dg.asset(
+    config_schema=schema_of(ImagesConfig),
     group_name="corpus",
     pool=POOL,
     kinds={"lancedb", "image"},
@@ -84,11 +85,18 @@ def images(
     A file whose size and time of change are as before is not read again; a file that was moved or
     renamed keeps its image; one that is gone leaves a tombstone. An image that was forgotten stays
     out. The file of metadata, if the project names one, gives the images their properties.
+
+    Where the whole corpus or a whole top folder is gone, nothing is done unless the configuration
+    accepts that.
     """
+    config = parse(ImagesConfig, given_config(context.run.run_config, "images"))
     metadata = registry.metadata_file
     before = read_manifest(store)
     listing = source.list()
     todo = manifest.plan(before, listing.files, listing.unreadable_folders, source.reader)
+    question = manifest.absence(before, todo, source.takes, source.place)
+    if question and not config.accept_missing:
+        raise UnavailableError(question)
     known = set(store.read("images", ["image_id"])["image_id"].to_pylist())
     forgotten = forgotten_images(store)
     refused: list[str] = []

@@ -28,6 +28,7 @@ from resources.project import (
     ProjectSettings,
     create,
     find,
+    update_settings,
 )
 
 _SAMPLE = Path(__file__).parent.parent / "sample"
@@ -35,15 +36,31 @@ _DEMO_RUN = "demo"
 
 
 @click.command()
-@click.argument("images", metavar="FOLDER_OF_IMAGES")
+@click.argument("images", metavar="FOLDER_OF_IMAGES", required=False)
 @click.option(
     "--vector-type", default="mini", help="Default vector type: a file of configs/models."
 )
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Add to the dagster.yaml of a project that is there what this version ships since.",
+)
 @click.pass_obj
-def init(folder: Path | None, images: str, vector_type: str) -> None:
+def init(folder: Path | None, images: str | None, vector_type: str, update: bool) -> None:
     """Make the working directory a project of a folder of images, or of its URL (s3://…)."""
     from panoptic_assets.keys import parse_name
 
+    if update:
+        if images is not None:
+            raise InputError("`--update` is for a project that is there: leave the folder out.")
+        added = update_settings(find(folder))
+        for path, names in added.items():
+            say(f"{path} has got {', '.join(names)}.")
+        if not added:
+            say("The project's dagster.yaml has all that this version ships.")
+        return
+    if images is None:
+        raise click.MissingParameter(param_type="argument", param_hint="FOLDER_OF_IMAGES")
     parse_name(vector_type, "vector type")
     project = _create(folder, images, vector_type)
     say(f"{project.folder} is a project of {project.images}.")
@@ -98,17 +115,24 @@ def demo(folder: Path | None) -> None:
     type=click.IntRange(1, 64),
     help="Threads that read and decode; more help where the source is slow to answer.",
 )
+@click.option(
+    "--accept-missing",
+    is_flag=True,
+    help="Go on when the whole corpus or a whole top folder is gone.",
+)
 @click.pass_obj
 def refresh(
     folder: Path | None,
     vector_type: tuple[str, ...],
     batch_size: int | None,
     readers: int | None,
+    accept_missing: bool,
 ) -> None:
     """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
     runner = Runner(find(folder), readers)
     given = {} if batch_size is None else {"batch_size": batch_size}
-    runner.refresh(list(vector_type) or [runner.registry.default_vector_type], given)
+    vector_types = list(vector_type) or [runner.registry.default_vector_type]
+    runner.refresh(vector_types, given, accept_missing)
 
 
 @click.command("import-vectors")

@@ -131,7 +131,12 @@ class Runner:
                 pixels,
             )
 
-    def refresh(self, vector_types: list[str], given: dict[str, Any] | None = None) -> None:
+    def refresh(
+        self,
+        vector_types: list[str],
+        given: dict[str, Any] | None = None,
+        accept_missing: bool = False,
+    ) -> None:
         """Read what is new, embed it, find its neighbours."""
         from panoptic_assets.forgetting import unfinished
         from panoptic_assets.keys import parse_name
@@ -141,7 +146,7 @@ class Runner:
             self.registry.model(parse_name(vector_type, "vector type"))
         if unfinished(self.store):
             tell("Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow")
-        self.materialize("images")
+        self.materialize("images", None, {"accept_missing": True} if accept_missing else None)
         for vector_type in vector_types:
             self.materialize("embeddings", vector_type, given)
             if vector_type in vector_types_of(self.store):  # not, as long as there is no image
@@ -434,12 +439,14 @@ class Runner:
         **selection: Any,
     ) -> Any:
         import dagster as dg
+        from dagster._core.storage.tags import MAX_RETRIES_TAG
 
         try:
             with redirect_stderr(cast("IO[str]", _WithoutLostEvents(sys.stderr))):
                 return job.execute_in_process(
                     instance=instance,
-                    tags={_HOST_TAG: socket.gethostname(), **(tags or {})},
+                    # Whoever started the command sees that it was killed, and starts it again.
+                    tags={_HOST_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", **(tags or {})},
                     run_config={"loggers": {"console": {}}, "ops": ops},
                     **selection,
                 )

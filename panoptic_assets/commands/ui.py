@@ -10,6 +10,8 @@ what is left of the group, so also what hangs.
 """
 
 import errno
+import json
+import logging
 import os
 import signal
 import socket
@@ -28,8 +30,9 @@ from filelock import Timeout
 
 from panoptic_assets.commands.runner import instance_lock, open_instance, ui_lock
 from panoptic_assets.commands.terminal import counted, printable, say, tell
+from panoptic_assets.environment import check
 from resources.errors import InputError
-from resources.project import ENVIRONMENT_VARIABLE, dagster_home, find
+from resources.project import ENVIRONMENT_VARIABLE, dagster_home, find, lacking_settings
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -64,6 +67,12 @@ def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ..
     """Open the project in a browser: Dagster's UI, its daemon and the reports, until Ctrl-C."""
     project = find(context.obj)
     home = dagster_home(project)
+    check()
+    if lacking := lacking_settings(home):
+        remedy = "`panoptic-assets init --update` adds what this version comes with"
+        if home != project.dagster_home:
+            remedy = "copy what you want of it from the project's configs/dagster.yaml"
+        tell(f"{home / 'dagster.yaml'} lacks {', '.join(lacking)}: {remedy}.", "yellow")
     # Two daemons would start each queued run twice.
     lock = ui_lock(home)
     try:
@@ -201,8 +210,11 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
             sys.stdout.flush()
 
     configure_loggers(log_level="WARNING")
+    # Says as a warning, at the first start, that it does not start older runs again.
+    logging.getLogger("dagster.daemon.EventLogConsumerDaemon").setLevel(logging.ERROR)
     with _instance(dagster_home(project)) as instance:
         target = ModuleTarget(_CODE_LOCATION, None, None, None)
+        _end_orphans(instance)
         with WorkspaceProcessContext(instance, target, code_server_log_level="WARNING") as context:
             with _daemon(context):
                 ReportFolder(folder=str(project.folder)).recover()
@@ -264,6 +276,30 @@ def _daemon(context: "WorkspaceProcessContext") -> Iterator[None]:
             yield
         finally:
             ending.set()
+
+
+def _end_orphans(instance: "dg.DagsterInstance") -> None:
+    """Take runs for failed whose code server is gone, as after a loss of power.
+
+    Only that server would notice that their processes are gone, and until somebody does, no refresh
+    is asked for.
+    """
+    import dagster as dg
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+    from dagster._core.storage.tags import GRPC_INFO_TAG
+    from dagster._grpc.client import DagsterGrpcClient
+
+    in_progress = dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))
+    for run in instance.get_runs(in_progress):
+        if GRPC_INFO_TAG not in run.tags:
+            continue  # a command's, which the next command ends
+        try:
+            DagsterGrpcClient(**json.loads(run.tags[GRPC_INFO_TAG])).ping("")
+        except DagsterUserCodeUnreachableError:
+            instance.report_run_failed(run, "The process of this run is gone.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            tell(f"The run {run.run_id} was interrupted when its process was killed.", "yellow")
 
 
 def _cancel_runs(instance: "dg.DagsterInstance") -> None:

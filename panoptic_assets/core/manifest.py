@@ -1,7 +1,8 @@
 """The manifest: which file holds which image, and what a refresh changed in it.
 
-Belongs here: what must be read again, what became of each file, the corpus version. Does not belong
-here: listing and reading files (``resources.source``), or storing the manifest (``tables``).
+Belongs here: what must be read again, what became of each file, whether so much is gone at once
+that a person must be asked, the corpus version. Does not belong here: listing and reading files
+(``resources.source``), or storing the manifest (``tables``).
 
 An image is one content; its files may move, be copied, vanish and come back. A refresh compares
 what every path held before with what it holds now, so that a renamed file keeps its image.
@@ -9,12 +10,16 @@ what every path held before with what it holds now, so that a renamed file keeps
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
 Status = Literal["present", "missing", "quarantined"]
+
+HANDFUL = 5
+"""So many files of a top folder may vanish at once, all that it has, and nobody is asked."""
+_FOLDERS_SHOWN = 5
 
 
 class Listed(Protocol):
@@ -132,6 +137,59 @@ def plan(
             for path, file in sorted(known.items())
             if file.status != "missing" and path not in paths and not path.startswith(hidden)
         ],
+    )
+
+
+def absence(
+    known: Mapping[str, File], todo: Plan[ListedT], takes: Callable[[str], bool], place: str
+) -> str:
+    """Say what is gone as a whole, as it is where a disk is away; empty where nothing is.
+
+    That is the whole corpus, or top folders of more than :data:`HANDFUL` files. Files that came up
+    elsewhere with their size and time of change, or etag, were moved; those that the patterns no
+    longer take were left out by a person.
+
+    Args:
+        known: The manifest by path.
+        todo: What differs from it now.
+        takes: Whether the patterns take a path.
+        place: The folder or URL that was listed.
+
+    Returns:
+        One line: what, how many, where, and what to do.
+    """
+    elsewhere = {(file.size, file.mtime_ns) for file in todo.read if file.mtime_ns}
+    marks = {(file.size, file.etag) for file in todo.read if file.etag}
+    explained, lost = set(), []
+    for file in todo.gone:
+        was_moved = (file.size, file.mtime_ns) in elsewhere or (file.size, file.etag) in marks
+        if was_moved or not takes(file.path):
+            explained.add(file.path)
+        else:
+            lost.append(file)
+    if not lost:
+        return ""
+    expected = [
+        path for path, file in known.items() if file.status != "missing" and path not in explained
+    ]
+    there, gone = (
+        Counter(path.partition("/")[0] for path in paths if "/" in path)
+        for paths in (expected, [file.path for file in lost])
+    )
+    folders = [folder for folder in sorted(gone) if gone[folder] == there[folder] > HANDFUL]
+    if len(lost) == len(expected):
+        what = f"all {len(lost):,} files of the corpus" if len(lost) > 1 else "its only file"
+    elif folders:
+        shown = [f"{folder!r} with all its {gone[folder]:,} files" for folder in folders]
+        more = [f"{len(folders) - _FOLDERS_SHOWN:,} more"] if len(folders) > _FOLDERS_SHOWN else []
+        what = f"the top folder {', '.join(shown[:_FOLDERS_SHOWN] + more)}"
+    else:
+        return ""
+    return (
+        f"Missing from {place}: {what} (first: {lost[0].path!r}). Nothing was changed. If a disk "
+        "is away or a folder has moved, mount it or correct `images` in .panoptic/project.yaml; if "
+        "the files are gone for good, `panoptic-assets refresh --accept-missing` goes on (in "
+        "Dagster: `accept_missing: true` in the configuration of `images`)."
     )
 
 

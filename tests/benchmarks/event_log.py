@@ -37,8 +37,7 @@ from resources.project import dagster_home
 from resources.registry import Registry
 from resources.source import ImageSource
 from tests.conftest import Workbench
-from tests.test_week import tiny_project
-from tests.tiny import write_images
+from tests.tiny import tiny_project, write_images
 
 _REPEATED = 8
 _WARMED = 3

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_assets.core.manifest import File, changes, corpus_version, missing, plan
+from panoptic_assets.core.manifest import (
+    HANDFUL,
+    File,
+    absence,
+    changes,
+    corpus_version,
+    missing,
+    plan,
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,84 @@ def test_a_file_whose_bytes_could_not_be_had_is_tried_each_time():
 def test_files_below_a_folder_that_could_not_be_listed_are_not_gone():
     known = by_path(present("x/a", "A"), present("y/b", "B"))
     assert [file.path for file in plan(known, [], ["x/"], "").gone] == ["y/b"]
+
+
+def folder(name, count, **other):
+    """Files of a folder, each with a size and a time of its own."""
+    return [
+        present(f"{name}/{number}", f"{name} {number}", **{"size": number, "mtime_ns": 7} | other)
+        for number in range(count)
+    ]
+
+
+def asked(known, listed, unreadable=(), takes=lambda path: True):
+    known = by_path(*known)
+    there = [Listed(file.path, file.size, file.mtime_ns, file.etag) for file in listed]
+    return absence(known, plan(known, there, unreadable, ""), takes, "/disk")
+
+
+MANY = HANDFUL + 1
+
+
+@pytest.mark.parametrize(
+    ("known", "left", "said"),
+    [
+        (folder("a", 3), [], "all 3 files of the corpus (first: 'a/0')"),
+        ([present("x", "X")], [], "its only file (first: 'x')"),
+        ([*folder("a", 3), refused("b")], [], "all 4 files of the corpus"),
+        (
+            [*folder("a", MANY), *folder("b", 9)],
+            folder("b", 9),
+            "the top folder 'a' with all its 6 files",
+        ),
+        # What has come meanwhile says nothing of what is away.
+        (
+            [*folder("a/b", MANY), *folder("c", 9)],
+            [*folder("c", 9), *folder("d", 90, mtime_ns=9)],
+            "'a'",
+        ),
+        (folder("a", 3), folder("d", 90, mtime_ns=9), "all 3 files of the corpus"),
+        (
+            [*(file for name in "abcdefgh" for file in folder(name, MANY)), present("x", "X")],
+            [present("x", "X")],
+            "'e' with all its 6 files, 3 more",
+        ),
+        # Of a folder of which two files are elsewhere by now, the rest is all that was to be there.
+        (
+            [*folder("a", MANY + 2), *folder("b", 1, size=99)],
+            [*folder("b", 1, size=99), *folder("c", 2)],
+            "'a' with all its 6 files",
+        ),
+    ],
+)
+def test_a_corpus_or_a_top_folder_that_is_gone_is_a_question(known, left, said):
+    line = asked(known, left)
+    assert f"Missing from /disk: {said}" in line or said in line
+    assert len(line.splitlines()) == 1 and "--accept-missing" in line
+
+
+@pytest.mark.parametrize(
+    ("known", "left"),
+    [
+        (folder("a", 9), folder("a", 9)),
+        (folder("a", 9), folder("a", 1)),  # the folder is there
+        ([*folder("a", HANDFUL), *folder("b", 9)], folder("b", 9)),  # a handful
+        (folder("a", 9), folder("renamed", 9)),
+        (folder("a", 9, etag="e"), folder("copied", 9, etag="e", mtime_ns=8)),  # by its store
+        ([*map(missing, folder("a", 9)), *folder("b", 1)], folder("b", 1)),  # since long
+        ([present(str(number), str(number)) for number in range(9)], [present("0", "0")]),
+        ([], []),
+    ],
+)
+def test_what_is_there_moved_or_gone_since_long_is_none(known, left):
+    assert asked(known, left) == ""
+
+
+def test_what_could_not_be_listed_or_was_left_out_by_a_person_is_no_question():
+    known = [*folder("a", 9), *folder("b", 1)]
+    assert asked(known, folder("b", 1), unreadable=["a/"]) == ""
+    assert asked(known, folder("b", 1), takes=lambda path: not path.startswith("a/")) == ""
+    assert "all 10 files" in asked(known, [], takes=lambda path: True)
 
 
 def test_an_added_file_has_an_image_that_is_new():

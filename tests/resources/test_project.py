@@ -1,9 +1,19 @@
 """Finding and creating a project's folder."""
 
+import re
+
 import pytest
+import yaml
 
 from resources.errors import InputError
-from resources.project import ProjectSettings, create, find, write_file
+from resources.project import (
+    ProjectSettings,
+    create,
+    find,
+    lacking_settings,
+    update_settings,
+    write_file,
+)
 
 
 @pytest.fixture
@@ -129,3 +139,113 @@ def test_a_file_that_cannot_be_written_whole_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match=r"a\.html"):
         write_file(tmp_path / "a.html", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+
+
+OLDER = """\
+# Mine, réglé à la main.
+telemetry: {enabled: true}   # I said so
+nux:
+    enabled: false
+
+storage:
+  postgres:
+    postgres_url:
+      env: 'PANOPTIC_POSTGRES_URL'
+run_monitoring:
+  enabled: true  # checked
+  # the last word
+
+freshness:
+  enabled: false
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 7
+"""
+
+
+@pytest.fixture
+def older(tmp_path, images):
+    """A project whose dagster.yaml is of another time, and changed by hand."""
+    project = create(tmp_path / "project", settings(images))
+    (project.dagster_home / "dagster.yaml").write_text(OLDER)
+    return project
+
+
+def shipped(project):
+    return yaml.safe_load((project.configs / "dagster.yaml").read_text())
+
+
+def test_what_an_older_dagster_yaml_lacks_is_named(older):
+    lacking = lacking_settings(older.dagster_home)
+    assert lacking[:2] == ["concurrency", "run_retries"]
+    assert {
+        "run_monitoring.free_slots_after_run_end_seconds",
+        "retention.schedule",
+        "retention.sensor.purge_after_days.failure",
+    } <= set(lacking)
+    assert not [name for name in lacking if name.startswith(("telemetry", "nux", "freshness"))]
+
+
+def test_an_older_dagster_yaml_gets_what_it_lacks_and_keeps_all_that_it_says(older):
+    file = older.dagster_home / "dagster.yaml"
+    lacking = lacking_settings(older.dagster_home)
+    assert update_settings(older) == {file: lacking}
+    text, now, new = file.read_text(), yaml.safe_load(file.read_text()), shipped(older)
+    assert now["run_retries"] == new["run_retries"]
+    assert now["concurrency"] == new["concurrency"]
+    assert now["run_monitoring"] == new["run_monitoring"]
+    assert now["retention"]["sensor"]["purge_after_days"]["skipped"] == 7
+    assert (now["telemetry"]["enabled"], now["freshness"]["enabled"]) == (True, False)
+    assert now["storage"] == yaml.safe_load(OLDER)["storage"]
+    for remark in ("# Mine, réglé à la main.", "# I said so", "# checked", "# the last word"):
+        assert remark in text
+    # With its reason, as in the shipped file.
+    assert re.search(r"\n# A run whose process was killed.*\n(#.*\n)*run_retries:", text)
+
+    assert lacking_settings(older.dagster_home) == []
+    assert update_settings(older) == {}
+    assert file.read_text() == text
+
+
+def test_the_copy_among_the_configs_is_brought_up_too(older):
+    """From it the instance's own is written anew."""
+    copy = older.configs / "dagster.yaml"
+    copy.write_text("telemetry:\n  enabled: false\n")
+    assert set(update_settings(older)) == {copy, older.dagster_home / "dagster.yaml"}
+    assert yaml.safe_load(copy.read_text())["run_retries"]["enabled"] is True
+    copy.unlink()
+    assert update_settings(older) == {}
+
+
+def test_what_people_deleted_of_the_configs_does_not_come_back(older):
+    (older.configs / "dagster.yaml").unlink()
+    (older.configs / "models" / "mini.yaml").unlink()
+    update_settings(older)
+    assert not (older.configs / "dagster.yaml").exists()
+    assert not (older.configs / "models" / "mini.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nux: {enabled: false}\nnux: {enabled: true}\n", "Nothing can be added to .*dagster.yaml"),
+        ("- a\n", "must hold `name: value` lines"),
+        ("a: [\n", "is not valid YAML"),
+    ],
+)
+def test_a_dagster_yaml_that_cannot_be_added_to_is_left_as_it_is(older, text, message):
+    file = older.dagster_home / "dagster.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        update_settings(older)
+    assert len(str(caught.value).splitlines()) == 1
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_dagster_yaml_becomes_the_shipped_one(older, text):
+    file = older.dagster_home / "dagster.yaml"
+    file.write_text(text)
+    update_settings(older)
+    assert yaml.safe_load(file.read_text()) == shipped(older)
