@@ -262,8 +262,8 @@ def _compiled(patterns: Patterns, name: str) -> GitIgnoreSpec | None:
 
 
 def _composed(text: str) -> str:
-    # On 100,000 ASCII paths 5 ms, where asking unicodedata takes 15.
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    # 8 ms for 100,000 paths that are ASCII, 130 for as many with accents that a Mac wrote.
+    return unicodedata.normalize("NFC", text)
 
 
 _FROM_ROOT = re.compile(r"^(!?)(?:\./)+")

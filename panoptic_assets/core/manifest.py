@@ -70,9 +70,7 @@ def comparable_path(path: str) -> str:
     Accents are composed: a Mac writes `é` as two characters (NFD), and keyboards give one (NFC).
     Names are parted by ``/``, and no ``./`` stands before them.
     """
-    # Half the time of asking unicodedata, for the many paths that are ASCII.
-    path = path if path.isascii() else unicodedata.normalize("NFC", path)
-    path = path.replace("\\", "/")
+    path = unicodedata.normalize("NFC", path).replace("\\", "/")
     while path.startswith("./"):
         path = path[2:]
     return path
