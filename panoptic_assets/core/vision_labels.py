@@ -192,9 +192,9 @@ def read_answer(text: str) -> Answer:
     if found is not None:
         return checked(found.get("label"), found.get("description"))
     plain = _FENCE.sub("", said)
-    if is_no_name(one_line(plain, len(plain))):
-        raise UnusableAnswerError(f"the model gives no name: {one_line(plain, MAX_LABEL)!r}")
     lines = _FIELD.findall(plain)
+    if not lines and is_no_name(one_line(plain, len(plain))):
+        raise UnusableAnswerError(f"the model gives no name: {one_line(plain, MAX_LABEL)!r}")
     line = one_line(lines[-1] if lines else plain, MAX_LABEL + 1)
     if not line or len(line) > MAX_LABEL or "{" in plain:
         shown = one_line(text, MAX_LABEL)
@@ -230,15 +230,15 @@ def checked(label: object, description: object, remark: str | None = None) -> An
 
 
 _REASONING = (
-    r"(?:antml:|seed:)?(?:think|thinking|thoughts?|thought_process|reasoning|reflection|analysis"
+    r"(?:\w{1,10}:)?(?:think|thinking|thoughts?|thought_process|reasoning|reflection|analysis"
     r"|scratchpad|inner_monologue)"
 )
 _MARKS = re.compile(
-    rf"(?P<opens><\|?{_REASONING}(?:\s[^<>]{{0,100}})?\|?>|\[{_REASONING}\]|◁{_REASONING}▷"
+    rf"(?P<opens><\|?{_REASONING}(?:\s[^<>]{{0,100}})?\|?>|\[think(?:ing)?\]|◁{_REASONING}▷"
     rf"|<\|(?:start_thinking|begin_of_thought)\|>|\Aanalysis(?=[A-Z])"
     r"|<\|channel\|?>\s?(?:analysis|commentary|thought|thinking|reasoning)\b)"
-    rf"|(?P<closes><\|?/\s?{_REASONING}\s?\|?>|\[/{_REASONING}\]|◁/{_REASONING}▷"
-    rf"|<\|(?:end_thinking|end_of_thought)\|>|(?<=[.!?\w\s])assistant\s?final(?=[A-Z{{\s])"
+    rf"|(?P<closes><\|?/\s?{_REASONING}\s?\|?>|\[/think(?:ing)?\]|◁/{_REASONING}▷"
+    rf"|<\|(?:end_thinking|end_of_thought)\|>|assistantfinal"
     r"|<\|channel\|?>\s?final\b)"
     r"|(?P<ends><\|end\|>|<channel\|>)",
     re.IGNORECASE,

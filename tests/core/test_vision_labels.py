@@ -139,6 +139,10 @@ def test_a_label_is_found_in_json_alone_or_amid_text(text):
         ('"vases grecs"', "vases grecs"),
         ("## Vases grecs", "Vases grecs"),
         ('{"label": "Name tags"}', "Name tags"),
+        ("Label: Portraits\nDescription: I cannot identify the people.", "Portraits"),
+        ("The assistant final exam", "The assistant final exam"),
+        ("[Analysis] of variance", "[Analysis] of variance"),
+        ("<seed:think>dogs</seed:think>cats", "cats"),
         ('{"label": "\\"Le Penseur\\" and its copies"}', '"Le Penseur" and its copies'),
     ],
 )
