@@ -18,7 +18,7 @@ from panoptic_assets.core import quality
 from panoptic_assets.core import recommendations as core_recommendations
 from panoptic_assets.core import staleness as core_staleness
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag
+from panoptic_assets.core.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag, normalised
 from panoptic_assets.keys import (
     parse_division,
     parse_name,
@@ -730,7 +730,7 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
-        rows = image_tables.read_properties(self._store, name)
+        rows = image_tables.read_properties(self._store, normalised(name))
         if not rows.num_rows:
             known = ", ".join(entry["name"] for entry in self.properties()) or "none yet"
             raise InputError(f"There is no property {name!r}. Existing ones: {known}.")
@@ -838,6 +838,8 @@ class Project:
         return division_tables.Divisions(self._store, run_key)
 
     def _tag_tables(self, property_name: str | None) -> core_tags.TagTables:
+        if property_name is not None:
+            property_name = tag_tables.stored_property(self._store, property_name)
         where = None if property_name is None else f"property = {quoted(property_name)}"
         rows = self._store.read("tags", where=where).to_pylist()
         if not rows and property_name is not None:

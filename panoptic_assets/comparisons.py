@@ -32,6 +32,7 @@ from panoptic_assets.keys import REMAINDER, parse_division, run_key_of
 from panoptic_assets.records import Record, digest
 from panoptic_assets.tables.divisions import Divisions, names_of_clusters, read_labels
 from panoptic_assets.tables.images import present_files, read_properties
+from panoptic_assets.tables.tags import stored_property
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
 
@@ -259,6 +260,7 @@ class Sides:
         }
 
     def _property(self, name: str) -> Side:
+        name = stored_property(self._store, name)
         rows = self._store.read("tags", where=f"property = {quoted(name)}").to_pylist()
         side = self._saved_tags(name, rows) if rows else self._metadata_tags(name)
         if side is None:

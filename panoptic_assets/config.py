@@ -11,6 +11,7 @@ resolved, field by field, from what was given, else the key's record, else its f
 
 import functools
 import reprlib
+import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
@@ -831,8 +832,17 @@ def _differences(recorded: Document, resolved: Document) -> list[str]:
         f"{name}: {_shown(before.get(name, 'none'))} is recorded, "
         f"{_shown(after.get(name, 'none'))} is asked for"
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        if _compared(name, before.get(name)) != _compared(name, after.get(name))
     ]
+
+
+_SPELLED = frozenset({"property", "pattern", "image", "path"})
+"""Fields that name what is found in any normal form."""
+
+
+def _compared(name: str, value: Any) -> Any:
+    spelled = isinstance(value, str) and name.rpartition(".")[2] in _SPELLED
+    return unicodedata.normalize("NFC", value) if spelled else value
 
 
 def _plain(name: str) -> str:

@@ -37,8 +37,9 @@ from pydantic import BaseModel
 from panoptic_assets.core import neighbors as core_neighbors
 from panoptic_assets.core import seals
 from panoptic_assets.core.forgetting import Redaction, without_images
-from panoptic_assets.core.scopes import nearest
+from panoptic_assets.core.manifest import comparable_path
 from panoptic_assets.records import Record
+from panoptic_assets.selection import ImageNames
 from panoptic_assets.tables.vectors import (
     graph_hash,
     read_graph,
@@ -54,7 +55,6 @@ from resources.project import ProjectFolder, write_file
 from resources.reports import ReportFolder, thumbnail
 
 _TABLE = "forgotten"
-_SHORTEST_PREFIX = 8
 _LARGEST_FILE = 2**30
 """Bytes of a file of the people's, or of a part of an archive, that is searched for an image."""
 _BLOCK = 2**22
@@ -140,18 +140,24 @@ def find_images(store: LanceStore, names: Iterable[str]) -> list[Target]:
     Raises:
         InputError: A name is that of no image, or of several.
     """
-    files = store.read("files", ["path", "image_id", "status"]).to_pylist()
-    by_path = {row["path"]: row["image_id"] for row in files}
     images = {
         row["image_id"]: row
         for row in store.read("images", ["image_id", "added_at", "bytes"]).to_pylist()
     }
     gone = set(store.read(_TABLE, ["image_id"])["image_id"].to_pylist())
-    known = images.keys() | {image_id for image_id in by_path.values() if image_id} | gone
-    found = [_named(name, by_path, known) for name in names]
+    known = ImageNames(store, unseen=True, also=images.keys() | gone)
+    found = []
+    for name in names:
+        image_id = known.one(name)
+        if not image_id:
+            raise InputError(
+                f"The file {name!r} was never read, so it is not known which image it holds: there "
+                "is nothing to forget but its path, which goes when the file is deleted."
+            )
+        found.append(image_id)
     paths = defaultdict(list)
-    for row in files:
-        paths[row["image_id"]].append(row["path"])
+    for path, image_id in known.by_path.items():
+        paths[image_id].append(path)
     always = datetime.fromtimestamp(0, UTC)
     return [
         Target(
@@ -162,31 +168,6 @@ def find_images(store: LanceStore, names: Iterable[str]) -> list[Target]:
         )
         for image_id in sorted(set(found) - gone)
     ]
-
-
-def _named(name: str, by_path: dict[str, str | None], known: set[str]) -> str:
-    if name in known:
-        return name
-    image_id = by_path.get(name)
-    if image_id:
-        return image_id
-    if name in by_path:
-        raise InputError(
-            f"The file {name!r} was never read, so it is not known which image it holds: there is "
-            "nothing to forget but its path, which goes when the file is deleted."
-        )
-    starting = [i for i in known if len(name) >= _SHORTEST_PREFIX and i.startswith(name)]
-    if len(starting) == 1:
-        return starting[0]
-    if starting:
-        raise InputError(
-            f"{len(starting)} images have an id that begins with {name!r}: give more of it."
-        )
-    close = ", ".join(map(repr, nearest(name, by_path))) or "none yet"
-    raise InputError(
-        f"There is no image {name!r}: give its id, the first {_SHORTEST_PREFIX} or more characters "
-        f"of it, or the path of its file below the images' folder. Known paths: {close}."
-    )
 
 
 def unfinished(store: LanceStore) -> list[str]:
@@ -580,7 +561,9 @@ def _outside(project: ProjectFolder, redaction: Redaction, sizes: set[int]) -> l
         if holds or _holds(path, needles) or _is_copy(path, redaction, sizes):
             parts = [redaction.text(part) for part in named.parts]
             found.append(f"the file {Path(*parts)}")
-        elif str(path.name) in {Path(name).name for name in redaction.paths}:
+        elif comparable_path(path.name) in {
+            comparable_path(Path(name).name) for name in redaction.paths
+        }:
             found.append(f"a file of one of its names in the folder {named.parent}")
     return found
 

@@ -5,13 +5,13 @@ Belongs here: what an imported file may say of which image. Does not belong here
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from panoptic_assets.core.manifest import File
+from panoptic_assets.selection import ImageNames
 from resources.engine import Staged
 from resources.errors import InputError
 from resources.lance import LanceStore, one_of, vectors_schema
@@ -33,14 +33,12 @@ class Checked:
     """Names that no image of the corpus has."""
 
 
-def check(
-    batches: Iterable[Batch], files: Mapping[str, File], table: str, store: LanceStore
-) -> Checked:
+def check(batches: Iterable[Batch], known: ImageNames, table: str, store: LanceStore) -> Checked:
     """Check a whole file against the corpus and against the vectors that are stored.
 
     Args:
         batches: Names and vectors, see :meth:`resources.vectors_file.VectorsFile.batches`.
-        files: The manifest by path.
+        known: The images of the corpus.
         table: The vector table.
         store: Where it is.
 
@@ -50,11 +48,10 @@ def check(
             corpus.
     """
     found = Checked()
-    known = _image_ids(files)
     row_of: dict[str, tuple[str, np.ndarray | None]] = {}
     schema = store.schema_of(table)
     stored_dim = schema.field("vector").type.list_size if schema else 0
-    counts = Counter(file.image_id for file in files.values())
+    counts = Counter(known.by_path.values())
     for names, vectors in batches:
         if found.dim and vectors.shape[1] != found.dim:
             raise InputError(
@@ -68,8 +65,8 @@ def check(
             )
         lengths = _lengths(vectors)
         for name, vector, length in zip(names, vectors, lengths, strict=True):
-            image_id = _image_of(name, files, known)
-            if image_id is None:
+            image_id = known.find(name)
+            if not image_id:
                 found.unknown.append(name)
             elif not np.isfinite(length) or length == 0:
                 raise InputError(
@@ -85,10 +82,10 @@ def check(
                     raise InputError(
                         f"Two rows are of one image: {other!r} and {name!r}. Keep one of them."
                     )
-        _compare(_known_rows(names, vectors, files, known), table, store)
+        _compare(_known_rows(names, vectors, known, known.ids), table, store)
     found.nb_vectors = len(row_of)
     if not row_of:
-        example = next(iter(files), None)
+        example = next(iter(known.by_path), None)
         raise InputError(
             f"None of the {len(found.unknown):,} rows is of an image of the corpus"
             f"{f' (the first: {found.unknown[0]!r})' if found.unknown else ''}: name images by "
@@ -99,7 +96,7 @@ def check(
 
 def stage(
     batches: Iterable[Batch],
-    files: Mapping[str, File],
+    known: ImageNames,
     stored: set[str],
     table: str,
     store: LanceStore,
@@ -108,42 +105,27 @@ def stage(
 
     Args:
         batches: As for :func:`check`.
-        files: The manifest by path.
+        known: The images of the corpus.
         stored: Ids of the images that have a vector already.
         table: The vector table.
         store: Where it is.
     """
-    wanted = _image_ids(files) - stored
+    wanted = known.ids - stored
     for names, vectors in batches:
-        if rows := _known_rows(names, vectors, files, wanted):
+        if rows := _known_rows(names, vectors, known, wanted):
             schema = vectors_schema(vectors.shape[1])
             columns = {"image_id": list(rows), "vector": list(rows.values())}
             yield Staged(store.stage(table, pa.table(columns, schema=schema)), len(rows))
 
 
-def _image_ids(files: Mapping[str, File]) -> set[str]:
-    return {
-        file.image_id
-        for file in files.values()
-        if file.image_id is not None and file.status != "quarantined"
-    }
-
-
-def _image_of(name: str, files: Mapping[str, File], known: set[str]) -> str | None:
-    if name in known:
-        return name
-    file = files.get(name.replace("\\", "/").removeprefix("./"))
-    return file.image_id if file and file.status != "quarantined" else None
-
-
 def _known_rows(
-    names: list[str], vectors: np.ndarray, files: Mapping[str, File], known: set[str]
+    names: list[str], vectors: np.ndarray, known: ImageNames, wanted: set[str]
 ) -> dict[str, np.ndarray]:
     """Unit vectors by image id."""
     with np.errstate(divide="ignore", invalid="ignore"):  # rows of other images may be zero
         unit = (vectors / _lengths(vectors)[:, None]).astype(np.float32)
-    ids = (_image_of(name, files, known) for name in names)
-    return {i: vector for i, vector in zip(ids, unit, strict=True) if i is not None and i in known}
+    ids = map(known.find, names)
+    return {i: vector for i, vector in zip(ids, unit, strict=True) if i is not None and i in wanted}
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:

@@ -80,8 +80,7 @@ def explain(
         InputError: There is no such image or tag, or the image does not carry it.
     """
     present = present_files(store)
-    example = next(iter(present.values()), ["picture.jpg"])[0]
-    image_id = ImageNames(store).one(image, example)
+    image_id = ImageNames(store).one(image)
     if not image_id:
         raise InputError(f"{image!r} is in quarantine: it holds no image, and so has no tags.")
     log = read_log(store)

@@ -21,6 +21,7 @@ from panoptic_assets.records import Input, digest, vectors_hash
 from panoptic_assets.selection import text_encoder
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import read_properties
+from panoptic_assets.tables.tags import stored_property
 from panoptic_assets.tables.vectors import Features, read_graph, vector_hashes
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted, vectors_table
@@ -146,6 +147,7 @@ def tag_paths(store: LanceStore, property_name: str) -> tuple[list[str], str]:
     Raises:
         InputError: There is no such property, or it has no tags.
     """
+    property_name = stored_property(store, property_name)
     rows = store.read("tags", where=f"property = {quoted(property_name)}").to_pylist()
     if rows:
         paths = core_tags.paths(core_tags.in_tree_order(core_tags.Tag(**row) for row in rows))

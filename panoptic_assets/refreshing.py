@@ -40,6 +40,7 @@ from panoptic_assets.core import clusters, refresh
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.clusters import Labels
 from panoptic_assets.core.division import Outcome
+from panoptic_assets.core.edits import normalised
 from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.dividing import (
     DISTORTED,
@@ -675,7 +676,7 @@ def _compared(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 def _in_order(keys: Sequence[str], records: Mapping[str, Record], store: LanceStore) -> list[str]:
     """Runs, after those that they are made from; otherwise by key."""
     saves = saved_runs(store)
-    of_property = {name: run_key for run_key, names in saves.items() for name in names}
+    of_property = {normalised(name): run_key for run_key, names in saves.items() for name in names}
     needed: dict[str, set[str]] = defaultdict(set)
     for record in records.values():
         needed[record.run_key] |= _made_from(record, of_property)
@@ -704,4 +705,5 @@ def _made_from(record: Record, of_property: Mapping[str, str]) -> set[str]:
         found.add(run_key_of(fields["node"]))
     if scope == "tag":
         names.append(fields["property"])
-    return found | {of_property[name] for name in names if name in of_property}
+    named = {normalised(name) for name in names if name}
+    return found | {of_property[name] for name in named if name in of_property}

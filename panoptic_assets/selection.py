@@ -6,6 +6,7 @@ fields (``scopes``), and matching (``core.scopes``).
 
 import fnmatch
 import hashlib
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from panoptic_assets.config import ClusteringConfig
 from panoptic_assets.core import scopes as matching
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.clusters import Vectors
+from panoptic_assets.core.edits import comparable
+from panoptic_assets.core.manifest import Paths, comparable_path
 from panoptic_assets.core.sidecar import PropertyType
 from panoptic_assets.keys import parse_node, vector_type_of
 from panoptic_assets.records import IdList, Input, Record, digest, vectors_hash
@@ -32,6 +35,7 @@ from panoptic_assets.scopes import (
 )
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import VALUE_COLUMNS, files_input, present_files, read_properties
+from panoptic_assets.tables.tags import stored_property
 from panoptic_assets.tables.vectors import ReadVectors, model_identity, read_vectors
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
@@ -204,10 +208,11 @@ class _Found:
 
 
 def _with_path(scope: FilesLike, corpus: _Corpus) -> _Found:
+    matches = re.compile(fnmatch.translate(comparable_path(scope.pattern))).match
     chosen = [
         image_id
         for image_id, paths in corpus.present.items()
-        if any(fnmatch.fnmatchcase(path, scope.pattern) for path in paths)
+        if any(matches(comparable_path(path)) for path in paths)
     ]
     return _Found(
         chosen,
@@ -299,7 +304,7 @@ def _no_value(name: str, kind: PropertyType, values: list[Any]) -> str:
 def _with_tag(scope: WithTag, corpus: _Corpus) -> _Found:
     store = corpus.store
     versions = {name: store.version(name) for name in ("tags", "image_tags")}
-    name = unicodedata.normalize("NFC", scope.property)
+    name = stored_property(store, scope.property, versions["tags"])
     where = f"property = {quoted(name)}"
     rows = store.read("tags", where=where, version=versions["tags"]).to_pylist()
     if not rows:
@@ -309,7 +314,9 @@ def _with_tag(scope: WithTag, corpus: _Corpus) -> _Found:
             "clusters (`panoptic-assets save KEY`)."
         )
     paths = core_tags.paths(core_tags.in_tree_order(core_tags.Tag(**row) for row in rows))
-    wanted = {tag_id for tag_id, path in paths.items() if scope.path in matching.below(path)}
+    wanted = {
+        tag_id for tag_id, path in paths.items() if scope.path in matching.below(comparable(path))
+    }
     if not wanted:
         raise InputError(
             f"The property {name!r} has no tag {scope.path!r}: "
@@ -421,43 +428,67 @@ def _read_list(name: str, folder: Path) -> tuple[Path, bytes]:
 
 
 class ImageNames:
-    """Finds the image that an id or a path means, among all that were ever seen.
+    """Finds the image that an id or a path means, among all that were ever seen: at every door.
+
+    A path may be spelled otherwise than the disk has it, see
+    :func:`~panoptic_assets.core.manifest.comparable_path`; one that is exact comes first.
 
     Args:
         store: The store.
         version: The version of ``files`` to read; the newest by default.
+        unseen: Whether a file in quarantine has an image, of whose bytes no more is known.
+        also: Ids that count without a file.
+
+    Attributes:
+        by_path: For each path the id of its image, empty where it has none.
+        ids: All ids.
     """
 
-    def __init__(self, store: LanceStore, version: int | None = None):
+    def __init__(
+        self,
+        store: LanceStore,
+        version: int | None = None,
+        unseen: bool = False,
+        also: Iterable[str] = (),
+    ):
         columns = ["path", "image_id", "status"]
         rows = store.read("files", columns, version=version)
-        self._by_path: dict[str, str] = {}
-        self._by_normal: dict[str, set[str]] = {}
+        self.by_path: dict[str, str] = {}
         for path, image_id, status in zip(*(rows[c].to_pylist() for c in columns), strict=True):
-            # Of a file in quarantine it is not known what can be seen there: no image has this id.
-            held = image_id if image_id and status != "quarantined" else ""
-            self._by_path[path] = held
-            self._by_normal.setdefault(_normal(path), set()).add(held)
-        self.ids = set(self._by_path.values()) - {""}
+            seen = unseen or status != "quarantined"
+            self.by_path[path] = image_id if image_id and seen else ""
+        self._paths = Paths(self.by_path)
+        self.ids = {*self.by_path.values(), *also} - {""}
 
     def find(self, name: str) -> str | None:
-        """The image's id, empty for a file in quarantine; None when there is no such name."""
+        """The image's id, empty for a file that has none; None when there is no such name.
+
+        Raises:
+            InputError: The name fits several files, with different images, and none exactly.
+        """
         if name in self.ids:
             return name
-        if name in self._by_path:
-            return self._by_path[name]
-        stripped = name.strip()
-        if stripped in self.ids:
-            return stripped
-        found = self._by_normal.get(_normal(stripped), set())
-        return next(iter(found)) if len(found) == 1 else None
+        paths = self._paths.find(name)
+        if not paths:
+            return name.strip() if name.strip() in self.ids else None
+        held = {self.by_path[path]: path for path in paths}
+        if len(held) > 1:
+            # They look alike, so each is told with its id.
+            files = " and ".join(
+                f"{path!r} (image {image_id[:12]})" if image_id else f"{path!r} (in quarantine)"
+                for image_id, path in list(held.items())[:2]
+            )
+            raise InputError(
+                f"{_cut(name)} may be {files}, whose names differ only in how accents or "
+                "separators are written: name the image by its id."
+            )
+        return next(iter(held))
 
-    def one(self, name: str, example: str) -> str:
-        """The image's id; also of the first characters of an id. Empty for a file in quarantine.
+    def one(self, name: str) -> str:
+        """The image's id; also of the first characters of an id. Empty for a file that has none.
 
         Args:
             name: The id, the first 8 or more characters of it, or a path.
-            example: A path, for the message.
 
         Raises:
             InputError: There is no such image, or several.
@@ -473,13 +504,10 @@ class ImageNames:
         if image_id is None:
             raise InputError(
                 f"There is no image {_cut(name)}: give its id, the first {_SHORTEST_PREFIX} or "
-                f"more characters of it, or the path of its file, such as {example!r}."
+                "more characters of it, or the path of its file below the images' folder "
+                f"({_nearest(name, self.by_path)})."
             )
         return image_id
-
-
-def _normal(path: str) -> str:
-    return unicodedata.normalize("NFC", path.replace("\\", "/").removeprefix("./"))
 
 
 @dataclass(frozen=True)
@@ -571,7 +599,7 @@ def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
 
 def _one_image(name: str, corpus: _Corpus) -> str:
     """The id of the present image that an id, the start of one, or a path names."""
-    image_id = ImageNames(corpus.store, corpus.version).one(name, corpus.example)
+    image_id = ImageNames(corpus.store, corpus.version).one(name)
     if image_id not in corpus.present:
         raise InputError(
             f"The image {_cut(name)} is missing from the corpus or in quarantine: take another "

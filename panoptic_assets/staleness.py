@@ -24,6 +24,7 @@ from panoptic_assets import records
 from panoptic_assets.config import ClusteringConfig, parse
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.clusters import Vectors
+from panoptic_assets.core.edits import normalised
 from panoptic_assets.core.scopes import nearest
 from panoptic_assets.core.staleness import (
     Reason,
@@ -584,8 +585,10 @@ def chosen(standings: Iterable[Standing], keys: Iterable[str]) -> list[Standing]
     for key in keys:
         name = unicodedata.normalize("NFC", key.strip())
         if name.startswith(PROPERTY):
-            wanted = name.removeprefix(PROPERTY)
-            named = [one for one in known if (one.what, one.key) == ("property", wanted)]
+            wanted = normalised(name.removeprefix(PROPERTY))
+            named = [
+                one for one in known if one.what == "property" and normalised(one.key) == wanted
+            ]
         elif "/" in name:
             named = [one for one in known if f"{one.key}/".startswith(f"{name}/")]
             named = [one for one in named if one.what == "division"]

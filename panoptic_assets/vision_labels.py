@@ -346,6 +346,17 @@ def _prices(config: VisionModel) -> core.Prices | None:
 
 
 def _stored_answers(store: LanceStore, keys: Container[str]) -> dict[str, core.Answer]:
+    """What is known already, but for what today's rules would not take, or not so, for a name.
+
+    That is asked again, and what is answered then takes its place.
+    """
     rows = store.read(_TABLE, ["cache_key", "answer"])
-    pairs = zip(rows["cache_key"].to_pylist(), rows["answer"].to_pylist(), strict=True)
-    return {key: core.Answer(**json.loads(answer)) for key, answer in pairs if key in keys}
+    found = {}
+    for key, text in zip(rows["cache_key"].to_pylist(), rows["answer"].to_pylist(), strict=True):
+        if key in keys:
+            stored = json.loads(text)
+            with contextlib.suppress(core.UnusableAnswerError):
+                answer = core.checked(**stored)
+                if answer.label == stored["label"]:
+                    found[key] = answer
+    return found

@@ -40,6 +40,10 @@ _SHOWN = 200
 
 _TRANSIENT = {408, 409, 425, 429}
 """Besides 5xx, the answers after which the same request may succeed."""
+_TEXTS = {"text", "output_text"}
+"""Types of the parts of a message that are the answer."""
+_WITHHELD = {"content_filter", "safety", "refusal", "prohibited_content", "blocklist", "sensitive"}
+"""Reasons for which an answer ended that make it none: OpenAI's, and what others say for it."""
 _NO_CREDIT = {"insufficient_quota", "billing_not_active", "billing_hard_limit_reached"}
 """OpenAI's error codes that come as 429 and that no waiting ends."""
 
@@ -465,8 +469,10 @@ class _Session:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             shown = self._one_line(content[: 4 * _SHOWN].decode("utf-8", "replace"))
             return _Outcome(reason=f"the endpoint's answer is no chat completion: {shown!r}")
-        if isinstance(text, list):  # in parts, as some endpoints give it
-            text = "".join(str(p.get("text", "")) for p in text if isinstance(p, dict))
+        if isinstance(text, list):  # in parts, as some endpoints give it, some of them thoughts
+            parts = [part for part in text if isinstance(part, dict)]
+            refusal = refusal or "".join(str(part.get("refusal") or "") for part in parts)
+            text = "".join(str(p.get("text", "")) for p in parts if p.get("type", "text") in _TEXTS)
         usage = completion.get("usage")
         usage = usage if isinstance(usage, dict) else {}
         spent = _Outcome(
@@ -476,8 +482,8 @@ class _Session:
         if refusal:
             said = self._one_line(str(refusal))
             return replace(spent, reason=f"the model refuses: {said!r}")
-        finish = choice.get("finish_reason")
-        if finish == "content_filter":
+        finish = str(choice.get("finish_reason") or "").lower()
+        if finish in _WITHHELD:
             return replace(spent, reason="the endpoint's filter held the answer back")
         if finish == "length":
             limit = self._llm.max_output_tokens

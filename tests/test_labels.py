@@ -37,7 +37,7 @@ def command(bench, *arguments):
     return CliRunner().invoke(main, ["--project", folder, *map(str, arguments)])
 
 
-def suggested(bench, *labels):
+def suggested(bench, *labels, method="zero_shot"):
     """Give the run `greek` these labels, for its first clusters."""
     divisions = Divisions(bench.store, "greek")
     clusters = clusters_to_label(divisions, "greek")[: len(labels)]
@@ -45,7 +45,7 @@ def suggested(bench, *labels):
         Suggestion(cluster.node, label, 1.0, (), None, None)
         for cluster, label in zip(clusters, labels, strict=True)
     ]
-    write_labels(bench.store, "greek", clusters, found, "zero_shot", {})
+    write_labels(bench.store, "greek", clusters, found, method, {})
 
 
 def clustered(folder):
@@ -208,6 +208,23 @@ def test_saving_takes_labels_before_names_before_numbers(bench):
     bench.run("tags")
     assert {tag["name"] for tag in bench.read.tags("A")} == {"bâtiment › vieux", *nodes[1:]}
     assert {tag["name"] for tag in bench.read.tags("B")} == set(nodes)
+
+
+@pytest.mark.parametrize("method", ["vision_model", "zero_shot"])
+def test_a_refusal_that_was_stored_as_a_label_becomes_no_tag(greek, method):
+    """Of a vocabulary's words none is a refusal: somebody wrote them."""
+    bench = greek
+    stored = ["Je suis désolé, je ne peux pas.", "unknown", "fish"]
+    suggested(bench, *stored, method=method)
+    bench.run("saved_clustering", "greek")
+    bench.run("tags")
+    names = {tag["name"] for tag in bench.read.tags("Clustering")}
+    labels = labels_of(bench)
+    if method == "vision_model":
+        assert names == {"0", "1", "fish", "3", "4", "5"}
+        assert [labels[f"greek/{number}"] for number in range(3)] == [None, None, "fish"]
+    else:
+        assert names == {*stored, "3", "4", "5"}
 
 
 def test_names_of_saved_tags_are_bounded_and_unique_whatever_labels_say(greek):

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import itertools
+import json
 import logging
 import signal
 import subprocess
@@ -232,6 +233,13 @@ def test_an_endpoint_that_was_broken_once_gives_its_label(corpus, serve):
         (Answer("{}", refusal="I will not."), "the model refuses: 'I will not.'", 1),
         (Answer('{"label": "Gr', finish="length"), "raise `max_output_tokens`", 1),
         (Answer("x", finish="content_filter"), "filter held the answer back", 1),
+        (Answer("x", finish="SAFETY"), "filter held the answer back", 1),
+        (Answer([{"type": "refusal", "refusal": "No."}]), "the model refuses: 'No.'", 1),
+        (Answer([{"type": "reasoning", "text": "Hm"}]), "the model's answer is empty", 1),
+        (Answer("Je suis désolé, je ne peux pas."), "no name: 'Je suis désolé, je ne peux", 1),
+        (named("I’m sorry, but I can’t help."), "the model gives no name: 'I’m sorry, but", 1),
+        (named("Unknown"), "the model gives no name: 'Unknown'", 1),
+        (Answer("<think>Vases, I think"), "the answer is no JSON object with a label", 1),
         (Answer(body=b" " * 1_500_000), "the answer has more than 1,000,000 bytes", 1),
         (error(400, "bad image"), "the endpoint answered 400: bad image", 1),
         (error(429, "wait\u202e\n\x1b[31m"), "answered 429: wait [31m (2 requests)", 2),
@@ -381,11 +389,39 @@ def test_clusters_of_the_same_images_are_asked_about_once(corpus, serve):
     assert len(endpoint.requests) == 1
 
 
-def test_failures_are_not_remembered(corpus, serve):
-    endpoint = serve(Answer(""), named("Vases"))
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Answer(""),
+        Answer("{}", refusal="I will not."),
+        Answer("I'm sorry, I can't assist with that."),
+        named("Désolée, mais je ne peux pas répondre."),
+        named("n/a"),
+        Answer('<think>{"label": "Dogs"}'),
+    ],
+)
+def test_failures_are_not_remembered(corpus, serve, failure):
+    endpoint = serve(failure, named("Vases"))
     assert corpus.label(endpoint, corpus.clusters(1))["greek/0"].label is None
     assert corpus.nb_kept == 0
     assert corpus.label(endpoint, corpus.clusters(1))["greek/0"].label == "Vases"
+
+
+@pytest.mark.parametrize(
+    "label", ["I'm sorry, I can't assist.", "<think>Dogs?</think>", "inconnu", "Label: Dogs"]
+)
+def test_what_was_stored_as_a_name_and_is_none_by_now_is_asked_again(corpus, serve, label):
+    """Earlier versions took refusals for names."""
+    endpoint = serve(named("Dogs"), named("Vases"))
+    corpus.label(endpoint, corpus.clusters(1))
+    rows = corpus.store.read("label_answers").to_pylist()
+    stored = {"label": label, "description": None, "remark": "the answer was plain text, not JSON"}
+    rows[0]["answer"] = json.dumps(stored)
+    corpus.store.upsert("label_answers", pa.Table.from_pylist(rows, SCHEMAS["label_answers"]))
+    assert corpus.label(endpoint, corpus.clusters(1))["greek/0"].label == "Vases"
+    assert corpus.label(endpoint, corpus.clusters(1))["greek/0"].label == "Vases"
+    assert len(endpoint.requests) == 2
+    assert corpus.nb_kept == 1
 
 
 KILLED = """

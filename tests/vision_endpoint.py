@@ -21,8 +21,8 @@ KEY = "sk-test-Zq8vW3nR5tY7uP1aS4dF6gH9"
 class Answer:
     """What the server does with one request."""
 
-    text: str | None = None
-    """The message's content, in a proper chat completion."""
+    text: str | list[dict[str, str]] | None = None
+    """The message's content, in a proper chat completion; a list has its parts."""
     refusal: str | None = None
     finish: str = "stop"
     status: int = 200

@@ -32,6 +32,7 @@ from panoptic_assets.keys import VECTOR_TYPES, parse_name
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table
+from panoptic_assets.selection import ImageNames
 from panoptic_assets.tables.images import (
     SidecarReport,
     apply_sidecar,
@@ -202,11 +203,11 @@ def _import(
     vector_type: str, spec: VectorsFile, before: set[str], store: LanceStore, registry: Registry
 ) -> _Task:
     table_name = vectors_table(vector_type)
-    files = read_manifest(store)
-    checked = imports.check(spec.batches(registry.folder_path), files, table_name, store)
+    known = ImageNames(store)
+    checked = imports.check(spec.batches(registry.folder_path), known, table_name, store)
     _create(vector_type, store, checked.dim, spec.identity(checked.dim))
     batches = spec.batches(registry.folder_path)
-    parts = imports.stage(batches, files, before, table_name, store)
+    parts = imports.stage(batches, known, before, table_name, store)
     return _Task(parts, checked.nb_vectors, checked.unknown)
 
 

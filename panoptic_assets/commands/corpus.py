@@ -152,7 +152,7 @@ def import_vectors(
 
     from panoptic_assets import imports
     from panoptic_assets.keys import parse_name
-    from panoptic_assets.tables.images import read_manifest
+    from panoptic_assets.selection import ImageNames
     from panoptic_assets.tables.vectors import model_identity
     from resources.lance import vectors_table
     from resources.project import explain
@@ -175,7 +175,7 @@ def import_vectors(
             "key."
         )
     batches = file.batches(runner.folder.folder)
-    imports.check(batches, read_manifest(runner.store), vectors_table(key), runner.store)
+    imports.check(batches, ImageNames(runner.store), vectors_table(key), runner.store)
     runner.registry.write_vectors_file(key, file)
     runner.materialize("embeddings", key)
 

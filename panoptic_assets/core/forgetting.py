@@ -5,6 +5,7 @@ is found (``panoptic_assets.forgetting``).
 """
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,14 @@ class Redaction:
     def __init__(self, image_ids: Iterable[str], paths: Iterable[str], root: str):
         self.image_ids = frozenset(image_ids)
         self.paths = frozenset(paths)
-        names = {form for path in self.paths for form in (path, f"{root.rstrip('/')}/{path}")}
+        # People may have written a name with its accents in the other form.
+        written = self.paths.union(
+            *(
+                {unicodedata.normalize("NFC", p), unicodedata.normalize("NFD", p)}
+                for p in self.paths
+            )
+        )
+        names = {form for path in written for form in (path, f"{root.rstrip('/')}/{path}")}
         # A path is no part of a longer one: not "a.jpg" in "data.jpg", "b/a.jpg" or "a.jpg.old".
         any_name = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         self._paths = re.compile(rf"(?<![\w./\\-])(?:{any_name})(?![\w/-]|\.\w)") if names else None

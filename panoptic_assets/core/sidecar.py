@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import BinaryIO, Literal, get_args
 
+from panoptic_assets.core.manifest import Paths, comparable_path
 from panoptic_assets.core.tags import HIERARCHY
 
 PropertyType = Literal["text", "number", "date", "tag", "multi_tags"]
@@ -362,24 +363,18 @@ class Corpus:
         self.images = {
             path: image_id for image_id, paths in paths_of_images.items() for path in paths
         }
+        self._paths = Paths(self.images)
         # Reversed, all paths with one ending are neighbours.
-        self._endings = sorted(((_normal(path))[::-1] + "/", path) for path in self.images)
-        self._normal: dict[str, list[str]] = {}
-        for ending, path in self._endings:
-            self._normal.setdefault(ending, []).append(path)
-        whole = _normal(folder).rstrip("/")
+        self._endings = sorted((comparable_path(path)[::-1] + "/", path) for path in self.images)
+        whole = comparable_path(folder).rstrip("/")
         self._prefixes = [f"{part}/" for part in (whole, whole.rpartition("/")[2]) if part]
 
     def find(self, given: str) -> list[str]:
         """No path, the one, or two of several; see :func:`resolve`."""
-        if given in self.images:
-            return [given]
-        name = _normal(given.strip().replace("\\", "/"))
-        while name.startswith("./"):
-            name = name[2:]
+        name = comparable_path(given.strip())
         rests = [name.removeprefix(prefix) for prefix in self._prefixes if name.startswith(prefix)]
-        for path in (name, *rests):
-            if found := self._normal.get(path[::-1] + "/"):
+        for path in (given, *rests):
+            if found := self._paths.find(path):
                 return found[:2]
         ending = name.lstrip("/")[::-1] + "/"
         if ending == "/":
@@ -732,10 +727,6 @@ def _written(value: Value) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _normal(path: str) -> str:
-    return unicodedata.normalize("NFC", path)
 
 
 def _shown(text: str) -> str:

@@ -1,8 +1,8 @@
 """Labels by a vision language model: what is shown and asked, what it costs, what an answer says.
 
 Belongs here: which images stand for a cluster, the prompts, the estimate of tokens, reading and
-cleaning an answer. Does not belong here: sending it (``resources.labeller``), images and storage
-(``panoptic_assets.vision_labels``).
+cleaning an answer. Does not belong here: which texts are no names (``refusals``), sending an answer
+(``resources.labeller``), images and storage (``panoptic_assets.vision_labels``).
 
 An answer is a stranger's text: it is cut, put on one line and shown as it is, never obeyed.
 """
@@ -10,11 +10,13 @@ An answer is a stranger's text: it is cut, put on one line and shown as it is, n
 import hashlib
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from panoptic_assets.core.refusals import is_no_name, is_unknown
 from panoptic_assets.core.vocabulary import Language
 
 Detail = Literal["low", "high"]
@@ -176,29 +178,135 @@ class Answer:
 
 
 def read_answer(text: str) -> Answer:
-    """The label in an answer: a JSON object, alone or with other text around it.
+    """The label in an answer: that of its last JSON object, alone or with other text around it.
 
-    A short line without any object is the label itself, since small models forget the form.
+    What a model wrote while it was reasoning is left out: its drafts are no answers. Without any
+    object, a line that begins with "Label:" has the label, or a short line is it, since small
+    models forget the form.
 
     Raises:
-        UnusableAnswerError: There is no label in it.
+        UnusableAnswerError: There is no label in it, or a refusal in its place.
     """
-    found = _object(text)
-    if found is None:
-        line = one_line(text, MAX_LABEL + 1)
-        if not line or len(line) > MAX_LABEL or "{" in line:
-            shown = one_line(text, MAX_LABEL)
-            raise UnusableAnswerError(f"the answer is no JSON object with a label: {shown!r}")
-        return Answer(line, None, "the answer was plain text, not JSON")
-    label, description = found.get("label"), found.get("description")
-    if not isinstance(label, str) or not one_line(label, MAX_LABEL):
+    said = _without_reasoning(text)
+    found = _object(said)
+    if found is not None:
+        return checked(found.get("label"), found.get("description"))
+    plain = _FENCE.sub("", said)
+    lines = _FIELD.findall(plain)
+    if not lines and is_no_name(one_line(plain, len(plain))):
+        raise UnusableAnswerError(f"the model gives no name: {one_line(plain, MAX_LABEL)!r}")
+    line = one_line(lines[-1] if lines else plain, MAX_LABEL + 1)
+    if not line or len(line) > MAX_LABEL or "{" in plain:
+        shown = one_line(text, MAX_LABEL)
+        raise UnusableAnswerError(f"the answer is no JSON object with a label: {shown!r}")
+    return checked(line, None, "the answer was plain text, not JSON")
+
+
+def checked(label: object, description: object, remark: str | None = None) -> Answer:
+    """An answer of which it is certain that its label is a name, cleaned.
+
+    Args:
+        label: As the model gave it, or as it was stored when other rules held.
+        description: Likewise; what is none, or a refusal, is left out.
+        remark: What is known to be odd already.
+
+    Raises:
+        UnusableAnswerError: The label is none.
+    """
+    text = _without_reasoning(label) if isinstance(label, str) else ""
+    whole = one_line(_bare(text[:_READ]), _READ)
+    if not whole:
         raise UnusableAnswerError("the answer holds no label")
-    said = one_line(description, MAX_DESCRIPTION) if isinstance(description, str) else ""
-    whole = one_line(label, len(label))
-    remark = (
-        f"the label was cut, from {len(whole):,} characters" if len(whole) > MAX_LABEL else None
-    )
-    return Answer(one_line(label, MAX_LABEL), said or None, remark)
+    short = one_line(whole, MAX_LABEL)
+    if is_no_name(whole) or is_unknown(whole):
+        raise UnusableAnswerError(f"the model gives no name: {short!r}")
+    said = _without_reasoning(description) if isinstance(description, str) else ""
+    said = one_line(said, MAX_DESCRIPTION)
+    if is_no_name(said) or is_unknown(said):
+        said = ""
+    if len(whole) > MAX_LABEL:
+        remark = f"the label was cut, from {len(text):,} characters"
+    return Answer(short, said or None, remark)
+
+
+_REASONING = (
+    r"(?:\w{1,10}:)?(?:think|thinking|thoughts?|thought_process|reasoning|reflection|analysis"
+    r"|scratchpad|inner_monologue)"
+)
+_MARKS = re.compile(
+    rf"(?P<opens><\|?{_REASONING}(?:\s[^<>]{{0,100}})?\|?>|\[think(?:ing)?\]|◁{_REASONING}▷"
+    rf"|<\|(?:start_thinking|begin_of_thought)\|>|\Aanalysis(?=[A-Z])"
+    r"|<\|channel\|?>\s?(?:analysis|commentary|thought|thinking|reasoning)\b)"
+    rf"|(?P<closes><\|?/\s?{_REASONING}\s?\|?>|\[/think(?:ing)?\]|◁/{_REASONING}▷"
+    rf"|<\|(?:end_thinking|end_of_thought)\|>|assistantfinal"
+    r"|<\|channel\|?>\s?final\b)"
+    r"|(?P<ends><\|end\|>|<channel\|>)",
+    re.IGNORECASE,
+)
+"""Where reasoning begins and where it ends: XML-like tags; Mistral's and Kimi's brackets; Cohere's
+and others' special tokens; the channels of OpenAI's open models and of Gemma, also where a server
+lost their brackets (`analysis… assistantfinal…`). At ``ends`` a channel is over; it means nothing
+elsewhere."""
+_TOKENS = re.compile(
+    r"<\|(?:start|im_start)\|>\w{0,20}|<\|[\w ]{1,40}\|?>|<[\w ]{1,40}\|>"
+    r"|</?(?:final_)?(?:answer|response)>",
+    re.IGNORECASE,
+)
+"""What else servers leave of a model's own marks."""
+
+
+def _without_reasoning(text: str) -> str:
+    """What a model says once it has thought.
+
+    A closing mark without an opening one ends what the server sent from the beginning; an opening
+    one that is not closed goes to the end, as an answer that was cut off does.
+    """
+    kept: list[str] = []
+    thinks, start = False, 0
+    for mark in _MARKS.finditer(text):
+        if mark["opens"]:
+            if not thinks:
+                kept.append(text[start : mark.start()])
+            thinks = True
+        elif mark["closes"] or thinks:
+            if not thinks:
+                kept.clear()
+            thinks = False
+        else:
+            continue
+        start = mark.end()
+    if not thinks:
+        kept.append(text[start:])
+    return _TOKENS.sub(" ", "".join(kept)).strip()
+
+
+_READ = 2000
+"""Characters of a label, of which far fewer are shown."""
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*$", re.MULTILINE)
+_NAMED = (
+    r"[^\w\n]{0,10}(?:here(?: i|['’])s |voici )?(?:(?:the|a|my|final|suggested|group|cluster|le|un"
+    r"|une) |l['’]){0,3}"
+    r"(?:label|name|title|[ée]tiquette|libell[ée]|nom|titre|bezeichnung|beschriftung|titel"
+    r"|etiqueta|nombre|t[íi]tulo|etichetta|nome|titolo|r[óo]tulo)(?: is| est)?"
+    r"[*_\"'\u00a0\u202f \t]{0,10}[:：=](?:\*\*|__)?[ \t]{0,10}"
+)
+_FIELD = re.compile(rf"^{_NAMED}(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE)
+_PREFIX = re.compile(_NAMED, re.IGNORECASE)
+_WRAPPED = re.compile(r"\s*[*_`\"“«]+\s*([^*_`\"“”«»]*)[*_`\"”»]+\s*")
+_BULLET = re.compile(r"[ \t]*(?:#{1,6}|[>•*-])[ \t]+")
+
+
+def _bare(label: str) -> str:
+    """A label without "Label:" before it, and without quotes or Markdown around it."""
+    before = None
+    while label != before:  # one may be in the other, and so again
+        before = label
+        for pattern in (_BULLET, _PREFIX):
+            if (prefix := pattern.match(label)) and label[prefix.end() :].strip():
+                label = label[prefix.end() :]
+        wrapped = _WRAPPED.fullmatch(label)
+        label = wrapped[1] if wrapped and wrapped[1].strip() else label
+    return label
 
 
 def one_line(text: str, length: int) -> str:
@@ -220,6 +328,8 @@ def one_line(text: str, length: int) -> str:
 def _visible(character: str) -> str:
     if character in "\u200c\u200d":
         return character
+    if character in "\u115f\u1160\u2800\u3164\uffa0":  # letters and symbols that show nothing
+        return " "
     category = unicodedata.category(character)
     if category in ("Cc", "Zl", "Zp", "Zs"):
         return " "
@@ -227,23 +337,31 @@ def _visible(character: str) -> str:
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """The first JSON object in a text that has a label; or the first of any kind."""
+    """The last JSON object in a text that has a label, or else of any kind; keys in lower case.
+
+    None where a later one begins to say a label and is cut off: it was to take the earlier's place.
+    """
     decoder = json.JSONDecoder()
-    first, start = None, text.find("{")
+    labelled: dict[str, Any] | None = None
+    other: dict[str, Any] | None = None
+    end = 0
     # Each attempt ends where JSON does, so that this is quick on a text of braces alone.
-    for _ in range(_MAX_BRACES):
-        if start < 0:
-            break
+    for brace in [match.start() for match in re.finditer(r"\{", text)][-_MAX_BRACES:]:
+        if brace < end:
+            continue
         try:
-            found, _ = decoder.raw_decode(text, start)
+            found, after = decoder.raw_decode(text, brace)
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict):
-            if "label" in found:
-                return found
-            first = first if first is not None else found
-        start = text.find("{", start + 1)
-    return first
+            continue
+        found = {key.strip().casefold(): value for key, value in found.items()} | found
+        if "label" in found:
+            labelled, end = found, after
+        else:
+            other = found
+    if labelled is not None and _CUT_OFF.search(text, end):
+        return None
+    return labelled if labelled is not None else other
 
 
 _MAX_BRACES = 100
+_CUT_OFF = re.compile(r"\{\s*\"label\"\s*:", re.IGNORECASE)

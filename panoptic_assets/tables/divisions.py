@@ -23,6 +23,7 @@ from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.edits import LONGEST_NAME
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
 from panoptic_assets.core.scopes import nearest
+from panoptic_assets.core.vision_labels import UnusableAnswerError, checked
 from panoptic_assets.core.vocabulary import cleaned
 from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.keys import Node
@@ -232,7 +233,8 @@ def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[s
     """The row of the table `labels` for each node of a run's tree that has one.
 
     What was found for the clusters of an older record is not of those of a newer one, even where
-    their nodes are the same, and is left out.
+    their nodes are the same, and is left out. A model's refusal that was once taken for a name is
+    a reason why there is none.
 
     Args:
         store: The store.
@@ -241,7 +243,14 @@ def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[s
     """
     current = {record.computed_id for record in divisions.records.values()}
     rows = store.read("labels", where=f"run_key = {quoted(run_key)}").to_pylist()
-    return {row["node"]: row for row in rows if row["record_id"] in current}
+    found = {row["node"]: row for row in rows if row["record_id"] in current}
+    for node, row in found.items():
+        if row["method"] == "vision_model" and row["label"]:
+            try:
+                checked(row["label"], row["description"])
+            except UnusableAnswerError as error:
+                found[node] = row | {"label": None, "description": None, "reason": str(error)}
+    return found
 
 
 def names_of_clusters(

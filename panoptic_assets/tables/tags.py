@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.edits import normalised
+from panoptic_assets.core.edits import known_property, normalised
 from panoptic_assets.core.scopes import nearest
 from resources.errors import InputError
 from resources.lance import (
@@ -142,6 +142,19 @@ def tag_rows(replayed: core_tags.TagTables) -> dict[str, pa.Table]:
 def _same_rows(stored: pa.Table, new: pa.Table) -> bool:
     order = [(name, "ascending") for name in new.column_names[:2]]
     return stored.select(new.column_names).sort_by(order).equals(new.sort_by(order))
+
+
+def stored_property(store: LanceStore, name: str, version: int | None = None) -> str:
+    """The property that a name means, as the table ``tags`` writes it; else the name.
+
+    Args:
+        store: The store.
+        name: As somebody wrote it, with accents in any form.
+        version: The version of ``tags`` to read; the newest by default.
+    """
+    return known_property(
+        name, set(store.read("tags", ["property"], version=version)[0].to_pylist())
+    )
 
 
 def properties_with_tags(replayed: core_tags.TagTables, asked: str | None = None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from panoptic_assets.core.vision_labels import (
     MAX_LABEL,
     Prices,
     UnusableAnswerError,
+    checked,
     chosen_images,
     estimate,
     image_tokens,
@@ -98,6 +100,109 @@ def test_accents_count_as_more_tokens():
 def test_a_label_is_found_in_json_alone_or_amid_text(text):
     answer = read_answer(text)
     assert (answer.label, answer.description) == ("Greek vases", "Red figures.")
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ('<think>Perhaps {"label": "dogs"}? No.</think>\n{"label": "cats"}', "cats"),
+        ("<thinking>\nFirst, dogs.\n</thinking>\ncats", "cats"),
+        ('<REASONING>{"label": "dogs"}</REASONING>{"label": "cats"}', "cats"),
+        ('<think>a<think>b</think>{"label": "dogs"}</think>{"label": "cats"}', "cats"),
+        ('<think>\n<think>a</think>{"label": "cats"}', "cats"),
+        ('<think>a</think><think>b {"label": "dogs"}</think>{"label": "cats"}', "cats"),
+        ('The images show {"label": "dogs"}\n</think>\n{"label": "cats"}', "cats"),
+        ('[THINK]{"label": "dogs"}[/THINK]{"label": "cats"}', "cats"),
+        ('◁think▷{"label": "dogs"}◁/think▷{"label": "cats"}<|im_end|>', "cats"),
+        ("<think>a</think><answer><|begin_of_box|>cats<|end_of_box|></answer>", "cats"),
+        (
+            '<|channel|>analysis<|message|>{"label": "dogs"}<|end|><|start|>assistant'
+            '<|channel|>final<|message|>{"label": "cats"}<|return|>',
+            "cats",
+        ),
+        ("<|channel>thought\nPerhaps dogs.<channel|>cats", "cats"),
+        ('analysisWe need a name.assistantfinal{"label": "cats"}', "cats"),
+        ('Draft: {"label": "dogs"}. Better: {"label": "cats"} (sure)', "cats"),
+        ('{"label": "<think>dogs?</think>cats"}', "cats"),
+        ('{"label": "cats", "note": {"sure": true}} {"done": 1}', "cats"),
+        ('{"Label": "cats"}', "cats"),
+        ('{" LABEL ": "cats", "DESCRIPTION": "Cats."}', "cats"),
+        ('[{"label": "cats"}]', "cats"),
+        ('```json\n[\n  {"label": "cats"}\n]\n```', "cats"),
+        ("```\ncats\n```", "cats"),
+        ("Label: vases grecs", "vases grecs"),
+        ("Étiquette\u00a0: vases grecs", "vases grecs"),
+        ("**Label:** vases grecs\n**Description:** Figures rouges.", "vases grecs"),
+        ("Voici le libellé : vases grecs", "vases grecs"),
+        ("Here is the label: **Vases grecs**", "Vases grecs"),
+        ('{"label": "Label: vases grecs"}', "vases grecs"),
+        ('"vases grecs"', "vases grecs"),
+        ("## Vases grecs", "Vases grecs"),
+        ('{"label": "Name tags"}', "Name tags"),
+        ("Label: Portraits\nDescription: I cannot identify the people.", "Portraits"),
+        ("The assistant final exam", "The assistant final exam"),
+        ("[Analysis] of variance", "[Analysis] of variance"),
+        ("<seed:think>dogs</seed:think>cats", "cats"),
+        ('{"label": "\\"Le Penseur\\" and its copies"}', '"Le Penseur" and its copies'),
+    ],
+)
+def test_the_label_is_what_is_said_last_after_all_reasoning(text, label):
+    """D51: the reasoning of a model, and its drafts, are no labels."""
+    assert read_answer(text).label == label
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>short thought</think>",
+        "<think>a thought that was cut",
+        '<think>Perhaps {"label": "dogs"}',
+        'Perhaps {"label": "dogs"}\n</think>',
+        "<|channel|>analysis<|message|>We name it",
+        "analysisWe name it",
+        "[THINK]dogs[/THINK]",
+        '{"label": "dogs"} No, rather: {"label": "ca',
+        '{"label": "<think>dogs"}',
+        '{"label": "I’m sorry, but I can’t identify people."}',
+        '{"label": "Désolé"}',
+        '```json\n{"label": "**Je suis désolé, je ne peux pas.**"}\n```',
+        "```\nI'm sorry, I can't assist with that request.\n```",
+        "Label: I'm sorry, I can't identify real people.",
+        "I'm sorry, " + "but the images show people whom I cannot identify. " * 5,
+        "I\u200b'm so\u00adrry, I can't assist with that.",
+        '{"label": "unknown", "description": "Vases."}',
+        '{"label": "…", "description": "…"}',
+        '{"label": "N/A"}',
+        '{"label": null}',
+        '{"label": "\u3164"}',
+        "[]",
+    ],
+)
+def test_reasoning_and_refusals_are_no_labels(text):
+    """D51: what is no name is a failure of that cluster."""
+    with pytest.raises(UnusableAnswerError) as caught:
+        read_answer(text)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 200
+
+
+def test_a_description_that_refuses_is_left_out_and_the_label_stays():
+    answer = read_answer('{"label": "Portraits", "description": "I cannot identify the people."}')
+    assert (answer.label, answer.description) == ("Portraits", None)
+
+
+PARTS = ['{"label": "', '"}', "cats", "<think>", "</think>", "Label: ", "**", "`", "- ", "…", "\\n"]
+PARTS += ["sorry", ", but", "\n", "<|end|>", "unknown", " ", '"', "x" * 90]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=12))
+def test_an_answer_that_was_read_is_read_alike_again(parts):
+    """Otherwise a stored answer would be asked for again and again."""
+    try:
+        answer = read_answer("".join(parts))
+    except UnusableAnswerError:
+        return
+    assert checked(**asdict(answer)).label == answer.label
 
 
 def test_a_short_line_without_json_is_the_label_and_says_so():
