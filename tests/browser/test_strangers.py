@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from panoptic_assets.commands.runner import open_instance
 from panoptic_assets.keys import RUNS
@@ -246,3 +247,24 @@ def test_the_servers_own_page_does_what_it_asks(stranger, page, target):
     )
     assert answer == {"data": {"addDynamicPartition": {"__typename": "AddDynamicPartitionSuccess"}}}
     assert stranger.is_added()
+
+
+def test_dagsters_own_pages_ask_for_nothing_that_is_refused(stranger, page, target):
+    """Assets, a run, a job's Launchpad, the page for queries: Dagster's UI works as before."""
+    run = create_run_for_test(stranger.instance, status=dg.DagsterRunStatus.SUCCESS)
+    faults = []
+    page.on("console", lambda said: said.type == "error" and faults.append(said.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("response", lambda got: got.status >= 400 and faults.append(f"{got.status} {got.url}"))
+    place = "locations/panoptic_assets.definitions/jobs/verify_runs/playground"
+    for path, shown in {
+        "assets": "View lineage",
+        "assets/clustering": "nested_clustering",
+        f"runs/{run.run_id}": run.run_id[:8],
+        place: "Launch run",
+        "graphql": "Welcome to GraphiQL",
+    }.items():
+        page.goto(f"{target}{path}")
+        page.get_by_text(shown).first.wait_for()
+        page.wait_for_load_state("networkidle")
+    assert faults == []
