@@ -119,7 +119,7 @@ def _first_word(name: str) -> str:
 
 def _broken(name: str, most: int) -> list[str]:
     """A name in lines that fit the column, at spaces where it has some; the last may be cut."""
-    lines = []
+    lines: list[str] = []
     while _width(name) > _NAME_PIXELS and len(lines) < most - 1:
         line = _fitting(name, _NAME_PIXELS)
         if name[len(line)] != " " and " " in line:
