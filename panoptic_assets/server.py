@@ -5,7 +5,9 @@ Belongs here: what is served at which address, and to whom. Does not belong here
 
 Dagster asks for no password, and its GraphQL carries out what any request asks, a plain GET
 included. So a page of another site could start runs through the browser of whoever has this server
-open: :class:`SameOrigin` refuses what a browser says comes from elsewhere.
+open: :class:`SameOrigin` refuses what a browser says comes from elsewhere. To a name without https
+browsers do not say where a picture, a script or a link comes from, so nothing is done for a GET at
+all, and what acts must come as JSON, which no page can send to another site without asking first.
 """
 
 import re
@@ -21,6 +23,7 @@ from dagster_webserver.webserver import DagsterWebserver
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -67,6 +70,14 @@ _NAMED_BY_CONTENT = re.compile(
 _FOR_EVER = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
 
+_AS_JSON = "with a JSON body and the header Content-Type: application/json"
+_FOR_OWN_PAGES = {
+    # A frame could have its buttons clicked, a picture or a script could tell what is here.
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "SAMEORIGIN",
+}
+"""Headers of every answer: what browsers do not say when they ask, they can still be told."""
+
 
 class PanopticWebserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
     """Dagster's web server, with the reports of a project at :data:`resources.reports.MOUNT`."""
@@ -88,6 +99,18 @@ class PanopticWebserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceReque
     def build_routes(self) -> list[BaseRoute]:
         """The reports first: Dagster's last route answers every path."""
         return [*report_routes(self._reports), *super().build_routes()]
+
+    async def graphql_http_endpoint(self, request: Request) -> Response:
+        """Carry out what is posted; to a GET, show Dagster's page for trying queries, or refuse.
+
+        Here, and not by the path, since whatever spelling of it gets here would be carried out.
+        """
+        # The page needs no parameter, and Dagster takes a query from nowhere else.
+        if request.method != "POST" and request.query_params:
+            return PlainTextResponse(
+                f"GraphQL is asked by POST, {_AS_JSON}.", status_code=405, headers={"Allow": "POST"}
+            )
+        return await super().graphql_http_endpoint(request)
 
 
 def report_routes(folder: Path) -> list[BaseRoute]:
@@ -187,6 +210,9 @@ class SameOrigin:
     this machine (DNS rebinding), and whatever a browser says that another site's page asked for
     (``Origin``, ``Sec-Fetch-Site``), apart from a link that is followed. Addresses are let
     through: only names can be rebound. Tools that are no browsers send neither header.
+
+    A POST must be JSON, its parameters in the address notwithstanding: forms and the like, which
+    any page can send anywhere, are none. No answer can be framed or used by another site's page.
     """
 
     def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str]):
@@ -195,36 +221,50 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it; WebSockets are requests too."""
-        if scope["type"] in ("http", "websocket") and (reason := self._refuses(scope)):
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _FOR_OWN_PAGES.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        if scope["type"] in ("http", "websocket") and (refused := self._refuses(scope)):
+            status, reason = refused
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008, "reason": reason})
             else:
-                await PlainTextResponse(reason, status_code=403)(scope, receive, send)
+                await PlainTextResponse(reason, status_code=status)(scope, receive, guarded)
             return
-        await self.app(scope, receive, send)
+        await self.app(scope, receive, guarded)
 
-    def _refuses(self, scope: Scope) -> str:
+    def _refuses(self, scope: Scope) -> tuple[int, str] | None:
+        """Status and reason of a refusal."""
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
+        host = headers.get("host", "").lower()
         if not self._is_allowed(host):
-            return (
+            return 403, (
                 "This server does not know the name that you reached it by. Use its address, or "
                 "start it with --allowed-host NAME."
             )
+        elsewhere = 403, "Refused: another site's page asked for this."
+        # The schemes differ where something before this server speaks https; `null` has none.
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return "Refused: another site's page asked for this."
+        if origin is not None and origin.lower().partition("://")[2] != host:
+            return elsewhere
         site = headers.get("sec-fetch-site", "none")
         followed_link = (
             scope.get("method") in ("GET", "HEAD")
-            # A link to a query would carry it out.
-            and "graphql" not in str(scope["path"])
             and headers.get("sec-fetch-mode") == "navigate"
             and headers.get("sec-fetch-dest") == "document"
         )
         if site not in ("none", "same-origin") and not followed_link:
-            return "Refused: another site's page asked for this."
-        return ""
+            return elsewhere
+        # The whole type: `text/plain;application/json` needs no permission either.
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if scope.get("method") == "POST" and media_type != "application/json":
+            return 415, f"Refused: what is posted must come {_AS_JSON}."
+        return None
 
     def _is_allowed(self, host: str) -> bool:
         try:

@@ -9,7 +9,10 @@ import pytest
 from click.testing import CliRunner
 from dagster._serdes import serialize_value
 
+from panoptic_assets.assets import clusterings, corpus, labels, reports, tags
 from panoptic_assets.cli import main
+from panoptic_assets.reports.contact_sheet import contact_sheet
+from panoptic_assets.reports.markdown import escaped
 from panoptic_assets.reports.run_pages import page_of
 from resources.reports import thumbnail
 from tests.conftest import SAMPLE, data_version, metadata
@@ -230,6 +233,46 @@ def test_metadata_stays_small_with_many_clusters_of_long_names(bench):
         bench.run("clustering_report", "tags"), "clustering_report"
     )
     assert max(sizes.values()) < 50_000, sizes
+
+
+def test_each_row_of_a_contact_sheet_says_which_cluster_it_is(bench, monkeypatch):
+    """D36, D45: the number, and the name where there is one, in the picture; plain images none."""
+    names = {}
+
+    def drawing(room):
+        def drawn(rows, *given, **more):
+            names[room] = more.get("names", given[1] if len(given) > 1 else None)
+            return contact_sheet(rows, *given, **more)
+
+        return drawn
+
+    for module in (clusterings, corpus, labels, reports, tags):
+        room = module.__name__.rpartition(".")[2]
+        monkeypatch.setattr(module, "contact_sheet", drawing(room))
+    bench.run("images")
+    assert names.pop("corpus") is None
+    bench.run("clustering", "dense", method={"hdbscan": {"min_cluster_size": 5}})
+    found = bench.read.clusters("dense")["cluster"].to_pylist()
+    assert found[-1] == "remainder"
+    assert [name.strip() for name in names["clusterings"]] == found
+    bench.run("nested_clustering", "dense/0", method={"kmeans": {"nb_clusters": 2}})
+    assert [name.strip() for name in names["clusterings"]] == ["0", "1"]
+    bench.run("cluster_labels", "dense")
+    assert [name.split()[0] for name in names["labels"][:3]] == ["0", "0/0", "0/1"]
+    assert all(len(name.split()) > 1 for name in names["labels"][:3])
+    assert "-1" not in " ".join(names["labels"]).split()
+    bench.run("clustering_report", "dense")
+    label = names["labels"][0].split(" ", 1)[1]
+    assert names["reports"][0] == f"0 {label}"
+    assert names["reports"][-1] == "remainder"
+    told = metadata(bench.run("saved_clustering", "dense"), "saved_clustering")["tags"]
+    assert "remainder" in names["tags"]
+    assert all(f"| {escaped(name)} |" in told for name in names["tags"])
+    by_tags = {"cluster_by_tags": {"tags": ["Fleurs à pétales", "drapeau"]}}
+    bench.run("clustering", "tags", method=by_tags)
+    number, name = names["clusterings"][0].split(" ", 1)
+    assert number == "0"
+    assert name in by_tags["cluster_by_tags"]["tags"]
 
 
 def stored_bytes(result, asset):

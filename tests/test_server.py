@@ -10,8 +10,13 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
+from dagster._core.test_utils import instance_for_test
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
+from dagster._daemon.asset_daemon import get_auto_materialize_paused, set_auto_materialize_paused
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
@@ -20,7 +25,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from panoptic_assets.cli import main
-from panoptic_assets.server import SameOrigin, report_routes
+from panoptic_assets.server import PanopticWebserver, SameOrigin, report_routes
 from resources.project import ProjectSettings, create
 from resources.reports import MOUNT
 from tests.browser.conftest import start, stop
@@ -235,11 +240,7 @@ def guarded():
         await websocket.close()
 
     app = Starlette(
-        routes=[
-            Route("/", hello, methods=["GET", "POST"]),
-            Route("/graphql", hello),
-            WebSocketRoute("/ws", chat),
-        ],
+        routes=[Route("/", hello, methods=["GET", "POST"]), WebSocketRoute("/ws", chat)],
         middleware=[Middleware(SameOrigin, allowed_hosts=["Vases.example"])],
     )
     return TestClient(app)
@@ -266,6 +267,9 @@ NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
         ("POST", {"Host": "localhost:1", "Origin": "http://localhost:2"}, 403),
         ("POST", {"Host": "localhost:1", "Origin": "https://evil.example"}, 403),
         ("POST", {"Host": "localhost:1", "Origin": "null"}, 403),
+        ("POST", {"Host": "localhost:1", "Origin": "http://["}, 403),
+        ("POST", {"Host": "localhost:1", "Origin": ""}, 403),
+        ("POST", {"Host": "Vases.example", "Origin": "https://vases.EXAMPLE"}, 200),
         ("GET", {"Host": "localhost:1", "Sec-Fetch-Site": "same-origin"}, 200),
         ("GET", {"Host": "localhost:1", "Sec-Fetch-Site": "none", **NAVIGATION}, 200),
         # An <img>, a script, a frame of another site; a link there that someone follows.
@@ -283,24 +287,157 @@ NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 )
 def test_only_this_servers_own_pages_and_tools_are_answered(guarded, method, headers, status):
     """Dagster's GraphQL does what any page asks that can reach it."""
-    assert guarded.request(method, "/", headers=headers).status_code == status
+    json_body = {"Content-Type": "application/json"} if method == "POST" else {}
+    answer = guarded.request(method, "/", headers=headers | json_body)
+    assert answer.status_code == status
+    # What is answered to a page of another site all the same is of no use to it.
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
 
 
-def test_a_link_of_another_site_leads_to_a_page_but_to_no_query(guarded):
-    """Dagster carries out what a GET of its GraphQL asks, mutations too."""
-    followed = {"Host": "localhost:1", "Sec-Fetch-Site": "cross-site", **NAVIGATION}
-    assert guarded.get("/", headers=followed).status_code == 200
-    assert guarded.get("/graphql", headers=followed).status_code == 403
-    assert guarded.get("/graphql", headers={"Host": "localhost:1"}).status_code == 200
+@pytest.mark.parametrize("name", ["localhost:1", "vases.example", "192.168.1.7:3000", "[::1]:80"])
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("Application/JSON ; charset=utf-8", 200),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("text/plain", 415),
+        ("text/plain; application/json", 415),
+        ("text/plain, application/json", 415),
+        ("application/jsonp", 415),
+        ("application/graphql", 415),
+        ("", 415),
+        (None, 415),
+    ],
+)
+def test_what_is_posted_must_be_json(guarded, name, content_type, status):
+    """Pages send JSON to another site only after a preflight, which nothing here answers."""
+    headers = {"Host": name} | ({} if content_type is None else {"Content-Type": content_type})
+    for own in ({}, {"Origin": f"http://{name}", "Sec-Fetch-Site": "same-origin"}):
+        assert guarded.post("/?query=x", headers=headers | own).status_code == status
+    asked = {"Host": name, "Origin": "http://evil.test", "Access-Control-Request-Method": "POST"}
+    answer = guarded.options("/", headers=asked)
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
 
 
-def test_another_sites_page_gets_no_websocket(guarded):
-    own = {"Host": "localhost:1", "Origin": "http://localhost:1"}
-    with guarded.websocket_connect("/ws", headers=own):
+@pytest.mark.parametrize("name", ["localhost:1", "vases.example:3000", "192.168.1.7"])
+@pytest.mark.parametrize(
+    ("origin", "is_let_in"),
+    [
+        ("http://{}", True),
+        (None, True),
+        ("http://evil.test", False),
+        ("http://{}.evil.test", False),
+        ("http://{}0", False),
+        ("null", False),
+        ("file://", False),
+    ],
+)
+def test_another_sites_page_gets_no_websocket(guarded, name, origin, is_let_in):
+    """Browsers always say where one comes from; tools do not."""
+    headers = {"Host": name} | ({} if origin is None else {"Origin": origin.format(name)})
+    if is_let_in:
+        with guarded.websocket_connect("/ws", headers=headers):
+            return
+    with pytest.raises(WebSocketDisconnect), guarded.websocket_connect("/ws", headers=headers):
         pass
-    strange = {"Host": "localhost:1", "Origin": "https://evil.example"}
-    with pytest.raises(WebSocketDisconnect), guarded.websocket_connect("/ws", headers=strange):
-        pass
+
+
+@pytest.fixture(scope="module")
+def dagster():
+    """Dagster's instance, and a client of the whole server on it."""
+    with (
+        instance_for_test(set_dagster_home=False) as instance,
+        WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context,
+    ):
+        server = PanopticWebserver(context, Path("none"), ["vases.example"])
+        yield instance, TestClient(server.create_asgi_app())
+
+
+def pause(paused):
+    return f"mutation {{setAutoMaterializePaused(paused: {str(paused).lower()})}}"
+
+
+@pytest.mark.parametrize("name", ["localhost:1", "vases.example", "192.168.1.7:3000"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/graphql", "/graphql/", "//graphql", "/%67raphql", "/%2567raphql", "/GraphQL"),
+        *("/x/../graphql", "/./graphql", "/graphql;x", "/graphql%00", "/graphql%2f", "/graphql%3f"),
+        *("/panoptic/reports/../../graphql", "/panoptic/reports/%2e%2e/%2e%2e/graphql"),
+    ],
+)
+@pytest.mark.parametrize("accept", ["text/html", "*/*"])
+def test_an_address_alone_does_nothing_however_it_is_written(dagster, name, method, path, accept):
+    """No picture, form or link holds a mutation that is carried out."""
+    instance, client = dagster
+    set_auto_materialize_paused(instance, True)
+    client.request(
+        method,
+        path,
+        params={"query": pause(False)},
+        headers={"Host": name, "Accept": accept},
+        follow_redirects=True,
+    )
+    assert get_auto_materialize_paused(instance)
+
+
+def test_graphql_is_carried_out_when_it_is_posted_as_json(dagster):
+    """Dagster's UI adds a parameter to the address for its own use."""
+    instance, client = dagster
+    headers = {"Host": "vases.example", "Origin": "http://vases.example"}
+    for paused in (False, True):
+        answer = client.post("/graphql?op=Pause", json={"query": pause(paused)}, headers=headers)
+        assert answer.json() == {"data": {"setAutoMaterializePaused": paused}}
+        assert get_auto_materialize_paused(instance) is paused
+
+
+def test_a_query_in_an_address_is_refused_on_one_line(dagster):
+    _, client = dagster
+    headers = {"Host": "localhost:1", "Sec-Fetch-Site": "cross-site", **NAVIGATION}
+    answer = client.get("/graphql", params={"query": "{version}"}, headers=headers)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.text.startswith("GraphQL is asked by POST, with a JSON body")
+    assert "\n" not in answer.text
+
+
+def test_dagsters_pages_are_served_its_page_for_queries_included(dagster):
+    _, client = dagster
+    for path, text in (("/graphql", "<title>GraphiQL</title>"), ("/assets", "__NEXT_DATA__")):
+        answer = client.get(path, headers={"Host": "localhost:1", "Accept": "text/html"})
+        assert answer.status_code == 200
+        assert text in answer.text
+
+
+@pytest.mark.parametrize("what", ["materialization", "observation", "check"])
+def test_events_of_assets_are_reported_as_json_alone(dagster, what):
+    """Dagster takes them from the address, too."""
+    instance, client = dagster
+    asked = {
+        "url": f"/report_asset_{what}/{what}",
+        "params": {"partition": "p", "check_name": "c", "passed": "true"},
+        "headers": {"Host": "vases.example"},
+    }
+
+    def events():
+        return instance.get_event_records(dg.EventRecordsFilter(KINDS[what]))
+
+    assert client.post(**asked).status_code == 415
+    client.get(**asked)
+    assert not events()
+    assert client.post(**asked, json={}).status_code == 200
+    assert events()
+
+
+KINDS = {
+    "materialization": dg.DagsterEventType.ASSET_MATERIALIZATION,
+    "observation": dg.DagsterEventType.ASSET_OBSERVATION,
+    "check": dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+}
 
 
 def get(url):

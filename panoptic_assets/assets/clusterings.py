@@ -227,7 +227,11 @@ def division_metadata(store: LanceStore, record: records.Record, answer: Answer)
                 [
                     read_thumbnails(store, [image_ids[row] for row in _exemplars(division, c)])
                     for c in division.clusters[:_CLUSTERS_SHOWN]
-                ]
+                ],
+                names=[
+                    f"{cluster_name(c.number)} {names[c.number] or ''}"
+                    for c in division.clusters[:_CLUSTERS_SHOWN]
+                ],
             )
         ),
         "record": dg.MetadataValue.json(excerpt(record.model_dump(mode="json"))),

@@ -182,7 +182,11 @@ def _result(
                     [
                         read_thumbnails(store, _exemplars(divisions, cluster))
                         for cluster in clusters[:_PICTURED]
-                    ]
+                    ],
+                    names=[
+                        f"{found.node.partition('/')[2]} {found.label or ''}"
+                        for found in suggestions[:_PICTURED]
+                    ],
                 )
             ),
             "config": dg.MetadataValue.json(excerpt(document_of(config))),

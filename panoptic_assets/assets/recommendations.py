@@ -140,7 +140,8 @@ def _result(
                     [
                         read_thumbnails(store, [str(row["image_id"]) for row in rows])
                         for rows in best[:_ROWS_PICTURED]
-                    ]
+                    ],
+                    names=[paths[str(rows[0]["tag_id"])] for rows in best[:_ROWS_PICTURED]],
                 )
             ),
         },

@@ -19,7 +19,7 @@ from panoptic_assets.records import digest, vectors_hash
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.map_data import Colouring
 from panoptic_assets.reports.markdown import bullets, score_text, table
-from panoptic_assets.reports.run_pages import MapPoints, write_first_page, write_run
+from panoptic_assets.reports.run_pages import MapPoints, titled, write_first_page, write_run
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import read_thumbnails
 from panoptic_assets.tables.tags import read_log
@@ -199,7 +199,10 @@ def _result(
                 )
             ),
             "contact_sheet": dg.MetadataValue.md(
-                contact_sheet([_typical(store, tree, cluster) for cluster in shown])
+                contact_sheet(
+                    [_typical(store, tree, cluster) for cluster in shown],
+                    names=[titled(cluster) for cluster in shown],
+                )
             ),
             "map": points.title,
             "file": dg.MetadataValue.path(reports.path(place) / "index.html"),

@@ -138,9 +138,10 @@ def _contact_sheet(store: LanceStore, held: core_tags.TagTables) -> str:
     images: dict[str, list[str]] = {}
     for tag_id, image_id in sorted(held.images):
         images.setdefault(tag_id, []).append(image_id)
-    shown = [images[tag.tag_id] for tag in held.tags if tag.tag_id in images][:_PICTURED_TAGS]
-    rows = [read_thumbnails(store, image_ids[:_PICTURED_IMAGES]) for image_ids in shown]
-    return contact_sheet(rows, _SHEET_BYTES)
+    names = core_tags.paths(held.tags)
+    shown = [tag.tag_id for tag in held.tags if tag.tag_id in images][:_PICTURED_TAGS]
+    rows = [read_thumbnails(store, images[tag_id][:_PICTURED_IMAGES]) for tag_id in shown]
+    return contact_sheet(rows, _SHEET_BYTES, [names[tag_id] for tag_id in shown])
 
 
 def _what_is_missing(

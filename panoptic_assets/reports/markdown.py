@@ -3,12 +3,13 @@
 Belongs here: Markdown from plain values. Does not belong here: HTML, which those pages block.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$:@])")
-
+_CODE = re.compile(r"`([^`\n]+)`")
 
 _CELL = 200
 """Characters of a cell: names of files and tags have no other limit than the system's."""
@@ -48,10 +49,26 @@ def table(
 
 
 def bullets(sentences: Sequence[str]) -> str:
-    """A list; any text is shown as it is, and of a list that is too long the first ones."""
-    shown = _within((f"- {escaped(sentence)}" for sentence in sentences), _LIST_BYTES)
+    """A list; of one that is too long the first ones.
+
+    Any text is shown as it is, apart from what is between backticks, which is code.
+    """
+    shown = _within((f"- {_prose(sentence)}" for sentence in sentences), _LIST_BYTES)
     left_out = len(sentences) - len(shown)
     return "\n".join([*shown, *([f"- … and {left_out:,} more"] if left_out else [])])
+
+
+def code_apart(text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a text, and whether they were between backticks, which are left out."""
+    return zip(_CODE.split(text), itertools.cycle((False, True)), strict=False)
+
+
+def _prose(sentence: str) -> str:
+    # In code Markdown takes every character for itself.
+    return "".join(
+        f"`{part}`" if is_code else _SPECIAL.sub(r"\\\1", part)
+        for part, is_code in code_apart(" ".join(sentence.split()))
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

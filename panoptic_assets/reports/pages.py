@@ -19,8 +19,9 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup
 
-from panoptic_assets.reports.markdown import number_text, score_text
+from panoptic_assets.reports.markdown import code_apart, number_text, score_text
 from resources.project import write_file
 from resources.reports import ReportFolder, thumbnail
 
@@ -129,8 +130,17 @@ def _environment() -> jinja2.Environment:
         "address": quote,
         "moment": moment,
         "breakable": _breakable,
+        "prose": _prose,
     }
     return environment
+
+
+def _prose(text: str) -> Markup:
+    """A sentence in which what is between backticks is code; the rest is shown as it is."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if is_code else part
+        for part, is_code in code_apart(text)
+    )
 
 
 def _breakable(path: str) -> str:

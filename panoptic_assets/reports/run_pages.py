@@ -289,7 +289,7 @@ def _agreement(cluster: Cluster) -> tuple[int, int] | None:
 def _map_script(tree: RunTree, points: MapPoints) -> bytes:
     rows = points.rows.tolist()
     first = [place.split("/")[1] for place in tree.places]
-    top = {cluster.number: _titled(cluster) for cluster in tree.clusters}
+    top = {cluster.number: titled(cluster) for cluster in tree.clusters}
     nothing = frozenset(top[cluster.number] for cluster in tree.clusters if cluster.is_remainder)
     colourings = [
         Colouring("cluster", [top[number] for number in first], list(top.values()), nothing)
@@ -339,7 +339,8 @@ def _of_rows(
     return distances, None if np.isnan(certainties).all() else certainties
 
 
-def _titled(cluster: Cluster) -> str:
+def titled(cluster: Cluster) -> str:
+    """A cluster's number, or ``remainder``, and its name when it has one."""
     return f"{cluster.number} {cluster.name}".rstrip()
 
 

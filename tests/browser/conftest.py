@@ -20,7 +20,7 @@ from resources.reports import MOUNT
 from tests.test_cli import environment, run
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_OPTIONS = [
+OPTIONS = [
     "--no-sandbox",  # Chromium refuses its sandbox to root, as which containers run
     # WebGL without a graphics card: the maps of the reports are drawn with it.
     "--use-angle=swiftshader",
@@ -113,7 +113,7 @@ def browser(chromium, ui):  # whose commands ran in this process
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=_OPTIONS)
+        launched = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         yield launched
         launched.close()
 

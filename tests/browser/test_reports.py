@@ -173,6 +173,43 @@ def test_images_in_a_lasso_are_the_scope_of_a_run(open_page, shot, ui):
     assert f"{len(ids)} images" in ui.command("runs") or str(len(ids)) in said
 
 
+def test_the_thumbnail_under_the_pointer_goes_away_with_it(open_page, shot):
+    """D28, E7: after a lasso, and when the pointer leaves, nothing covers the points."""
+    page = open_page("map.html")
+    card = page.locator("#hovered")
+    points = points_on_the_map(page, 40)
+    box = page.locator("#map").bounding_box()
+
+    def show():
+        x, y = points[0]
+        page.mouse.move(x - 3, y)
+        page.mouse.move(x, y, steps=4)
+        card.wait_for()
+
+    def stays_hidden():
+        card.wait_for(state="hidden")
+        page.wait_for_timeout(500)
+        return card.is_hidden()
+
+    show()
+    assert card.evaluate("card => getComputedStyle(card).pointerEvents") == "none"
+    page.mouse.move(box["x"] + box["width"] + 100, box["y"] + 30)
+    assert stays_hidden()
+    show()
+    page.evaluate("scrollBy(0, 200)")
+    assert stays_hidden()
+    page.evaluate("scrollTo(0, 0)")
+    show()
+    page.mouse.down()
+    for x, y in (*points[1:20], points[0]):  # over points all along, and let go on one
+        page.mouse.move(x, y, steps=3)
+        assert card.is_hidden()
+    page.mouse.up()
+    page.locator("#selection").wait_for()
+    assert stays_hidden()
+    shot(page, "map_after_lasso")
+
+
 def test_points_are_coloured_by_what_is_chosen(open_page):
     """D37, D39: by cluster, by folder, by tag."""
     page = open_page("map.html", color_scheme="dark")

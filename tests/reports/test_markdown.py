@@ -1,8 +1,16 @@
 """Markdown shows every name as it is."""
 
 import json
+import re
 
-from panoptic_assets.reports.markdown import bullets, escaped, number_text, score_text, table
+from panoptic_assets.reports.markdown import (
+    bullets,
+    code_apart,
+    escaped,
+    number_text,
+    score_text,
+    table,
+)
 
 
 def test_names_cannot_become_markup():
@@ -48,3 +56,19 @@ def test_a_list_that_is_cut_says_by_how_much():
     assert bullets(["x", "y"]) == "- x\n- y"
     lines = bullets(["x" * 500] * 20).splitlines()
     assert lines[-1] == f"- … and {21 - len(lines)} more"
+
+
+def test_what_is_between_backticks_is_code_in_a_list():
+    assert bullets(["Write `nb_clusters: [2]`."]) == "- Write `nb_clusters: [2]`."
+    assert bullets(["a*b `c*d` e*f"]) == "- a\\*b `c*d` e\\*f"
+    assert bullets(["one ` alone"]) == "- one \\` alone"
+    assert bullets(["two `` together"]) == "- two \\`\\` together"
+
+
+def test_backticks_let_no_markup_out_of_a_list():
+    """Safe by default: names in notes are hostile."""
+    hostile = "`<img src=x>` <script> `[x](http://e)\n# **b**` [y](http://e) ```c```"
+    shown = bullets([hostile])
+    assert shown.count("\n") == 0
+    outside = "".join(part for part, is_code in code_apart(shown.replace("\\`", "")) if not is_code)
+    assert not re.search(r"(?<!\\)[<\[*!]", outside)

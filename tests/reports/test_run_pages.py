@@ -1,6 +1,7 @@
 """The pages of a run, as a reader of HTML finds them."""
 
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -259,6 +260,49 @@ def test_hostile_names_are_text_and_make_no_element_or_file(reports):
     assert sorted(path.name for path in folder.iterdir()) == sorted([*kinds, "map-data.js"])
     page = Page(folder / "index.html")
     assert all(" ".join(name.split()) in page.words for name in HOSTILE)
+
+
+def test_what_is_between_backticks_is_code_wherever_sentences_are_shown(reports):
+    """Notes, remarks and titles are written for the command line as well."""
+    said = "Set `{}: <b>` first."
+    clusters = [cluster("greek/0", [0], name="`name`", remark=said.format("remark"))]
+    shown = tree(clusters, ["`a`.jpg"], record=record(notes=[said.format("note")]))
+    write_run(reports, shown, replace(points(1), title=said.format("title")))
+    folder = reports.path("runs/greek")
+    for name, what in (("index", "note"), ("cluster.0", "remark"), ("map", "title")):
+        text = (folder / f"{name}.html").read_text(encoding="utf-8")
+        assert f"Set <code>{what}: &lt;b&gt;</code> first." in text
+    # A name is shown as it is.
+    page = Page(folder / "cluster.0.html")
+    assert "`name`" in page.words
+    assert "`a`.jpg" in page.words.replace("\u200b", "")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "`<script>alert(1)</script>`",
+        "<script>`alert(1)`</script>",
+        "`</code><img src=x onerror=alert(1)>`",
+        "<`b`>",
+        '`" onmouseover="alert(1)`',
+        "`\n<b>`",
+    ],
+)
+def test_backticks_let_no_name_become_an_element(reports, hostile):
+    """Safe by default: names in notes are hostile."""
+
+    def elements(said):
+        shown = tree([cluster("greek/0", [0], remark=said)], ["a"], record=record(notes=[said]))
+        write_run(reports, shown, replace(points(1), title=said))
+        return [
+            (tag, list(given))
+            for name in ("index", "cluster.0", "map")
+            for tag, given in Page(reports.path("runs/greek") / f"{name}.html").elements
+            if (tag, given) != ("code", {})
+        ]
+
+    assert elements(hostile) == elements("harmless")
 
 
 def test_nothing_comes_from_another_host_and_no_script_is_in_a_page(reports):

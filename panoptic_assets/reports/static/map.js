@@ -166,7 +166,14 @@
 
   const card = document.getElementById("hovered");
 
+  function hide() {
+    card.hidden = true;
+    window.Plotly.Fx.unhover(place); // or it would not say when the pointer comes back to this point
+  }
+
   function hover(event) {
+    // While a lasso is drawn, the points are what is looked at.
+    if (event.event.buttons) return;
     const row = drawn[event.points[0].pointNumber];
     card.dataset.row = row;
     card.querySelector("img").src = thumbnail(row);
@@ -186,6 +193,7 @@
   let address = "";
 
   function select(event) {
+    hide();
     const rows = event ? event.points.map((point) => drawn[point.pointNumber]) : [];
     section.hidden = rows.length === 0;
     if (!rows.length) return;
@@ -232,6 +240,9 @@
     place.on("plotly_hover", hover);
     place.on("plotly_unhover", () => { card.hidden = true; });
     place.on("plotly_selected", select);
+    place.addEventListener("pointerleave", hide);
+    place.addEventListener("pointerdown", hide);
+    addEventListener("scroll", hide, { passive: true });
     place.on("plotly_deselect", () => select(null));
     place.dataset.ready = "true";
   });
