@@ -112,6 +112,10 @@ class PanopticWebserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceReque
             )
         return await super().graphql_http_endpoint(request)
 
+    async def download_notebook(self, request: Request) -> Response:
+        """Refuse: Dagster shows any notebook of this machine as a page of its own, scripts too."""
+        return PlainTextResponse("This project has no notebooks.", status_code=404)
+
 
 def report_routes(folder: Path) -> list[BaseRoute]:
     """Routes to the reports in a folder, which need not be there yet."""

@@ -405,6 +405,15 @@ def test_a_query_in_an_address_is_refused_on_one_line(dagster):
     assert "\n" not in answer.text
 
 
+@pytest.mark.parametrize("path", ["/notebook", "/dagit/notebook"])
+def test_no_file_of_this_machine_is_shown_as_a_notebook(dagster, tmp_path, path):
+    """A link of another site could name one that somebody was made to download."""
+    _, client = dagster
+    asked = {"repoLocName": "panoptic_assets.definitions", "path": str(tmp_path / "evil.ipynb")}
+    answer = client.get(path, params=asked, headers={"Host": "localhost:1"})
+    assert (answer.status_code, answer.text) == (404, "This project has no notebooks.")
+
+
 def test_dagsters_pages_are_served_its_page_for_queries_included(dagster):
     _, client = dagster
     for path, text in (("/graphql", "<title>GraphiQL</title>"), ("/assets", "__NEXT_DATA__")):
