@@ -641,10 +641,12 @@ class Project:
     def verify(self, *keys: str, pixels: bool = True) -> list[dict[str, Any]]:
         """Compute runs or nodes again on what they read, and compare; one dictionary each.
 
-        Holds key, record_id, proved (whether the answer is the same, on what was recorded, and is
-        what is stored), answer (``same``, ``differs`` or ``not computed``), summary (a sentence),
-        and links: for each name, state (``same``; ``differs``, which breaks the proof; ``other``, a
-        circumstance that is another one now; ``unknown``) and text.
+        Holds key, record_id, proved (whether the answer and its figures are the same, on what was
+        recorded, and are what is stored), witnessed (whether Dagster's event log confirms that the
+        record is the one that was made then; what is proved without that may have been made anew),
+        answer (``same``, ``differs`` or ``not computed``), summary (a sentence), and links: for
+        each name, state (``same``; ``differs``, which breaks the proof; ``other``, a circumstance
+        that is another one now; ``unknown``) and text.
 
         Args:
             keys: Runs, with all that is divided below them, and nodes; all by default.

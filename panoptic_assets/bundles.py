@@ -99,7 +99,8 @@ def write_bundle(
         report: Called with a line of text before something that takes long.
 
     Raises:
-        InputError: There is no such run, or the file is there already or cannot be written.
+        InputError: There is no such run, the file is there already or cannot be written, or the
+            bundle does not pass its own check.
     """
     parse_run_key(run_key)
     divisions = Divisions(store, run_key)
@@ -116,10 +117,26 @@ def write_bundle(
             file.flush()
             os.fsync(file.fileno())
         size = draft.stat().st_size
+        _check(draft, run_key)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
     return Written(written[0], size, written[1])
+
+
+def _check(draft: Path, run_key: str) -> None:
+    """Refuse a bundle that whoever gets it would be told is not the one that was written."""
+    try:
+        findings = bundle_check.Check(bundle_check.open_box(draft)).all()
+    except bundle_check.NotABundleError as error:
+        findings = [str(error)]
+    if findings:
+        more = f" (and {len(findings) - 1:,} more)" if len(findings) > 1 else ""
+        raise InputError(
+            f"No bundle of {run_key} is written, since it would not pass its own check: "
+            f"{bundle_check.printable(findings[0])}{more}. `panoptic-assets verify {run_key}` "
+            "names what was changed in the store; if it names nothing, report this as a fault."
+        )
 
 
 def verify_program() -> str:
@@ -181,7 +198,7 @@ class _Evidence:
         """Every file with its bytes, the manifest apart."""
         root = self.divisions.get(self.run_key)
         files_version = next(read.version for read in root.inputs if read.table == "files")
-        corpus, corpus_hash = self._corpus(files_version)
+        corpus, corpus_hash, of_then = self._corpus(files_version)
         left_out, unknown = self._not_embedded()
         known = certificates_of_records(self.store)
         head = {
@@ -191,7 +208,7 @@ class _Evidence:
             "records": list(self.records),
             "properties": sorted(self.properties),
             "nb_events": len(self.events),
-            "files_version": files_version,
+            "files_version": files_version if of_then else None,
             "corpus_version": corpus_hash,
             "unknown_scopes": unknown,
             "forgotten": {name: known[name] for name in self.records if name in known},
@@ -275,17 +292,20 @@ class _Evidence:
             for batch in rows.to_batches(_ROWS):
                 yield from map(list, zip(*(batch[c].to_pylist() for c in columns), strict=True))
 
-    def _corpus(self, version: int) -> tuple[list[list[Any]], str]:
+    def _corpus(self, version: int) -> tuple[list[list[Any]], str, bool]:
+        """The files, the hash of them, and whether they are those of the version."""
+        of_then = True
         try:
             rows = self.store.read("files", version=version)
         except VersionGoneError:
             self.report("The corpus of that time is no longer in the store: that of now goes in.")
-            rows = self.store.read("files")
+            rows, of_then = self.store.read("files"), False
         lines = sorted(
             zip(*(rows[name].to_pylist() for name in ("path", "image_id", "status")), strict=True)
         )
         text = json.dumps(lines, ensure_ascii=False)
-        return [list(line) for line in lines], hashlib.sha256(text.encode()).hexdigest()
+        found = hashlib.sha256(text.encode()).hexdigest()
+        return [list(line) for line in lines], found, of_then
 
     def _not_embedded(self) -> tuple[list[list[str]], list[str]]:
         """Images in scope without a vector, and the records of which they are not known."""
@@ -326,15 +346,15 @@ class _Evidence:
 
     def _labels(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         labels = read_labels(self.store, self.divisions, self.run_key)
-        rows = [
-            {**row, "config": self._portable(json.loads(row["config"] or "{}"))}
-            for _, row in sorted(labels.items())
-        ]
+        # Not those of divisions that are stale by now.
+        rows = [row for _, row in sorted(labels.items()) if row["record_id"] in self.records]
         asked: dict[str, dict[str, str]] = {}
         models = set()
         for row in rows:
+            config = json.loads(row["config"] or "{}")
+            row["config"] = self._portable(config)
             if row["method"] == "vision_model":
-                config = row["config"]
+                # As it was sent: with a word less, it would not hash to the prompt of the answers.
                 task = config["task"].strip() or prompts.TASKS[config["language"]]
                 found = digest(prompts.SYSTEM, task)
                 asked[found] = {"sha256": found, "system": prompts.SYSTEM, "task": task}
@@ -390,9 +410,11 @@ class _Evidence:
             kind = "projections" if "/" in name else "models"
             wanted.append(configs / kind / f"{name}.yaml")
         for path in wanted:
-            if path.is_file():
-                text = path.read_text(encoding="utf-8", errors="replace")
-                yield path.relative_to(configs.parent).as_posix(), [self._portable(text).encode()]
+            name = path.relative_to(configs.parent).as_posix()
+            # Whatever else somebody keeps there is of no division.
+            if path.is_file() and bundle_check.NAME.fullmatch(name):
+                text = path.read_bytes().decode(errors="replace")
+                yield name, [self._portable(text).encode()]
 
     def _environment(self) -> dict[str, Any]:
         types = {vector_type_of(s.record.config["features"]) for s in self.records.values()}
@@ -513,11 +535,14 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 
 
 def _csv(columns: tuple[str, ...], rows: Iterable[list[Any]]) -> Iterator[bytes]:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    text = io.StringIO(newline="\n")
+    plain = csv.writer(text, lineterminator="\n")
+    # Python before 3.13 writes a lone \r without quotes, and reads it as the end of a line.
+    guarded = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(columns)
     for row in rows:
-        writer.writerow(row)
+        hurt = any(isinstance(cell, str) and "\r" in cell for cell in row)
+        (guarded if hurt else plain).writerow(row)
         if text.tell() > 2**16:
             yield text.getvalue().encode()
             text.seek(0)

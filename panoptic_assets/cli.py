@@ -6,7 +6,8 @@ do as well.
 
 Exit codes: 0 done; 1 what was asked about is not so (``verify``, ``explain``, ``status
 --exit-code``), or a run of a ``backfill`` failed; 2 what was asked cannot be done (one line says
-why); 130 interrupted by Ctrl-C. A fault of the program ends with 1, too, and a stack trace.
+why); 3 what was asked about is so, but nobody outside the store is a witness (``verify``); 130
+interrupted by Ctrl-C. A fault of the program ends with 1, too, and a stack trace.
 """
 
 import errno

@@ -217,6 +217,9 @@ def assigned_again(
     found, usage = measured(lambda: _assigned(base, config, vectors))
     answer = _answer(base, config, found, vectors.scope)
     scope, inputs = vectors.scope, _inputs(vectors, selection)
+    # The limits of the policy of that time are in no record.
+    due = record.refreshed.drift.due if record.refreshed and record.refreshed.drift else ""
+    drift = _drift(base, found).model_copy(update={"due": due})
     again = dividing.recorded(
         record.key,
         config,
@@ -224,14 +227,25 @@ def assigned_again(
         scope.vectors,
         selection,
         inputs,
-        record.notes,
+        _notes(base, selection, drift),
         usage,
         started,
         None,
-        record.refreshed,
+        _continued(base, drift),
     )
     features = Features(scope.image_ids, scope.vectors, scope.vectors, [scope.source])
     return Computed(again, answer, features)
+
+
+def carried_again(store: LanceStore, computed: Computed, previous: Record) -> Computed:
+    """Carry the numbers of an older record over to a division of the same key once more.
+
+    Args:
+        store: Where the older record has its rows.
+        computed: The division, in canonical numbers.
+        previous: The older record.
+    """
+    return carried(computed, _matched(computed, previous, _members(store, previous)))
 
 
 @dataclass(frozen=True)
@@ -428,7 +442,9 @@ class _Tree:
             return Step(key, "same", "up to date", previous)
         found, usage = measured(lambda: _assigned(base, config, vectors))
         answer = _answer(base, config, found, vectors.scope)
-        drift = _drift(base, found, policy, _were_made_again(self._store, base, vectors.own))
+        drift = _drift(base, found)
+        due = _due(drift, policy, _were_made_again(self._store, base, vectors.own))
+        drift = drift.model_copy(update={"due": due})
         record = self._dividing.recorded(
             key,
             config,
@@ -440,12 +456,7 @@ class _Tree:
             usage,
             started,
             previous,
-            Refreshed(
-                policy="assign",
-                record_id=base.record.record_id,
-                next_number=base.record.next_number,
-                drift=drift,
-            ),
+            _continued(base, drift),
         )
         if previous.data_version == record.data_version:
             return Step(key, "same", "up to date", previous)
@@ -561,30 +572,43 @@ def _taken(column: pa.ChunkedArray, places: list[int | None]) -> npt.NDArray[np.
     return np.array([np.nan if value is None else value for value in said], np.float32)
 
 
-def _drift(base: _Base, found: _Assignment, policy: Assign, made_again: bool) -> Drift:
+def _drift(base: _Base, found: _Assignment) -> Drift:
+    """How far the corpus has gone; whether clustering again is due is said by a policy."""
     nb_clustered, nb_new = len(base.rows), int(found.later.sum())
-    growth = round(nb_new / nb_clustered, 4)
-    due = []
-    if made_again:
-        due.append("the vectors are others than those that were clustered")
-    novelty = found.novelty
-    if novelty is not None and nb_new >= refresh.FEWEST and novelty > policy.most_novel:
-        due.append(
-            f"{novelty:.0%} of the {nb_new:,} new images are unlike those of their cluster "
-            f"(more than {policy.most_novel:.0%}; 5 % are expected)"
-        )
-    if growth > policy.most_new:
-        due.append(
-            f"{nb_new:,} images came to the {nb_clustered:,} that were clustered (more than "
-            f"{policy.most_new:.0%})"
-        )
     return Drift(
         nb_clustered=nb_clustered,
         nb_new=nb_new,
         nb_left=nb_clustered - int((~found.later).sum()),
-        novelty=novelty,
-        growth=growth,
-        due=", and ".join(due),
+        novelty=found.novelty,
+        growth=round(nb_new / nb_clustered, 4),
+        due="",
+    )
+
+
+def _due(drift: Drift, policy: Assign, made_again: bool) -> str:
+    due = []
+    if made_again:
+        due.append("the vectors are others than those that were clustered")
+    novelty = drift.novelty
+    if novelty is not None and drift.nb_new >= refresh.FEWEST and novelty > policy.most_novel:
+        due.append(
+            f"{novelty:.0%} of the {drift.nb_new:,} new images are unlike those of their cluster "
+            f"(more than {policy.most_novel:.0%}; 5 % are expected)"
+        )
+    if drift.growth > policy.most_new:
+        due.append(
+            f"{drift.nb_new:,} images came to the {drift.nb_clustered:,} that were clustered (more "
+            f"than {policy.most_new:.0%})"
+        )
+    return ", and ".join(due)
+
+
+def _continued(base: _Base, drift: Drift) -> Refreshed:
+    return Refreshed(
+        policy="assign",
+        record_id=base.record.record_id,
+        next_number=base.record.next_number,
+        drift=drift,
     )
 
 

@@ -5,7 +5,8 @@ Belongs here: which runs and ticks may go. Does not belong here: how a run is re
 ticks that Dagster itself removes (``retention`` in ``dagster.yaml``).
 
 What is kept, however old it is: the run with the newest materialization of each partition of each
-asset and with the newest evaluation of each check, since Dagster shows and compares those; the
+asset and with the newest evaluation of each check, since Dagster shows and compares those, and the
+seal that a materialization of a run tells is the witness of the record that counts; the
 newest run of all, since SQLite would give the numbers of its events to later ones, which sensors
 have passed by then; and the newest tick of each schedule, which tells the daemon where to go on.
 """

@@ -6,12 +6,17 @@ verdict is shown (``commands.proof``, ``assets.verification``).
 
 A link that is not what was recorded breaks the proof. Circumstances, such as the version of a
 library, are named when they differ, but break nothing as long as the answer is the same.
+
+Whoever may write to the store can seal a forged record anew. So all that a division stores is
+compared with what comes out again, not its answer alone; and what does not come out again (when a
+record was made, by which Dagster run, what it cost, whether its drift was due by the limits of that
+time) only a witness outside the store can confirm. A proof without one says so.
 """
 
 import hashlib
 import importlib.metadata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -26,12 +31,13 @@ from panoptic_assets.config import (
     NestedClusteringConfig,
     parse,
 )
+from panoptic_assets.core import seals
 from panoptic_assets.core.clusters import REMAINDER
 from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.dividing import Computed, Dividing, carried, present_members
-from panoptic_assets.keys import parse_division, parse_node, vector_type_of
+from panoptic_assets.keys import parse_division, parse_node, run_key_of, vector_type_of
 from panoptic_assets.records import Input, Record, digest, output_hash
-from panoptic_assets.refreshing import assigned_again
+from panoptic_assets.refreshing import assigned_again, carried_again
 from panoptic_assets.selection import Selection, select
 from panoptic_assets.tables.divisions import (
     Divisions,
@@ -73,6 +79,8 @@ LINKS = (
     "base",
     "parameters",
     "record",
+    "figures",
+    "notes",
     "witness",
     "code",
     "libraries",
@@ -86,9 +94,11 @@ LINKS = (
 _GRAVEST: tuple[State, ...] = ("differs", "unknown", "other", "same")
 _SHOWN = 3
 """Names in a line."""
+_NOTE_SHOWN = 200
 _TOLERANCE = 1e-5
-"""Another processor may round the last digits of distances and scores; labels are compared as they
-are."""
+"""Relative or absolute, of distances, scores and the like: another processor, or another number of
+threads, which no record has, rounds their last digits otherwise. What is no such number is compared
+as it is."""
 _OF_FIELDS = {
     "config": "parameters",
     "output": "output",
@@ -101,11 +111,32 @@ _OF_FIELDS = {
     "machine": "machine",
 }
 """For fields of a record, the link that they are of; all others are of ``record``."""
+_FIGURES = (
+    "counts",
+    "nb_clusters",
+    "baseline_score",
+    "mean_score",
+    "quality",
+    "stability",
+    "refreshed",
+)
+"""Fields of a record that come out again beside its output."""
+_DECIDED_BY_ROUNDING = frozenset({"stability", "refreshed.drift.novelty"})
+"""Figures that count what happens to single images: of one that two clusters are as near to, the
+last digit decides, and so another machine or library."""
+_ROUNDING = ("libraries", "machine")
+_WORDING = (*_ROUNDING, "code", "model", "scope")
+"""Circumstances that may give notes other words, or other numbers in them."""
 _INPUT_LINKS = frozenset({"vectors", "points", "model", "neighbours", "tags", "runs", "scope"})
 """Links that are compared by the hashes of what a computation reads."""
 
 Witness = Callable[[Record], str | None]
 """The root of the seal that Dagster's event log has for a record; None if it has none."""
+NO_WITNESS = "nobody outside the store confirms that the record is the one that was made then"
+REMEDY = (
+    "verify with the Dagster instance in which it was made ($DAGSTER_HOME), or compare with a "
+    "bundle that was written then"
+)
 
 
 @dataclass(frozen=True)
@@ -139,12 +170,18 @@ class Verdict:
     @property
     def mark(self) -> str:
         """The verdict in one character."""
-        return MARKS["same" if self.proved else "differs" if self.failed else "unknown"]
+        whole = self.proved and self.witnessed
+        return MARKS["same" if whole else "differs" if self.failed else "unknown"]
 
     @property
     def proved(self) -> bool:
         """Whether the answer is the same, on what was recorded, and is what is stored."""
         return self.answer == "same" and not self.broken
+
+    @property
+    def witnessed(self) -> bool:
+        """Whether Dagster's event log confirms that the record is the one that was made then."""
+        return any(link.name == "witness" and link.state == "same" for link in self.links)
 
     @property
     def broken(self) -> list[str]:
@@ -160,12 +197,14 @@ class Verdict:
     def summary(self) -> str:
         """The verdict in one sentence."""
         broken, other = ", ".join(self.broken), ", ".join(self.circumstances)
+        now = f"; other now: {other}" if other else ""
         if self.answer == "same" and not broken:
-            return f"The same answer, though these differ: {other}." if other else "The same."
+            same = f"The same answer, though these differ: {other}." if other else "The same."
+            return same if self.witnessed else f"Proved, no witness: {NO_WITNESS}. {same}"
         if self.answer == "same":
-            return f"The answer is the same, but these are not what was recorded: {broken}."
+            return f"The answer is the same, but these are not what was recorded: {broken}{now}."
         if self.answer == "differs":
-            return f"The answer differs: {broken}{f'; other now: {other}' if other else ''}."
+            return f"The answer differs: {broken}{now}."
         known = f" These are not what was recorded: {broken}." if broken else ""
         return f"Cannot be computed: {self.reason}{known}"
 
@@ -175,6 +214,7 @@ class Verdict:
             "key": self.key,
             "record_id": self.record_id,
             "proved": self.proved,
+            "witnessed": self.witnessed,
             "answer": self.answer,
             "summary": self.summary,
             "links": [asdict(link) for link in self.links],
@@ -220,6 +260,7 @@ class Verifier:
     report: Callable[[str], None] = lambda line: None
     """Called with a line of text before something that takes long."""
     witness: Witness | None = None
+    """None: nobody is asked, so that no proof has a witness."""
     pixels: bool = True
     """Whether files are read."""
 
@@ -235,7 +276,7 @@ class Verifier:
             InputError: There is no such division.
         """
         parse_division(key)
-        divisions = Divisions(self.store, key.partition("/")[0])
+        divisions = Divisions(self.store, run_key_of(key))
         divisions.get(key)
         return [key] if "/" in key else sorted(divisions.valid(key), key=_depth_first)
 
@@ -251,9 +292,15 @@ class Verifier:
             InputError: There is no such division.
         """
         parse_division(key)
-        newest = Divisions(self.store, key.partition("/")[0]).get(key)
+        divisions = Divisions(self.store, run_key_of(key))
+        if key not in divisions.records:  # somebody may have filed it under another run
+            divisions = Divisions(self.store)
+        newest = divisions.get(key)
         stored = stored_record(self.store, newest.record_id)
-        assert stored is not None  # noqa: S101
+        if stored is None or stored.record.record_id != newest.record_id:
+            text = "it is filed under another id than its own"
+            link = Link("record", "differs", text)
+            return Verdict(key, newest.record_id, "not computed", [link], f"Of the record, {text}.")
         return _Verification(self, stored).verdict()
 
     def read_hashes(self, image_ids: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, Any]]:
@@ -276,10 +323,12 @@ class _Verification:
         self.read, self.selected = inputs[:start], inputs[start:]
         """What the method read, and what said which images are in scope."""
         self.gone: dict[str, int] = {}
-        self.rows = self._rows_of(self.record)
+        self.pairs = self._pairs_of(self.record)
+        self.rows = dict(self.pairs)
+        """The cluster of each image."""
 
     def verdict(self) -> Verdict:
-        for check in (self._sealed, self._circumstances, self._witnessed):
+        for check in (self._sealed, self._filed, self._circumstances, self._witnessed):
             check()
         certificates = self.by.certificates.get(self.record.record_id, [])
         computed = None
@@ -314,6 +363,19 @@ class _Verification:
 
     def _say(self, name: str, state: State, text: str) -> None:
         self.links[name].append((state, text))
+
+    def _filed(self) -> None:
+        """Compare the columns by which a record is found, and its run, with its key."""
+        record, where = self.record, f"record_id = {quoted(self.record.record_id)}"
+        right = {"key": record.key, "run_key": run_key_of(record.key), "revision": record.revision}
+        rows = self.by.store.read("records", list(right), where).to_pylist()
+        if len(rows) > 1:
+            self._say("record", "differs", f"the store holds it {len(rows):,} times")
+        for found in (*rows, {"run_key": record.run_key}):
+            for name, value in found.items():
+                if value != right[name]:
+                    text = f"{name}: {value!r} is stored, and should be {right[name]!r}"
+                    self._say("record", "differs", text)
 
     def _sealed(self) -> None:
         if self.stored.seal is None:
@@ -381,10 +443,9 @@ class _Verification:
 
     def _witnessed(self) -> None:
         said = self.by.witness(self.record) if self.by.witness else None
-        if self.by.witness is None or (said is None and self.stored.seal is None):
-            return
         if said is None:
-            self._say("witness", "unknown", "Dagster's event log has no seal of this record")
+            log = "has no seal of this record" if self.by.witness else "was not asked"
+            self._say("witness", "unknown", f"Dagster's event log {log}: {REMEDY}")
         elif said != self.stored.root:
             other = "another seal" if self.stored.seal else "a seal, the store none"
             self._say("witness", "differs", f"Dagster's event log has {other}: {said}")
@@ -414,22 +475,51 @@ class _Verification:
             dividing = Dividing(store, by.models, by.registry, record.dagster_run_id, by.report)
             self._model(store)
             computed = dividing.compute(record.key, config, selection)
-            numbers = {cluster.number for cluster in computed.answer.division.clusters}
-            refreshed = record.refreshed
-            if refreshed and numbers - {REMAINDER} == refreshed.numbers.keys():
-                return carried(computed, refreshed)
-            return computed
+            return self._in_its_numbers(computed) if record.refreshed else computed
         raise InputError(
             "What the record says of its making is not what was sealed, so that it is not known "
             "what to compute."
         )
 
+    def _in_its_numbers(self, computed: Computed) -> Computed:
+        """The division with the numbers that a refresh carried over from an older record."""
+        refreshed = self.record.refreshed
+        assert refreshed is not None  # noqa: S101
+        older = stored_record(self.by.store, refreshed.record_id)
+        if older is None or older.record.key != self.record.key:
+            self._say("base", "differs", f"there is no {refreshed.record_id} of {self.record.key}")
+        elif names := self.by.certificates.get(refreshed.record_id):
+            text = f"images of {refreshed.record_id} were forgotten: {', '.join(names)}"
+            self._say("base", "unknown", text)
+        elif self._holds(older, "base"):
+            text = f"the numbers are those that were carried over from {refreshed.record_id}"
+            self._say("base", "same", text)
+            return carried_again(self.by.store, computed, older.record)
+        # Those that are recorded are the only ones that are known then.
+        numbers = {cluster.number for cluster in computed.answer.division.clusters}
+        if numbers - {REMAINDER} == refreshed.numbers.keys():
+            return carried(computed, refreshed)
+        return computed
+
+    def _holds(self, stored: StoredRecord, link: str) -> bool:
+        """Whether a record that was read is as it was sealed, and its stored rows its answer."""
+        record = stored.record
+        if stored.changed:
+            text = f"{record.record_id}: {stored.changed[0]} is not what was sealed"
+            self._say(link, "differs", text)
+        elif output_hash(self._pairs_of(record)) != record.output:
+            self._say(link, "differs", f"the stored rows of {record.record_id} are not its answer")
+        else:
+            return True
+        return False
+
     def _base(self, record_id: str) -> None:
         """Verify the record whose clusters images were assigned to."""
         stored = stored_record(self.by.store, record_id)
-        if stored is None:
-            self._say("base", "differs", f"the record {record_id} is gone")
-            raise InputError(f"The record {record_id} is gone.")
+        if stored is None or stored.record.key != self.record.key:
+            text = f"there is no {record_id} of {self.record.key}"
+            self._say("base", "differs", text)
+            raise InputError(f"Of what it continues, {text}.")
         found = _Verification(self.by, stored).verdict()
         unknown = found.answer == "not computed" and not found.broken
         state: State = "same" if found.proved else "unknown" if unknown else "differs"
@@ -442,7 +532,10 @@ class _Verification:
             for above in self._chain(self.record.parent_record, "parent"):
                 ids.add(above.record_id)
             parent = stored_record(self.by.store, self.record.parent_record)
-            if parent and parent.record.output != self.record.parent_output:
+            if parent and parent.record.key != (wanted := self._above()):
+                text = f"{self.record.parent_record} is of {parent.record.key}, not of {wanted}"
+                self._say("parent", "differs", text)
+            elif parent and parent.record.output != self.record.parent_output:
                 self._say(
                     "parent",
                     "differs",
@@ -459,6 +552,13 @@ class _Verification:
         if not ids:
             return {}
         return {"records": one_of("record_id", sorted(ids))}
+
+    def _above(self) -> str | None:
+        """The key of the division of which a cluster is in scope."""
+        if "/" in self.record.key:
+            return parse_node(self.record.key).division
+        scope = self.record.config.get("scope", {}).get("node")
+        return parse_node(scope["node"]).division if scope else None
 
     def _combined(self, key: str, read: Input) -> set[str]:
         where = f"key = {quoted(key)}"
@@ -482,21 +582,19 @@ class _Verification:
                 self._say(link, "differs", f"the record {wanted} is gone")
                 raise InputError(f"The record {wanted} is gone.")
             record = stored.record
-            if stored.changed:
-                self._say(link, "differs", f"{wanted}: {stored.changed[0]} is not what was sealed")
             if names := self.by.certificates.get(wanted):
                 self._say(link, "unknown", f"images of {wanted} were forgotten: {', '.join(names)}")
-            elif output_hash(self._rows_of(record).items()) != record.output:
-                self._say(link, "differs", f"the stored rows of {wanted} are not its answer")
+            else:
+                self._holds(stored, link)
             found.append(record)
             wanted = record.parent_record if "/" in record.key else None
         return found
 
-    def _rows_of(self, record: Record) -> dict[str, str]:
-        """The cluster of each image, as it is stored."""
+    def _pairs_of(self, record: Record) -> list[tuple[str, str]]:
+        """The cluster of each image, as it is stored; of one that is there twice, both."""
         where = f"record_id = {quoted(record.record_id)}"
         rows = self.by.store.read("assignments", ["image_id", "cluster"], where)
-        return dict(zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True))
+        return list(zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True))
 
     def _versions(self, inputs: Sequence[Input]) -> dict[str, int]:
         """The versions to read; of those that are gone, the newest ones are tried."""
@@ -618,6 +716,7 @@ class _Verification:
                 self._stored_rows()
             else:
                 self._compare_rows(computed, rows)
+                self._compare_record(computed.record)
             return "same"
         moved = sum(names.get(one) != self.rows.get(one) for one in names.keys() | self.rows.keys())
         whole = self._stored_rows()
@@ -651,20 +750,75 @@ class _Verification:
 
     def _compare_rows(self, computed: Computed, rows: pa.Table) -> None:
         where = f"record_id = {quoted(self.record.record_id)}"
+        answer = computed.answer
         expected = {
             "assignments": (rows, "image_id"),
-            "clusters": (cluster_rows(self.record, computed.answer), "cluster"),
+            "clusters": (cluster_rows(self.record, answer), "cluster"),
         }
+        distances = dict(zip(answer.image_ids, answer.division.distances.tolist(), strict=True))
         for table, (right, key) in expected.items():
-            differing = _differing(self.by.store.read(table, where=where), right, key)
-            if differing:
-                listed = ", ".join(differing[:_SHOWN]) + (", …" if len(differing) > _SHOWN else "")
-                self._say(table, "differs", f"{len(differing):,} rows are not so: {listed}")
-            else:
+            stored = self.by.store.read(table, where=where)
+            states = _states(stored, right, key, self._rounds_otherwise(), distances)
+            for state in ("differs", "other"):
+                named = sorted(name for name, found in states.items() if found == state)
+                if named:
+                    listed = ", ".join(named[:_SHOWN]) + (", …" if len(named) > _SHOWN else "")
+                    self._say(table, state, f"{len(named):,} rows are not so: {listed}")
+            if not self.links[table]:
                 self._say(table, "same", f"all {right.num_rows:,} rows")
 
+    def _rounds_otherwise(self) -> bool:
+        return any(state == "other" for name in _ROUNDING for state, _ in self.links[name])
+
+    def _compare_record(self, again: Record) -> None:
+        """Compare what the record says beside its answer with what came out again."""
+        document, right = self.stored.document, again.model_dump(mode="json")
+        for name in ("parent_record", "parent_output"):
+            for text, _ in self._unlike(name, document[name], right[name]):
+                self._say("parent", "differs", text)
+        listed = self.record.config.get("scope", {}).get("ids", {}).get("file")
+        stored = self.record.id_list.file if self.record.id_list else None
+        if stored != listed and "id_list" in document:
+            text = f"id_list.file: {stored!r} is stored, the parameters name {listed!r}"
+            self._say("scope", "differs", text)
+        for name in _FIGURES:
+            if name not in document:
+                if right[name] is not None:
+                    text = f"{name} is not recorded: the record is older than it"
+                    self._say("figures", "unknown", text)
+                continue
+            for text, state in self._unlike(name, document[name], right[name]):
+                self._say("figures", state, text)
+        if not self.links["figures"]:
+            self._say("figures", "same", "counts, scores and quality come out again")
+        self._compare_notes(again.notes)
+
+    def _unlike(self, name: str, stored: Any, right: Any) -> Iterator[tuple[str, State]]:
+        """What is not as it came out again of a field of the record, one line for each value."""
+        before, after = dict(seals.fields(stored, name)), dict(seals.fields(right, name))
+        for part in sorted(before.keys() | after.keys()):
+            # What is not what was sealed was told.
+            if part in self.stored.changed or _equal(before.get(part), after.get(part)):
+                continue
+            decided = part in _DECIDED_BY_ROUNDING and self._rounds_otherwise()
+            stands, came = _shown(before.get(part)), _shown(after.get(part))
+            yield f"{part}: {stands} is stored, {came} came out", "other" if decided else "differs"
+
+    def _compare_notes(self, notes: Sequence[str]) -> None:
+        if "notes" not in self.stored.document or any(
+            name.partition(".")[0] == "notes" for name in self.stored.changed
+        ):
+            return
+        if notes == self.record.notes:
+            self._say("notes", "same", f"all {len(notes):,}" if notes else "none")
+            return
+        other = any(state == "other" for name in _WORDING for state, _ in self.links[name])
+        unlike = [note for note in self.record.notes if note not in notes] or ["one is missing"]
+        text = f"they came out otherwise: {unlike[0]}"
+        self._say("notes", "other" if other else "differs", text[:_NOTE_SHOWN])
+
     def _stored_rows(self) -> bool:
-        if output_hash(self.rows.items()) == self.record.output:
+        if output_hash(self.pairs) == self.record.output:
             self._say("assignments", "same", "they hash to the recorded output")
             return True
         self._say("assignments", "differs", "the stored rows are not the recorded answer")
@@ -744,11 +898,8 @@ def _installed(name: str) -> str:
 
 def _field(document: Any, name: str) -> str:
     """A field of a document by its dotted name, as text; ``nothing`` if it is not there."""
-    from panoptic_assets.core.seals import fields
-
-    found = dict(fields(document))
-    text = repr(found[name]) if name in found else "nothing"
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    found = dict(seals.fields(document))
+    return _shown(found[name]) if name in found else "nothing"
 
 
 def _depth_first(key: str) -> list[tuple[int, str]]:
@@ -756,19 +907,53 @@ def _depth_first(key: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in key.split("/")]
 
 
-def _differing(stored: pa.Table, right: pa.Table, key: str) -> list[str]:
-    """Keys of the rows that are in one table only, or have other values in the two; sorted."""
+def _states(
+    stored: pa.Table,
+    right: pa.Table,
+    key: str,
+    rounds_otherwise: bool,
+    distances: Mapping[str, float],
+) -> dict[Any, State]:
+    """The keys of the rows that are not as they came out again; what each of them amounts to.
+
+    Args:
+        stored: Rows of a division.
+        right: What they should be.
+        key: The column that names them.
+        rounds_otherwise: Whether another machine or library made them: what single images decide
+            is then another circumstance, and of images that are as near to the mean of their
+            cluster any may be its medoid.
+        distances: Of each image to that mean.
+    """
     before, after = ({row[key]: row for row in rows.to_pylist()} for rows in (stored, right))
-    return sorted(
-        name
-        for name in before.keys() | after.keys()
-        if name not in before
-        or name not in after
-        or any(not _equal(before[name].get(column), after[name][column]) for column in after[name])
-    )
+    times = Counter(stored[key].to_pylist())
+    found: dict[Any, State] = {}
+    for name in before.keys() | after.keys():
+        one, other = before.get(name), after.get(name)
+        if one is None or other is None or times[name] > 1:
+            found[name] = "differs"
+            continue
+        unlike = {column for column in other if not _equal(one.get(column), other[column])}
+        if rounds_otherwise and "medoid" in unlike:
+            apart = (distances.get(row["medoid"]) for row in (one, other))
+            if _equal(*apart):
+                unlike.remove("medoid")
+        if unlike - _DECIDED_BY_ROUNDING or (unlike and not rounds_otherwise):
+            found[name] = "differs"
+        elif unlike:
+            found[name] = "other"
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _equal(before: Any, after: Any) -> bool:
-    if isinstance(before, float) and isinstance(after, float):
+    numbers = [
+        isinstance(value, int | float) and not isinstance(value, bool) for value in (before, after)
+    ]
+    if all(numbers) and (isinstance(before, float) or isinstance(after, float)):
         return bool(np.isclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True))
-    return bool(before == after)
+    return type(before) is type(after) and bool(before == after)

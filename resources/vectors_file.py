@@ -103,9 +103,12 @@ def _npy(path: Path, ids: str | Path | None) -> Iterator[Batch]:
             "(n, d) are needed."
         )
     try:
-        names = Path(ids).read_text(encoding="utf-8-sig").splitlines()
+        text = Path(ids).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{ids} is not UTF-8 text: convert it.") from error
+    # Not splitlines(): a file's name may hold what other scripts take for the end of a line.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    names = [line.removesuffix("\r") for line in lines]
     if len(names) != len(rows):
         raise InputError(
             f"{ids} has {len(names):,} lines, but {path} has {len(rows):,} rows: one line for each."

@@ -18,10 +18,10 @@ from tests.tiny import write_images, write_model
 KEY = "greek"
 
 
-def written_labels(bench):
+def written_labels(bench, task="", label="Vases"):
     """What a vision model would have left in the store."""
-    prompt = digest(vision_labels.SYSTEM, vision_labels.TASKS["en"])
-    answer = {"label": "Vases", "description": "Pots.", "remark": None}
+    prompt = digest(vision_labels.SYSTEM, task or vision_labels.TASKS["en"])
+    answer = {"label": label, "description": "Pots.", "remark": None}
     row = {
         "cache_key": "0" * 64,
         "answer": json.dumps(answer),
@@ -35,10 +35,10 @@ def written_labels(bench):
     schema = SCHEMAS["label_answers"]
     bench.store.upsert("label_answers", pa.Table.from_pylist([row], schema))
     clusters = clusters_to_label(Divisions(bench.store, KEY), KEY)
-    found = [Suggestion(c.node, "Vases", None, (), None, "Pots.") for c in clusters]
+    found = [Suggestion(c.node, label, None, (), None, "Pots.") for c in clusters]
     config = {
         "model": "gpt-4o-mini",
-        "task": "",
+        "task": task,
         "language": "en",
         "base_url": "https://me:secret@api.example.org/v1",
     }

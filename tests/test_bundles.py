@@ -9,19 +9,24 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
+import lancedb
+import pyarrow as pa
 import pytest
 
 from panoptic_assets.bundles import verify_program
 from panoptic_assets.core import vision_labels
 from panoptic_assets.core.bundle_check import Check, NotABundleError, chained, open_box
-from resources.project import find
-from tests.audited import KEY
+from resources.lance import SCHEMAS
+from resources.project import ProjectSettings, create, find
+from tests.audited import KEY, written_labels
 from tests.conftest import Workbench
 from tests.test_cli import refused, run
+from tests.tiny import write_images, write_model
 
 
 @pytest.fixture(scope="session")
@@ -143,6 +148,109 @@ def test_the_same_state_gives_the_same_bytes_in_another_folder_and_process(
     shutil.copytree(audited, folder)
     run("bundle", KEY, "--vectors", "-o", "other.zip", cwd=folder, process=True)
     assert (folder / "other.zip").read_bytes() == evidence.read_bytes()
+
+
+ENDS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r"
+"""What other readers than ours take for the end of a line."""
+
+
+def with_line_ends(folder):
+    """Put them wherever a text of people gets into a bundle; returns the project."""
+    write_images(folder / "images", 12)
+    write_model(folder / "model")
+    names = {}
+    for number, path in enumerate(sorted((folder / "images").rglob("*.jpg"))):
+        end = (*ENDS, "\n", "\r\n")[number % (len(ENDS) + 2)]
+        names[path.rename(path.with_name(f"a{end}b{number}.jpg"))] = f"x{end}y"
+    with (folder / "inventory.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = [[path.relative_to(folder / "images"), value] for path, value in names.items()]
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["path", "Place"], *rows])
+    inventory = str(folder / "inventory.csv")
+    settings = ProjectSettings(
+        images=str(folder / "images"), vector_type="tiny", metadata=inventory
+    )
+    project = create(folder / "project", settings)
+    (project.configs / "models" / "tiny.yaml").write_text(f"model: local-dir:{folder / 'model'}\n")
+    stray = project.configs / "runs" / KEY / "my notes.yaml"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("# A draft.\r\n")
+    bench = Workbench(find(project.folder), dg.DagsterInstance.ephemeral())
+    bench.run("images")
+    bench.run("embeddings", "tiny")
+    return bench
+
+
+def test_texts_that_hold_what_ends_lines_elsewhere_condemn_no_bundle(tmp_path):
+    """Lines end at a line feed alone: word processors put U+2028 into what people paste."""
+    bench = with_line_ends(tmp_path)
+    two = {"kmeans": {"nb_clusters": 2}}
+    bench.run("clustering", KEY, method=two)
+    bench.run("saved_clustering", KEY)
+    bench.run("tags", edits=[{"rename": {"tag": "0", "to": "A B"}}])
+    values = sorted({*bench.read.property_values("Place")["value"].to_pylist()})
+    scopes = {
+        "tagged": {"tag": {"path": "A\u2028\x85B"}},
+        "placed": {"property": {"property": "Place", "values": values}},
+    }
+    for key, scope in scopes.items():
+        bench.run("clustering", key, method=two, scope=scope)
+    written_labels(bench, task=f"Name it{ENDS}in /one/or/two words.", label=f"Vases{ENDS}bleus")
+    for key in (KEY, *scopes):
+        bench.read.bundle(key, tmp_path / f"{key}.zip", vectors=True)
+        check = Check(open_box(tmp_path / f"{key}.zip"))
+        assert (check.all(), check.skipped) == ([], [])
+    with zipfile.ZipFile(tmp_path / f"{KEY}.zip") as box:
+        box.extractall(tmp_path / "unpacked")
+    answer = bare([sys.executable, "-I", "-S"], "verify.py", cwd=tmp_path / "unpacked")
+    assert answer.returncode == 0, answer.stdout
+    said = "".join(path.read_bytes().decode() for path in (tmp_path / "unpacked").glob("*.*"))
+    assert not [end for end in "\u2028\u2029\x85\r" if end not in said], "all that JSON keeps"
+
+
+def test_labels_of_what_is_stale_by_now_condemn_no_bundle(audited, tmp_path):
+    shutil.copytree(audited, tmp_path / "p")
+    bench = Workbench(find(tmp_path / "p"), dg.DagsterInstance.ephemeral())
+    bench.run("nested_clustering", f"{KEY}/1", method={"kmeans": {"nb_clusters": 2}})
+    written_labels(bench)
+    bench.run("clustering", KEY, method={"kmeans": {"nb_clusters": 5}}, replace=True)
+    bench.read.bundle(KEY, tmp_path / "left.zip")
+    assert findings(tmp_path / "left.zip") == []
+
+
+def test_a_corpus_of_which_the_version_is_gone_condemns_no_bundle(audited, tmp_path):
+    shutil.copytree(audited, tmp_path / "p")
+    bench = Workbench(find(tmp_path / "p"), dg.DagsterInstance.ephemeral())
+    rows = bench.store.read("files")
+    gone = rows.set_column(
+        rows.schema.get_field_index("status"), "status", pa.array(["missing"] * len(rows))
+    )
+    bench.store.overwrite("files", gone, {})
+    table = lancedb.connect(bench.project.store).open_table("files")
+    for name in list(table.tags.list()):
+        table.tags.delete(name)
+    bench.store.optimize("files", timedelta(0))
+    bench.read.bundle(KEY, tmp_path / "later.zip")
+    check = Check(open_box(tmp_path / "later.zip"))
+    assert check.all() == []
+    assert "the corpus of that time is not known: corpus.csv is a later one" in check.skipped
+
+
+def test_a_bundle_that_would_not_pass_its_own_check_is_not_written(audited, tmp_path):
+    shutil.copytree(audited, tmp_path / "p")
+    bench = Workbench(find(tmp_path / "p"), dg.DagsterInstance.ephemeral())
+    rows = bench.store.read("clusters", where=f"key = '{KEY}'").to_pylist()
+    changed = pa.Table.from_pylist([row | {"size": 1} for row in rows], SCHEMAS["clusters"])
+    bench.store.upsert("clusters", changed)
+    (tmp_path / "out").mkdir()
+    mine = tmp_path / "out" / "mine.zip"
+    mine.write_text("mine")
+    for target, more in ((tmp_path / "out" / "new.zip", []), (mine, ["--replace"])):
+        line = refused("bundle", KEY, "-o", target, *more, cwd=tmp_path / "p")
+        assert f"No bundle of {KEY} is written, since it would not pass its own check: " in line
+        assert "clusters.csv: " in line
+        assert f"`panoptic-assets verify {KEY}`" in line
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.zip"]
+    assert mine.read_text() == "mine"
 
 
 def flipped(data):

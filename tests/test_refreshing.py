@@ -36,6 +36,7 @@ from resources.registry import Registry
 from resources.source import ImageSource
 from tests.conftest import Workbench
 from tests.test_staleness import stale
+from tests.test_verification import edit_record, put
 from tests.tiny import write_images, write_model
 
 TWO = {"kmeans": {"nb_clusters": 2}}
@@ -290,6 +291,52 @@ def test_numbers_that_were_carried_over_are_verified_down_the_tree(bench):
     found = verdicts(bench)
     assert list(found) == TREE
     assert {key: verdict.summary for key, verdict in found.items() if not verdict.proved} == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "forged"),
+    [
+        (Assign(), {"nb_new": 39, "nb_left": 1, "novelty": 0.0123, "growth": 0.01}),
+        (Recluster(), {}),
+    ],
+)
+def test_what_a_refresh_says_of_itself_is_compared(bench, policy, forged):
+    """Sealed anew, and not noticed by its rows: how far the corpus has gone, and the numbers."""
+    grow(bench)
+    apply(bench, policy)
+    changes = [put(f"refreshed.drift.{name}", value) for name, value in forged.items()]
+    changes.append(put("refreshed.next_number", 77))
+    numbers = record(bench).refreshed.numbers
+    if numbers:
+        swapped = dict(zip(map(str, numbers), reversed(numbers.values()), strict=True))
+        changes.append(put("refreshed.numbers", swapped))
+    for change in [*changes, put("mean_score", 1.0), put("notes", ["All is well."])]:
+        before = bench.store.read("records")
+        edit_record(bench, "greek", change, seal=True)
+        [broken] = verdicts(bench, "greek")["greek"].broken
+        assert broken in ("figures", "notes")
+        bench.store.upsert("records", before)
+    assert verdicts(bench, "greek")["greek"].proved
+
+
+def test_numbers_that_were_swapped_in_the_record_and_in_all_rows_are_found(bench):
+    grow(bench)
+    apply(bench, Recluster())
+    made = record(bench)
+    mine = f"record_id = '{made.record_id}'"
+    swap = {"0": "1", "1": "0"}
+    for table in ("assignments", "clusters"):
+        rows = bench.store.read(table, where=mine).to_pylist()
+        rows = [row | {"cluster": swap.get(row["cluster"], row["cluster"])} for row in rows]
+        bench.store.replace(table, pa.Table.from_pylist(rows, SCHEMAS[table]), mine)
+    numbers = {k: int(swap.get(str(v), v)) for k, v in made.refreshed.numbers.items()}
+
+    def change(document):
+        document["refreshed"]["numbers"] = {str(k): v for k, v in numbers.items()}
+        document["output"] = output_hash(places(bench).items())
+
+    edit_record(bench, "greek", change, seal=True)
+    assert verdicts(bench, "greek")["greek"].broken == ["output"]
 
 
 @pytest.mark.parametrize("policy", [Assign(), Recluster()])

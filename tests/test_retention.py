@@ -11,7 +11,9 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import select, update
 
+from panoptic_assets.assets.verification import seals_in_log
 from panoptic_assets.retention import Removed, retain, retention
+from panoptic_assets.tables.divisions import Divisions
 from resources.errors import InputError
 from resources.project import dagster_home
 from tests.conftest import Workbench
@@ -58,6 +60,17 @@ def age(instance, days):
     then = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=days)
     with instance.run_storage.connect() as connection:
         connection.execute(update(RunsTable).values(update_timestamp=then))
+
+
+def test_of_every_record_that_counts_a_witness_is_kept(used):
+    """The first run of `greek` told its seal; of it the newest, which told it again, is left."""
+    witness = seals_in_log(used.instance)
+    records = Divisions(used.store).records
+    before = {key: witness(record) for key, record in records.items()}
+    assert retain(used.instance, 30).runs
+    assert records["greek"].dagster_run_id not in {r.run_id for r in used.instance.get_runs()}
+    assert {key: witness(record) for key, record in records.items()} == before
+    assert None not in before.values()
 
 
 def history(instance):

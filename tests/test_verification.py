@@ -1,5 +1,6 @@
 """Every answer can be computed again, and what is no longer as it was recorded is named."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -13,10 +14,12 @@ import dagster as dg
 import lancedb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from panoptic_assets.assets.verification import seals_in_log
+from panoptic_assets.commands.runner import open_instance
 from panoptic_assets.core import seals
 from panoptic_assets.tables.divisions import stored_records
 from panoptic_assets.verification import Verifier
@@ -33,7 +36,17 @@ def proved_folder(embedded_folder, tmp_path_factory):
     """The embedded sample with a run of every kind."""
     folder = tmp_path_factory.mktemp("proved") / "project"
     shutil.copytree(embedded_folder, folder)
-    bench = Workbench(find(folder), dg.DagsterInstance.ephemeral())
+    with kept_instance(folder) as instance:
+        write_runs(Workbench(find(folder), instance), folder)
+    return folder
+
+
+def kept_instance(folder):
+    """The Dagster instance in the project's folder, which is copied with it: the witness."""
+    return open_instance(find(folder).dagster_home)
+
+
+def write_runs(bench, folder):
     lines = [file["path"] for file in bench.read.files().to_pylist()[:40]]
     (folder / "list.txt").write_text("\n".join(lines))
     bench.run("clustering", "k", method=KMEANS)
@@ -57,20 +70,25 @@ def proved_folder(embedded_folder, tmp_path_factory):
     }
     for key, config in runs.items():
         bench.run("clustering", key, **config)
-    return folder
 
 
 @pytest.fixture
 def proved(proved_folder, tmp_path):
     folder = tmp_path / "proved"
     shutil.copytree(proved_folder, folder)
-    return Workbench(find(folder), dg.DagsterInstance.ephemeral())
+    with kept_instance(folder) as instance:
+        yield Workbench(find(folder), instance)
 
 
-def verdict(bench, key, pixels=False, witness=None):
+def verifier(bench, pixels=False, log=True):
     resources = bench.definitions.resources
     parts = (resources[name] for name in ("models", "registry", "source"))
-    return Verifier(bench.store, *parts, witness=witness, pixels=pixels).verify(key)
+    witness = seals_in_log(bench.instance) if log else lambda record: None
+    return Verifier(bench.store, *parts, witness=witness, pixels=pixels)
+
+
+def verdict(bench, key, pixels=False, log=True):
+    return verifier(bench, pixels, log).verify(key)
 
 
 def text(found, name):
@@ -100,15 +118,14 @@ def edit_row(bench, table, key, **values):
 
 def test_every_method_and_every_scope_is_proved(proved):
     """DESIGN 7: the same record on the same machine gives the same labels, bit for bit."""
-    resources = proved.definitions.resources
-    parts = (resources[name] for name in ("models", "registry", "source"))
-    verifier = Verifier(proved.store, *parts)
-    found = [verifier.verify(key) for key in verifier.all_keys()]
+    asked = verifier(proved, pixels=True)
+    found = [asked.verify(key) for key in asked.all_keys()]
     assert [one.key for one in found] == sorted(
         ["a", "c", "d", "h", "k", "k/2", "list", "node", "search", "t", "tag"]
     )
     assert {one.key: one.summary for one in found if one.summary != "The same."} == {}
-    assert verifier.keys("k") == ["k", "k/2"]
+    assert asked.keys("k") == ["k", "k/2"]
+    assert {link.name for link in found[0].links} >= {"figures", "notes", "witness"}
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
@@ -304,21 +321,283 @@ def test_an_edited_row_of_the_clustering_above_is_found_from_below(proved):
 
 def test_a_record_and_its_seal_changed_together_contradict_dagsters_event_log(bench):
     seal = metadata(bench.run("clustering", "k", method=KMEANS), "clustering")["seal"]
-    witness = seals_in_log(bench.instance)
-    assert "the same seal" in text(verdict(bench, "k", witness=witness), "witness")
+    assert "the same seal" in text(verdict(bench, "k"), "witness")
 
     def change(document):
-        document["notes"] = ["Nothing to see here."]
+        document["started_at"] = "2001-01-01T00:00:00Z"
 
     edit_record(bench, "k", change, seal=True)
-    found = verdict(bench, "k", witness=witness)
+    found = verdict(bench, "k")
     assert found.broken == ["witness"]
     assert seal in text(found, "witness")
     [row] = bench.store.read("records").to_pylist()
     for forged, broken in ((None, ["witness"]), ("{", ["record", "witness"])):
         rows = pa.Table.from_pylist([row | {"seal": forged}], SCHEMAS["records"])
         bench.store.upsert("records", rows)
-        assert verdict(bench, "k", witness=witness).broken == broken
+        assert verdict(bench, "k").broken == broken
+
+
+def put(place, value):
+    """A change of a document: the field at a dotted place gets a value."""
+
+    def change(document):
+        *above, name = place.split(".")
+        for part in above:
+            document = document[part]
+        document[name] = value
+
+    return change
+
+
+@contextlib.contextmanager
+def forged(bench, key, place, value):
+    """A record of which somebody changed a field and made the seal anew, until all is put back."""
+    before = bench.store.read("records", where=f"key = '{key}'")
+    edit_record(bench, key, put(place, value), seal=True)
+    yield
+    bench.store.upsert("records", before)
+
+
+FORGED = [
+    ("k", "mean_score", 1.0, "figures"),
+    ("k", "mean_score", None, "figures"),
+    ("k", "baseline_score", 99.5, "figures"),
+    ("k", "quality.silhouette", 0.99, "figures"),
+    ("k", "quality.davies_bouldin", 0.1, "figures"),
+    ("k", "quality.calinski_harabasz", 4000.0, "figures"),
+    ("k", "quality.silhouette_sampled", 5000, "figures"),
+    ("k", "quality.measured_on", "vit-b-32", "figures"),
+    ("k", "quality", None, "figures"),
+    ("k", "stability", 0.99, "figures"),
+    ("a", "stability", 0.999, "figures"),
+    ("k", "counts.in_scope", 300, "figures"),
+    ("k", "counts.clustered", 252, "figures"),
+    ("h", "counts.remainder", 0, "figures"),
+    ("k", "counts.not_embedded", 1, "figures"),
+    ("d", "nb_clusters", 2, "figures"),
+    ("search", "notes", ["All is well."], "notes"),
+    ("k", "notes", ["All is well."], "notes"),
+    ("k", "run_key", "h", "record"),
+    ("k/2", "run_key", "k/2", "record"),
+    ("k/2", "parent_output", "0" * 64, "parent"),
+    ("list", "id_list.file", "another.txt", "scope"),
+    ("list", "id_list", None, "scope"),
+    ("k", "id_list", {"file": "list.txt", "sha256": "0" * 64}, "scope"),
+]
+
+
+def test_a_forged_figure_of_a_record_that_is_sealed_anew_is_named_and_it_alone(proved):
+    """K3: whoever writes to the store can seal anew; only computing again tells."""
+    for key, place, value, link in FORGED:
+        with forged(proved, key, place, value):
+            found = verdict(proved, key, log=False)
+            assert (found.broken, found.circumstances) == ([link], []), (key, place)
+            if link in ("figures", "scope", "record"):
+                assert place.partition(".")[0] in text(found, link)
+    assert verdict(proved, "k").summary == "The same."
+
+
+def test_a_node_whose_record_names_another_parent_is_found(proved):
+    [other] = stored_records(proved.store, "key = 'h'").values()
+    with forged(proved, "k/2", "parent_record", other.record.record_id):
+        found = verdict(proved, "k/2", log=False)
+    assert found.broken == ["parent"]
+    assert text(found, "parent").startswith(f"{other.record.record_id} is of h, not of k")
+
+
+def test_forged_rows_and_record_that_agree_with_each_other_are_both_named(proved):
+    rows = proved.store.read("clusters", where="key = 'k'").to_pylist()
+    lower = pa.Table.from_pylist([row | {"score": 1.0} for row in rows], SCHEMAS["clusters"])
+    proved.store.upsert("clusters", lower)
+    with forged(proved, "k", "mean_score", 1.0):
+        found = verdict(proved, "k", log=False)
+    assert (found.broken, found.answer) == (["figures", "clusters"], "same")
+    assert text(found, "figures").startswith("mean_score: 1.0 is stored, ")
+    assert text(found, "clusters") == "4 rows are not so: 0, 1, 2, …"
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "values"),
+    [
+        ("assignments", "k", {"probability": 0.5}),
+        ("assignments", "k", {"assigned_later": True}),
+        ("assignments", "h", {"probability": 0.123}),
+        ("assignments", "h", {"assigned": "remainder"}),
+        ("assignments", "d", {"similarity": 0.123}),
+        ("assignments", "c", {"distance": 0.0}),
+        ("clusters", "a", {"stability": 0.123}),
+        ("clusters", "k", {"stability": 1.0}),
+        ("clusters", "k", {"medoid": "0" * 64}),
+        ("clusters", "t", {"name": "Vases"}),
+        ("clusters", "k", {"name": "Vases"}),
+    ],
+)
+def test_a_stored_figure_of_one_row_is_compared(proved, table, key, values):
+    edit_row(proved, table, key, **values)
+    found = verdict(proved, key)
+    assert (found.broken, found.circumstances, found.answer) == ([table], [], "same")
+
+
+def test_rows_and_records_that_are_there_twice_are_found(proved):
+    """The store has no constraint that would refuse them."""
+    store = lancedb.connect(proved.project.store)
+    for table in ("assignments", "clusters"):
+        [row] = proved.store.read(table, where="key = 'k' AND cluster = '1'").to_pylist()[:1]
+        store.open_table(table).add(pa.Table.from_pylist([row], SCHEMAS[table]))
+    assert verdict(proved, "k").broken == ["assignments", "clusters"]
+    [row] = proved.store.read("records", where="key = 'h'").to_pylist()
+    store.open_table("records").add(pa.Table.from_pylist([row], SCHEMAS["records"]))
+    assert verdict(proved, "h").broken == ["record"]
+
+
+@pytest.mark.parametrize("name", ["revision", "dagster_run_id", "key"])
+def test_a_record_under_another_id_than_its_own_is_named(proved, name):
+    value = 7 if name == "revision" else "f0f0f0f0-0000"
+    with forged(proved, "h", name, value):
+        asked = verifier(proved)
+        key = value if name == "key" else "h"
+        assert key in asked.all_keys()
+        found = asked.verify(key)
+        assert (found.broken, found.failed) == (["record"], True)
+        answer = run("verify", "--all", "--no-pixels", cwd=proved.project.folder, expect=1)
+    assert "filed under another id than its own" in answer.stdout
+
+
+def test_a_record_that_is_filed_under_another_run_is_named(proved):
+    [row] = proved.store.read("records", where="key = 'h'").to_pylist()
+    other = pa.Table.from_pylist([row | {"run_key": "k"}], SCHEMAS["records"])
+    proved.store.upsert("records", other)
+    found = verdict(proved, "h")
+    assert found.broken == ["record"]
+    assert "run_key: 'k' is stored, and should be 'h'" in text(found, "record")
+
+
+def test_what_does_not_come_out_again_needs_a_witness(proved):
+    """Times, costs and the Dagster run may be what they were; only the log knows."""
+    for place, value in (
+        ("usage.cpu_seconds", 0.001),
+        ("usage.peak_memory", 1),
+        ("finished_at", "2001-01-01T00:00:00Z"),
+        ("git_commit", None),
+    ):
+        with forged(proved, "k", place, value):
+            found = verdict(proved, "k", log=False)
+            assert (found.proved, found.witnessed, found.broken) == (True, False, [])
+            assert found.summary.startswith("Proved, no witness: nobody outside the store confirms")
+            assert "Dagster's event log has no seal of this record" in text(found, "witness")
+            assert "$DAGSTER_HOME" in text(found, "witness")
+            assert verdict(proved, "k").broken == ["witness"]
+    [stored] = stored_records(proved.store, "key = 'k'").values()
+    another_run = stored.record.dagster_run_id[:8] + "-0000-0000-0000-000000000000"
+    with forged(proved, "k", "dagster_run_id", another_run):  # which gives the same record id
+        assert verdict(proved, "k").broken == ["witness"]
+
+
+def test_records_that_are_older_than_a_figure_are_not_condemned(proved):
+    def without(document):
+        for name in ("mean_score", "quality", "stability", "usage", "refreshed", "notes"):
+            del document[name]
+
+    edit_record(proved, "a", without, seal=True)
+    found = verdict(proved, "a", log=False)
+    assert (found.proved, found.broken) == (True, [])
+    assert "quality is not recorded: the record is older than it" in text(found, "figures")
+
+
+def test_where_another_library_rounds_only_what_single_images_decide_may_differ(
+    proved, monkeypatch
+):
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "0.1" if name == "scipy" else version(name)
+    )
+    with forged(proved, "a", "stability", 0.999):
+        found = verdict(proved, "a", log=False)
+        assert (found.broken, found.circumstances) == ([], ["figures", "libraries"])
+    with forged(proved, "a", "mean_score", 1.0):
+        found = verdict(proved, "a", log=False)
+        assert (found.broken, found.circumstances) == (["figures"], ["libraries"])
+        assert found.summary.endswith(
+            "these are not what was recorded: figures; other now: libraries."
+        )
+    edit_row(proved, "clusters", "a", stability=0.123)
+    found = verdict(proved, "a")
+    assert (found.broken, found.circumstances) == ([], ["libraries", "clusters"])
+    edit_row(proved, "clusters", "a", medoid="0" * 64)
+    assert verdict(proved, "a").broken == ["clusters"]
+
+
+def test_in_a_cluster_of_two_another_library_may_round_to_the_other_medoid(proved, monkeypatch):
+    """Both are as near to their mean, but for the last digit."""
+    pair = proved.store.read("clusters", where="key = 'd' AND size = 2").to_pylist()[0]
+    where = f"record_id = '{pair['record_id']}' AND cluster = '{pair['cluster']}'"
+    members = proved.store.read("assignments", where=where)["image_id"].to_pylist()
+    [other] = {*members} - {pair["medoid"]}
+    changed = pa.Table.from_pylist([pair | {"medoid": other}], SCHEMAS["clusters"])
+    proved.store.upsert("clusters", changed)
+    assert verdict(proved, "d").broken == ["clusters"]
+    monkeypatch.setattr(platform, "machine", lambda: "abacus")
+    found = verdict(proved, "d")
+    assert (found.broken, found.circumstances) == ([], ["machine"])
+
+
+def test_the_log_is_a_witness_as_long_as_one_run_that_told_the_seal_is_kept(proved, monkeypatch):
+    """A run that computes the same again tells the seal again, and retention keeps the newest."""
+    monkeypatch.setattr("panoptic_assets.assets.verification._PAGE", 1)
+    [stored] = stored_records(proved.store, "key = 'k'").values()
+    for _ in range(2):
+        proved.run("clustering", "k", method=KMEANS)
+    assert verdict(proved, "k").summary == "The same."
+    proved.instance.delete_run(stored.record.dagster_run_id)
+    assert verdict(proved, "k").summary == "The same."
+    with forged(proved, "k", "finished_at", "2001-01-01T00:00:00Z"):
+        assert verdict(proved, "k").broken == ["witness"]
+    proved.run("clustering", "k", method={"kmeans": {"nb_clusters": 3}}, replace=True)
+    assert verdict(proved, "k").summary == "The same."
+
+
+def test_points_and_imported_vectors_are_proved_with_their_figures(proved):
+    """Of a projection the scores are of its vectors; imported vectors have no model."""
+    configs = proved.project.configs
+    proved.run("projection", "mini/p", method={"pca": {}})
+    proved.run("clustering", "points", method=KMEANS, features="mini/p")
+    rows = proved.store.read("vectors.mini").slice(0, 60)
+    table = pa.table({"path": rows["image_id"], "vector": rows["vector"]})
+    pq.write_table(table, proved.project.folder / "v.parquet")
+    (configs / "models" / "theirs.yaml").write_text("vectors: v.parquet\nmodel: theirs\n")
+    proved.run("embeddings", "theirs")
+    proved.run("clustering", "theirs", method=KMEANS, features="theirs", stability=1)
+    for key in ("points", "theirs"):
+        assert verdict(proved, key).summary == "The same."
+        with forged(proved, key, "quality.silhouette", 0.99):
+            assert verdict(proved, key, log=False).broken == ["figures"]
+
+
+def test_a_proof_without_a_witness_ends_with_three_and_warns(proved):
+    folder = proved.project.folder
+    assert run("verify", "k/2", "h", "--no-pixels", cwd=folder).returncode == 0
+    shutil.rmtree(folder / ".panoptic" / "dagster")
+    answer = run("verify", "k", "--no-pixels", cwd=folder, expect=3)
+    assert answer.stdout.startswith("? k@1-")
+    assert "Proved, no witness: 2 divisions" in answer.stderr
+    found = json.loads(run("verify", "h", "--json", "--no-pixels", cwd=folder, expect=3).stdout)
+    assert (found["proved"], found["witnessed"]) == (True, False)
+    assert found["summary"].startswith("Proved, no witness: ")
+    [of_python] = proved.read.verify("h", pixels=False)
+    assert (of_python["proved"], of_python["witnessed"]) == (True, False)
+    proved.run("clustering", "h", method={"hdbscan": {}}, assign_remainder=True)
+    edit_row(proved, "clusters", "d", size=1)
+    assert run("verify", "k", "d", "--no-pixels", cwd=folder, expect=1)
+
+
+def test_the_check_of_a_proof_without_a_witness_is_a_warning(bench):
+    bench.run("clustering", "k", method=KMEANS)
+    elsewhere = Workbench(bench.project, dg.DagsterInstance.ephemeral())
+    check = elsewhere.checks("clustering", "k", "verified")["verified"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert check.description.startswith("Proved, no witness: ")
+    job = bench.definitions.resolve_job_def("verify_runs")
+    assert job.execute_in_process(instance=dg.DagsterInstance.ephemeral()).success
 
 
 def test_a_record_that_cannot_be_read_any_more_is_told_in_one_line(bench):
@@ -335,8 +614,8 @@ def test_a_record_that_cannot_be_read_any_more_is_told_in_one_line(bench):
 def test_a_record_that_is_older_than_seals_says_so_and_can_be_proved(proved):
     [row] = proved.store.read("records", where="key = 'k'").to_pylist()
     proved.store.upsert("records", pa.Table.from_pylist([row | {"seal": None}], SCHEMAS["records"]))
-    found = verdict(proved, "k")
-    assert found.proved
+    found = verdict(proved, "k", log=False)
+    assert (found.proved, found.witnessed) == (True, False)
     assert text(found, "parameters") == "not sealed: the record is older than seals"
 
 
@@ -428,6 +707,7 @@ def test_the_job_reports_every_division_and_goes_on_after_a_failure(proved):
         said = {
             entry.partition: entry.event.dagster_event.asset_check_evaluation_data.passed
             for entry in history
+            if entry.event.dagster_event.event_type_value == "ASSET_CHECK_EVALUATION"
         }
         assert said == (expected or {"k/2": True})
 

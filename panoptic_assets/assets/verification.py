@@ -28,26 +28,50 @@ from resources.source import ImageSource
 
 CHECK = "verified"
 _DESCRIPTION = (
-    "Computed again on its recorded inputs, it gives the same answer, and pixels, vectors, "
-    "parameters and stored clusters are what was recorded."
+    "Computed again on its recorded inputs, it gives the same answer, pixels, vectors, parameters, "
+    "figures and stored clusters are what was recorded, and Dagster's event log has its seal."
 )
-_LOOKED_AT = 100
-"""Materializations of a key among which that of its record is looked for, the newest first."""
+_PAGE = 100
+"""Materializations of a key that are read from the log at once."""
 _TEXT_SHOWN = 200
 
 
 def seals_in_log(instance: dg.DagsterInstance) -> Witness:
-    """What Dagster's event log says of the seals of records."""
+    """What Dagster's event log says of the seals of records: for each, what was said first.
+
+    The run that made a record tells its seal. So does each later run that computes the key again
+    and leaves the record as it is, and, after a run that was killed, the one that tells what it
+    made: these are what retention keeps of an old record.
+    """
 
     def root(record: Record) -> str | None:
         asked = dg.AssetRecordsFilter(_asset_of(record.key), asset_partitions=[record.key])
-        for found in instance.fetch_materializations(asked, limit=_LOOKED_AT).records:
-            event = found.asset_materialization
-            if found.run_id == record.dagster_run_id and event and "seal" in event.metadata:
-                return str(event.metadata["seal"].value)
-        return None
+        told, cursor = None, None
+        while True:
+            page = instance.fetch_materializations(asked, limit=_PAGE, cursor=cursor)
+            for found in page.records:  # the newest first
+                event = found.asset_materialization
+                if event is None or "seal" not in event.metadata:
+                    continue
+                own = found.run_id == record.dagster_run_id
+                if own or _named(event) == (record.revision, record.dagster_run_id[:8]):
+                    told = str(event.metadata["seal"].value)
+                if own:
+                    return told
+            if not page.has_more:
+                return told
+            cursor = page.cursor
 
     return root
+
+
+def _named(event: dg.AssetMaterialization) -> tuple[Any, str] | None:
+    """Of the record that a materialization tells of, what its id says beside the key."""
+    shown = event.metadata.get("record")
+    content = shown.value if shown else None
+    if not isinstance(content, dict):
+        return None
+    return content.get("revision"), str(content.get("dagster_run_id"))[:8]
 
 
 def _check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
@@ -108,7 +132,7 @@ def verify_divisions(
     # Refused here, before anything is computed.
     keys = [found for key in config.keys for found in verifier.keys(key)]
     keys = list(dict.fromkeys(keys)) if config.keys else verifier.all_keys()
-    failed = []
+    failed, nb_without_witness = [], 0
     for key in keys:
         try:
             verdict = verifier.verify(key)
@@ -118,9 +142,16 @@ def verify_divisions(
             continue
         context.log.info(f"{key}: {verdict.summary}")
         report_evaluation(context, _asset_of(key), CHECK, key, _shown(verdict))
+        nb_without_witness += verdict.proved and not verdict.witnessed
         if verdict.failed:
             failed.append(key)
-    context.add_output_metadata({"nb_divisions": len(keys), "nb_not_proved": len(failed)})
+    context.add_output_metadata(
+        {
+            "nb_divisions": len(keys),
+            "nb_not_proved": len(failed),
+            "nb_without_witness": nb_without_witness,
+        }
+    )
     if failed:
         raise dg.Failure(
             f"Not proved: {len(failed):,} of {len(keys):,} divisions: {', '.join(failed[:20])}. "
@@ -149,11 +180,14 @@ def _verifier(
 
 
 def _shown(verdict: Verdict) -> dict[str, Any]:
-    """The verdict in the words of Dagster's checks."""
+    """The verdict in the words of Dagster's checks.
+
+    A proof without a witness is a warning: somebody should look, and nothing is known to be wrong.
+    """
     rows = [[MARKS[link.state], link.name, link.text[:_TEXT_SHOWN]] for link in verdict.links]
     grave = bool(verdict.broken)
     return {
-        "passed": verdict.proved,
+        "passed": verdict.proved and verdict.witnessed,
         "severity": dg.AssetCheckSeverity.ERROR if grave else dg.AssetCheckSeverity.WARN,
         "description": verdict.summary,
         "metadata": {

@@ -29,21 +29,23 @@ def verify(
     """Compute the runs or nodes KEYS again on what they read, and compare every hash.
 
     Of a run, all that is divided below it is verified, too. Exit code 0: each is proved; 1: one is
-    not, and the links that differ are marked with ✗. What is marked with ≠ is another one now, such
-    as the version of a library, and breaks nothing as long as the answer is the same. A division
-    that held an image which was forgotten cannot be verified any more, and is marked with ?.
+    not, and the links that differ are marked with ✗; 3: each is proved, but one has no witness:
+    Dagster's event log does not know its record. What is marked with ≠ is another one now, such as
+    the version of a library, and breaks nothing as long as the answer is the same. A division that
+    held an image which was forgotten cannot be verified any more, and is marked with ?.
     """
     if every == bool(keys):
         raise InputError("Give the keys of runs or nodes, or --all: one of the two.")
-    from panoptic_assets.verification import MARKS
+    from panoptic_assets.verification import MARKS, NO_WITNESS, REMEDY
 
     runner = Runner(find(context.obj))
-    failed = 0
+    failed = without = 0
     with runner.verifier(not no_pixels) as verifier:
         asked = [found for key in keys for found in verifier.keys(key)] or verifier.all_keys()
         for key in dict.fromkeys(asked):
             verdict = verifier.verify(key)
             failed += verdict.failed
+            without += verdict.proved and not verdict.witnessed
             if as_json:
                 click.echo(json.dumps(verdict.as_dictionary(), ensure_ascii=False))
                 continue
@@ -52,9 +54,14 @@ def verify(
                 say(f"  {MARKS[link.state]} {link.name:<14} {link.text}")
     if not asked:
         tell("No runs yet: panoptic-assets cluster KEY")
+    if without:
+        text = f"Proved, no witness: {counted(without, 'division')}. {NO_WITNESS}: {REMEDY}."
+        tell(text, "yellow")
     if failed:
         tell(f"Not proved: {counted(failed, 'division')}.", "red")
         context.exit(1)
+    if without:
+        context.exit(3)
 
 
 @click.command()

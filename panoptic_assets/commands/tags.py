@@ -375,7 +375,8 @@ def _edits_of_csv(file: Path) -> list[Any]:
     from panoptic_assets.core.edits import EditError, from_rows
 
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        # Not read_text(), which takes a \r in a name for the end of a line.
+        text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 text: save it as UTF-8.") from error
     heading = text.partition("\n")[0]

@@ -140,7 +140,7 @@ def _check_tree(kept: Sequence[Entry], broader: Sequence[int]) -> None:
 
 def lines(text: str, templates: Sequence[str]) -> Vocabulary:
     """The vocabulary of a text with a term on each line; empty lines do not count."""
-    numbered = enumerate(text.splitlines(), start=1)
+    numbered = enumerate(text.split("\n"), start=1)  # whatever else ends lines, a term may hold
     entries = [Entry(line, place=f"line {number}") for number, line in numbered]
     return vocabulary(entries, templates)
 

@@ -32,6 +32,13 @@ def read(file, folder):
     return names, np.concatenate([rows for _, rows in batches])
 
 
+def test_lines_end_at_a_line_feed_alone_since_names_may_hold_the_rest(tmp_path):
+    names = ["a\u2028b.jpg", "c\x85d.jpg", "e\x0b\x1cf.jpg", "g\rh.jpg"]
+    file = npy(tmp_path)
+    (tmp_path / "ids.txt").write_text("\r\n".join(names), encoding="utf-8", newline="")
+    assert read(file, tmp_path)[0] == names
+
+
 def refusal(file, folder):
     with pytest.raises(InputError) as caught:
         list(file.batches(folder))
