@@ -80,6 +80,9 @@ class Event:
     carries_over: bool = False
     """Of a ``save``: whether it goes on from the one before it, so that what people merged or
     deleted since stays so."""
+    depth: int | None = None
+    """Of a ``save``: the levels of the tree that were asked for. None: all, or of an event that is
+    older than this field."""
     only: bool = False
     """Whether the images lose the other tags that they have of the property."""
     event: int | None = None
@@ -239,6 +242,9 @@ class State:
         properties: Names of the properties that were ever named.
         refused: Pairs that a person refused, or took apart.
         saves: Numbers of the events that were saves.
+        saved: For each property, the saves of it since it was last saved anew, oldest first.
+        edited: For each tag that an edit of a person made, changed, gave or took away, the number
+            of ``saved`` of its property at the last one.
         gone: For each tag that people merged, the one that it went to; for each that they deleted,
             None.
     """
@@ -250,6 +256,8 @@ class State:
         self.properties: set[str] = set()
         self.refused: set[Pair] = set()
         self.saves: set[int] = set()
+        self.saved: dict[str, list[Event]] = {}
+        self.edited: dict[str, int] = {}
         self.gone: dict[str, str | None] = {}
 
     def tables(self) -> TagTables:
@@ -297,12 +305,23 @@ class State:
                 if tag_id in self.tags and image_id in self.members[tag.tag_id]:
                     self._drop(tag.tag_id, image_id)
                     self._add(tag_id, image_id, number)
+        if event.kind != "save":
+            named = {event.tag_id or "", *(tag.tag_id for tag in event.tags)}
+            named |= {tag_id for tag_id, _ in event.images}
+            nb_saved = len(self.saved.get(event.property, ()))
+            self.edited |= dict.fromkeys(named & self.tags.keys(), nb_saved)
 
     def survivor(self, tag_id: str | None) -> Tag | None:
         """The tag of an id, through merges; None if it is not there, or no more."""
         while tag_id in self.gone:
             tag_id = self.gone[tag_id]
         return self.tags.get(tag_id or "")
+
+    def is_deleted(self, tag_id: str | None) -> bool:
+        """Whether people deleted a tag, or the one that it was merged into."""
+        while tag_id in self.gone:
+            tag_id = self.gone[tag_id]
+        return tag_id is None
 
     def of_people(self, tag_id: str) -> set[str]:
         """Ids of the images to which people, and no save, gave a tag."""
@@ -312,7 +331,9 @@ class State:
     def _save(self, event: Event, number: int) -> None:
         self._remove(set(event.tag_ids))
         self.saves.add(number)
+        self.saved.setdefault(event.property, []).append(event)
         if not event.carries_over:
+            self.saved[event.property] = [event]
             self.refused = {pair for pair in self.refused if pair[0] not in event.tag_ids}
             for tag in event.tags:
                 self.gone.pop(tag.tag_id, None)
@@ -423,6 +444,7 @@ class State:
         """Remove tags; what lies below them and stays comes up to where they were."""
         gone = {tag_id: self.tags.pop(tag_id) for tag_id in tag_ids if tag_id in self.tags}
         for tag_id in gone:
+            self.edited.pop(tag_id, None)
             for image_id in self.members.pop(tag_id):
                 self.carried[image_id].discard(tag_id)
         for tag in list(self.tags.values()):
