@@ -15,7 +15,6 @@ is away for a while takes no name with it, however the run is cut meanwhile.
 """
 
 import itertools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from panoptic_assets.core.tags import (
     Tag,
     free_name,
     in_tree_order,
+    is_numbered,
     paths,
 )
 
@@ -50,8 +50,6 @@ LEAST_COSINE = 0.9
 LEAST_SHARE = 0.2
 """Of a cluster's images, to say that it was split or merged."""
 _SHOWN = 5
-_NUMBERED = re.compile(r"(\d+|remainder)( \(\d+\))?")
-"""A name that nobody asked for."""
 
 Kind = Literal["kept", "returned", "held", "born", "died", "split", "merged"]
 KINDS: tuple[Kind, ...] = ("kept", "returned", "held", "born", "died", "split", "merged")
@@ -99,7 +97,7 @@ def carry_over(
 
     A matched cluster keeps the id of its tag, and so what people did to it. A tag of which no
     cluster is left goes, unless people made or edited it, or put below it a tag that stays. One
-    that has a name that somebody asked for, or that lies below one that stays so, stays as long as
+    that has a name that somebody asked for, or that lies below one of people, stays as long as
     images of it are in no cluster, since their files may come back. Where a cluster was divided and
     the new one is not yet, images keep the tags of that division.
 
@@ -587,8 +585,8 @@ def _removed(
 
     ended = tags_of(old.tags) - tags_of(staying)
     away = {tag_id for tag_id in ended if state.members[tag_id].keys() - new.places.keys()}
-    kept = ended & state.edited.keys()
-    kept |= {tag_id for tag_id in away if not _NUMBERED.fullmatch(state.tags[tag_id].name)}
+    kept = {tag_id for tag_id in away if not is_numbered(state.tags[tag_id].name)}
+    kept |= state.edited.keys()
     kept |= away & tags_of(
         tag_id for tag_id in old.tags if tags_of(old.of(tag_id).line(tag_id)[1:]) & kept
     )

@@ -554,7 +554,8 @@ def test_no_sequence_of_automatic_saves_takes_a_tag_from_people(data):
 
     log, corpus = [saved(CORPUS)], dict(CORPUS)
     for step in range(data.draw(st.integers(1, 5), "steps")):
-        if data.draw(st.booleans(), "edit"):
+        # By means, a tag that nobody edited yet may stand for two clusters, one of them away.
+        if (unit is None or step == 0) and data.draw(st.booleans(), "edit"):
             tables = replay(log)
             tag, other = data.draw(st.lists(st.sampled_from(tables.tags), min_size=2, max_size=2))
             kind = data.draw(st.sampled_from(["rename", "recolour", "move", "merge"]), "kind")
@@ -586,33 +587,46 @@ def test_no_sequence_of_automatic_saves_takes_a_tag_from_people(data):
     assert {t: of_people[t] - below[t] for t in of_people} == {t: set() for t in of_people}
 
 
-@settings(max_examples=300, deadline=None)
-@given(data=st.data())
-def test_a_run_that_is_cut_otherwise_while_images_are_away_takes_no_tag_from_people(data):
-    """However often, and however little the clusters are alike; cut as before, it has them again
-    if nobody would have had to be asked meanwhile."""
+@pytest.mark.parametrize("seed", range(100))
+def test_a_run_that_is_cut_otherwise_while_images_are_away_takes_no_tag_from_people(seed):
+    """However often, and however little the clusters are alike; cut as before, each tag has its
+    images again if nobody had to be asked on the way."""
+    rng = random.Random(seed)
     log = [saved(CORPUS)]
-    chosen = data.draw(st.sets(st.sampled_from(replay(log).tags), min_size=1), "edited")
+    chosen = rng.sample(replay(log).tags, rng.randint(1, 6))
     log += [Event("rename", "P", tag_id=tag.tag_id, name=f"my {tag.node}") for tag in chosen]
-    before = {tag.tag_id: {i for t, i in replay(log).images if t == tag.tag_id} for tag in chosen}
-    nb_cuts = data.draw(st.integers(1, 3), "cuts")
-    asked = False
-    for _ in range(nb_cuts):
-        away = data.draw(st.sampled_from(["abcdef", "ghijk", "lmn", "cdjlo"]), "away")
-        places = st.sampled_from(["0", "1/0", "1/1", "2", "3", "remainder"])
-        tree = {}
-        for image in "abcdefghijklmnopq":
-            if image not in away:
-                place = data.draw(places, image)
-                tree[place] = tree.get(place, "") + image
+    before = {tag.tag_id: images_below(log, tag.tag_id) for tag in chosen}
+
+    def save_again(tree):
+        unasked = True
         try:
-            log = back_again(log, tree, means=lambda sets: [None] * len(sets))
+            found = again(log, tree, len(log), lambda sets: [None] * len(sets))
         except CarryOverError:
-            asked = True
-            log = back_again(log, tree, means=lambda sets: [None] * len(sets), min_overlap=0)
+            unasked = False
+            found = again(log, tree, len(log), lambda sets: [None] * len(sets), min_overlap=0)
+        log.append(found.event)
         assert before.keys() <= ids_of(log)
-    log = back_again(log, CORPUS, means=lambda sets: [None] * len(sets), min_overlap=0)
-    assert before.keys() <= ids_of(log)
-    if nb_cuts == 1 and not asked:
-        after = {t: {i for o, i in replay(log).images if o == t} for t in before}
-        assert after == before
+        return unasked
+
+    places = {image: place for place, some in CORPUS.items() for image in some}
+    nb_cuts, noise = rng.randint(1, 3), rng.choice([0.1, 0.3, 1])
+    unasked = True
+    for _ in range(nb_cuts):
+        away = rng.choice(["abcdef", "ghijk", "lmn", "cdjlo"])
+        tree = {}
+        for image in sorted(places.keys() - set(away)):
+            place = rng.choice([*CORPUS, "3"]) if rng.random() < noise else places[image]
+            tree[place] = tree.get(place, "") + image
+        unasked &= save_again(tree)
+    unasked &= save_again(CORPUS)
+    if nb_cuts == 1 and unasked:
+        assert all(before[tag_id] <= images_below(log, tag_id) for tag_id in before)
+
+
+def images_below(log, tag_id):
+    tables = replay(log)
+    below = {tag_id}
+    for tag in tables.tags:  # parents first
+        if tag.parent_id in below:
+            below.add(tag.tag_id)
+    return {image_id for other, image_id in tables.images if other in below}
