@@ -332,7 +332,7 @@ class RecommendationsConfig(dg.Config):
     include_remainder: bool = Field(
         default=False,
         description="Treat the tag of a remainder as any other. By default nothing is proposed for "
-        "it, and its images are proposed for other tags.",
+        "it, nor for the tags below it that nobody named, and its images are proposed for others.",
     )
     include_tagged: bool = Field(
         default=False,

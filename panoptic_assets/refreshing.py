@@ -496,7 +496,8 @@ class _Tree:
                 continue
             config = SaveConfig(
                 property=name,
-                depth=max(str(tag.node).count("/") for tag in nodes),
+                # Not of the tags alone: a cluster whose files are away may have been the deepest.
+                depth=event.depth or max(str(tag.node).count("/") for tag in nodes),
                 reason=f"refresh policy {'replay' if self._replay else self._policy.name}",
             )
             try:

@@ -55,6 +55,7 @@ def save_run(store: LanceStore, divisions: Divisions, run_key: str, config: Save
     """
     record = divisions.get(run_key)
     made = saved(store, divisions, run_key, config.property, config.depth, config.use_labels)
+    made = dataclasses.replace(made, depth=config.depth)
     means = _means_of(store, vector_type_of(record.config["features"]))
     while True:
         log = read_log(store)

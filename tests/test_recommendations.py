@@ -167,13 +167,46 @@ def test_a_saved_run_is_completed_from_its_remainder(bench):
     assert [row["path"] for row in paths if row["image_id"] == best["image_id"]] == [best["tag"]]
 
 
+def test_the_method_of_the_seeds_gives_recommendations(bench):
+    """C10-C15: an automatic number, the remainder cut by force, saved, then completed."""
+    bench.run("clustering", "auto", method={"kmeans": {"nb_clusters": -1}})
+    bench.run("nested_clustering", "auto/remainder", method={"kmeans": {"nb_clusters": 4}})
+    bench.run("saved_clustering", "auto")
+    bench.run("tags")
+    shown = metadata(bench.run("tag_recommendations"), "tag_recommendations")
+    assert shown["nb_images"] > 0
+    assert "why_none" not in shown
+    rest = {tag["path"]: tag for tag in bench.read.tags("Clustering") if "remainder" in tag["path"]}
+    assert len(rest) == 5
+    images = {image_id for tag in rest.values() for image_id in tag["image_ids"]}
+    rows = bench.read.recommendations("Clustering").to_pylist()
+    assert {row["image_id"] for row in rows} <= images
+    assert not {row["tag"] for row in rows} & rest.keys()
+    best = rows[0]
+    bench.run("tags", edits=[{"accept": {"tag": best["tag"], "images": [best["image_id"]]}}])
+    paths = bench.read.image_tags("Clustering").to_pylist()
+    assert [row["path"] for row in paths if row["image_id"] == best["image_id"]] == [best["tag"]]
+    # What somebody named is no remainder any more.
+    bench.run("tags", edits=[{"rename": {"tag": "remainder > 0", "to": "à voir"}}])
+    named = set(rest["remainder > 0"]["image_ids"])
+    bench.run("tag_recommendations")
+    rows = bench.read.recommendations("Clustering").to_pylist()
+    assert not {row["image_id"] for row in rows} & named
+    assert "remainder > à voir" in {row["tag"] for row in rows}
+
+
 def test_where_every_image_has_a_tag_those_of_other_tags_are_proposed_if_asked_for(bench):
     """C15: a wide group gets new images of its kind."""
     bench.run("clustering", "all")
     bench.run("saved_clustering", "all")
     bench.run("tags")
-    bench.run("tag_recommendations")
+    shown = metadata(bench.run("tag_recommendations"), "tag_recommendations")
+    assert "Every image carries a tag of 'Clustering', so none is left" in shown["why_none"]
     assert bench.read.recommendations("Clustering").num_rows == 0
+    folder = str(bench.project.folder)
+    answer = CliRunner().invoke(main, ["--project", folder, "recommend"])
+    assert answer.exit_code == 0, answer.output
+    assert "Every image carries a tag of 'Clustering', so none is left" in answer.output
     bench.run("tag_recommendations", include_tagged=True, number=3)
     rows = bench.read.recommendations("Clustering").to_pylist()
     assert rows and all(row["tagged"] for row in rows)

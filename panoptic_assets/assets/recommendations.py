@@ -17,7 +17,7 @@ from panoptic_assets.core import tags as core_tags
 from panoptic_assets.keys import LINEAGE_ONLY, parse_name
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
-from panoptic_assets.reports.markdown import table
+from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.tables.images import present_files, read_thumbnails
 from panoptic_assets.tables.tags import (
     properties_with_tags,
@@ -41,7 +41,7 @@ _PICTURED = 6
     group_name="tags",
     pool=POOL,
     kinds={"lancedb"},
-    code_version="1",
+    code_version="2",
 )
 @plain_failures()
 def tag_recommendations(
@@ -61,16 +61,15 @@ def tag_recommendations(
     wanted = properties_with_tags(tables, config.property or None)
     read = read_vectors(store, vector_type, present_files(store))
     rows = []
+    why_none: list[str] = []
     for name in wanted:
         task = core.task(
             tables, name, read.image_ids, config.include_remainder, config.include_tagged
         )
-        if not len(task.candidates):
-            context.log.warning(
-                f"Every image carries a tag of {name!r}, so none is left to propose: to look among "
-                "the images of other tags, set `include_tagged: true` (`--include-tagged`)."
-            )
         found = core.recommend(read.vectors, task.groups, task.candidates, config.number)
+        if not any(len(proposals.rows) for proposals in found):
+            why_none.append(core.why_none(task, name))
+            context.log.warning(why_none[-1])
         tagged = set(task.tagged.tolist())
         for tag, proposals in zip(task.tags, found, strict=True):
             rows += [
@@ -89,7 +88,7 @@ def tag_recommendations(
     new = pa.Table.from_pylist(rows, schema=SCHEMAS["recommendations"])
     if not write_recommendations(store, new, wanted[0] if config.property else None):
         context.log.info("The recommendations already are these.")
-    return _result(store, tables, core.judgements(events), set(wanted))
+    return _result(store, tables, core.judgements(events), set(wanted), why_none)
 
 
 def _result(
@@ -97,6 +96,7 @@ def _result(
     tables: core_tags.TagTables,
     judged: dict[str, core.Judgements],
     properties: set[str],
+    why_none: list[str],
 ) -> dg.MaterializeResult[None]:
     stored = read_recommendations(store).to_pylist()
     proposed: dict[str, list[dict[str, object]]] = {}
@@ -117,6 +117,7 @@ def _result(
             "nb_accepted": total.accepted,
             "nb_refused": total.refused,
             **({} if total.precision is None else {"precision": total.precision}),
+            **({"why_none": dg.MetadataValue.md(bullets(why_none))} if why_none else {}),
             "recommendations": dg.MetadataValue.md(
                 table(
                     ["property", "tag", "images", "proposed", "best score", "precision"],

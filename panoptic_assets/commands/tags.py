@@ -133,10 +133,11 @@ def recommend(
     runner = Runner(find(folder))
     if tag is not None:
         runner.reader.recommendations(property_name, tag)  # refused if there is no such tag
-    runner.recommend(given)
+    runner.recommend(given)  # which says of what property nothing is recommended, and why
     rows = runner.reader.recommendations(property_name, tag).to_pylist()
     if not rows:
-        say("Nothing to recommend.")
+        which = "" if tag is None else f" for {tag!r}: no image that is left is like those it has"
+        say(f"Nothing to recommend{which}.")
         return
     grid = Table("tag", "image", box=None)
     for heading in ("score", "margin"):

@@ -8,6 +8,10 @@ Clusters are matched level by level, the children of matched parents among thems
 share images by the assignment of the greatest total overlap (Kuhn, 1955; ``linear_sum_assignment``
 of SciPy), where overlap is the Jaccard index of the images that both trees have; those of which
 hardly an image is left by the cosine of their means.
+
+A tag that people use stays when the tree has no cluster of it, and gets the one again that is like
+it: by the images that come back, or by those that it had when people used it last. So a disk that
+is away for a while takes no name with it, however the run is cut meanwhile.
 """
 
 import itertools
@@ -28,6 +32,7 @@ from panoptic_assets.core.tags import (
     Tag,
     free_name,
     in_tree_order,
+    is_numbered,
     paths,
 )
 
@@ -46,9 +51,10 @@ LEAST_SHARE = 0.2
 """Of a cluster's images, to say that it was split or merged."""
 _SHOWN = 5
 
-Kind = Literal["kept", "held", "born", "died", "split", "merged"]
-KINDS: tuple[Kind, ...] = ("kept", "held", "born", "died", "split", "merged")
-"""``held``: kept below a cluster that was divided before and is not yet divided again."""
+Kind = Literal["kept", "returned", "held", "born", "died", "split", "merged"]
+KINDS: tuple[Kind, ...] = ("kept", "returned", "held", "born", "died", "split", "merged")
+"""``returned``: kept, though the latest save had no such cluster; ``held``: kept below a cluster
+that was divided before and is not yet divided again."""
 
 
 class CarryOverError(ValueError):
@@ -65,8 +71,8 @@ class Change:
     became: str
     """The node, or for a split or merged one the nodes or tags with their shares."""
     overlap: float | None = None
-    """Of a kept one: the Jaccard index of the images that both trees have; None if the means
-    decided, or nothing had to be decided."""
+    """Of a kept or returned one: the Jaccard index of the images that both trees have; None if the
+    means decided, or nothing had to be decided."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,11 @@ def carry_over(
 ) -> CarryOver:
     """The event that saves a run again, so that its tags follow their clusters.
 
-    A matched cluster keeps the id of its tag, and so what people did to it; a tag of which no
-    cluster is left goes, unless people gave it to images or put below it a tag that stays. Where a
-    cluster was divided and the new one is not yet, images keep the tags of that division.
+    A matched cluster keeps the id of its tag, and so what people did to it. A tag of which no
+    cluster is left goes, unless people made or edited it, or put below it a tag that stays. One
+    that has a name that somebody asked for, or that lies below one of people, stays as long as
+    images of it are in no cluster, since their files may come back. Where a cluster was divided and
+    the new one is not yet, images keep the tags of that division.
 
     Args:
         old: The latest save of the property that is not undone, of the same run.
@@ -101,13 +109,15 @@ def carry_over(
         min_overlap: Least overlap of two clusters to be taken for one unasked.
         matches: Decisions of a person: for paths of tags the node below the run that has taken its
             place, such as ``3`` or ``3/0``; empty if none has.
-        depth: Levels of the tree that are saved, if not all.
+        depth: Levels of the tree that are saved, if not all. What lies below them goes, unless
+            people gave it to images.
 
     Raises:
         CarryOverError: Clusters overlap less than ``min_overlap``, or ``matches`` names a tag or a
             node that there is not, or a node twice.
     """
-    before, after = _Tree(old), _Tree(new)
+    after = _Tree(new)
+    before = _Before(old, after, state)
     current = paths(in_tree_order(state.tags.values()))
 
     def shown(tag_id: str) -> str:
@@ -115,7 +125,7 @@ def carry_over(
         return current[known.tag_id] if known else before.tags[tag_id].name
 
     decided = _decided(matches or {}, before, after, state, current)
-    pairing = _Pairing(before, after, means, decided)
+    pairing = _Pairing(before, after, means, decided, max(min_overlap, LEAST_OVERLAP))
     doubtful = [
         (pair, overlap)
         for pair, overlap in pairing.overlaps.items()
@@ -127,7 +137,7 @@ def carry_over(
     if doubtful:
         raise CarryOverError(_question(doubtful, shown, after, new))
     held = _held(before, after, pairing, depth)
-    event = _event(old, new, before, after, pairing, held, state)
+    event = _event(new, before, after, pairing, held, state, depth)
     changes = _changes(before, after, pairing, held, state, event, shown)
     return CarryOver(event, changes)
 
@@ -166,16 +176,122 @@ class _Tree:
         return {image_id: tag_id for tag_id in tag_ids for image_id in self.images[tag_id]}
 
 
+class _Before(_Tree):
+    """The clusters of the latest save, and the absent ones: those that only earlier saves had, and
+    whose tags people have still, or deleted.
+
+    Attributes:
+        latest: Ids of the clusters of the latest save.
+    """
+
+    def __init__(self, old: Event, new: _Tree, state: State):
+        super().__init__(old)
+        self.latest = set(self.tags)
+        self._new, self._state = new, state
+        self._saved = state.saved.get(old.property, [])
+        self._trees: dict[int, _Tree] = {}
+        self._absent: dict[str, _Tree] = {}
+        for number in reversed(range(len(self._saved))):
+            ended = [tag.tag_id for tag in self._saved[number].tags if tag.tag_id not in self.tags]
+            for tag_id in ended:
+                if state.survivor(tag_id) or state.is_deleted(tag_id):
+                    self._absent[tag_id] = tree = self._tree(number)
+                    self.tags[tag_id], self.images[tag_id] = tree.tags[tag_id], tree.images[tag_id]
+        self._known = set(self.places)
+        self._back: dict[str, set[str]] = defaultdict(set)
+        came = new.places.keys() - self.places.keys()
+        for number in reversed(range(len(self._saved))) if came else ():
+            for tag_id, image_id in self._saved[number].images:
+                if image_id in came and image_id not in self._known:
+                    self._known.add(image_id)
+                    for above in self._tree(number).line(tag_id):
+                        self._back[above].add(image_id)
+
+    def of(self, tag_id: str) -> _Tree:
+        """The last save that had a cluster."""
+        return self._absent.get(tag_id, self)
+
+    def is_edited(self, tag_id: str) -> bool:
+        """Whether people did anything to the tag that a cluster has now."""
+        known = self._state.survivor(tag_id)
+        return known is not None and known.tag_id in self._state.edited
+
+    def claims(self, certain: float) -> dict[str, dict[str, float]]:
+        """How much new clusters are like the absent ones, and like what people edited.
+
+        That is the greater of two overlaps: of the images that come back, and of those that the
+        cluster had when people last edited its tag. Between the limits, only the first counts: the
+        other images were in other clusters meanwhile, and nobody need be asked about them.
+
+        Args:
+            certain: Overlap from which on nobody is asked.
+
+        Returns:
+            For each such cluster, the new ones with their overlaps; nothing where no cluster is
+            absent and no image comes back.
+        """
+        if not self._absent and not self._back:
+            return {}
+        found = {}
+        for tag_id in self.tags:
+            if tag_id in self._absent or self.is_edited(tag_id):
+                found[tag_id] = self._near(tag_id, certain)
+        return found
+
+    def _near(self, tag_id: str, certain: float) -> dict[str, float]:
+        tree = self._as_edited(tag_id)
+        had, back = tree.images[tag_id], self._back.get(tag_id, set())
+        if len(had & self._new.places.keys()) < LEAST_LEFT * len(had):
+            return {}
+        both = tree.places.keys() & self._new.places.keys()
+        found = {}
+        for new_id, tag in self._new.tags.items():
+            images = self._new.images[new_id]
+            if tag.is_remainder != self.tags[tag_id].is_remainder:
+                continue
+            now, then = _jaccard(back, images & self._known), _jaccard(had & both, images & both)
+            asks = tag_id in self._absent and self._state.survivor(tag_id) is not None
+            if max(now, then) >= certain or (asks and now >= LEAST_OVERLAP):
+                found[new_id] = max(now, then)
+        return found
+
+    def _as_edited(self, tag_id: str) -> _Tree:
+        """The save in which people saw a cluster when they last edited its tag, or the last one."""
+        known = self._state.survivor(tag_id)
+        nb_saved = self._state.edited.get(known.tag_id, 0) if known else 0
+        for number in reversed(range(nb_saved)):
+            if any(tag.tag_id == tag_id for tag in self._saved[number].tags):
+                return self._tree(number)
+        return self.of(tag_id)
+
+    def _tree(self, number: int) -> _Tree:
+        if number not in self._trees:
+            self._trees[number] = _Tree(self._saved[number])
+        return self._trees[number]
+
+
+def _jaccard(one: Collection[str], other: Collection[str]) -> float:
+    shared = len(set(one) & set(other))
+    return shared / (len(one) + len(other) - shared) if shared else 0.0
+
+
 class _Pairing:
     """Which new cluster is which old one.
 
     Attributes:
         old_of: For each new cluster that is an old one, that one.
         overlaps: For the pairs that shared images decided, how much they overlap.
-        levels: The clusters that were compared: the old ones and the new ones.
+        levels: The clusters that were compared: those of the latest save and the new ones.
     """
 
-    def __init__(self, old: _Tree, new: _Tree, means: Means, decided: Mapping[str, str | None]):
+    def __init__(
+        self,
+        old: _Before,
+        new: _Tree,
+        means: Means,
+        decided: Mapping[str, str | None],
+        certain: float,
+    ):
         self._old, self._new, self._means = old, new, means
         self._common = old.places.keys() & new.places.keys()
         self.old_of: dict[str, str] = {}
@@ -184,17 +300,28 @@ class _Pairing:
         taken = {new_id for new_id in decided.values() if new_id}
         pairs = [(old_id, new_id) for old_id, new_id in decided.items() if new_id]
         self.old_of |= {new_id: old_id for old_id, new_id in pairs}
+        self._claims = old.claims(certain)
+        absent: dict[str | None, list[str]] = defaultdict(list)
+        for tag_id, near in self._claims.items():
+            if near and tag_id not in old.latest and tag_id not in decided:
+                # It is compared where the cluster is that is most like it, for what was above it
+                # may be gone. Of a cluster and its only part, that is the one of its own level.
+                level = len(old.of(tag_id).line(tag_id))
+                ranks = [(-near[b], abs(len(new.line(b)) - level), b) for b in near]
+                absent[new.tags[min(ranks)[2]].parent_id].append(tag_id)
         waiting: list[tuple[str | None, str | None]] = [(None, None), *pairs]
         while waiting:
             above_old, above_new = waiting.pop()
-            olds, news = old.children[above_old], new.children[above_new]
+            olds = old.children[above_old] if above_old or not above_new else []
+            news = new.children[above_new]
             self.levels.append((olds, news))
             found = self._match(
-                [tag_id for tag_id in olds if tag_id not in decided],
+                [tag_id for tag_id in [*olds, *absent[above_new]] if tag_id not in decided],
                 [tag_id for tag_id in news if tag_id not in taken],
             )
             self.old_of |= {new_id: old_id for old_id, new_id in found}
             waiting += found
+            waiting += [(None, b) for b in news if b not in self.old_of and absent[b]]
 
     def shares(
         self, olds: Iterable[str], news: Iterable[str]
@@ -209,10 +336,17 @@ class _Pairing:
         return both, of_old, of_new
 
     def _match(self, olds: list[str], news: list[str]) -> list[tuple[str, str]]:
-        both, of_old, of_new = self.shares(olds, news)
+        both, of_old, of_new = self.shares([a for a in olds if a in self._old.latest], news)
         overlap = {
             (a, b): count / (of_old[a] + of_new[b] - count) for (a, b), count in both.items()
         }
+        claims = {
+            (a, b): value
+            for a in olds
+            for b, value in self._claims.get(a, {}).items()
+            if b in news and value >= overlap.get((a, b), 0.0)
+        }
+        overlap |= claims
         found: list[tuple[str, str]] = []
         for rest in (True, False):  # the remainder is no cluster: it is matched with itself only
             left = [a for a in olds if self._old.tags[a].is_remainder == rest]
@@ -222,10 +356,19 @@ class _Pairing:
                 self.overlaps |= {pair: overlap.get(pair, 0.0) for pair in pairs}
             else:
                 least = {a: LEAST_LEFT * len(self._old.images[a]) for a in left}
-                lost = [a for a in left if of_old[a] < least[a]]
-                stay = [a for a in left if of_old[a] >= least[a]]
+                claiming = {a for a, _ in claims}
+                stay = [a for a in left if a in claiming or of_old[a] >= least[a]]
+                lost = [a for a in left if a not in stay and a in self._old.latest]
                 table = np.array([[overlap.get((a, b), 0.0) for b in right] for a in stay])
-                pairs = paired(stay, right, table, LEAST_OVERLAP)
+                if claims and table.size:
+                    table[table < LEAST_OVERLAP] = 0
+                    # What people edited goes before what came meanwhile and nobody touched, and
+                    # what a tag was to people before what it became.
+                    table[[a in self._old.latest and not self._old.is_edited(a) for a in stay]] /= 2
+                    table += [[1e-6 * ((a, b) in claims) for b in right] for a in stay]
+                    pairs = paired(stay, right, table, 0)
+                else:
+                    pairs = paired(stay, right, table, LEAST_OVERLAP)
                 self.overlaps |= {pair: overlap[pair] for pair in pairs}
                 taken = {b for _, b in pairs}
                 pairs += self._by_means(lost, [b for b in right if b not in taken])
@@ -265,7 +408,7 @@ def paired(
 
 def _decided(
     matches: Mapping[str, str],
-    old: _Tree,
+    old: _Before,
     new: _Tree,
     state: State,
     current: Mapping[str, str],
@@ -290,9 +433,10 @@ def _decided(
                 f"`matches` gives {path!r} the node {node!r}, which is not saved: there are "
                 f"{_listed(list(nodes))}."
             )
-        # Of clusters whose tags were merged, the largest; if it ends, all of them.
-        found = sorted(found, key=lambda tag_id: (-len(old.images[tag_id]), tag_id))
         new_id = nodes[node] if node else None
+        # Of clusters whose tags were merged, the one that is most like the node; if it ends, all.
+        images = new.images[new_id] if new_id else set()
+        found = sorted(found, key=lambda a: (-len(old.images[a] & images), -len(old.images[a]), a))
         decided |= dict.fromkeys(found[:1] if new_id else found, new_id)
     taken = [tag_id for tag_id in decided.values() if tag_id]
     if len(set(taken)) < len(taken):
@@ -337,7 +481,7 @@ def _question(
 
 
 def _held(
-    old: _Tree, new: _Tree, pairing: _Pairing, depth: int | None
+    old: _Before, new: _Tree, pairing: _Pairing, depth: int | None
 ) -> dict[str, dict[str, str]]:
     """For new clusters that are not divided as the old ones were: who stays below, and where.
 
@@ -349,29 +493,30 @@ def _held(
     for new_id, old_id in pairing.old_of.items():
         levels = (new.tags[new_id].node or "").count("/")
         most = None if depth is None else depth - levels
-        if new.children[new_id] or not old.children[old_id] or (most is not None and most <= 0):
+        was = old.of(old_id)
+        if new.children[new_id] or not was.children[old_id] or (most is not None and most <= 0):
             continue
-        above = len(old.line(old_id))
+        above = len(was.line(old_id))
         stay = {}
-        for image_id in new.images[new_id] & old.images[old_id]:
-            line = old.line(old.places[image_id])[::-1][above:][:most]
-            if line and not matched & set(line):
+        for image_id in new.images[new_id] & was.images[old_id]:
+            line = was.line(was.places[image_id])[::-1][above:][:most]
+            if line and not matched & set(line) and old.tags.keys() >= set(line):
                 stay[image_id] = line[-1]
         held[new_id] = stay
     return held
 
 
 def _event(
-    before: Event,
     made: Event,
-    old: _Tree,
+    old: _Before,
     new: _Tree,
     pairing: _Pairing,
     held: dict[str, dict[str, str]],
     state: State,
+    depth: int | None,
 ) -> Event:
     staying = _staying(old, pairing, held)
-    removed = _removed(old, staying, state)
+    removed = _removed(old, new, staying, state, depth)
     used = {*state.tags, *state.gone, *old.tags}
     siblings: dict[str | None, set[str]] = defaultdict(set)
     for tag in state.tags.values():
@@ -393,7 +538,7 @@ def _event(
             name = free_name(tag.name, siblings[place])
             siblings[place].add(normalised(name))
             tags.append(replace(tag, tag_id=target[new_id], parent_id=parent_id, name=name))
-        for tag_id in old.below(old_id) if old_id and new_id in held else []:
+        for tag_id in old.of(old_id).below(old_id) if old_id and new_id in held else []:
             if tag_id in staying:
                 tags.append(_known(old.tags[tag_id], old, state))
     images = tuple(
@@ -420,20 +565,35 @@ def _unused(tag_id: str, used: Collection[str]) -> str:
     return tag_id
 
 
-def _staying(old: _Tree, pairing: _Pairing, held: dict[str, dict[str, str]]) -> set[str]:
+def _staying(old: _Before, pairing: _Pairing, held: dict[str, dict[str, str]]) -> set[str]:
     """Old clusters of which something is left."""
     staying = set(pairing.old_of.values())
-    for stay in held.values():
+    for new_id, stay in held.items():
+        was = old.of(pairing.old_of[new_id])
         for place in set(stay.values()):
-            staying |= set(old.line(place))
+            staying |= set(was.line(place))
     return staying
 
 
-def _removed(old: _Tree, staying: set[str], state: State) -> set[str]:
+def _removed(
+    old: _Before, new: _Tree, staying: set[str], state: State, depth: int | None
+) -> set[str]:
     """Tags of which no cluster is left, and on which no person's own work lies."""
-    alive = {known.tag_id for known in map(state.survivor, staying) if known}
-    ended = {known.tag_id for known in map(state.survivor, old.tags) if known} - alive
-    ended = {tag_id for tag_id in ended if not state.of_people(tag_id)}
+
+    def tags_of(clusters: Iterable[str]) -> set[str]:
+        return {known.tag_id for known in map(state.survivor, clusters) if known}
+
+    ended = tags_of(old.tags) - tags_of(staying)
+    away = {tag_id for tag_id in ended if state.members[tag_id].keys() - new.places.keys()}
+    kept = {tag_id for tag_id in away if not is_numbered(state.tags[tag_id].name)}
+    kept |= state.edited.keys()
+    kept |= away & tags_of(
+        tag_id for tag_id in old.tags if tags_of(old.of(tag_id).line(tag_id)[1:]) & kept
+    )
+    if depth is not None:  # what lies below is left out on purpose
+        below = {tag_id for tag_id in old.latest if len(old.line(tag_id)) > depth}
+        kept -= tags_of(below) - tags_of(old.tags.keys() - below)
+    ended = {tag_id for tag_id in ended - kept if not state.of_people(tag_id)}
     for tag in state.tags.values():
         if tag.tag_id in ended:
             continue
@@ -445,7 +605,7 @@ def _removed(old: _Tree, staying: set[str], state: State) -> set[str]:
 
 
 def _changes(
-    old: _Tree,
+    old: _Before,
     new: _Tree,
     pairing: _Pairing,
     held: dict[str, dict[str, str]],
@@ -461,17 +621,26 @@ def _changes(
             found["born"].append(Change("born", node[new_id], node[new_id]))
         elif state.survivor(old_id):
             overlap = pairing.overlaps.get((old_id, new_id))
-            found["kept"].append(Change("kept", shown(old_id), node[new_id], overlap))
+            kind: Kind = "kept" if old_id in old.latest else "returned"
+            found[kind].append(Change(kind, shown(old_id), node[new_id], overlap))
         if old_id is not None and new_id in held:
             found["held"].extend(
                 Change("held", shown(tag_id), f"{node[new_id]}, not divided again")
-                for tag_id in old.below(old_id)
+                for tag_id in old.of(old_id).below(old_id)
                 if tag_id in staying
             )
     for tag_id in old.tags:
-        if tag_id not in staying and (known := state.survivor(tag_id)):
-            became = "removed" if known.tag_id in event.tag_ids else "stays, as people use it"
-            if any(state.survivor(other) is known for other in staying):
+        known = None if tag_id in staying else state.survivor(tag_id)
+        if known and (tag_id in old.latest or known.tag_id in event.tag_ids):
+            away = len(state.members[known.tag_id].keys() - new.places.keys())
+            became = "stays, as people use it"
+            if away:
+                became += f"; {away:,} of its images are in no cluster now"
+                if known.tag_id not in state.edited:
+                    became = f"stays, since {away:,} of its images are in no cluster now"
+            if known.tag_id in event.tag_ids:
+                became = "removed"
+            elif any(state.survivor(other) is known for other in staying):
                 became = "stays, as part of a merged tag"
             found["died"].append(Change("died", shown(tag_id), became))
     for olds, news in pairing.levels:

@@ -29,6 +29,7 @@ from panoptic_assets.core.tags import (
     Tag,
     in_tree_order,
     paths,
+    remainders,
     replayed,
     undone,
 )
@@ -486,7 +487,13 @@ def _give_or_take(kind: str, fields: dict[str, Any], tree: _Tree, images: Images
             f"{tree.paths[tag.tag_id]!r}: {without[0][:12]}{', …' if len(without) > 1 else ''}."
         )
     only = bool(fields.get("only", False))
-    return Event(kind, tree.property, images=tuple(sorted(pairs)), only=only)  # type: ignore[arg-type]
+    left: tuple[str, ...] = ()
+    if kind == "accept":
+        rest = remainders(tree.tags.values(), tree.state.edited)
+        below = {tag_id for tag_id in rest if not tree.tags[tag_id].is_remainder}
+        left = tuple(sorted(below - {tag.tag_id}))
+    event = Event(kind, tree.property, images=tuple(sorted(pairs)), only=only)  # type: ignore[arg-type]
+    return replace(event, tag_ids=left)
 
 
 def split_path(path: str) -> list[str]:

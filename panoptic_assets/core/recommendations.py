@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.scopes import similarities
-from panoptic_assets.core.tags import Event, Pair, Tag, TagTables, undone
+from panoptic_assets.core.tags import Event, Pair, Tag, TagTables, remainders, undone
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -112,7 +112,8 @@ def task(
         property_name: The property.
         image_ids: (n,) the image of each row; tags of other images are left out.
         include_remainder: Treat a remainder's tag as any other. By default nothing is proposed for
-            it, and an image that carries no other tag of the property counts as one without any.
+            it, nor for those below it that nobody named, and an image that carries no other tag of
+            the property counts as one without any.
         include_tagged: Propose images that carry another tag of the property, too.
     """
     rows = {image_id: row for row, image_id in enumerate(image_ids)}
@@ -126,8 +127,9 @@ def task(
             if tag_id in number and image_id in rows:
                 found[number[tag_id]].add(rows[image_id])
     parents = [number.get(tag.parent_id or "") for tag in tags]
+    rest = set() if include_remainder else remainders(tags, tables.edited)
     for place, tag in enumerate(tags):
-        if include_remainder or not tag.is_remainder:
+        if tag.tag_id not in rest:
             tagged |= members[place]
     for place, parent in reversed(list(enumerate(parents))):
         if parent is not None:
@@ -136,9 +138,10 @@ def task(
         if parent is not None:
             refused[place] |= refused[parent]
     made = [
-        Group(parents[place], _sorted(members[place]), _sorted(refused[place]), wanted)
+        Group(
+            parents[place], _sorted(members[place]), _sorted(refused[place]), tag.tag_id not in rest
+        )
         for place, tag in enumerate(tags)
-        for wanted in [include_remainder or not tag.is_remainder]
     ]
     candidates = set(range(len(rows))) - (set() if include_tagged else tagged)
     return Task(tags, made, _sorted(candidates), _sorted(tagged))
@@ -186,6 +189,45 @@ def recommend(
     return best
 
 
+def why_none(asked: Task, property_name: str) -> str:
+    """Why nothing is proposed for any tag of a property: one plain sentence.
+
+    Args:
+        asked: What was to be completed, and nothing was found for.
+        property_name: The property.
+    """
+    groups = [group for group in asked.groups if group.wanted]
+    if not groups:
+        return (
+            f"All tags of {property_name!r} are of a remainder, for which nothing is looked for: "
+            "to treat them as any other, set `include_remainder: true` (`--include-remainder`)."
+        )
+    groups = [group for group in groups if len(group.members)]
+    if not groups:
+        return (
+            f"No tag of {property_name!r} has an image that is there and has a vector, to compare "
+            "others with: assign some (`panoptic-assets tag assign`)."
+        )
+    if not len(asked.candidates):
+        return (
+            f"Every image carries a tag of {property_name!r}, so none is left to propose: to look "
+            "among the images of other tags, set `include_tagged: true` (`--include-tagged`)."
+        )
+    left = [np.setdiff1d(asked.candidates, group.members) for group in groups]
+    if not any(len(rows) for rows in left):
+        return f"Every image that is left carries each tag of {property_name!r} already."
+    open_to = zip(left, groups, strict=True)
+    if not any(len(np.setdiff1d(rows, group.refused)) for rows, group in open_to):
+        return (
+            f"Every image that is left was refused for each tag of {property_name!r}: to take that "
+            "back, undo it (`panoptic-assets tag log`, `panoptic-assets tag undo`)."
+        )
+    return (
+        f"None of the {len(asked.candidates):,} images that are left is more like a tag of "
+        f"{property_name!r} than like all others (a score above 0)."
+    )
+
+
 def still_open(proposals: Iterable[tuple[Pair, bool]], tables: TagTables) -> list[bool]:
     """For each proposal that was made some time ago, whether it is still one.
 
@@ -197,6 +239,7 @@ def still_open(proposals: Iterable[tuple[Pair, bool]], tables: TagTables) -> lis
         tables: The tags as they are now.
     """
     tags = {tag.tag_id: tag for tag in tables.tags}
+    rest = remainders(tables.tags, tables.edited)
     above = {tag.tag_id: [tag.tag_id] for tag in tables.tags}
     for tag in tables.tags:  # parents first
         above[tag.tag_id] += above.get(tag.parent_id or "", [])
@@ -204,7 +247,7 @@ def still_open(proposals: Iterable[tuple[Pair, bool]], tables: TagTables) -> lis
     tagged = {
         (tags[tag_id].property, image_id)
         for tag_id, image_id in tables.images
-        if not tags[tag_id].is_remainder
+        if tag_id not in rest
     }
     return [
         tag_id in tags

@@ -10,13 +10,15 @@ to tags that are not there then has no effect. So any event can be undone, in an
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
 
 HIERARCHY = " > "
 """Joins the names of a tag and of those above it."""
+
+_NUMBERED = re.compile(r"(\d+|remainder)( \(\d+\))?")
 
 Kind = Literal[
     "save",
@@ -69,7 +71,7 @@ class Event:
     images: tuple[Pair, ...] = ()
     """Which image gets or loses which tag."""
     tag_ids: tuple[str, ...] = ()
-    """Tags that it removes."""
+    """Tags that it removes; of an ``accept``, those that its images lose."""
     tag_id: str | None = None
     """The tag that it changes; of a ``merge`` the one that stays."""
     parent_id: str | None = None
@@ -80,6 +82,9 @@ class Event:
     carries_over: bool = False
     """Of a ``save``: whether it goes on from the one before it, so that what people merged or
     deleted since stays so."""
+    depth: int | None = None
+    """Of a ``save``: the levels of the tree that were asked for. None: all, or of an event that is
+    older than this field."""
     only: bool = False
     """Whether the images lose the other tags that they have of the property."""
     event: int | None = None
@@ -98,6 +103,8 @@ class TagTables:
     """Sorted; those without a tag too."""
     refused: frozenset[Pair] = frozenset()
     """Pairs that a person refused, or took apart."""
+    edited: frozenset[str] = frozenset()
+    """Ids of the tags that an edit of a person made, changed, gave or took away."""
 
 
 def save(
@@ -211,7 +218,8 @@ def replay(events: Sequence[Event]) -> TagTables:
     - ``merge``: ``tag_id`` gets the images of ``tag_ids`` and the tags below them, and they go.
     - ``split``: makes ``tags``, which take ``images`` from ``tag_id``.
     - ``assign``, ``accept`` (a recommendation), ``import``: make ``tags``, and give them. An image
-      for which a tag is accepted is no longer of the remainder: it loses that tag of the property.
+      for which a tag is accepted is no longer of the remainder: it loses that tag of the property,
+      and those in ``tag_ids``, which lay below it.
     - ``unassign`` takes away, ``refuse`` says that it must not be given; both are remembered.
     - ``delete``: removes ``tag_ids`` with all that lies below them.
     - ``undo``, ``redo``: see :func:`undone`.
@@ -239,6 +247,9 @@ class State:
         properties: Names of the properties that were ever named.
         refused: Pairs that a person refused, or took apart.
         saves: Numbers of the events that were saves.
+        saved: For each property, the saves of it since it was last saved anew, oldest first.
+        edited: For each tag that an edit of a person made, changed, gave or took away, the number
+            of ``saved`` of its property at the last one.
         gone: For each tag that people merged, the one that it went to; for each that they deleted,
             None.
     """
@@ -250,6 +261,8 @@ class State:
         self.properties: set[str] = set()
         self.refused: set[Pair] = set()
         self.saves: set[int] = set()
+        self.saved: dict[str, list[Event]] = {}
+        self.edited: dict[str, int] = {}
         self.gone: dict[str, str | None] = {}
 
     def tables(self) -> TagTables:
@@ -262,7 +275,11 @@ class State:
         used = {tag.property for tag in self.tags.values()}
         refused = frozenset(pair for pair in self.refused if pair[0] in self.tags)
         return TagTables(
-            in_tree_order(self.tags.values()), pairs, sorted(self.properties | used), refused
+            in_tree_order(self.tags.values()),
+            pairs,
+            sorted(self.properties | used),
+            refused,
+            frozenset(self.edited),
         )
 
     def apply(self, event: Event, number: int) -> None:
@@ -297,12 +314,23 @@ class State:
                 if tag_id in self.tags and image_id in self.members[tag.tag_id]:
                     self._drop(tag.tag_id, image_id)
                     self._add(tag_id, image_id, number)
+        if event.kind != "save":
+            named = {event.tag_id or "", *(tag.tag_id for tag in event.tags)}
+            named |= {tag_id for tag_id, _ in event.images}
+            nb_saved = len(self.saved.get(event.property, ()))
+            self.edited |= dict.fromkeys(named & self.tags.keys(), nb_saved)
 
     def survivor(self, tag_id: str | None) -> Tag | None:
         """The tag of an id, through merges; None if it is not there, or no more."""
         while tag_id in self.gone:
             tag_id = self.gone[tag_id]
         return self.tags.get(tag_id or "")
+
+    def is_deleted(self, tag_id: str | None) -> bool:
+        """Whether people deleted a tag, or the one that it was merged into."""
+        while tag_id in self.gone:
+            tag_id = self.gone[tag_id]
+        return tag_id is None
 
     def of_people(self, tag_id: str) -> set[str]:
         """Ids of the images to which people, and no save, gave a tag."""
@@ -312,7 +340,9 @@ class State:
     def _save(self, event: Event, number: int) -> None:
         self._remove(set(event.tag_ids))
         self.saves.add(number)
+        self.saved.setdefault(event.property, []).append(event)
         if not event.carries_over:
+            self.saved[event.property] = [event]
             self.refused = {pair for pair in self.refused if pair[0] not in event.tag_ids}
             for tag in event.tags:
                 self.gone.pop(tag.tag_id, None)
@@ -357,15 +387,15 @@ class State:
         for tag_id, image_id in event.images:
             if tag_id in self.tags:
                 if event.kind == "accept":
-                    self._leave_remainder(tag_id, image_id)
+                    self._leave_remainder(tag_id, image_id, event.tag_ids)
                 self.refused.discard((tag_id, image_id))
                 # What a save gave and a person gives again is the person's from now on.
                 if self.members[tag_id].get(image_id) in {None, *self.saves}:
                     self._add(tag_id, image_id, number)
 
-    def _leave_remainder(self, tag_id: str, image_id: str) -> None:
+    def _leave_remainder(self, tag_id: str, image_id: str, below: Collection[str]) -> None:
         for other in self._of_property(image_id, self.tags[tag_id].property):
-            if self.tags[other].is_remainder and other != tag_id:
+            if (self.tags[other].is_remainder or other in below) and other != tag_id:
                 self._drop(other, image_id)
 
     def _take(self, event: Event) -> None:
@@ -423,6 +453,7 @@ class State:
         """Remove tags; what lies below them and stays comes up to where they were."""
         gone = {tag_id: self.tags.pop(tag_id) for tag_id in tag_ids if tag_id in self.tags}
         for tag_id in gone:
+            self.edited.pop(tag_id, None)
             for image_id in self.members.pop(tag_id):
                 self.carried[image_id].discard(tag_id)
         for tag in list(self.tags.values()):
@@ -488,6 +519,28 @@ def free_name(property_name: str, taken: Iterable[str]) -> str:
         number += 1
         candidate = f"{property_name} ({number})"
     return candidate
+
+
+def remainders(tags: Iterable[Tag], edited: Collection[str]) -> set[str]:
+    """Ids of the tags of remainders, and of those below them that nobody named or used.
+
+    A remainder that was cut by force is one still: its parts are numbers until somebody looks.
+
+    Args:
+        tags: Parents first.
+        edited: Ids of the tags that people edited.
+    """
+    found: set[str] = set()
+    for tag in tags:
+        unnamed = tag.record_id is not None and is_numbered(tag.name) and tag.tag_id not in edited
+        if tag.is_remainder or (tag.parent_id in found and unnamed):
+            found.add(tag.tag_id)
+    return found
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a tag is called as its cluster is, so that nobody asked for its name."""
+    return _NUMBERED.fullmatch(name) is not None
 
 
 def paths(tags: Iterable[Tag]) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """Ranking images for tags, on hand-made vectors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from panoptic_assets.core.edits import Images, resolve
 from panoptic_assets.core.recommendations import (
     Group,
     Judgements,
@@ -10,6 +13,7 @@ from panoptic_assets.core.recommendations import (
     recommend,
     still_open,
     task,
+    why_none,
 )
 from panoptic_assets.core.tags import Event, Tag, TagTables, replay
 
@@ -160,6 +164,85 @@ def test_the_remainder_is_to_be_distributed_and_nothing_is_proposed_for_it():
     found = task(given, "P", IMAGES, include_remainder=True)
     assert found.candidates.tolist() == [2, 3, 4]
     assert found.groups[2].wanted
+
+
+CUT = [
+    Tag("a", "P", "a", record_id="1", node="r/0"),
+    Tag("r", "P", "remainder", record_id="1", node="r/remainder", is_remainder=True),
+    Tag("r0", "P", "0", "r", "2", "r/remainder/0"),
+    Tag("r00", "P", "1", "r0", "3", "r/remainder/0/1"),
+    Tag("r1", "P", "1", "r", "2", "r/remainder/1"),
+]
+PLACES = (("a", "i0"), ("r0", "i1"), ("r00", "i2"), ("r1", "i3"))
+SAVED = Event("save", "P", tuple(CUT), PLACES, run_key="r")
+
+
+@pytest.mark.parametrize(
+    ("edits", "candidates", "wanted"),
+    [
+        ([], [1, 2, 3, 4], "a"),
+        ([Event("rename", "P", tag_id="r", name="others")], [1, 2, 3, 4], "a"),
+        ([Event("rename", "P", tag_id="r0", name="cups")], [3, 4], "a r0 r00"),
+        ([Event("recolour", "P", tag_id="r1", colour="#00ff00")], [1, 2, 4], "a r1"),
+        ([Event("move", "P", tag_id="r1")], [1, 2, 4], "a r1"),
+        ([Event("create", "P", (Tag("n", "P", "7", "r"),), (("n", "i4"),))], [1, 2, 3], "a n"),
+        (
+            [Event("rename", "P", tag_id="r0", name="cups"), Event("undo", event=2)],
+            [1, 2, 3, 4],
+            "a",
+        ),
+    ],
+)
+def test_what_a_remainder_was_cut_into_is_remainder_until_people_use_it(edits, candidates, wanted):
+    """C12, C14, K8: a remainder that was divided by force stays to be distributed."""
+    found = task(replay([SAVED, *edits]), "P", IMAGES)
+    assert found.candidates.tolist() == candidates
+    of = zip(found.tags, found.groups, strict=True)
+    assert {tag.tag_id for tag, group in of if group.wanted} == set(wanted.split())
+    everything = task(replay([SAVED, *edits]), "P", IMAGES, include_remainder=True)
+    assert all(group.wanted for group in everything.groups)
+
+
+def test_accepting_takes_an_image_out_of_a_part_of_the_remainder():
+    """C15; and an acceptance that is older than this rule is replayed as it was."""
+    known = Images(lambda name: name)
+    [event] = resolve([{"accept": {"tag": "a", "images": ["i2"], "property": "P"}}], [SAVED], known)
+    assert {tag for tag, image in replay([SAVED, event]).images if image == "i2"} == {"a"}
+    older = replace(event, tag_ids=())
+    assert {tag for tag, image in replay([SAVED, older]).images if image == "i2"} == {"a", "r00"}
+    log = [SAVED, Event("rename", "P", tag_id="r00", name="cups")]
+    [event] = resolve([{"accept": {"tag": "a", "images": ["i2"], "property": "P"}}], log, known)
+    assert {tag for tag, image in replay([*log, event]).images if image == "i2"} == {"a", "r00"}
+    proposal = [(("a", "i3"), False), (("a", "i2"), False)]
+    assert still_open(proposal, replay(log)) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "refused", "options", "message"),
+    [
+        ([("a", i) for i in IMAGES], [], {}, "Every image carries a tag of 'P', so none is left"),
+        ([("x", "i0")], [], {}, "No tag of 'P' has an image that is there and has a vector"),
+        (
+            [("b", i) for i in IMAGES],
+            [],
+            {"include_tagged": True},
+            "carries each tag of 'P' already",
+        ),
+        ([("b", "i0")], [("a", i) for i in IMAGES[1:]], {}, "left was refused for each tag of 'P'"),
+        ([("a", "i0")], [], {}, "None of the 4 images that are left is more like a tag of 'P'"),
+    ],
+)
+def test_why_nothing_is_proposed_is_one_plain_sentence(pairs, refused, options, message):
+    """C14: "nothing" alone tells nobody what to do."""
+    said = why_none(task(tables(pairs, refused), "P", IMAGES, **options), "P")
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_property_of_a_remainder_alone_says_so():
+    """K8."""
+    given = replay([replace(SAVED, tags=tuple(CUT[1:]), images=PLACES[1:])])
+    assert "All tags of 'P' are of a remainder" in why_none(task(given, "P", IMAGES), "P")
 
 
 def test_images_of_other_tags_are_proposed_if_asked_for():
