@@ -190,6 +190,8 @@ class _Before(_Tree):
         self._new, self._state = new, state
         self._saved = state.saved.get(old.property, [])
         self._trees: dict[int, _Tree] = {}
+        self._likeness: dict[tuple[int, str], dict[str, float]] = {}
+        self._sizes: dict[int, Counter[str]] = {}
         self._absent: dict[str, _Tree] = {}
         for number in reversed(range(len(self._saved))):
             ended = [tag.tag_id for tag in self._saved[number].tags if tag.tag_id not in self.tags]
@@ -238,21 +240,65 @@ class _Before(_Tree):
                 found[tag_id] = self._near(tag_id, certain)
         return found
 
+    def yields(self, tag_id: str) -> bool:
+        """Whether a cluster comes after those of tags that people edited: nobody did anything to
+        its tag, or it is gone."""
+        if self._state.survivor(tag_id) is None:
+            return True
+        return tag_id in self.latest and not self.is_edited(tag_id)
+
     def _near(self, tag_id: str, certain: float) -> dict[str, float]:
         tree = self._as_edited(tag_id)
         had, back = tree.images[tag_id], self._back.get(tag_id, set())
-        if len(had & self._new.places.keys()) < LEAST_LEFT * len(had):
+        if sum(image_id in self._new.places for image_id in had) < LEAST_LEFT * len(had):
             return {}
-        both = tree.places.keys() & self._new.places.keys()
+        then, now = self._alike(tree, tag_id), self._jaccards(back, self._known)
+        asks = tag_id in self._absent and self._state.survivor(tag_id) is not None
+        above = [self._alike(tree, other) for other in tree.line(tag_id)[1:]]
         found = {}
-        for new_id, tag in self._new.tags.items():
-            images = self._new.images[new_id]
-            if tag.is_remainder != self.tags[tag_id].is_remainder:
+        for new_id in then.keys() | now.keys():
+            if self._new.tags[new_id].is_remainder != self.tags[tag_id].is_remainder:
                 continue
-            now, then = _jaccard(back, images & self._known), _jaccard(had & both, images & both)
-            asks = tag_id in self._absent and self._state.survivor(tag_id) is not None
-            if max(now, then) >= certain or (asks and now >= LEAST_OVERLAP):
-                found[new_id] = max(now, then)
+            likeness = max(now.get(new_id, 0.0), then.get(new_id, 0.0))
+            if any(other.get(new_id, 0.0) > likeness for other in above):
+                continue  # the whole of which this was a part
+            if likeness >= certain or (asks and now.get(new_id, 0.0) >= LEAST_OVERLAP):
+                found[new_id] = likeness
+        return found
+
+    def _alike(self, tree: _Tree, tag_id: str) -> dict[str, float]:
+        """How much the new clusters are like one of a save, by the images that both trees have."""
+        place = (id(tree), tag_id)
+        if place not in self._likeness:
+            known = tree.places.keys()
+            self._likeness[place] = self._jaccards(tree.images[tag_id], known, id(tree))
+        return self._likeness[place]
+
+    def _jaccards(
+        self, images: Collection[str], known: Collection[str], place: int = 0
+    ) -> dict[str, float]:
+        """The Jaccard index of some images with each new cluster, among those that are known.
+
+        Args:
+            images: Ids.
+            known: Ids among which they are.
+            place: Under which the sizes of the new clusters, among these, are remembered.
+        """
+        if place not in self._sizes:
+            self._sizes[place] = self._held(known)
+        shared = self._held(images)
+        nb = sum(image_id in self._new.places for image_id in images)
+        sizes = self._sizes[place]
+        return {new_id: count / (nb + sizes[new_id] - count) for new_id, count in shared.items()}
+
+    def _held(self, images: Collection[str]) -> Counter[str]:
+        """How many of some images each new cluster has."""
+        places = self._new.places
+        direct = Counter(places[image_id] for image_id in images if image_id in places)
+        found: Counter[str] = Counter()
+        for tag_id, count in direct.items():
+            for above in self._new.line(tag_id):
+                found[above] += count
         return found
 
     def _as_edited(self, tag_id: str) -> _Tree:
@@ -268,11 +314,6 @@ class _Before(_Tree):
         if number not in self._trees:
             self._trees[number] = _Tree(self._saved[number])
         return self._trees[number]
-
-
-def _jaccard(one: Collection[str], other: Collection[str]) -> float:
-    shared = len(set(one) & set(other))
-    return shared / (len(one) + len(other) - shared) if shared else 0.0
 
 
 class _Pairing:
@@ -322,6 +363,17 @@ class _Pairing:
             self.old_of |= {new_id: old_id for old_id, new_id in found}
             waiting += found
             waiting += [(None, b) for b in news if b not in self.old_of and absent[b]]
+        self._match_anywhere(decided)
+
+    def _match_anywhere(self, decided: Mapping[str, str | None]) -> None:
+        """Give what people edited, and has no partner in its level, one that is free elsewhere."""
+        matched = set(self.old_of.values())
+        left = [a for a in self._claims if a not in matched and a not in decided]
+        free = [b for b in self._new.tags if b not in self.old_of]
+        table = np.array([[self._claims[a].get(b, 0.0) for b in free] for a in left])
+        found = paired(left, free, table, LEAST_OVERLAP)
+        self.overlaps |= {(a, b): self._claims[a][b] for a, b in found}
+        self.old_of |= {b: a for a, b in found}
 
     def shares(
         self, olds: Iterable[str], news: Iterable[str]
@@ -364,7 +416,7 @@ class _Pairing:
                     table[table < LEAST_OVERLAP] = 0
                     # What people edited goes before what came meanwhile and nobody touched, and
                     # what a tag was to people before what it became.
-                    table[[a in self._old.latest and not self._old.is_edited(a) for a in stay]] /= 2
+                    table[[self._old.yields(a) for a in stay]] /= 2
                     table += [[1e-6 * ((a, b) in claims) for b in right] for a in stay]
                     pairs = paired(stay, right, table, 0)
                 else:
@@ -518,6 +570,7 @@ def _event(
     staying = _staying(old, pairing, held)
     removed = _removed(old, new, staying, state, depth)
     used = {*state.tags, *state.gone, *old.tags}
+    matched = set(pairing.old_of.values())
     siblings: dict[str | None, set[str]] = defaultdict(set)
     for tag in state.tags.values():
         if tag.property == made.property and tag.tag_id not in removed:
@@ -539,7 +592,7 @@ def _event(
             siblings[place].add(normalised(name))
             tags.append(replace(tag, tag_id=target[new_id], parent_id=parent_id, name=name))
         for tag_id in old.of(old_id).below(old_id) if old_id and new_id in held else []:
-            if tag_id in staying:
+            if tag_id in staying and tag_id not in matched:
                 tags.append(_known(old.tags[tag_id], old, state))
     images = tuple(
         (held.get(place, {}).get(image_id, target[place]), image_id)

@@ -460,7 +460,8 @@ def test_a_tag_below_one_that_is_away_goes_once_its_images_are_elsewhere():
     log = back_again(nested(renames("0", "Vases")), {"0": "efgh"})
     log = back_again(log, {"0": "efgh", "1/0": "abcd", "1/1": "xyz"})
     assert shown(log) == {"1": "efgh", "Vases": "", "Vases > 0": "abcd", "Vases > 1": "xyz"}
-    assert len({tag_id for event in log if event.kind == "save" for tag_id in event.tag_ids}) == 1
+    # Of the old division no part is left: the whole is more like a new part than they are.
+    assert len({tag_id for event in log if event.kind == "save" for tag_id in event.tag_ids}) == 2
 
 
 def test_a_name_that_somebody_asked_for_waits_for_its_images_and_no_longer():
@@ -516,6 +517,81 @@ def test_undoing_the_save_without_the_images_and_the_one_with_them_gives_the_tag
     assert shown([*after, Event("undo", event=3)]) == shown(log)
     undone = [*after, Event("undo", event=4)]
     assert shown(undone) == {"0": "abcd", "1": "efgh", "Vases": "ijkl"}
+
+
+def deletes(path):
+    return lambda tags: Event("delete", "P", tag_ids=(tags[path],))
+
+
+DIVIDED = {"0": "uvw", "3/0": "abcdef", "3/1": "ghij"}
+
+
+@pytest.mark.parametrize(
+    ("first", "edit", "trees", "options", "left"),
+    [
+        # Each time again, as a refresh saves it.
+        (DIVIDED, deletes("3 > 0"), [DIVIDED] * 3, {"depth": 1}, {"0": "uvw", "3": "abcdefghij"}),
+        (
+            {"0": "uvw", "1": "abcdef", "2": "ghij"},
+            deletes("1"),
+            [{"0": "uvw", "2": "ghij"}, *[{"0": "uvw", "2": "ghijabcde"}] * 2],
+            {},
+            {"0": "uvw", "2": "abcdeghij"},
+        ),
+        (
+            DIVIDED,
+            deletes("3 > 0"),
+            [{"0": "uvw"}, *[{"0": "uvw", "3": "abcdefghij"}] * 2],
+            {},
+            {"0": "uvw", "3": "abcdefghij"},
+        ),
+    ],
+)
+def test_a_tag_that_was_deleted_takes_no_cluster_from_one_that_is_there(
+    first, edit, trees, options, left
+):
+    log = [saved(first)]
+    log.append(edit({path: tag_id for tag_id, path in paths(replay(log).tags).items()}))
+    assert shown(back_again(log, *trees, **options)) == left
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_tree_that_stays_the_same_is_soon_saved_just_so(data):
+    """Nothing goes to and fro between two tags; and no save names a tag twice."""
+    places = ["0", "1/0", "1/1", "2"]
+    images = "abcdefghij"
+
+    def tree(away=""):
+        found = {}
+        for image in images:
+            if image not in away:
+                place = data.draw(st.sampled_from(places), image)
+                found[place] = found.get(place, "") + image
+        return found or {"0": "a"}
+
+    log = [saved(tree())]
+    tables = replay(log)
+    edited = data.draw(st.sampled_from(tables.tags), "edited")
+    below = tuple(tag.tag_id for tag in tables.tags if tag.parent_id == edited.tag_id)
+    edit = data.draw(st.sampled_from(["rename", "delete", "move"]), "edit")
+    log.append(
+        {
+            "rename": Event("rename", "P", tag_id=edited.tag_id, name="mine"),
+            "delete": Event("delete", "P", tag_ids=(edited.tag_id, *below)),
+            "move": Event("move", "P", tag_id=edited.tag_id, parent_id=None),
+        }[edit]
+    )
+    away = "".join(data.draw(st.sets(st.sampled_from(images), max_size=5), "away"))
+    options = {"means": lambda sets: [None] * len(sets), "min_overlap": 0}
+    log = back_again(log, tree(away), **options)
+    last, before = tree(), None
+    for _ in range(4):
+        log = back_again(log, last, **options)
+        saved_ids = [tag.tag_id for tag in log[-1].tags]
+        assert len(set(saved_ids)) == len(saved_ids)
+        before, now = shown(log[:-1]), shown(log)
+    assert before == now
 
 
 CORPUS = {"0/0": "abc", "0/1": "def", "1": "ghijk", "2": "lmn", "remainder": "opq"}
