@@ -105,7 +105,8 @@ class _Look:
     def read(cls, cursor: str | None) -> Self:
         """What a cursor says; nothing where somebody has edited it."""
         content = _document(cursor)
-        if set(content) != set(asdict(cls())):
+        types = {name: type(value) for name, value in asdict(cls()).items()}
+        if {name: type(value) for name, value in content.items()} != types:
             return cls()
         return cls(**content)
 

@@ -14,7 +14,8 @@ import operator
 import os
 import re
 import reprlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,12 @@ from resources.errors import InputError
 ENVIRONMENT_VARIABLE = "PANOPTIC_PROJECT"
 _SETTINGS = Path(".panoptic") / "project.yaml"
 _PROBLEMS_SHOWN = 5
+_LIMITS_OF_A_QUEUE = (
+    "max_concurrent_runs",
+    "tag_concurrency_limits",
+    "block_op_concurrency_limited_runs",
+)
+"""Fields of ``run_queue`` that Dagster refuses beside ``concurrency``'s ``runs`` and ``pools``."""
 
 
 class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
@@ -237,13 +244,17 @@ def update_settings(project: ProjectFolder) -> dict[Path, list[str]]:
         For each file that was changed, the settings that it got.
 
     Raises:
-        InputError: A file is no YAML to which something can be added.
+        InputError: A file is no YAML to which something can be added, or Dagster would refuse what
+            comes of it. No file was changed.
     """
-    added = {}
+    added, written = {}, {}
     for path in (project.dagster_home / "dagster.yaml", project.configs / "dagster.yaml"):
         if path.is_file() and (lacking := _lacking(path)):
-            write_file(path, _with_settings(path, lacking))
+            written[path] = _with_settings(path, lacking)
+            _check_by_dagster(path, written[path])
             added[path] = [".".join(place) for place, _ in lacking]
+    for path, content in written.items():
+        write_file(path, content)
     return added
 
 
@@ -255,6 +266,7 @@ def _lacking(path: Path) -> _Lacking:
     shipped_path = _shipped_configs() / "dagster.yaml"
     with read_yaml(path) as mine, read_yaml(shipped_path) as shipped:
         pass
+    shipped = _compatible(shipped, mine)
     found: _Lacking = []
     pending: list[tuple[tuple[str, ...], Any, Any]] = [((), mine, shipped)]
     while pending:
@@ -265,6 +277,41 @@ def _lacking(path: Path) -> _Lacking:
             elif isinstance(own[name], dict) and isinstance(value, dict):
                 pending.append(((*place, name), own[name], value))
     return found
+
+
+def _compatible(shipped: dict[str, Any], mine: Mapping[str, Any]) -> dict[str, Any]:
+    """The shipped settings without those that a queue of the people's own takes the place of."""
+    queues = [mine[name] for name in ("run_queue", "run_coordinator") if name in mine]
+    if not queues:
+        return shipped
+    fields = [queue for queue in queues if isinstance(queue, dict)]
+    fields += [queue["config"] for queue in fields if isinstance(queue.get("config"), dict)]
+    left_out = {"runs"}
+    if any(name in queue for name in _LIMITS_OF_A_QUEUE for queue in fields):
+        left_out.add("pools")  # Dagster refuses these beside them, too
+    kept = {name: value for name, value in shipped["concurrency"].items() if name not in left_out}
+    others = {name: value for name, value in shipped.items() if name != "concurrency"}
+    return {**others, "concurrency": kept} if kept else others
+
+
+def _check_by_dagster(path: Path, content: bytes) -> None:
+    """Check what shall become of a ``dagster.yaml``, before it does; no storage is opened.
+
+    Raises:
+        InputError: Dagster would not start with it.
+    """
+    from dagster._core.instance.config import dagster_instance_config
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "dagster.yaml").write_bytes(content)
+        try:
+            dagster_instance_config(folder)
+        except Exception as error:  # beside its own, whatever its checks stumble over
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise InputError(
+                f"Nothing was added to {path}, which Dagster would then refuse: {reason}. Correct "
+                "the file, then run `panoptic-assets init --update` again."
+            ) from error
 
 
 def _with_settings(path: Path, lacking: _Lacking) -> bytes:

@@ -401,6 +401,16 @@ def test_a_cursor_that_somebody_has_edited_is_as_none(tiny, cursor):
     assert "other than before" in tiny.said(corpus_changed)
 
 
+@pytest.mark.parametrize(
+    "edited", [{"requests": "x"}, {"since": None}, {"handled": 1}, {"requested": "0"}]
+)
+def test_a_cursor_that_somebody_has_edited_is_as_none_by_its_types_too(tiny, edited):
+    tiny.said(corpus_changed)
+    cursor = json.loads(tiny.cursors["corpus_changed"]) | edited
+    tiny.cursors["corpus_changed"] = json.dumps(cursor)
+    assert "other than before" in tiny.said(corpus_changed)
+
+
 def test_an_empty_folder_asks_for_nothing(tiny):
     for file in tiny.images.rglob("*.jpg"):
         file.unlink()

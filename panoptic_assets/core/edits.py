@@ -490,8 +490,10 @@ def _give_or_take(kind: str, fields: dict[str, Any], tree: _Tree, images: Images
     left: tuple[str, ...] = ()
     if kind == "accept":
         rest = remainders(tree.tags.values(), tree.state.edited)
-        below = {tag_id for tag_id in rest if not tree.tags[tag_id].is_remainder}
-        left = tuple(sorted(below - {tag.tag_id}))
+        below = {tag_id for tag_id in rest if not tree.tags[tag_id].is_remainder} - {tag.tag_id}
+        given = {image_id for _, image_id in pairs}
+        carried = (t for t in below if not given.isdisjoint(tree.state.members[t]))
+        left = tuple(sorted(carried))
     event = Event(kind, tree.property, images=tuple(sorted(pairs)), only=only)  # type: ignore[arg-type]
     return replace(event, tag_ids=left)
 

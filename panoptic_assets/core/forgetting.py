@@ -29,13 +29,9 @@ class Redaction:
         self.image_ids = frozenset(image_ids)
         self.paths = frozenset(paths)
         # People may have written a name with its accents in the other form.
-        written = self.paths.union(
-            *(
-                {unicodedata.normalize("NFC", p), unicodedata.normalize("NFD", p)}
-                for p in self.paths
-            )
-        )
-        names = {form for path in written for form in (path, f"{root.rstrip('/')}/{path}")}
+        written = {form for path in self.paths for form in _forms(path)}
+        places = ["", *(f"{form}/" for form in _forms(root.rstrip("/")))]
+        names = {f"{place}{path}" for place in places for path in written}
         # A path is no part of a longer one: not "a.jpg" in "data.jpg", "b/a.jpg" or "a.jpg.old".
         any_name = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         self._paths = re.compile(rf"(?<![\w./\\-])(?:{any_name})(?![\w/-]|\.\w)") if names else None
@@ -64,6 +60,10 @@ class Redaction:
         word = found[0]
         known = any(image_id.startswith(word) for image_id in self.image_ids)
         return FORGOTTEN if known else word
+
+
+def _forms(name: str) -> set[str]:
+    return {name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)}
 
 
 def without_images(

@@ -12,7 +12,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -181,8 +181,9 @@ def absence(
 ) -> str:
     """Say what is gone as a whole, as it is where a disk is away; empty where nothing is.
 
-    That is the whole corpus, or top folders of more than :data:`HANDFUL` files. Files that came up
-    elsewhere with their size and time of change, or etag, were moved; those that the patterns no
+    That is the whole corpus, or top folders of more than :data:`HANDFUL` files, even where other
+    files are there now: another disk may be in the place of the one that is away. Files that came
+    up elsewhere with their size and etag, or time of change, were moved; those that the patterns no
     longer take were left out by a person.
 
     Args:
@@ -194,17 +195,12 @@ def absence(
     Returns:
         One line: what, how many, where, and what to do.
     """
-    elsewhere = {(file.size, file.mtime_ns) for file in todo.read if file.mtime_ns}
-    marks = {(file.size, file.etag) for file in todo.read if file.etag}
-    explained, lost = set(), []
-    for file in todo.gone:
-        was_moved = (file.size, file.mtime_ns) in elsewhere or (file.size, file.etag) in marks
-        if was_moved or not takes(file.path):
-            explained.add(file.path)
-        else:
-            lost.append(file)
+    wanted = [file for file in todo.gone if takes(file.path)]
+    moved_to = _moved_to(wanted, todo.read)
+    lost = [file for file in wanted if file.path not in moved_to]
     if not lost:
         return ""
+    explained = {file.path for file in todo.gone} - {file.path for file in lost}
     expected = [
         path for path, file in known.items() if file.status != "missing" and path not in explained
     ]
@@ -213,10 +209,16 @@ def absence(
         for paths in (expected, [file.path for file in lost])
     )
     folders = [folder for folder in sorted(gone) if gone[folder] == there[folder] > HANDFUL]
+    others = {file.path for file in todo.read}.difference(moved_to.values())
     if len(lost) == len(expected):
         what = f"all {len(lost):,} files of the corpus" if len(lost) > 1 else "its only file"
+        what += _others(len(others), "in their place" if len(lost) > 1 else "in its place")
     elif folders:
-        shown = [f"{folder!r} with all its {gone[folder]:,} files" for folder in folders]
+        new = Counter(path.partition("/")[0] for path in others if "/" in path)
+        shown = [
+            f"{folder!r} with all its {gone[folder]:,} files{_others(new[folder], 'in which')}"
+            for folder in folders
+        ]
         more = [f"{len(folders) - _FOLDERS_SHOWN:,} more"] if len(folders) > _FOLDERS_SHOWN else []
         what = f"the top folder {', '.join(shown[:_FOLDERS_SHOWN] + more)}"
     else:
@@ -227,6 +229,29 @@ def absence(
         "the files are gone for good, `panoptic-assets refresh --accept-missing` goes on (in "
         "Dagster: `accept_missing: true` in the configuration of `images`)."
     )
+
+
+def _moved_to(gone: Iterable[File], listed: Iterable[Listed]) -> dict[str, str]:
+    """Where files that are gone came up: no listed file is what two of them became."""
+    marks: list[Callable[[File | Listed], Hashable]] = [
+        lambda file: file.etag and (file.size, file.etag),
+        lambda file: file.mtime_ns and (file.size, file.mtime_ns),
+    ]
+    found: dict[str, str] = {}
+    for mark in marks:  # all etags first: a time says less
+        taken = set(found.values())
+        free: dict[Hashable, list[str]] = defaultdict(list)
+        for file in listed:
+            if (key := mark(file)) and file.path not in taken:
+                free[key].append(file.path)
+        for file in gone:
+            if file.path not in found and (paths := free.get(mark(file))):
+                found[file.path] = paths.pop()
+    return found
+
+
+def _others(count: int, where: str) -> str:
+    return f", {where} {count:,} other{'s are' if count > 1 else ' is'} now" if count else ""
 
 
 def missing(file: File) -> File:

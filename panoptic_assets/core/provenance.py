@@ -95,9 +95,11 @@ def _without_later(events: Sequence[Event], number: int) -> list[Event]:
 
 
 def _concerns(event: Event, tag_ids: set[str], image_id: str) -> bool:
+    # Of an accept they are what its own images leave; of the others, what happens to the tags.
+    is_about = event.kind != "accept" or any(image == image_id for _, image in event.images)
     return (
         event.tag_id in tag_ids
-        or not tag_ids.isdisjoint(event.tag_ids)
+        or (is_about and not tag_ids.isdisjoint(event.tag_ids))
         or any(tag.tag_id in tag_ids for tag in event.tags)
         or any(image == image_id and tag in tag_ids for tag, image in event.images)
     )

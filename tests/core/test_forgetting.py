@@ -1,5 +1,7 @@
 """What is left of texts and of the tag log without an image."""
 
+from unicodedata import normalize
+
 import pytest
 
 from panoptic_assets.core.forgetting import FORGOTTEN, Redaction, without_images
@@ -25,6 +27,14 @@ REDACTION = Redaction([ID], ["a/cat.jpg"], "/home/ada/images")
 )
 def test_a_text_loses_ids_beginnings_of_ids_and_whole_paths(text, left):
     assert REDACTION.text(text) == left
+
+
+@pytest.mark.parametrize("of_root", ["NFC", "NFD"])
+@pytest.mark.parametrize("of_path", ["NFC", "NFD"])
+def test_a_whole_path_is_lost_in_whichever_form_its_accents_are_written(of_root, of_path):
+    redaction = Redaction([], ["été/cat.jpg"], "/home/zoé/images/")
+    root, path = normalize(of_root, "/home/zoé/images"), normalize(of_path, "été/cat.jpg")
+    assert redaction.text(f"taken for '{root}/{path}'") == f"taken for '{FORGOTTEN}'"
 
 
 def test_lists_of_images_lose_them_and_other_data_stay():

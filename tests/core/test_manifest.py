@@ -90,6 +90,8 @@ def asked(known, listed, unreadable=(), takes=lambda path: True):
 
 
 MANY = HANDFUL + 1
+SCANS = folder("disk", 1000, size=5)
+"""Files of one size that came at one time."""
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,48 @@ MANY = HANDFUL + 1
             [*folder("b", 1, size=99), *folder("c", 2)],
             "'a' with all its 6 files",
         ),
+        # One file cannot be what all of them became.
+        (
+            [*SCANS, *folder("b", 9)],
+            [*folder("b", 9), *folder("new", 1, size=5)],
+            "the top folder 'disk' with all its 999 files (",
+        ),
+        (
+            [*folder("a", MANY + 1, size=5, etag="e"), *folder("b", 9)],
+            [*folder("b", 9), *folder("new", 1, size=5, etag="e")],
+            "the top folder 'a' with all its 6 files (",
+        ),
+        # Nor one by its etag, and another one by its time.
+        (
+            [
+                *folder("a", MANY, size=5),
+                present("b", "B", size=5, mtime_ns=8, etag="e"),
+                present("c", "C"),
+            ],
+            [present("new", "B", size=5, mtime_ns=7, etag="e"), present("c", "C")],
+            "the top folder 'a' with all its 6 files (",
+        ),
+        # Another disk may be in its place.
+        (
+            [*folder("a", 10), *folder("b", 9)],
+            [*folder("b", 9), *folder("a/png", 10, mtime_ns=9), *folder("c", 3, mtime_ns=9)],
+            "the top folder 'a' with all its 10 files, in which 10 others are now (first",
+        ),
+        (
+            [*folder("a", MANY), *folder("b", 9), present("x", "X", size=50)],
+            [*folder("b", 9), *folder("a/new", 1, mtime_ns=9), present("a/x", "X", size=50)],
+            "'a' with all its 6 files, in which 1 other is now (first",
+        ),
+        (
+            folder("a", 9),
+            folder("d", 1, mtime_ns=9),
+            "all 9 files of the corpus, in their place 1 other is now (first",
+        ),
+        (
+            [present("x", "X")],
+            folder("d", 2, mtime_ns=9),
+            "its only file, in its place 2 others are now (first",
+        ),
     ],
 )
 def test_a_corpus_or_a_top_folder_that_is_gone_is_a_question(known, left, said):
@@ -136,6 +180,7 @@ def test_a_corpus_or_a_top_folder_that_is_gone_is_a_question(known, left, said):
         (folder("a", 9), folder("a", 1)),  # the folder is there
         ([*folder("a", HANDFUL), *folder("b", 9)], folder("b", 9)),  # a handful
         (folder("a", 9), folder("renamed", 9)),
+        (SCANS, folder("renamed", 1000, size=5)),
         (folder("a", 9, etag="e"), folder("copied", 9, etag="e", mtime_ns=8)),  # by its store
         ([*map(missing, folder("a", 9)), *folder("b", 1)], folder("b", 1)),  # since long
         ([present(str(number), str(number)) for number in range(9)], [present("0", "0")]),

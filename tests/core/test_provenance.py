@@ -1,5 +1,6 @@
 """Where a tag on an image comes from, through renames, merges, splits and undone events."""
 
+from panoptic_assets.core.edits import Images, resolve
 from panoptic_assets.core.provenance import origin
 from panoptic_assets.core.tags import Event, Tag, save
 
@@ -64,3 +65,22 @@ def test_a_later_save_that_keeps_the_tag_is_the_one_that_gives_it():
     again = Event("save", "P", tags, first.images, run_key="k", carries_over=True)
     found = origin([first, again], zero, "one")
     assert (found.given, found.saved, found.cluster.record_id) == (2, 2, "k@2-b")
+
+
+def test_an_accept_concerns_its_own_images_alone():
+    """Though it says from which parts of a remainder they were taken."""
+    rest = Tag("rest", "P", "remainder", None, "k@1-a", "k/remainder", is_remainder=True)
+    parts = tuple(Tag(f"part {n}", "P", str(n), "rest", "k@1-b", f"k/{n}") for n in range(2))
+    images = (("part 0", "one"), ("part 0", "two"), ("part 1", "three"))
+    log = [
+        Event("save", "P", (rest, *parts), images, run_key="k"),
+        Event("create", "P", (Tag("kept", "P", "Vases"),)),
+    ]
+    find = Images(lambda name: name)
+    log += resolve([{"accept": {"property": "P", "tag": "Vases", "images": ["two"]}}], log, find)
+    assert log[-1].tag_ids == ("part 0",)
+    log.append(Event("accept", "P", images=(("kept", "three"),), tag_ids=("part 0", "part 1")))
+    assert origin(log, "part 0", "one").numbers == [1]
+    assert origin(log, "kept", "two").numbers == [2, 3]
+    log.append(Event("assign", "P", images=(("part 0", "two"),)))
+    assert origin(log, "part 0", "two").numbers == [1, 3, 5]

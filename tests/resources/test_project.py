@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from dagster._core.instance.config import dagster_instance_config
 
 from resources.errors import InputError
 from resources.project import (
@@ -241,6 +242,55 @@ def test_a_dagster_yaml_that_cannot_be_added_to_is_left_as_it_is(older, text, me
         update_settings(older)
     assert len(str(caught.value).splitlines()) == 1
     assert file.read_text() == text
+
+
+OWN_COORDINATOR = """\
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "concurrency"),
+    [
+        ("run_queue: {max_concurrent_runs: 1}\n", []),
+        ("run_queue: {dequeue_interval_seconds: 9}\n", ["pools"]),
+        (OWN_COORDINATOR, ["pools"]),
+        (OWN_COORDINATOR + "  config: {max_concurrent_runs: 1}\n", []),
+        ("concurrency: {pools: {granularity: run}}\n" + OWN_COORDINATOR, ["pools"]),
+    ],
+)
+def test_a_queue_of_ones_own_gets_no_settings_beside_which_dagster_refuses_it(
+    older, text, concurrency
+):
+    file = older.dagster_home / "dagster.yaml"
+    file.write_text(text)
+    lacking = lacking_settings(older.dagster_home)
+    assert "concurrency.runs" not in lacking and "run_retries" in lacking
+    assert update_settings(older) == {file: lacking}
+    assert list(yaml.safe_load(file.read_text()).get("concurrency", {})) == concurrency
+    dagster_instance_config(str(older.dagster_home))
+    assert lacking_settings(older.dagster_home) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("concurrency: {default_op_concurrency_limit: 3}\n", "incompatible with `pools` config"),
+        ("colour: red\n", 'Received unexpected config entry "colour"'),
+        ("storage:\n", "NoneType"),
+    ],
+)
+def test_what_dagster_would_refuse_is_not_written(older, text, message):
+    file, copy = older.dagster_home / "dagster.yaml", older.configs / "dagster.yaml"
+    file.write_text("telemetry: {enabled: false}\n")
+    copy.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        update_settings(older)
+    assert str(copy) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert (copy.read_text(), file.read_text()) == (text, "telemetry: {enabled: false}\n")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n"])
