@@ -15,6 +15,7 @@ time) only a witness outside the store can confirm. A proof without one says so.
 
 import hashlib
 import importlib.metadata
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -126,7 +127,8 @@ _DECIDED_BY_ROUNDING = frozenset({"stability", "refreshed.drift.novelty"})
 last digit decides, and so another machine or library."""
 _ROUNDING = ("libraries", "machine")
 _WORDING = (*_ROUNDING, "code", "model", "scope")
-"""Circumstances that may give notes other words, or other numbers in them."""
+"""Circumstances that may give other numbers in notes."""
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _INPUT_LINKS = frozenset({"vectors", "points", "model", "neighbours", "tags", "runs", "scope"})
 """Links that are compared by the hashes of what a computation reads."""
 
@@ -161,6 +163,9 @@ class Verdict:
     """Why it could not be computed."""
     forgotten: bool = False
     """Whether that is because an image that it held was forgotten, as it was asked for."""
+    not_compared: list[str] = field(default_factory=list)
+    """Fields of the record that it does not have, or that this version does not know; and links
+    that could not be found out, but for the witness."""
 
     @property
     def failed(self) -> bool:
@@ -198,13 +203,16 @@ class Verdict:
         """The verdict in one sentence."""
         broken, other = ", ".join(self.broken), ", ".join(self.circumstances)
         now = f"; other now: {other}" if other else ""
+        rest = f"; not compared: {', '.join(self.not_compared)}" if self.not_compared else ""
         if self.answer == "same" and not broken:
-            same = f"The same answer, though these differ: {other}." if other else "The same."
+            same = f"The same answer, though these differ: {other}" if other else "The same"
+            same = f"{same}{rest}."
             return same if self.witnessed else f"Proved, no witness: {NO_WITNESS}. {same}"
         if self.answer == "same":
-            return f"The answer is the same, but these are not what was recorded: {broken}{now}."
+            unlike = f"these are not what was recorded: {broken}{now}{rest}"
+            return f"The answer is the same, but {unlike}."
         if self.answer == "differs":
-            return f"The answer differs: {broken}{now}."
+            return f"The answer differs: {broken}{now}{rest}."
         known = f" These are not what was recorded: {broken}." if broken else ""
         return f"Cannot be computed: {self.reason}{known}"
 
@@ -217,6 +225,7 @@ class Verdict:
             "witnessed": self.witnessed,
             "answer": self.answer,
             "summary": self.summary,
+            "not_compared": self.not_compared,
             "links": [asdict(link) for link in self.links],
         }
 
@@ -317,6 +326,8 @@ class _Verification:
     def __init__(self, verifier: Verifier, stored: StoredRecord):
         self.by, self.stored, self.record = verifier, stored, stored.record
         self.links: dict[str, list[tuple[State, str]]] = defaultdict(list)
+        self.not_compared: dict[str, list[str]] = defaultdict(list)
+        """Fields of the record, by their link."""
         self.reason = ""
         inputs = self.record.inputs
         start = next((n for n, read in enumerate(inputs) if read.table == "files"), len(inputs))
@@ -328,7 +339,8 @@ class _Verification:
         """The cluster of each image."""
 
     def verdict(self) -> Verdict:
-        for check in (self._sealed, self._filed, self._circumstances, self._witnessed):
+        checks = (self._sealed, self._filed, self._known, self._circumstances, self._witnessed)
+        for check in checks:
             check()
         certificates = self.by.certificates.get(self.record.record_id, [])
         computed = None
@@ -353,16 +365,26 @@ class _Verification:
             self._link(name) for name in sorted(self.links, key=LINKS.index) if self.links[name]
         ]
         key, record_id = self.record.key, self.record.record_id
-        return Verdict(key, record_id, answer, links, self.reason, bool(certificates))
+        for link in links:
+            if link.state == "unknown" and link.name != "witness":
+                self.not_compared.setdefault(link.name, [link.name])
+        rest = [name for link in links for name in self.not_compared.get(link.name, [])]
+        return Verdict(key, record_id, answer, links, self.reason, bool(certificates), rest)
 
     def _link(self, name: str) -> Link:
         found = self.links[name]
         state = min((of for of, _ in found), key=_GRAVEST.index)
-        said = [text for of, text in found if of == state] if state != "same" else [found[0][1]]
+        shown = {state, "other"} if state == "unknown" else {state}
+        said = [text for of, text in found if of in shown] if state != "same" else [found[0][1]]
         return Link(name, state, "; ".join(dict.fromkeys(said)))
 
     def _say(self, name: str, state: State, text: str) -> None:
         self.links[name].append((state, text))
+
+    def _cannot_compare(self, link: str, name: str, text: str) -> None:
+        """Say of a field of the record that it is not known what it should be, or was."""
+        self._say(link, "unknown", text)
+        self.not_compared[link].append(name)
 
     def _filed(self) -> None:
         """Compare the columns by which a record is found, and its run, with its key."""
@@ -379,7 +401,8 @@ class _Verification:
 
     def _sealed(self) -> None:
         if self.stored.seal is None:
-            self._say("parameters", "unknown", "not sealed: the record is older than seals")
+            text = "not sealed: the record is older than seals"
+            self._cannot_compare("parameters", "seal", text)
             return
         changed = self.stored.changed
         for name in changed:
@@ -393,6 +416,22 @@ class _Verification:
             self._say("parameters", "same", "as they were sealed")
         if not any(self._link_of(name) == "record" for name in changed):
             self._say("record", "same", f"sealed, {self.stored.root}")
+
+    def _known(self) -> None:
+        """Name the fields that this version does not know, and those that nobody recorded."""
+        document, changed = self.stored.document, self.stored.changed
+        known = {name for name, _ in seals.fields(self.record.model_dump(mode="json"))}
+        for name, _ in seals.fields(document):
+            if name not in known and name not in changed:
+                text = f"{name}: this version does not know it, a newer one may have written it"
+                self._cannot_compare(self._link_of(name), name, text)
+        if "usage" not in document and not self._changed("usage"):
+            text = "usage is not recorded: the record is older than it"
+            self._cannot_compare("record", "usage", text)
+
+    def _changed(self, name: str) -> bool:
+        """Whether something of a field is not what was sealed, which was told then."""
+        return any(one == name or one.startswith(f"{name}.") for one in self.stored.changed)
 
     def _link_of(self, name: str) -> str:
         first, _, rest = name.partition(".")
@@ -426,17 +465,28 @@ class _Verification:
     def _circumstances(self) -> None:
         record, changed = self.record, set(self.stored.changed)
         for name, version in sorted(record.libraries.items()):
-            if (now := _installed(name)) != version and f"libraries.{name}" not in changed:
-                self._say("libraries", "other", f"{name}: {version} → {now}")
+            if (installed := _installed(name)) != version and f"libraries.{name}" not in changed:
+                self._say("libraries", "other", f"{name}: {version} → {installed}")
         machine = records.machine_class()
         for name, value in record.machine.items():
             if machine.get(name) != value and f"machine.{name}" not in changed:
                 self._say("machine", "other", f"{name}: {value} → {machine.get(name)}")
+        recorded = {
+            "libraries": (record.libraries, records.library_versions()),
+            "machine": (record.machine, machine),
+        }
+        for link, (then, now) in recorded.items():
+            if self._changed(link):
+                continue
+            if not then:
+                self._cannot_compare(link, link, "not recorded")
+            for name in sorted(now.keys() - then.keys()) if then else ():
+                self._cannot_compare(link, f"{link}.{name}", f"{name}: not recorded")
         code = {"code_version": records.code_version(), "git_commit": records.git_commit()}
         for name, commit in code.items():
-            then = getattr(record, name)
-            if then != commit and then is not None and name not in changed:
-                self._say("code", "other", f"{name}: {then} → {commit or 'none'}")
+            before = getattr(record, name)
+            if before != commit and before is not None and name not in changed:
+                self._say("code", "other", f"{name}: {before} → {commit or 'none'}")
         for name in ("libraries", "machine", "code"):
             if not self.links[name]:
                 self._say(name, "same", "as recorded")
@@ -781,11 +831,14 @@ class _Verification:
         if stored != listed and "id_list" in document:
             text = f"id_list.file: {stored!r} is stored, the parameters name {listed!r}"
             self._say("scope", "differs", text)
+        elif stored != listed and not self._changed("id_list"):
+            text = "id_list is not recorded: the record is older than it"
+            self._cannot_compare("scope", "id_list", text)
         for name in _FIGURES:
             if name not in document:
-                if right[name] is not None:
+                if right[name] is not None and not self._changed(name):
                     text = f"{name} is not recorded: the record is older than it"
-                    self._say("figures", "unknown", text)
+                    self._cannot_compare("figures", name, text)
                 continue
             for text, state in self._unlike(name, document[name], right[name]):
                 self._say("figures", state, text)
@@ -805,17 +858,30 @@ class _Verification:
             yield f"{part}: {stands} is stored, {came} came out", "other" if decided else "differs"
 
     def _compare_notes(self, notes: Sequence[str]) -> None:
-        if "notes" not in self.stored.document or any(
-            name.partition(".")[0] == "notes" for name in self.stored.changed
-        ):
+        if self._changed("notes"):
             return
-        if notes == self.record.notes:
+        if "notes" not in self.stored.document:
+            text = "notes are not recorded: the record is older than they are"
+            self._cannot_compare("notes", "notes", text)
+            return
+        stored = self.record.notes
+        if notes == stored:
             self._say("notes", "same", f"all {len(notes):,}" if notes else "none")
             return
-        other = any(state == "other" for name in _WORDING for state, _ in self.links[name])
-        unlike = [note for note in self.record.notes if note not in notes] or ["one is missing"]
-        text = f"they came out otherwise: {unlike[0]}"
-        self._say("notes", "other" if other else "differs", text[:_NOTE_SHOWN])
+        others = {name for name in _WORDING for state, _ in self.links[name] if state == "other"}
+        before, after = ([_NUMBER.sub("0", note) for note in found] for found in (stored, notes))
+        if before == after:
+            state: State = "other" if others else "differs"
+            unlike = next(one for one, came in zip(stored, notes, strict=True) if one != came)
+        else:
+            # A selection that is not the one of then has not the same to say.
+            state = "unknown" if "scope" in others else "differs"
+            invented = [
+                note for note, said in zip(stored, before, strict=True) if said not in after
+            ]
+            missing = [note for note, said in zip(notes, after, strict=True) if said not in before]
+            unlike = (invented or [f"{missing[0]!r} is missing" if missing else "their order"])[0]
+        self._say("notes", state, f"they came out otherwise: {unlike}"[:_NOTE_SHOWN])
 
     def _stored_rows(self) -> bool:
         if output_hash(self.pairs) == self.record.output:

@@ -502,6 +502,84 @@ def test_records_that_are_older_than_a_figure_are_not_condemned(proved):
     found = verdict(proved, "a", log=False)
     assert (found.proved, found.broken) == (True, [])
     assert "quality is not recorded: the record is older than it" in text(found, "figures")
+    assert text(found, "notes") == "notes are not recorded: the record is older than they are"
+    assert text(found, "record") == "usage is not recorded: the record is older than it"
+    assert found.not_compared == ["usage", "mean_score", "quality", "stability", "notes"]
+
+
+def taken_out(place):
+    """A change of a document: the field at a dotted place is gone."""
+
+    def change(document):
+        *above, name = place.split(".")
+        for part in above:
+            document = document[part]
+        del document[name]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "link", "named"),
+    [
+        ("k", taken_out("notes"), "notes", "notes"),
+        ("search", taken_out("notes"), "notes", "notes"),
+        ("k", taken_out("quality"), "figures", "quality"),
+        ("k", taken_out("mean_score"), "figures", "mean_score"),
+        ("k", taken_out("usage"), "record", "usage"),
+        ("list", taken_out("id_list"), "scope", "id_list"),
+        ("k", taken_out("libraries.numpy"), "libraries", "libraries.numpy"),
+        ("k", taken_out("machine.processor"), "machine", "machine.processor"),
+        ("k", put("libraries", {}), "libraries", "libraries"),
+        ("k", put("machine", {}), "machine", "machine"),
+        ("k", put("algorithm", "magic"), "record", "algorithm"),
+        ("k", put("next_number", 7), "record", "next_number"),
+        ("k", put("usage.joules", 7), "record", "usage.joules"),
+    ],
+)
+def test_what_cannot_be_compared_of_a_record_is_named_in_the_verdict(
+    proved, key, change, link, named
+):
+    edit_record(proved, key, change, seal=True)
+    found = verdict(proved, key, log=False)
+    assert (found.proved, found.broken, found.circumstances) == (True, [], [])
+    assert [
+        one.name for one in found.links if one.state == "unknown" and one.name != "witness"
+    ] == [link]
+    assert named.rpartition(".")[2] in text(found, link) or "not recorded" in text(found, link)
+    assert found.not_compared == [named]
+    assert found.as_dictionary()["summary"].endswith(f"The same; not compared: {named}.")
+    assert verdict(proved, key).broken == ["witness"]
+
+
+def test_what_cannot_be_compared_hides_no_other_circumstance(proved):
+    edit_record(proved, "k", put("libraries", {"numpy": "0.1"}), seal=True)
+    found = text(verdict(proved, "k", log=False), "libraries")
+    assert found.startswith("numpy: 0.1 → ")
+    assert "torch: not recorded" in found
+
+
+@pytest.mark.parametrize("circumstance", ["libraries.numpy", "machine.processor", "code_version"])
+def test_a_forged_circumstance_excuses_other_numbers_in_notes_but_no_other_words(
+    proved, circumstance
+):
+    [stored] = stored_records(proved.store, "key = 'search'").values()
+    notes = stored.record.notes
+    assert any(any(map(str.isdigit, note)) for note in notes)
+    numbers = ["".join("7" if one.isdigit() else one for one in note) for note in notes]
+    edit_record(proved, "search", put(circumstance, "0.1"), seal=True)
+    link = {"code_version": "code"}.get(circumstance, circumstance.partition(".")[0])
+    for forgery, broken, others in (
+        ([*notes, "Reviewed by X."], ["notes"], {link}),
+        (["Reviewed by 3."], ["notes"], {link}),
+        (notes[1:], ["notes"], {link}),
+        (numbers, [], {link, "notes"}),
+    ):
+        with forged(proved, "search", "notes", forgery):
+            found = verdict(proved, "search", log=False)
+            assert (found.broken, {*found.circumstances}) == (broken, others), forgery
+    with forged(proved, "k", "notes", ["Reviewed by X."]):
+        assert "Reviewed by X." in text(verdict(proved, "k", log=False), "notes")
 
 
 def test_where_another_library_rounds_only_what_single_images_decide_may_differ(

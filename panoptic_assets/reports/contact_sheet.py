@@ -24,7 +24,8 @@ _QUALITY = 30
 _GAP = 2
 
 _FONT = Path(__file__).parent / "fonts" / "DejaVuSansCondensed.ttf"
-"""Latin, Greek and Cyrillic letters; Pillow's own font has no accents."""
+"""Latin, Greek and Cyrillic letters; Pillow's own font has no accents. Of a name, what it has no
+glyph for is left out."""
 _FONT_PIXELS = 11
 _LINE_PIXELS = 13
 _NAME_PIXELS = 84
@@ -108,7 +109,19 @@ def _width(line: str) -> int:
 def _drawable(name: str) -> str:
     # Halves of characters and marks of direction cannot be drawn.
     shown = "".join(one if one.isprintable() else " " for one in name[:_NAME_CHARACTERS])
-    return " ".join(unicodedata.normalize("NFC", shown).split())
+    words = [(word, _in_font(word)) for word in unicodedata.normalize("NFC", shown).split()]
+    # Of a word that is not in the font, punctuation alone says nothing.
+    return " ".join(drawn for word, drawn in words if drawn == word or any(map(str.isalnum, drawn)))
+
+
+def _in_font(word: str) -> str:
+    return "".join(one for one in word if _has_glyph(one))
+
+
+@functools.lru_cache(4096)
+def _has_glyph(character: str) -> bool:
+    # The font has none for private use, and draws its box for whatever it has none.
+    return bytes(_font().getmask(character)) != bytes(_font().getmask("\ue000"))
 
 
 def _first_word(name: str) -> str:

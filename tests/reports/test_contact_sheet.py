@@ -103,6 +103,14 @@ def test_a_letter_and_its_accent_apart_are_drawn_as_one():
     assert contact_sheet(rows, names=["e\u0301te"]) == contact_sheet(rows, names=["éte"])
 
 
+@pytest.mark.parametrize("more", ["漢字", "قطة", "חתול", "🍌", "(漢字, 🍌)", "\ue000"])
+def test_letters_that_the_font_lacks_leave_the_number_alone(more):
+    rows = [thumbnails(6) for _ in range(4)]
+    plain = contact_sheet(rows, names=["3", "12", "Été", "7"])
+    names = [f"3 {more}", f"12 {more}", f"{more} Été", f"7 {more} {more}"]
+    assert contact_sheet(rows, names=names) == plain
+
+
 @pytest.mark.parametrize(
     "name",
     [
