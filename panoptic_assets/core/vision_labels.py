@@ -235,12 +235,11 @@ _REASONING = (
 )
 _MARKS = re.compile(
     rf"(?P<opens><\|?{_REASONING}(?:\s[^<>]{{0,100}})?\|?>|\[think(?:ing)?\]|◁{_REASONING}▷"
-    rf"|<\|(?:start_thinking|begin_of_thought)\|>|\Aanalysis(?=[A-Z])"
+    rf"|<\|(?:start_thinking|begin_of_thought)\|>|\Aanalysis(?=(?-i:[A-Z]))"
     r"|<\|channel\|?>\s?(?:analysis|commentary|thought|thinking|reasoning)\b)"
     rf"|(?P<closes><\|?/\s?{_REASONING}\s?\|?>|\[/think(?:ing)?\]|◁/{_REASONING}▷"
     rf"|<\|(?:end_thinking|end_of_thought)\|>|assistantfinal"
-    r"|<\|channel\|?>\s?final\b)"
-    r"|(?P<ends><\|end\|>|<channel\|>)",
+    r"|<\|channel\|?>\s?final\b)|(?P<ends><\|end\|>|<channel\|>)",
     re.IGNORECASE,
 )
 """Where reasoning begins and where it ends: XML-like tags; Mistral's and Kimi's brackets; Cohere's
@@ -284,10 +283,13 @@ _READ = 2000
 """Characters of a label, of which far fewer are shown."""
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*$", re.MULTILINE)
 _NAMED = (
-    r"[^\w\n]{0,10}(?:here(?: i|['’])s |voici )?(?:(?:the|a|my|final|suggested|group|cluster|le|un"
-    r"|une) |l['’]){0,3}"
-    r"(?:label|name|title|[ée]tiquette|libell[ée]|nom|titre|bezeichnung|beschriftung|titel"
-    r"|etiqueta|nombre|t[íi]tulo|etichetta|nome|titolo|r[óo]tulo)(?: is| est)?"
+    r"[^\w\n]{0,10}(?:(?:sure|certainly|of course|okay|bien s[ûu]r"
+    r"|d['’]accord)[!.,]{1,3}[ \t]{1,3})?"
+    r"(?:here(?: i|['’])s |voici )?(?:(?:the|a|my|final|suggested|group|cluster|le|la"
+    r"|une?) |l['’]){0,3}"
+    r"(?:label|name|title|answer|r[ée]ponse|antwort|respuesta|risposta|resposta|[ée]tiquette"
+    r"|libell[ée]|nom|titre|bezeichnung|beschriftung|titel"
+    r"|etiqueta|nombre|t[íi]tulo|etichetta|nome|titolo|r[óo]tulo)(?: finale)?(?: is| est)?"
     r"[*_\"'\u00a0\u202f \t]{0,10}[:：=](?:\*\*|__)?[ \t]{0,10}"
 )
 _FIELD = re.compile(rf"^{_NAMED}(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE)
