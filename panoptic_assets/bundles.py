@@ -8,6 +8,7 @@ written. No path of the machine goes in, and no secret.
 """
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -366,7 +367,11 @@ class _Evidence:
         yield (
             "label_answers.jsonl",
             _lines(
-                {**row, "created_at": row["created_at"].isoformat()}
+                {
+                    **row,
+                    "answer": _cleaned(row["answer"]),
+                    "created_at": row["created_at"].isoformat(),
+                }
                 for row in known
                 if row["prompt"] in asked and row["model"] in models
             ),
@@ -527,6 +532,14 @@ def _portable(value: Any, folders: Iterable[str]) -> Any:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _cleaned(answer: str) -> str:
+    """A stored answer of a model with its label as the labels have it; a refusal as it is."""
+    stored = json.loads(answer)
+    with suppress(prompts.UnusableAnswerError):
+        return json.dumps(dataclasses.asdict(prompts.checked(**stored)), ensure_ascii=False)
+    return answer
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:

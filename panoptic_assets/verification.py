@@ -874,8 +874,9 @@ class _Verification:
             state: State = "other" if others else "differs"
             unlike = next(one for one, came in zip(stored, notes, strict=True) if one != came)
         else:
-            # A selection that is not the one of then has not the same to say.
-            state = "unknown" if "scope" in others else "differs"
+            # A selection that is not the one of then has not the same to say, and other code may
+            # say the same in other words.
+            state = "unknown" if "scope" in others else "other" if "code" in others else "differs"
             invented = [
                 note for note, said in zip(stored, before, strict=True) if said not in after
             ]

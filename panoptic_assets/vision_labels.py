@@ -346,9 +346,9 @@ def _prices(config: VisionModel) -> core.Prices | None:
 
 
 def _stored_answers(store: LanceStore, keys: Container[str]) -> dict[str, core.Answer]:
-    """What is known already, but for what today's rules would not take, or not so, for a name.
+    """What is known already, cleaned as today's answers are.
 
-    That is asked again, and what is answered then takes its place.
+    What is no name by today's rules is asked again, and what is answered then takes its place.
     """
     rows = store.read(_TABLE, ["cache_key", "answer"])
     found = {}
@@ -356,7 +356,5 @@ def _stored_answers(store: LanceStore, keys: Container[str]) -> dict[str, core.A
         if key in keys:
             stored = json.loads(text)
             with contextlib.suppress(core.UnusableAnswerError):
-                answer = core.checked(**stored)
-                if answer.label == stored["label"]:
-                    found[key] = answer
+                found[key] = core.checked(**stored)
     return found

@@ -207,6 +207,25 @@ def test_texts_that_hold_what_ends_lines_elsewhere_condemn_no_bundle(tmp_path):
     assert not [end for end in "\u2028\u2029\x85\r" if end not in said], "all that JSON keeps"
 
 
+@pytest.mark.parametrize(
+    ("answered", "labelled"), [("Label: **Vases**",) * 2, ("Vases", "# Vases")]
+)
+def test_labels_that_an_earlier_version_stored_with_marks_condemn_no_bundle(
+    audited, tmp_path, answered, labelled
+):
+    """And one run's answer may have been asked for anew by another one since."""
+    shutil.copytree(audited, tmp_path / "p")
+    bench = Workbench(find(tmp_path / "p"), dg.DagsterInstance.ephemeral())
+    written_labels(bench, label=labelled)
+    written_labels(bench, label=answered)
+    rows = bench.store.read("labels").to_pylist()
+    rows = [row | {"label": labelled} for row in rows]
+    bench.store.upsert("labels", pa.Table.from_pylist(rows, SCHEMAS["labels"]))
+    bench.read.bundle(KEY, tmp_path / "b.zip", vectors=True)
+    assert findings(tmp_path / "b.zip") == []
+    assert set(bench.read.labels(KEY)["label"].to_pylist()) == {"Vases"}
+
+
 def test_labels_of_what_is_stale_by_now_condemn_no_bundle(audited, tmp_path):
     shutil.copytree(audited, tmp_path / "p")
     bench = Workbench(find(tmp_path / "p"), dg.DagsterInstance.ephemeral())

@@ -407,9 +407,7 @@ def test_failures_are_not_remembered(corpus, serve, failure):
     assert corpus.label(endpoint, corpus.clusters(1))["greek/0"].label == "Vases"
 
 
-@pytest.mark.parametrize(
-    "label", ["I'm sorry, I can't assist.", "<think>Dogs?</think>", "inconnu", "Label: Dogs"]
-)
+@pytest.mark.parametrize("label", ["I'm sorry, I can't assist.", "<think>Dogs?</think>", "inconnu"])
 def test_what_was_stored_as_a_name_and_is_none_by_now_is_asked_again(corpus, serve, label):
     """Earlier versions took refusals for names."""
     endpoint = serve(named("Dogs"), named("Vases"))
@@ -422,6 +420,18 @@ def test_what_was_stored_as_a_name_and_is_none_by_now_is_asked_again(corpus, ser
     assert corpus.label(endpoint, corpus.clusters(1))["greek/0"].label == "Vases"
     assert len(endpoint.requests) == 2
     assert corpus.nb_kept == 1
+
+
+def test_a_name_that_was_stored_with_marks_is_cleaned_and_not_paid_for_again(corpus, serve):
+    endpoint = serve(named("Dogs"))
+    corpus.label(endpoint, corpus.clusters(1))
+    rows = corpus.store.read("label_answers").to_pylist()
+    rows[0]["answer"] = json.dumps(
+        {"label": "Label: **Dogs**", "description": None, "remark": None}
+    )
+    corpus.store.upsert("label_answers", pa.Table.from_pylist(rows, SCHEMAS["label_answers"]))
+    assert corpus.label(endpoint, corpus.clusters(1))["greek/0"].label == "Dogs"
+    assert len(endpoint.requests) == 1
 
 
 KILLED = """

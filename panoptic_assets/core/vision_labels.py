@@ -214,14 +214,15 @@ def checked(label: object, description: object, remark: str | None = None) -> An
         UnusableAnswerError: The label is none.
     """
     text = _without_reasoning(label) if isinstance(label, str) else ""
-    whole = one_line(_bare(text[:_READ]), _READ)
+    whole = _cleaned(text[:_READ], _READ)
     if not whole:
         raise UnusableAnswerError("the answer holds no label")
-    short = one_line(whole, MAX_LABEL)
+    short = _cleaned(whole, MAX_LABEL)
     if is_no_name(whole) or is_unknown(whole):
         raise UnusableAnswerError(f"the model gives no name: {short!r}")
-    said = _without_reasoning(description) if isinstance(description, str) else ""
-    said = one_line(said, MAX_DESCRIPTION)
+    said = description if isinstance(description, str) else ""
+    for _ in range(_ROUNDS):
+        said = one_line(_without_reasoning(said), MAX_DESCRIPTION)
     if is_no_name(said) or is_unknown(said):
         said = ""
     if len(whole) > MAX_LABEL:
@@ -229,6 +230,19 @@ def checked(label: object, description: object, remark: str | None = None) -> An
     return Answer(short, said or None, remark)
 
 
+def _cleaned(label: str, length: int) -> str:
+    """A label that is not changed any more when it is cleaned again, as a stored one is.
+
+    What is invisible may stand before a mark, and a mark within others.
+    """
+    for _ in range(_ROUNDS):
+        before, label = label, one_line(_bare(_without_reasoning(label)), length)
+        if label == before:
+            break
+    return label
+
+
+_ROUNDS = 10
 _REASONING = (
     r"(?:\w{1,10}:)?(?:think|thinking|thoughts?|thought_process|reasoning|reflection|analysis"
     r"|scratchpad|inner_monologue)"

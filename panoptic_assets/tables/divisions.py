@@ -233,8 +233,8 @@ def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[s
     """The row of the table `labels` for each node of a run's tree that has one.
 
     What was found for the clusters of an older record is not of those of a newer one, even where
-    their nodes are the same, and is left out. A model's refusal that was once taken for a name is
-    a reason why there is none.
+    their nodes are the same, and is left out. A model's labels are cleaned as today's are: a
+    refusal that was once taken for a name is a reason why there is none.
 
     Args:
         store: The store.
@@ -247,9 +247,11 @@ def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[s
     for node, row in found.items():
         if row["method"] == "vision_model" and row["label"]:
             try:
-                checked(row["label"], row["description"])
+                answer = checked(row["label"], row["description"])
             except UnusableAnswerError as error:
                 found[node] = row | {"label": None, "description": None, "reason": str(error)}
+            else:
+                found[node] = row | {"label": answer.label, "description": answer.description}
     return found
 
 

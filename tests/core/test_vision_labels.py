@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import asdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_assets.core.vision_labels import (
@@ -272,3 +272,32 @@ def test_any_answer_gives_a_label_or_a_reason(text):
     except UnusableAnswerError:
         return
     assert 0 < len(answer.label) <= MAX_LABEL
+
+
+ATOMS = [
+    *("Cats", "dogs", " ", '"', "“", "”", "**", "`", "- ", "# ", "Label: ", "Réponse : ", "\n"),
+    *("\u200b", "\ufeff", "\u2060", "<think>", "</think>", "<analysis>", "analysis", "Help", "…"),
+    *("<|channel|>final", "<|end|>", "é", "e\u0301", "!", "x" * 90),
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.sampled_from(ATOMS), max_size=12).map("".join),
+    st.lists(st.sampled_from(ATOMS), max_size=6).map("".join),
+)
+def test_an_answer_that_was_cleaned_stays_as_it_is_when_it_is_read_again(label, description):
+    """Else a stored one would be paid for again, or its name change between two looks."""
+    try:
+        answer = checked(label, description)
+    except UnusableAnswerError:
+        return
+    again = checked(answer.label, answer.description, answer.remark)
+    assert (again.label, again.description) == (answer.label, answer.description)
+
+
+@pytest.mark.parametrize(
+    "label", ['\u200b"Cats"', "\ufeff- Cats", '"Cats"\u200b', "**Cats**\u2060", "Label: **Cats**"]
+)
+def test_what_is_invisible_hides_no_mark(label):
+    assert checked(label, None).label == "Cats"
