@@ -560,7 +560,7 @@ def test_what_cannot_be_compared_hides_no_other_circumstance(proved):
 
 
 @pytest.mark.parametrize("circumstance", ["libraries.numpy", "machine.processor", "code_version"])
-def test_a_forged_circumstance_excuses_other_numbers_in_notes_but_no_other_words(
+def test_a_circumstance_excuses_other_numbers_in_notes_and_other_code_alone_other_words(
     proved, circumstance
 ):
     [stored] = stored_records(proved.store, "key = 'search'").values()
@@ -575,6 +575,8 @@ def test_a_forged_circumstance_excuses_other_numbers_in_notes_but_no_other_words
         (notes[1:], ["notes"], {link}),
         (numbers, [], {link, "notes"}),
     ):
+        if circumstance == "code_version":  # an honest one may say the same in other words
+            broken, others = [], {link, "notes"}
         with forged(proved, "search", "notes", forgery):
             found = verdict(proved, "search", log=False)
             assert (found.broken, {*found.circumstances}) == (broken, others), forgery
