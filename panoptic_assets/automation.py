@@ -12,13 +12,14 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import PARTITION_NAME_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
@@ -53,6 +54,9 @@ _LOOK_TAG = "panoptic/look"
 _LOOK_SECONDS = sensor_seconds(60)
 _MOST_SECONDS = 3600
 """The longest pause before a refresh that did not succeed is asked for again."""
+_RETRY_SECONDS = 300
+"""How long a refresh whose process was killed may wait for Dagster, which starts it again (its
+``run_retries``) within seconds; or does not, where it has never looked at the failures before."""
 
 refresh_corpus = dg.define_asset_job(
     "refresh_corpus",
@@ -543,10 +547,22 @@ def _runs_of(look: str, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 
 def _refreshing(instance: dg.DagsterInstance) -> str | None:
-    """The id of a run that waits or works on the images; None without one."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))):
-        if run.job_name == refresh_corpus.name or images.key in (run.asset_selection or ()):
-            return run.run_id
+    """The id of a run that waits, works on the images or is about to be started again, if any."""
+    waiting = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))
+    failed = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        tags={WILL_RETRY_TAG: "true"},
+        updated_after=datetime.fromtimestamp(time.time() - _RETRY_SECONDS, UTC),
+    )
+    # In this order: else a run that fails in between is in neither.
+    for run in [*instance.get_runs(waiting), *instance.get_runs(failed)]:
+        if run.job_name != refresh_corpus.name and images.key not in (run.asset_selection or ()):
+            continue
+        if run.is_finished and (again := run.tags.get(AUTO_RETRY_RUN_ID_TAG)):
+            child = instance.get_run_by_id(again)
+            if child is None or child.is_finished:
+                continue
+        return run.run_id
     return None
 
 

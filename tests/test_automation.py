@@ -347,6 +347,36 @@ def test_nothing_is_asked_for_while_a_refresh_waits_or_runs(tiny, status):
     assert tiny.asked(corpus_changed) == REFRESH
 
 
+def test_nothing_is_asked_for_while_dagster_is_about_to_start_a_refresh_again(tiny, monkeypatch):
+    """By its `run_retries`: the corpus would be refreshed twice."""
+    now = Clock(monkeypatch)
+    job = tiny.definitions.resolve_job_def("refresh_corpus")
+
+    def killed():
+        run = tiny.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        tiny.instance.report_run_failed(run)
+        tiny.instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+        return run.run_id
+
+    tiny.said(corpus_changed)
+    lost = killed()
+    assert f"the run {lost} refreshes it already" in tiny.said(corpus_changed)
+    again = tiny.instance.create_run_for_job(job)
+    tiny.instance.add_run_tags(lost, {"dagster/auto_retry_run_id": again.run_id})
+    assert f"the run {again.run_id} refreshes it already" in tiny.said(corpus_changed)
+    tiny.instance.report_run_canceled(again)
+    tiny.cursors[corpus_changed.name] = None
+    tiny.said(corpus_changed)
+    assert tiny.asked(corpus_changed) == REFRESH  # a person has ended that: asked for anew
+
+    lost = killed()
+    tiny.cursors[corpus_changed.name] = None
+    tiny.said(corpus_changed)
+    assert f"the run {lost} refreshes it already" in tiny.said(corpus_changed)
+    now.pass_by(600)  # Dagster has never looked at it, and will not
+    assert tiny.asked(corpus_changed) == REFRESH
+
+
 def test_what_a_command_has_refreshed_is_not_refreshed_again(tiny):
     settled(tiny)
     write_images(tiny.images, 3, start=10)

@@ -280,6 +280,10 @@ def test_a_run_whose_machine_went_down_is_ended_and_made_again(tmp_path, monkeyp
                 tags={**ended.tags, GRPC_INFO_TAG: server},
                 remote_job_origin=ended.remote_job_origin,
                 job_code_origin=ended.job_code_origin,
+                asset_selection=ended.asset_selection,
+                asset_check_selection=ended.asset_check_selection,
+                job_snapshot_id=ended.job_snapshot_id,
+                execution_plan_snapshot_id=ended.execution_plan_snapshot_id,
             )
         )
         instance.event_log_storage.initialize_concurrency_limit_to_default("lancedb_write")
