@@ -76,13 +76,13 @@ def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ..
     # Two daemons would start each queued run twice.
     lock = ui_lock(home)
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
             f"Another `panoptic-assets ui` has {project.folder} open: use that one, or stop it "
             "first."
         ) from error
-    with lock, _listening(host, port) as listener:
+    with held, _listening(host, port) as listener:
         if not _is_loopback(listener):
             tell(
                 f"Warning: Dagster has no password. Whoever reaches {host} can read this project "
