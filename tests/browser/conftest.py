@@ -60,10 +60,12 @@ def start(folder: Path, *arguments: str, **options: Any) -> tuple[subprocess.Pop
         start_new_session=True,
         **options,
     )
-    line = process.stdout.readline()
-    found = re.search(r"http://\S+", line)
-    assert found, f"said {line!r}, ended with {process.poll()}"
-    return process, found[0]
+    said = []
+    for line in process.stdout:  # the daemon may speak first
+        if found := re.search(r"The Dagster UI of .*: (http://\S+)", line):
+            return process, found[1]
+        said.append(line)
+    raise AssertionError(f"said {said}, ended with {process.poll()}")
 
 
 def stop(process: subprocess.Popen[str]) -> int:

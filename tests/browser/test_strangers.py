@@ -201,22 +201,28 @@ def page(stranger):
 
 def test_a_page_of_another_site_changes_nothing(stranger, page, target):
     """Nothing is added or reported, by whatever name the server is reached."""
-    done = []
-    for event in ("requestfinished", "requestfailed"):
+    asked, done = [], []
+    for event, seen in (("request", asked), ("requestfinished", done), ("requestfailed", done)):
         page.context.on(
-            event, lambda asked: asked.url.startswith(target) and done.append(asked.url)
+            event, lambda about, seen=seen: about.url.startswith(target) and seen.append(about.url)
         )
     succeeded = {}
     for name, html in ATTACKS.items():
+        asked.clear()
         done.clear()
-        tab = page.context.new_page()
-        stranger.visit(tab, html, target)
-        for _ in range(600):
-            if done:
+        # What becomes of a request is not always told, of a frame that has a process of its own
+        # and is left at once; nor, once in some hundred times, that it was made.
+        for _ in range(3):
+            tab = page.context.new_page()
+            stranger.visit(tab, html, target)
+            for _ in range(200):
+                if done:
+                    break
+                tab.wait_for_timeout(50)
+            tab.close()
+            if asked or done:
                 break
-            tab.wait_for_timeout(50)
-        tab.close()
-        assert done, f"the request was not made: {name}"
+        assert asked or done, f"the request was not made: {name}"
         succeeded[name] = stranger.is_added() or stranger.is_reported()
     assert succeeded == dict.fromkeys(ATTACKS, False)
 
