@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 
+import click
 import dagster as dg
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 from panoptic_assets.api import Project
 from panoptic_assets.cli import main
 from panoptic_assets.commands.options import SCOPE_OPTIONS, scope_of
-from panoptic_assets.commands.runner import open_instance
+from panoptic_assets.commands.runner import open_instance, ui_lock
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.methods import METHODS
 from resources.errors import InputError
@@ -689,6 +690,15 @@ def test_the_ui_says_what_an_older_dagster_yaml_lacks_until_it_is_brought_up(fol
     assert "has all that" in run("init", "--update", cwd=folder).stdout
     assert "leave the folder out" in refused("init", "--update", "images", cwd=folder)
     assert "There is no project" in refused("init", "--update", cwd=tmp_path)
+
+
+def test_a_ui_that_cannot_listen_leaves_the_project_to_the_next_one(folder):
+    project = find(folder)
+    arguments = ["--project", str(folder), "ui", "--host", "nowhere.invalid"]
+    with pytest.raises(click.ClickException, match="is no address") as kept:
+        main(arguments, standalone_mode=False)
+    with ui_lock(project.dagster_home).acquire(timeout=0):
+        assert kept.value  # whose frames have the lock still in hand
 
 
 def test_a_command_tells_what_it_did_and_nothing_of_how_dagster_did_it(folder):
