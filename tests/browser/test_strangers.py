@@ -210,8 +210,8 @@ def test_a_page_of_another_site_changes_nothing(stranger, page, target):
     for name, html in ATTACKS.items():
         asked.clear()
         done.clear()
-        # What becomes of a request is not always told, of a frame that has a process of its own
-        # and is left at once; nor, once in some hundred times, that it was made.
+        # The browser does not always tell what became of the request of a frame that has a process
+        # of its own and is left at once.
         for _ in range(3):
             tab = page.context.new_page()
             stranger.visit(tab, html, target)
