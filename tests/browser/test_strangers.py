@@ -201,28 +201,23 @@ def page(stranger):
 
 def test_a_page_of_another_site_changes_nothing(stranger, page, target):
     """Nothing is added or reported, by whatever name the server is reached."""
-    asked, done = [], []
-    for event, seen in (("request", asked), ("requestfinished", done), ("requestfailed", done)):
-        page.context.on(
-            event, lambda about, seen=seen: about.url.startswith(target) and seen.append(about.url)
-        )
+    done = []
+    for event in ("requestfinished", "requestfailed"):
+        page.context.on(event, lambda made: made.url.startswith(target) and done.append(made.url))
+    # On a busy machine nothing is told of the request of a frame that has a process of its own and
+    # is left at once; but the browser complains of the answer, which refuses to be framed.
+    page.context.on("console", lambda said: target in said.text and done.append(said.text))
     succeeded = {}
     for name, html in ATTACKS.items():
-        asked.clear()
         done.clear()
-        # The browser does not always tell what became of the request of a frame that has a process
-        # of its own and is left at once.
-        for _ in range(3):
-            tab = page.context.new_page()
-            stranger.visit(tab, html, target)
-            for _ in range(200):
-                if done:
-                    break
-                tab.wait_for_timeout(50)
-            tab.close()
-            if asked or done:
+        tab = page.context.new_page()
+        stranger.visit(tab, html, target)
+        for _ in range(600):
+            if done:
                 break
-        assert asked or done, f"the request was not made: {name}"
+            tab.wait_for_timeout(50)
+        tab.close()
+        assert done, f"the request was not made: {name}"
         succeeded[name] = stranger.is_added() or stranger.is_reported()
     assert succeeded == dict.fromkeys(ATTACKS, False)
 
