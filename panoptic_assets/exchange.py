@@ -25,9 +25,8 @@ from panoptic_assets.core.exchange import ExchangeError, Labelled, Mode, Said
 from panoptic_assets.core.folders import FolderNames, folders
 from panoptic_assets.keys import parse_run_key
 from panoptic_assets.saving import author_of
-from panoptic_assets.selection import ImageNames
 from panoptic_assets.tables.divisions import Divisions, saved
-from panoptic_assets.tables.images import present_files
+from panoptic_assets.tables.images import image_names, present_files
 from panoptic_assets.tables.tags import append_events, read_log
 from resources.decoding import UnreadableImage
 from resources.errors import InputError
@@ -344,6 +343,8 @@ class Imported:
     nb_unknown: int
     unknown: tuple[str, ...]
     """The first ones of the file that are not, by path, or by id where there is none."""
+    notes: tuple[str, ...]
+    """What a person must know, one sentence each."""
 
 
 def import_tags(
@@ -372,7 +373,7 @@ def import_tags(
             tag can have. Nothing is appended then.
     """
     content = _read(file, property_name)
-    image_ids = _image_ids(store, folder, content)
+    image_ids, notes = _image_ids(store, folder, content)
     unknown = [
         (image.paths or (image.image_id,))[0]
         for image, image_id in zip(content.images, image_ids, strict=True)
@@ -409,7 +410,7 @@ def import_tags(
         for event in events
     ]
     nb_known = len({image_id for image_id in image_ids if image_id})
-    return Imported(tuple(changes), nb_known, len(unknown), tuple(unknown[:SHOWN]))
+    return Imported(tuple(changes), nb_known, len(unknown), tuple(unknown[:SHOWN]), tuple(notes))
 
 
 def _read(file: Path, property_name: str | None) -> Said:
@@ -463,19 +464,31 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
         raise ExchangeError("It is no Parquet file: export it anew.") from error
 
 
-def _image_ids(store: LanceStore, folder: str, content: Said) -> list[str | None]:
-    """For each image of a file its id; by path where the file's id is not known."""
-    names = ImageNames(store)
+def _image_ids(store: LanceStore, folder: str, content: Said) -> tuple[list[str | None], list[str]]:
+    """For each image of a file its id, by path where the file's id is not known; and notes."""
+    names = image_names(store, folder)
     files = sidecar.Corpus(present_files(store), folder)
+
+    def by_path(path: str) -> str | None:
+        if found := names.find_as_written(path):
+            return found
+        candidates, other_case = files.find(path)
+        if len(candidates) == 1 and not other_case:
+            return files.images[candidates[0]]
+        if found := names.find_in_any_case(path, refuse=False):
+            return found
+        if len(candidates) == 1:
+            names.note_case(path, candidates[0])
+            return files.images[candidates[0]]
+        return None
 
     def find(image: exchange.ImageName) -> str | None:
         if image.image_id in names.ids:
             return image.image_id
-        for path in image.paths:
-            if found := names.find(path):
-                return found
-            if len(candidates := files.find(path)) == 1:
-                return files.images[candidates[0]]
-        return None
+        # Only then the beginning of an id: other programs' own ids may look like one.
+        found = next(filter(None, map(by_path, image.paths)), None)
+        return (
+            found or (names.find(image.image_id, refuse=False) if image.image_id else None) or None
+        )
 
-    return [find(image) for image in content.images]
+    return [find(image) for image in content.images], names.notes

@@ -37,9 +37,9 @@ from pydantic import BaseModel
 from panoptic_assets.core import neighbors as core_neighbors
 from panoptic_assets.core import seals
 from panoptic_assets.core.forgetting import Redaction, without_images
-from panoptic_assets.core.manifest import comparable_path
+from panoptic_assets.corpus.names import comparable_path
 from panoptic_assets.records import Record
-from panoptic_assets.selection import ImageNames
+from panoptic_assets.tables.images import image_names
 from panoptic_assets.tables.vectors import (
     graph_hash,
     read_graph,
@@ -134,8 +134,19 @@ class Forgotten:
     certificate: Certificate
 
 
-def find_images(store: LanceStore, names: Iterable[str]) -> list[Target]:
-    """The images that ids, beginnings of ids and paths name; those forgotten already are left out.
+def find_images(
+    store: LanceStore,
+    names: Iterable[str],
+    folder: str = "",
+    report: Callable[[str], None] = lambda _: None,
+) -> list[Target]:
+    """The images that names mean; those forgotten already are left out.
+
+    Args:
+        store: The store.
+        names: See :mod:`panoptic_assets.corpus.names`.
+        folder: The images' folder or its URI, for names that are whole paths.
+        report: Called with sentences that a person must know.
 
     Raises:
         InputError: A name is that of no image, or of several.
@@ -145,7 +156,7 @@ def find_images(store: LanceStore, names: Iterable[str]) -> list[Target]:
         for row in store.read("images", ["image_id", "added_at", "bytes"]).to_pylist()
     }
     gone = set(store.read(_TABLE, ["image_id"])["image_id"].to_pylist())
-    known = ImageNames(store, unseen=True, also=images.keys() | gone)
+    known = image_names(store, folder, unseen=True, also=images.keys() | gone)
     found = []
     for name in names:
         image_id = known.one(name)
@@ -155,6 +166,8 @@ def find_images(store: LanceStore, names: Iterable[str]) -> list[Target]:
                 "is nothing to forget but its path, which goes when the file is deleted."
             )
         found.append(image_id)
+    for note in known.notes:
+        report(note)
     paths = defaultdict(list)
     for path, image_id in known.by_path.items():
         paths[image_id].append(path)

@@ -5,13 +5,13 @@ Belongs here: what an imported file may say of which image. Does not belong here
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from panoptic_assets.selection import ImageNames
+from panoptic_assets.corpus.names import ImageNames
 from resources.engine import Staged
 from resources.errors import InputError
 from resources.lance import LanceStore, one_of, vectors_schema
@@ -30,7 +30,8 @@ class Checked:
     dim: int = 0
     nb_vectors: int = 0
     unknown: list[str] = field(default_factory=list)
-    """Names that no image of the corpus has."""
+    """Names that no image of the corpus has, or that would be its in another letter case only, and
+    it has a row of its own."""
 
 
 def check(batches: Iterable[Batch], known: ImageNames, table: str, store: LanceStore) -> Checked:
@@ -52,7 +53,7 @@ def check(batches: Iterable[Batch], known: ImageNames, table: str, store: LanceS
     schema = store.schema_of(table)
     stored_dim = schema.field("vector").type.list_size if schema else 0
     counts = Counter(known.by_path.values())
-    for names, vectors in batches:
+    for names, vectors, image_ids in _as_written_first(batches, known, row_of):
         if found.dim and vectors.shape[1] != found.dim:
             raise InputError(
                 f"A vector has {vectors.shape[1]} dimensions, the ones before have {found.dim}."
@@ -64,8 +65,7 @@ def check(batches: Iterable[Batch], known: ImageNames, table: str, store: LanceS
                 "import these under a key of their own."
             )
         lengths = _lengths(vectors)
-        for name, vector, length in zip(names, vectors, lengths, strict=True):
-            image_id = known.find(name)
+        for name, vector, length, image_id in zip(names, vectors, lengths, image_ids, strict=True):
             if not image_id:
                 found.unknown.append(name)
             elif not np.isfinite(length) or length == 0:
@@ -82,7 +82,7 @@ def check(batches: Iterable[Batch], known: ImageNames, table: str, store: LanceS
                     raise InputError(
                         f"Two rows are of one image: {other!r} and {name!r}. Keep one of them."
                     )
-        _compare(_known_rows(names, vectors, known, known.ids), table, store)
+        _compare(_known_rows(image_ids, vectors, known.ids), table, store)
     found.nb_vectors = len(row_of)
     if not row_of:
         example = next(iter(known.by_path), None)
@@ -100,6 +100,7 @@ def stage(
     stored: set[str],
     table: str,
     store: LanceStore,
+    left_out: Iterable[str] = (),
 ) -> Iterator[Staged]:
     """Stage a checked file's vectors, scaled to unit length, for :meth:`LanceStore.commit`.
 
@@ -109,23 +110,62 @@ def stage(
         stored: Ids of the images that have a vector already.
         table: The vector table.
         store: Where it is.
+        left_out: Names that are not to be looked for: those that :func:`check` found to be unknown.
     """
     wanted = known.ids - stored
+    unknown = set(left_out)
     for names, vectors in batches:
-        if rows := _known_rows(names, vectors, known, wanted):
+        ids = [None if name in unknown else known.find(name, refuse=False) for name in names]
+        if rows := _known_rows(ids, vectors, wanted):
             schema = vectors_schema(vectors.shape[1])
             columns = {"image_id": list(rows), "vector": list(rows.values())}
             yield Staged(store.stage(table, pa.table(columns, schema=schema)), len(rows))
 
 
+def _as_written_first(
+    batches: Iterable[Batch], known: ImageNames, row_of: Mapping[str, object]
+) -> Iterator[tuple[list[str], np.ndarray, list[str | None]]]:
+    """Names, vectors and image ids; last of all the rows of names in another letter case.
+
+    A file may have rows for ``a.jpg`` and ``A.jpg``, of which the corpus has one: that one's own
+    row counts, and ``row_of`` then has its image.
+    """
+    later: list[tuple[str, np.ndarray]] = []
+    for names, vectors in batches:
+        ids = [known.find_as_written(name) for name in names]
+        other = [
+            image_id is None and bool(known.files(name, any_case=True))
+            for name, image_id in zip(names, ids, strict=True)
+        ]
+        later += [(names[row], vectors[row].copy()) for row in np.flatnonzero(other)]
+        rows = np.flatnonzero(np.logical_not(other))
+        yield [names[row] for row in rows], vectors[rows], [ids[row] for row in rows]
+    if later:
+        names = [name for name, _ in later]
+        given = [
+            not row_of.keys().isdisjoint(
+                known.by_path[path] for path in known.files(name, any_case=True)
+            )
+            for name in names
+        ]
+        yield (
+            names,
+            np.stack([vector for _, vector in later]),
+            [
+                None if is_given else known.find_in_any_case(name, refuse=False)
+                for name, is_given in zip(names, given, strict=True)
+            ],
+        )
+
+
 def _known_rows(
-    names: list[str], vectors: np.ndarray, known: ImageNames, wanted: set[str]
+    image_ids: list[str | None], vectors: np.ndarray, wanted: set[str]
 ) -> dict[str, np.ndarray]:
     """Unit vectors by image id."""
     with np.errstate(divide="ignore", invalid="ignore"):  # rows of other images may be zero
         unit = (vectors / _lengths(vectors)[:, None]).astype(np.float32)
-    ids = map(known.find, names)
-    return {i: vector for i, vector in zip(ids, unit, strict=True) if i is not None and i in wanted}
+    rows = zip(image_ids, unit, strict=True)
+    return {i: vector for i, vector in rows if i is not None and i in wanted}
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:

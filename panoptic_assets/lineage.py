@@ -15,9 +15,8 @@ from panoptic_assets.core.edits import DEFAULT_PROPERTY, EditError, find_tag, kn
 from panoptic_assets.core.provenance import Origin, origin
 from panoptic_assets.keys import vector_type_of
 from panoptic_assets.records import output_hash
-from panoptic_assets.selection import ImageNames
 from panoptic_assets.tables.divisions import StoredRecord, stored_record
-from panoptic_assets.tables.images import certificates_of_records, present_files
+from panoptic_assets.tables.images import certificates_of_records, image_names, present_files
 from panoptic_assets.tables.tags import LoggedEvent, read_log, tags_are
 from panoptic_assets.tables.vectors import read_vectors
 from resources.decoding import UnreadableImage
@@ -49,6 +48,8 @@ class Explanation:
     path: str
     """The tag with those above it."""
     steps: list[Step]
+    notes: list[str]
+    """What a person must know, one sentence each."""
 
     @property
     def holds(self) -> bool:
@@ -72,7 +73,8 @@ def explain(
     Args:
         store: The store.
         source: The folder of images.
-        image: The image's id, the first 8 or more characters of it, or a path.
+        image: The image's id, the first 8 or more characters of it, or a path; see
+            :mod:`panoptic_assets.corpus.names`.
         tag: The tag's path, or id. An image carries a tag also by one below it.
         property_name: The tag's property; ``Clustering`` by default.
 
@@ -80,7 +82,8 @@ def explain(
         InputError: There is no such image or tag, or the image does not carry it.
     """
     present = present_files(store)
-    image_id = ImageNames(store).one(image)
+    names = image_names(store, source.place)
+    image_id = names.one(image)
     if not image_id:
         raise InputError(f"{image!r} is in quarantine: it holds no image, and so has no tags.")
     log = read_log(store)
@@ -98,7 +101,7 @@ def explain(
     steps = [_tag_step(store, replayed, carried, image_id, path), *_event_steps(log, found)]
     steps += _run_steps(store, log, found, image_id)
     steps += _file_steps(store, source, image_id, present.get(image_id, []))
-    return Explanation(image_id, carried.property, path, steps)
+    return Explanation(image_id, carried.property, path, steps, names.notes)
 
 
 def _carried(replayed: core_tags.TagTables, asked: core_tags.Tag, image_id: str) -> core_tags.Tag:

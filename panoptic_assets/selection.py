@@ -9,7 +9,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from panoptic_assets.core import scopes as matching
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.edits import comparable
-from panoptic_assets.core.manifest import Paths, comparable_path
 from panoptic_assets.core.sidecar import PropertyType
+from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.keys import parse_node, vector_type_of
 from panoptic_assets.records import IdList, Input, Record, digest, vectors_hash
 from panoptic_assets.scopes import (
@@ -34,7 +34,13 @@ from panoptic_assets.scopes import (
     WithTag,
 )
 from panoptic_assets.tables.divisions import Divisions
-from panoptic_assets.tables.images import VALUE_COLUMNS, files_input, present_files, read_properties
+from panoptic_assets.tables.images import (
+    VALUE_COLUMNS,
+    files_input,
+    image_names,
+    present_files,
+    read_properties,
+)
 from panoptic_assets.tables.tags import stored_property
 from panoptic_assets.tables.vectors import ReadVectors, model_identity, read_vectors
 from resources.errors import InputError
@@ -45,7 +51,6 @@ from resources.vectors_file import VectorsFile
 
 MAX_LIST = 2**27
 """Bytes of a list of ids: two million of them."""
-_SHORTEST_PREFIX = 8
 _SHOWN = 3
 """Names in a message."""
 
@@ -179,6 +184,10 @@ class _Corpus:
     @property
     def example(self) -> str:
         return next(iter(self.present.values()))[0]
+
+    def names(self) -> ImageNames:
+        """Of all images that were ever seen, as of this version."""
+        return image_names(self.store, self.registry.images, self.version)
 
 
 def _corpus_of(store: LanceStore, registry: Registry) -> _Corpus:
@@ -373,7 +382,7 @@ def _listed(scope: Listed, corpus: _Corpus) -> _Found:
             f"{path} is empty: write one image id, or path such as {corpus.example!r}, on each "
             "line."
         )
-    known = ImageNames(corpus.store, corpus.version)
+    known = corpus.names()
     ids = {name: known.find(name) for name in names}
     if unknown := [name for name, image_id in ids.items() if image_id is None]:
         shown = ", ".join(f"line {names[name]} ({_cut(name)})" for name in unknown[:_SHOWN])
@@ -383,7 +392,7 @@ def _listed(scope: Listed, corpus: _Corpus) -> _Found:
             f"images' folder, such as {corpus.example!r}."
         )
     chosen = {image_id for image_id in ids.values() if image_id}
-    notes = []
+    notes = known.notes
     if missing := sum(image_id not in corpus.present for image_id in ids.values()):
         notes.append(
             f"Left out, since they are missing from the corpus or in quarantine: {missing:,} of "
@@ -425,89 +434,6 @@ def _read_list(name: str, folder: Path) -> tuple[Path, bytes]:
             "another scope, such as `files`."
         )
     return path, data
-
-
-class ImageNames:
-    """Finds the image that an id or a path means, among all that were ever seen: at every door.
-
-    A path may be spelled otherwise than the disk has it, see
-    :func:`~panoptic_assets.core.manifest.comparable_path`; one that is exact comes first.
-
-    Args:
-        store: The store.
-        version: The version of ``files`` to read; the newest by default.
-        unseen: Whether a file in quarantine has an image, of whose bytes no more is known.
-        also: Ids that count without a file.
-
-    Attributes:
-        by_path: For each path the id of its image, empty where it has none.
-        ids: All ids.
-    """
-
-    def __init__(
-        self,
-        store: LanceStore,
-        version: int | None = None,
-        unseen: bool = False,
-        also: Iterable[str] = (),
-    ):
-        columns = ["path", "image_id", "status"]
-        rows = store.read("files", columns, version=version)
-        self.by_path: dict[str, str] = {}
-        for path, image_id, status in zip(*(rows[c].to_pylist() for c in columns), strict=True):
-            seen = unseen or status != "quarantined"
-            self.by_path[path] = image_id if image_id and seen else ""
-        self._paths = Paths(self.by_path)
-        self.ids = {*self.by_path.values(), *also} - {""}
-
-    def find(self, name: str) -> str | None:
-        """The image's id, empty for a file that has none; None when there is no such name.
-
-        Raises:
-            InputError: The name fits several files, with different images, and none exactly.
-        """
-        if name in self.ids:
-            return name
-        paths = self._paths.find(name)
-        if not paths:
-            return name.strip() if name.strip() in self.ids else None
-        held = {self.by_path[path]: path for path in paths}
-        if len(held) > 1:
-            # They look alike, so each is told with its id.
-            files = " and ".join(
-                f"{path!r} (image {image_id[:12]})" if image_id else f"{path!r} (in quarantine)"
-                for image_id, path in list(held.items())[:2]
-            )
-            raise InputError(
-                f"{_cut(name)} may be {files}, whose names differ only in how accents or "
-                "separators are written: name the image by its id."
-            )
-        return next(iter(held))
-
-    def one(self, name: str) -> str:
-        """The image's id; also of the first characters of an id. Empty for a file that has none.
-
-        Args:
-            name: The id, the first 8 or more characters of it, or a path.
-
-        Raises:
-            InputError: There is no such image, or several.
-        """
-        image_id = self.find(name)
-        if image_id is None and len(name) >= _SHORTEST_PREFIX:
-            starting = [known for known in self.ids if known.startswith(name)]
-            if len(starting) > 1:
-                raise InputError(
-                    f"{len(starting)} images have an id that begins with {name!r}: give more of it."
-                )
-            image_id = starting[0] if starting else None
-        if image_id is None:
-            raise InputError(
-                f"There is no image {_cut(name)}: give its id, the first {_SHORTEST_PREFIX} or "
-                "more characters of it, or the path of its file below the images' folder "
-                f"({_nearest(name, self.by_path)})."
-            )
-        return image_id
 
 
 @dataclass(frozen=True)
@@ -586,7 +512,13 @@ def _by_text(
 
 
 def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
-    image_id = _one_image(scope.image, corpus)
+    known = corpus.names()
+    image_id = known.one(scope.image)
+    if image_id not in corpus.present:
+        raise InputError(
+            f"The image {_cut(scope.image)} is missing from the corpus or in quarantine: take "
+            f"another one, such as {corpus.example!r}."
+        )
     read = read_vectors(corpus.store, vector_type, corpus.present)
     if image_id not in read.image_ids:
         raise InputError(
@@ -594,18 +526,8 @@ def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
             f"`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`)."
         )
     vector = read.vectors[read.image_ids.index(image_id)]
-    return _rank(scope, f"the image {_cut(scope.image)}", corpus, read, vector)
-
-
-def _one_image(name: str, corpus: _Corpus) -> str:
-    """The id of the present image that an id, the start of one, or a path names."""
-    image_id = ImageNames(corpus.store, corpus.version).one(name)
-    if image_id not in corpus.present:
-        raise InputError(
-            f"The image {_cut(name)} is missing from the corpus or in quarantine: take another "
-            f"one, such as {corpus.example!r}."
-        )
-    return image_id
+    ranked = _rank(scope, f"the image {_cut(scope.image)}", corpus, read, vector)
+    return replace(ranked, notes=[*known.notes, *ranked.notes])
 
 
 def _rank(

@@ -27,13 +27,14 @@ from panoptic_assets.config import (
 )
 from panoptic_assets.core import sidecar
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.manifest import File, Paths, comparable_path
+from panoptic_assets.core.manifest import File
 from panoptic_assets.core.staleness import Standing
 from panoptic_assets.core.tags import Event, Tag
+from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.exchange import import_tags, saved_tags
 from panoptic_assets.forgetting import find_images
-from panoptic_assets.selection import ImageNames, select
-from panoptic_assets.tables.images import present_files, write_files
+from panoptic_assets.selection import select
+from panoptic_assets.tables.images import image_names, present_files, write_files
 from panoptic_assets.tables.tags import append_events, properties_with_tags, read_log, write_tags
 from panoptic_assets.zero_shot_labels import read_vocabulary
 from resources.errors import InputError
@@ -142,7 +143,7 @@ def with_vectors(project, name, tmp_path):
         return [([name, "b" * 64], np.eye(2, dtype=np.float32))]
 
     store = store_of(project)
-    known = ImageNames(store)
+    known = image_names(store, "")
     checked = imports.check(batches(), known, "vectors.other", store)
     assert (checked.nb_vectors, checked.unknown) == (2, [])
     [staged] = imports.stage(batches(), known, {"b" * 64}, "vectors.other", store)
@@ -156,7 +157,7 @@ def imported(project, name, tmp_path):
     config = parse(EditsConfig, {})
     done = import_tags(store_of(project), file, config, "/images", check=True)
     assert (done.nb_images, done.nb_unknown) == (1, 0)
-    return [ImageNames(store_of(project)).find(name)]
+    return [image_names(store_of(project), "").find(name)]
 
 
 def of_inventory(project, name, tmp_path):
@@ -207,7 +208,7 @@ def twins(tmp_path_factory):
 @pytest.mark.parametrize("door", [door for door in IMAGE_DOORS if door != "explain"])
 def test_of_two_files_that_look_alike_an_exact_spelling_takes_its_own(twins, door, tmp_path):
     if door == "import-vectors":  # of which the table's other row is one of the two
-        assert [ImageNames(store_of(twins)).find(f(PATH)) for f in (nfc, nfd)] == [
+        assert [image_names(store_of(twins), "").find(f(PATH)) for f in (nfc, nfd)] == [
             "a" * 64,
             "b" * 64,
         ]
@@ -238,7 +239,7 @@ def test_two_files_that_look_alike_and_hold_one_image_are_that_image(tmp_path):
     ids = {nfc(PATH): "a" * 64, nfd(PATH): "a" * 64}
     store = LanceStore(uri=str(tmp_path / "store"))
     write_files(store, {}, [File(p, i, "present", None, 1, 1, "", "") for p, i in ids.items()])
-    assert ImageNames(store).find(SPELLINGS["mixed"]) == "a" * 64
+    assert image_names(store, "").find(SPELLINGS["mixed"]) == "a" * 64
 
 
 LETTERS = st.text(st.sampled_from("aéeÅ\u0301\u030a한각ﬁ ."), min_size=1, max_size=6)
@@ -248,14 +249,14 @@ PATHS = st.lists(LETTERS, min_size=1, max_size=3).map("/".join)
 @given(st.lists(PATHS, min_size=1, max_size=6), st.sampled_from([nfc, nfd]))
 def test_the_finder_takes_no_account_of_normal_forms(paths, form):
     """What is found by one form of a name is found by the other, and nothing else."""
-    known = Paths(paths)
+    known = ImageNames(dict.fromkeys(paths, "a" * 64))
     for path in paths:
-        assert known.find(path) == [path]
+        assert known.files(path) == [path]
         alike = {other for other in paths if comparable_path(other) == comparable_path(path)}
-        found = set(known.find(f"./{form(path)}")) or set(known.find(form(path)))
+        found = set(known.files(f"./{form(path)}")) or set(known.files(form(path)))
         assert found <= alike
         if form(path) not in paths and path == path.strip():
-            assert known.find(form(path)) == sorted(alike)
+            assert known.files(form(path)) == sorted(alike)
         assert comparable_path(form(path)) == comparable_path(path)
 
 

@@ -31,12 +31,12 @@ from panoptic_assets.corpus_history import record_version
 from panoptic_assets.keys import VECTOR_TYPES, parse_name
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
-from panoptic_assets.reports.markdown import table
-from panoptic_assets.selection import ImageNames
+from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.tables.images import (
     SidecarReport,
     apply_sidecar,
     forgotten_images,
+    image_names,
     paths_of_images,
     present_files,
     read_manifest,
@@ -175,7 +175,7 @@ def embeddings(
         for part in group:
             failed |= part.failed
     store.optimize(table_name)
-    return _vectors_result(context, store, vector_type, before, failed, task.unknown)
+    return _vectors_result(context, store, vector_type, before, failed, task)
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,7 @@ class _Task:
     parts: Iterator[Staged]
     total: int
     unknown: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def _embed(
@@ -203,12 +204,13 @@ def _import(
     vector_type: str, spec: VectorsFile, before: set[str], store: LanceStore, registry: Registry
 ) -> _Task:
     table_name = vectors_table(vector_type)
-    known = ImageNames(store)
+    known = image_names(store, registry.images)
     checked = imports.check(spec.batches(registry.folder_path), known, table_name, store)
     _create(vector_type, store, checked.dim, spec.identity(checked.dim))
     batches = spec.batches(registry.folder_path)
-    parts = imports.stage(batches, known, before, table_name, store)
-    return _Task(parts, checked.nb_vectors, checked.unknown)
+    notes = known.notes
+    parts = imports.stage(batches, known, before, table_name, store, checked.unknown)
+    return _Task(parts, checked.nb_vectors, checked.unknown, notes)
 
 
 def _ingested(
@@ -367,7 +369,7 @@ def _vectors_result(
     vector_type: str,
     before: set[str],
     failed: Mapping[str, str],
-    unknown: list[str],
+    task: _Task,
 ) -> dg.MaterializeResult[None]:
     identity = model_identity(store, vector_type)
     present = present_files(store)
@@ -377,20 +379,27 @@ def _vectors_result(
     reasons = [[present[image_id][0], reason] for image_id, reason in failed.items()]
     for path, reason in reasons[:_WARNINGS]:
         context.log.warning(f"Not embedded: {path!r}: {reason}")
+    for note in task.notes:
+        context.log.warning(note)
     return dg.MaterializeResult(
         metadata={
             "nb_images": len(having),
             "nb_embedded_now": len(stored - before),
             "nb_not_embedded": len(present) - len(having),
-            "nb_unknown": len(unknown),
+            "nb_unknown": len(task.unknown),
             "contact_sheet": dg.MetadataValue.md(
                 _in_rows(read_thumbnails(store, newest[:_IMAGES_SHOWN]))
             ),
             "model": dg.MetadataValue.json(identity or {}),
             "not_embedded": dg.MetadataValue.md(table(["file", "reason"], reasons, most=_LISTED)),
             "unknown": dg.MetadataValue.md(
-                table(["row of no image of the corpus"], [[name] for name in unknown], most=_LISTED)
+                table(
+                    ["row of no image of the corpus"],
+                    [[name] for name in task.unknown],
+                    most=_LISTED,
+                )
             ),
+            **({"notes": dg.MetadataValue.md(bullets(task.notes))} if task.notes else {}),
         },
         data_version=dg.DataVersion(digest(identity, having)),
     )

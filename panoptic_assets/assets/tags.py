@@ -5,7 +5,7 @@ replay. Does not belong here: what events mean (``core.tags``), and edits (``cor
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -29,9 +29,9 @@ from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.saving import Saved, author_of, save_run
 from panoptic_assets.scopes import FoundByText
-from panoptic_assets.selection import ImageNames, select
+from panoptic_assets.selection import select
 from panoptic_assets.tables.divisions import Divisions
-from panoptic_assets.tables.images import present_files, read_thumbnails
+from panoptic_assets.tables.images import image_names, present_files, read_thumbnails
 from panoptic_assets.tables.tags import LoggedEvent, append_events, read_log, write_tags
 from resources.errors import InputError
 from resources.lance import LanceStore
@@ -188,19 +188,28 @@ def _images(count: int) -> str:
     code_version="2",
 )
 @plain_failures()
-def tags(context: dg.AssetExecutionContext, store: LanceStore) -> dg.MaterializeResult[None]:
+def tags(
+    context: dg.AssetExecutionContext, store: LanceStore, registry: Registry
+) -> dg.MaterializeResult[None]:
     """Every property's tags, and which image carries which: the replay of the tag log.
 
     The configuration may hold edits, which are appended to the log first: all of them, or none if
     one cannot be done.
     """
     config = parse(EditsConfig, given_config(context.run.run_config, "tags"))
-    log = append_edits(store, config)
+    notes: dict[str, None] = {}
+    folder = registry.images if config.edits else ""
+    log = append_edits(store, config, folder, notes.setdefault)
+    for note in notes:
+        context.log.warning(note)
     replayed = core_tags.replay([entry.event for entry in log])
     if not write_tags(store, replayed):
         context.log.info("The tags already are what the log says.")
     return dg.MaterializeResult(
-        metadata=tags_metadata(replayed, len(log), len(config.edits)),
+        metadata={
+            **tags_metadata(replayed, len(log), len(config.edits)),
+            **({"notes": dg.MetadataValue.md(bullets(list(notes)))} if notes else {}),
+        },
         data_version=tags_version(replayed),
     )
 
@@ -222,35 +231,58 @@ def tags_metadata(replayed: core_tags.TagTables, nb_events: int, nb_edits: int) 
     }
 
 
-def append_edits(store: LanceStore, config: EditsConfig) -> list[LoggedEvent]:
+def append_edits(
+    store: LanceStore,
+    config: EditsConfig,
+    folder: str = "",
+    report: Callable[[str], object] = lambda _: None,
+) -> list[LoggedEvent]:
     """Append the events that do some edits; return the log as it is then.
+
+    Args:
+        store: The store.
+        config: The edits.
+        folder: As for :func:`check_edits`.
+        report: As for :func:`check_edits`; again when another process has written meanwhile.
 
     Raises:
         InputError: One of the edits cannot be done; then none is.
     """
     while config.edits:
-        events, log = check_edits(store, config)
+        events, log = check_edits(store, config, folder, report)
         if append_events(store, log, events, author_of(config), config.reason):
             break
     return read_log(store)
 
 
 def check_edits(
-    store: LanceStore, config: EditsConfig
+    store: LanceStore,
+    config: EditsConfig,
+    folder: str = "",
+    report: Callable[[str], object] = lambda _: None,
 ) -> tuple[list[core_tags.Event], list[LoggedEvent]]:
     """The events that do some edits after the log as it is; and that log.
+
+    Args:
+        store: The store.
+        config: The edits.
+        folder: The images' folder or its URI, for names of images that are whole paths.
+        report: Called with sentences that a person must know.
 
     Raises:
         InputError: One of the edits cannot be done.
     """
     log = read_log(store)
-    names = ImageNames(store)
+    names = image_names(store, folder)
     images = Images(lambda name: names.find(name) or None)
     try:
-        return resolve(config.edits, [entry.event for entry in log], images), log
+        events = resolve(config.edits, [entry.event for entry in log], images)
     except EditError as error:
         text = str(error)
         raise InputError(text[0].upper() + text[1:]) from error
+    for note in names.notes:
+        report(note)
+    return events, log
 
 
 def change_lines(changes: Sequence[Change]) -> list[str]:

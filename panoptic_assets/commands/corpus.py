@@ -152,7 +152,7 @@ def import_vectors(
 
     from panoptic_assets import imports
     from panoptic_assets.keys import parse_name
-    from panoptic_assets.selection import ImageNames
+    from panoptic_assets.tables.images import image_names
     from panoptic_assets.tables.vectors import model_identity
     from resources.lance import vectors_table
     from resources.project import explain
@@ -175,7 +175,10 @@ def import_vectors(
             "key."
         )
     batches = file.batches(runner.folder.folder)
-    imports.check(batches, ImageNames(runner.store), vectors_table(key), runner.store)
+    known = image_names(runner.store, runner.folder.images)
+    imports.check(batches, known, vectors_table(key), runner.store)
+    for note in known.notes:
+        tell(note, "yellow")
     runner.registry.write_vectors_file(key, file)
     runner.materialize("embeddings", key)
 

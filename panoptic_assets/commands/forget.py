@@ -37,7 +37,7 @@ def forget(
     from panoptic_assets.forgetting import find_images, unfinished
 
     runner = Runner(find(folder))
-    targets = find_images(runner.store, images)
+    targets = find_images(runner.store, images, runner.folder.images, say)
     waiting = unfinished(runner.store)
     if not targets and not waiting:
         if images:

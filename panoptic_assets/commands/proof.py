@@ -86,6 +86,8 @@ def explain(
         click.echo(json.dumps(found.as_dictionary(), ensure_ascii=False))
     else:
         say(f"{found.image_id} carries {found.path} of {found.property_name}:")
+        for note in found.notes:
+            tell(note, "yellow")
         for step in found.steps:
             digest = f"  {step.sha256}" if step.sha256 else ""
             say(f"  {_CHECKED[step.checked]} {step.name:<8} {step.text}{digest}")

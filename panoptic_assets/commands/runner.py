@@ -257,7 +257,8 @@ class Runner:
         given = {"edits": edits, "author": author, "reason": reason}
         given = {name: value for name, value in given.items() if value is not None}
         # Refused here, before Dagster stores a failed run.
-        check_edits(self.store, parse(EditsConfig, given))
+        config = parse(EditsConfig, given)
+        check_edits(self.store, config, self.folder.images, lambda note: tell(note, "yellow"))
         self.materialize("tags", None, given)
 
     def tag(
@@ -320,6 +321,8 @@ class Runner:
 
         config = parse(EditsConfig, {"author": author or "", "reason": reason or ""})
         done = import_tags(self.store, file, config, self.folder.images, property_name, mode, check)
+        for note in done.notes:
+            tell(note, "yellow")
         if done.nb_unknown:
             more = ", …" if done.nb_unknown > len(done.unknown) else ""
             tell(

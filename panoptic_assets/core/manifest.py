@@ -1,8 +1,9 @@
 """The manifest: which file holds which image, and what a refresh changed in it.
 
 Belongs here: what must be read again, what became of each file, whether so much is gone at once
-that a person must be asked, the corpus version, which file a path means. Does not belong here:
-listing and reading files (``resources.source``), or storing the manifest (``tables``).
+that a person must be asked, the corpus version. Does not belong here: listing and reading files
+(``resources.source``), storing the manifest (``tables``), or which file a name means
+(``corpus.names``).
 
 An image is one content; its files may move, be copied, vanish and come back. A refresh compares
 what every path held before with what it holds now, so that a renamed file keeps its image.
@@ -10,7 +11,6 @@ what every path held before with what it holds now, so that a renamed file keeps
 
 import hashlib
 import json
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,41 +66,6 @@ class File:
     def holds(self) -> str | None:
         """The image that can be seen at this path."""
         return self.image_id if self.status == "present" else None
-
-
-def comparable_path(path: str) -> str:
-    """A path, or a pattern of paths, in the form in which they are compared.
-
-    Accents are composed: a Mac writes `é` as two characters (NFD), and keyboards give one (NFC).
-    Names are parted by ``/``, and no ``./`` stands before them.
-    """
-    path = unicodedata.normalize("NFC", path).replace("\\", "/")
-    while path.startswith("./"):
-        path = path[2:]
-    return path
-
-
-class Paths:
-    """Finds the files that a path means, however it is spelled.
-
-    Args:
-        paths: Those of all files, as the disk has them.
-    """
-
-    def __init__(self, paths: Iterable[str]):
-        self._exact = frozenset(paths)
-        self._alike: dict[str, list[str]] = {}
-        for path in sorted(self._exact):
-            self._alike.setdefault(comparable_path(path), []).append(path)
-
-    def find(self, path: str) -> list[str]:
-        """The very path if a file has it; else, sorted, those that :func:`comparable_path` equates.
-
-        Several are files of one folder whose names differ in their normal form alone.
-        """
-        if path in self._exact:
-            return [path]
-        return self._alike.get(comparable_path(path.strip()), [])
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import BinaryIO, Literal, get_args
 
-from panoptic_assets.core.manifest import Paths, comparable_path
 from panoptic_assets.core.tags import HIERARCHY
+from panoptic_assets.corpus.names import ImageNames, comparable_path
 
 PropertyType = Literal["text", "number", "date", "tag", "multi_tags"]
 Value = str | float | datetime | tuple[str, ...]
@@ -234,10 +234,8 @@ def resolve(
 ) -> ImageValues:
     """Give each image its values.
 
-    A line names a file by its path below the images' folder; accents may be composed or not,
-    ``\\`` may stand for ``/``. Failing that, by a path that begins with ``folder`` or with its last
-    name (Panoptic's exports), or by the end of a path (a file name, or one with some folders)
-    that only one file has.
+    A line names a file as :class:`Corpus` has it; one that does so in another letter case is a
+    finding.
 
     Values belong to images. Where several lines speak of one image (lines for copies of it, or two
     lines for one file), the first by path, then by line, gives the value, and others that differ
@@ -253,9 +251,12 @@ def resolve(
     placed: list[tuple[str, int]] = []
     unmatched: list[str] = []
     for row, given in enumerate(sidecar.files):
-        paths = corpus.find(given)
+        paths, other_case = corpus.find(given)
         if len(paths) == 1:
             placed.append((paths[0], row))
+            if other_case:
+                cause = f"taken for {_shown(paths[0])}, whose name differs in letter case"
+                findings.add(sidecar.lines[row], "", given, cause)
             continue
         if len(unmatched) < MAX_UNMATCHED:
             unmatched.append(_shown(given))
@@ -352,7 +353,12 @@ class _Collector:
 
 
 class Corpus:
-    """Finds the files that a name can mean, in logarithmic time, however many share an ending.
+    """Finds the files that a line of another program's file can mean.
+
+    A line names an image as everywhere, see :mod:`panoptic_assets.corpus.names`. Failing that, by a
+    path that begins with the last name of the images' folder (Panoptic's exports), or by the end of
+    a path (a file name, or one with some folders) that only one file has. All of these come before
+    another letter case.
 
     Args:
         paths_of_images: As in :func:`resolve`.
@@ -360,27 +366,53 @@ class Corpus:
     """
 
     def __init__(self, paths_of_images: Mapping[str, Iterable[str]], folder: str):
-        self.images = {
-            path: image_id for image_id, paths in paths_of_images.items() for path in paths
-        }
-        self._paths = Paths(self.images)
-        # Reversed, all paths with one ending are neighbours.
-        self._endings = sorted((comparable_path(path)[::-1] + "/", path) for path in self.images)
-        whole = comparable_path(folder).rstrip("/")
-        self._prefixes = [f"{part}/" for part in (whole, whole.rpartition("/")[2]) if part]
+        self._paths = {image_id: list(paths) for image_id, paths in paths_of_images.items()}
+        self.images = {path: image_id for image_id, paths in self._paths.items() for path in paths}
+        self._names = ImageNames(self.images, folder=folder)
+        name = comparable_path(folder).rstrip("/").rpartition("/")[2]
+        self._prefix = f"{name}/" if name else ""
+        # Reversed, all paths with one ending are neighbours: any is found in logarithmic time,
+        # however many files share it.
+        self._endings: dict[bool, list[tuple[str, str]]] = {}
 
-    def find(self, given: str) -> list[str]:
-        """No path, the one, or two of several; see :func:`resolve`."""
-        name = comparable_path(given.strip())
-        rests = [name.removeprefix(prefix) for prefix in self._prefixes if name.startswith(prefix)]
-        for path in (given, *rests):
-            if found := self._paths.find(path):
-                return found[:2]
-        ending = name.lstrip("/")[::-1] + "/"
-        if ending == "/":
+    def find(self, given: str) -> tuple[list[str], bool]:
+        """No path, the one, or two of several, and whether only their letter case differs."""
+        for any_case in (False, True):
+            if found := self._find(given, any_case):
+                return found[:2], any_case
+        return [], False
+
+    def _find(self, given: str, any_case: bool) -> list[str]:
+        if found := self._names.files(given, any_case):
+            return found
+        if not any_case and (ids := self._names.beginning(given)):
+            return [self._paths[image_id][0] for image_id in ids]
+        readings = [comparable_path(reading) for reading in self._names.readings(given.strip())]
+        for name in readings:
+            if self._prefix and name.startswith(self._prefix):
+                rest = name.removeprefix(self._prefix)
+                if found := self._names.files(rest, any_case):
+                    return found
+        for name in readings:
+            if found := self._with_ending(name.lstrip("/"), any_case):
+                return found
+        return []
+
+    def _with_ending(self, name: str, any_case: bool) -> list[str]:
+        if not name:
             return []
-        at = bisect_left(self._endings, (ending,))
-        return [path for key, path in self._endings[at : at + 2] if key.startswith(ending)]
+        if any_case not in self._endings:
+            self._endings[any_case] = sorted(
+                (_ending(path, any_case), path) for path in self.images
+            )
+        endings, wanted = self._endings[any_case], _ending(name, any_case)
+        at = bisect_left(endings, (wanted,))
+        return [path for key, path in endings[at : at + 2] if key.startswith(wanted)]
+
+
+def _ending(path: str, any_case: bool) -> str:
+    """A path from its end on, to be compared with the ends of others."""
+    return comparable_path(path, any_case)[::-1] + "/"
 
 
 def _parse(lines: _Lines) -> Sidecar:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from panoptic_assets.core import sidecar
 from panoptic_assets.core.manifest import File
+from panoptic_assets.corpus.names import ImageNames
 from panoptic_assets.records import Input, digest
 from resources.errors import InputError
 from resources.lance import (
@@ -71,6 +72,31 @@ def present_files(store: LanceStore, version: int | None = None) -> dict[str, li
     """
     rows = store.read("files", ["path", "image_id"], "status = 'present'", version)
     return _grouped(zip(rows["path"].to_pylist(), rows["image_id"].to_pylist(), strict=True))
+
+
+def image_names(
+    store: LanceStore,
+    folder: str,
+    version: int | None = None,
+    unseen: bool = False,
+    also: Iterable[str] = (),
+) -> ImageNames:
+    """What finds an image by its name, among all that were ever seen.
+
+    Args:
+        store: The store.
+        folder: The images' folder or its URI; empty if unknown.
+        version: The version of ``files`` to read; the newest by default.
+        unseen: Whether a file in quarantine has an image, of whose bytes no more is known.
+        also: Ids that count without a file.
+    """
+    columns = ["path", "image_id", "status"]
+    rows = store.read("files", columns, version=version)
+    files = {
+        path: image_id if image_id and (unseen or status != "quarantined") else ""
+        for path, image_id, status in zip(*(rows[c].to_pylist() for c in columns), strict=True)
+    }
+    return ImageNames(files, also, folder)
 
 
 def paths_of_images(files: Iterable[File]) -> dict[str, list[str]]:

@@ -1,0 +1,1 @@
+"""The corpus: which images there are, and how they are named."""
