@@ -126,12 +126,13 @@ def searched(project, name, tmp_path):
 
 def edited(project, name, tmp_path):
     edit = {"assign": {"tag": "Siècle", "images": [name], "property": EPOQUE}}
-    [event], _ = check_edits(store_of(project), parse(EditsConfig, {"edits": [edit]}))
+    config = parse(EditsConfig, {"edits": [edit]})
+    [event], _ = check_edits(store_of(project), config, project.images)
     return [image_id for _, image_id in event.images]
 
 
 def forgotten(project, name, tmp_path):
-    return [target.image_id for target in find_images(store_of(project), [name])]
+    return [target.image_id for target in find_images(store_of(project), [name], project.images)]
 
 
 def explained(project, name, tmp_path):
@@ -143,7 +144,7 @@ def with_vectors(project, name, tmp_path):
         return [([name, "b" * 64], np.eye(2, dtype=np.float32))]
 
     store = store_of(project)
-    known = image_names(store, "")
+    known = image_names(store, project.images)
     checked = imports.check(batches(), known, "vectors.other", store)
     assert (checked.nb_vectors, checked.unknown) == (2, [])
     [staged] = imports.stage(batches(), known, {"b" * 64}, "vectors.other", store)
@@ -155,14 +156,15 @@ def imported(project, name, tmp_path):
     file = tmp_path / "tags.csv"
     file.write_text(f"path;{EPOQUE}[tag]\n{name};nouveau\n", encoding="utf-8")
     config = parse(EditsConfig, {})
-    done = import_tags(store_of(project), file, config, "/images", check=True)
+    done = import_tags(store_of(project), file, config, project.images, check=True)
     assert (done.nb_images, done.nb_unknown) == (1, 0)
-    return [image_names(store_of(project), "").find(name)]
+    return [image_names(store_of(project), project.images).find(name)]
 
 
 def of_inventory(project, name, tmp_path):
     table = sidecar.parse(f"path;t\n{name};x\n".encode())
-    [values] = sidecar.resolve(table, present_files(store_of(project))).values.values()
+    found = sidecar.resolve(table, present_files(store_of(project)), project.images)
+    [values] = found.values.values()
     return list(values)
 
 

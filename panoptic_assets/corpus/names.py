@@ -37,8 +37,8 @@ _SAID = 20
 
 _BEGINNING = re.compile(rf"[0-9a-f]{{{SHORTEST_ID},64}}")
 _FILE_URL = re.compile(r"file:(?://(?:localhost)?)?(/.*)", re.IGNORECASE | re.DOTALL)
-# "./" before a name, and more slashes than one between two.
-_EMPTY_STEPS = re.compile(r"(?<![^/])\./+|(?<=[^/])/(?=/)")
+_HERE = re.compile(r"(?<![^/])(?:\./+)+")
+_SLASHES = re.compile(r"//+")
 
 
 def comparable_path(path: str, any_case: bool = False) -> str:
@@ -53,7 +53,7 @@ def comparable_path(path: str, any_case: bool = False) -> str:
     """
     path = unicodedata.normalize("NFC", path).replace("\\", "/")
     if "./" in path or "//" in path:
-        path = _EMPTY_STEPS.sub("", path)
+        path = _SLASHES.sub("/", _HERE.sub("", path))
     return unicodedata.normalize("NFC", path.casefold()) if any_case else path
 
 
@@ -212,7 +212,7 @@ class ImageNames:
     def _read(self, name: str) -> Iterator[str]:
         texts = [name, name.strip()]
         if url := _FILE_URL.fullmatch(texts[1]):
-            texts += [*_decoded(url[1]), url[1]]
+            texts = [*_decoded(url[1]), url[1]]
         elif "%" in name:
             texts += [text for given in texts for text in _decoded(given)]
         for text in dict.fromkeys(texts):
@@ -223,11 +223,12 @@ class ImageNames:
     def _below_folder(self, text: str) -> list[str]:
         """What follows the images' folder in a whole path, or a URI."""
         found = self._rest(text) + self._rest(comparable_path(text))
-        if not found and self._is_local and "://" not in text:  # it may lead there through links
+        # It may lead there through links, or out and in again.
+        if self._is_local and "://" not in text and (not found or ".." in text):
             folder, _, name = text.replace("\\", "/").rpartition("/")
             if folder not in self._real:
                 self._real[folder] = _real(folder)
-            found = self._rest(f"{self._real[folder]}/{name}")
+            found += self._rest(f"{self._real[folder]}/{name}")
         return found
 
     def _rest(self, text: str) -> list[str]:

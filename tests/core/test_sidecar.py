@@ -406,6 +406,7 @@ def test_findings_are_short_and_safe_to_show():
 # --- which image
 
 
+ID = "0123456789abcdef" * 4
 CORPUS = {
     "i1": ["grec/a.jpg"],
     "i2": ["grec/b.jpg", "copies/b2.jpg"],
@@ -445,12 +446,40 @@ def test_a_line_names_a_file_by_its_path_or_by_an_end_that_only_one_has(name, im
 
 
 @pytest.mark.parametrize(
-    "name", ["none.jpg", "../grec/a.jpg", "ec/a.jpg", "A.PNG", "/", "/etc/passwd", "grec", "grec/"]
+    "name", ["none.jpg", "../grec/a.jpg", "ec/a.jpg", "/", "/etc/passwd", "grec", "grec/"]
 )
 def test_a_line_that_names_no_file_is_counted_and_listed(name):
     values, found = images_of(f"path;t\n{name};x\n", CORPUS, "/srv/vases")
     assert (values, found.nb_rows, found.nb_unmatched) == ({}, 1, 1)
     assert found.unmatched == (name,)
+
+
+@pytest.mark.parametrize(
+    ("name", "image_id", "path"),
+    [("A.PNG", "i4", "a.png"), ("B.JPG", "i2", "grec/b.jpg"), ("VASES/GREC/A.jpg", None, "")],
+)
+def test_a_line_that_names_a_file_in_another_letter_case_is_a_finding(name, image_id, path):
+    values, found = images_of(f"path;t\n{name};x\n", CORPUS, "/srv/vases")
+    assert values == ({"t": {image_id: "x"}} if image_id else {})
+    causes = [(f.line, f.value, f.cause) for f in found.findings.first]
+    taken = f"taken for {path}, whose name differs in letter case"
+    assert causes == ([(2, name, taken)] if image_id else [])
+
+
+def test_a_name_that_several_files_have_in_another_letter_case_is_not_guessed():
+    _, found = images_of("path;t\nGREC/X.jpg;x\n", {"i": ["Grec/x.jpg"], "j": ["grec/X.JPG"]})
+    [finding] = found.findings.first
+    assert "several files could be meant, such as Grec/x.jpg and grec/X.JPG" in finding.cause
+
+
+@pytest.mark.parametrize(
+    "name", [ID, ID[:8], "file:///srv/vases/grec/a.jpg", "grec%2Fa.jpg", "x/../grec/a.jpg"]
+)
+def test_a_line_names_an_image_as_it_is_named_everywhere(name):
+    values, found = images_of(
+        f"path;t\n{name};x\n", {ID: ["grec/a.jpg"], "j": ["x/b"]}, "/srv/vases"
+    )
+    assert (values, found.findings.total) == ({"t": {ID: "x"}}, 0)
 
 
 def test_a_name_that_several_files_have_is_not_guessed():
