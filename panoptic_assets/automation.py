@@ -122,9 +122,9 @@ class _Look:
 )
 def corpus_changed(
     context: dg.SensorEvaluationContext,
-    source: ImageSource,
-    store: LanceStore,
-    registry: Registry,
+    source: dg.ResourceParam[ImageSource],
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.SensorResult:
     """Refreshes the corpus when its folder has changed and has been quiet for one look.
 
@@ -137,6 +137,8 @@ def corpus_changed(
     before = _Look.read(context.cursor)
     try:
         listing = source.list()
+        for line in listing.warnings:
+            dg.get_dagster_logger().warning(line)
         metadata = _stat(registry.metadata_file)
     except InputError as error:
         return _skipped(str(error), before)
@@ -199,7 +201,9 @@ def corpus_changed(
     description="Refreshes the corpus every night, whatever has changed.",
 )
 def daily_refresh(
-    context: dg.ScheduleEvaluationContext, store: LanceStore, registry: Registry
+    context: dg.ScheduleEvaluationContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Refreshes the corpus every night, whatever has changed; so also what failed the day before.
 
@@ -260,7 +264,9 @@ class _Entry:
     "describe.",
 )
 def new_configs(
-    context: dg.SensorEvaluationContext, store: LanceStore, registry: Registry
+    context: dg.SensorEvaluationContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.SensorResult:
     """Computes what new files in configs/models, configs/projections and configs/runs describe.
 

@@ -46,13 +46,8 @@ from panoptic_assets.automation import (
     refresh_corpus,
     weekly,
 )
+from panoptic_assets.orchestration.resources import project_resources
 from panoptic_assets.retention import retention
-from resources.engine import LocalEngine
-from resources.lance import LanceStore
-from resources.models import OpenClipModels
-from resources.registry import Registry
-from resources.reports import ReportFolder
-from resources.source import ImageSource
 
 
 def build_defs(**resource_overrides: object) -> dg.Definitions:
@@ -61,15 +56,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
     Raises:
         TypeError: No resource has that name.
     """
-    resources: dict[str, object] = {
-        # Its threads can be chosen for each run, under `resources` in the Launchpad.
-        "source": ImageSource.configure_at_launch(),
-        "store": LanceStore(),
-        "models": OpenClipModels(),
-        "engine": LocalEngine(),
-        "registry": Registry(),
-        "reports": ReportFolder(),
-    }
+    resources = project_resources()
     if unknown := resource_overrides.keys() - resources.keys():
         raise TypeError(
             f"No such resource: {', '.join(sorted(unknown))}. Known: {', '.join(resources)}."

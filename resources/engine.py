@@ -17,10 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from resources.decoding import DecodedImage, UnreadableImage
 from resources.lance import LanceStore, vectors_schema
@@ -71,8 +70,10 @@ class Staged:
         return self.nb_vectors + len(self.failed)
 
 
-class Engine(dg.ConfigurableResource, ABC):
+class Engine(BaseModel, ABC):
     """Embeds images and stages their vectors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def embed(self, job: Job, work: Iterable[Work]) -> Iterator[Staged]:

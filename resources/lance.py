@@ -19,14 +19,13 @@ from typing import Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
-import dagster as dg
 import lancedb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from filelock import FileLock
 from lancedb.index import IvfFlat
-from pydantic import Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from resources.errors import InputError
 
@@ -309,8 +308,10 @@ class VersionGoneError(InputError):
     """A version of a table that is asked for was removed."""
 
 
-class LanceStore(dg.ConfigurableResource):
+class LanceStore(BaseModel):
     """The project's LanceDB database: a folder or any LanceDB URI."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str = Field(
         default="",

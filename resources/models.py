@@ -21,7 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import dagster as dg
 import numpy as np
 import pydantic
 from PIL import Image
@@ -324,8 +323,10 @@ class Encoder:
         return vectors
 
 
-class OpenClipModels(dg.ConfigurableResource):
+class OpenClipModels(pydantic.BaseModel):
     """Models by their :class:`ModelSpec`, each loaded once in a process."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(
         default="",

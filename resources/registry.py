@@ -8,9 +8,8 @@ belong here: validating what they ask for, which is the reader's part.
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import yaml
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from resources.errors import InputError
 from resources.models import ModelSpec
@@ -18,8 +17,10 @@ from resources.project import ProjectFolder, ProjectSettings, find, read_yaml, w
 from resources.vectors_file import VectorsFile
 
 
-class Registry(dg.ConfigurableResource):
+class Registry(BaseModel):
     """The ``configs`` folder of one project."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(
         default="",

@@ -21,8 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
 
-import dagster as dg
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from resources.project import find, write_file
 
@@ -37,8 +36,10 @@ _ABANDONED_SECONDS = 24 * 3600
 """Age of a draft that no process can be writing any more."""
 
 
-class ReportFolder(dg.ConfigurableResource):
+class ReportFolder(BaseModel):
     """Where the reports of one project lie."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(
         default="",

@@ -23,9 +23,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-import dagster as dg
 from pathspec import GitIgnoreSpec
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from resources.decoding import (
     IMAGE_EXTENSIONS,
@@ -88,8 +87,17 @@ class Listing:
     """Paths, ending in ``/`` (the root's is empty), of folders that could not be listed whole:
     what was known below them and is not in ``files`` may well be there."""
 
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about what was skipped, one for each reason."""
+        return [
+            f"Skipped {len(paths):,} of the folder of images that {reason}; first: "
+            f"{', '.join(map(repr, paths[:5]))}"
+            for reason, paths in self.skipped.items()
+        ]
 
-class ImageSource(dg.ConfigurableResource):
+
+class ImageSource(BaseModel):
     """A folder of images, with its subfolders: a local one, or any fsspec URL.
 
     No path leaves the folder. Of a local folder, a linked file counts where its target lies inside
@@ -102,6 +110,8 @@ class ImageSource(dg.ConfigurableResource):
     excluded folder. Accents may be composed or not, in patterns and on the disk, and ``./`` before
     a pattern is the root.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     root: str = Field(
         default="",
@@ -140,7 +150,7 @@ class ImageSource(dg.ConfigurableResource):
     )
 
     def list(self) -> Listing:
-        """List the image files; what was skipped, and why, is also logged.
+        """List the image files.
 
         A local name that is not valid UTF-8 is listed with those bytes escaped (``\\udcff``).
 
@@ -148,13 +158,7 @@ class ImageSource(dg.ConfigurableResource):
             InputError: The root is missing, not a folder, may not be listed or cannot be reached;
                 a pattern, an option or the URL cannot be used.
         """
-        found = self._folder.listing()
-        for reason, paths in found.skipped.items():
-            first = ", ".join(map(repr, paths[:5]))
-            dg.get_dagster_logger().warning(
-                f"Skipped {len(paths):,} of the folder of images that {reason}; first: {first}"
-            )
-        return found
+        return self._folder.listing()
 
     def read(self, path: str) -> bytes:
         """All bytes of a file; safe to call from many threads.

@@ -120,7 +120,9 @@ class _Verdict:
 
 @dg.multi_asset_check(specs=specs(images, _IMAGES), can_subset=True)
 def image_contracts(
-    context: dg.AssetCheckExecutionContext, store: LanceStore, registry: Registry
+    context: dg.AssetCheckExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``images``."""
     yield from _selected(context, images, _judged_images(store, registry))
@@ -128,7 +130,9 @@ def image_contracts(
 
 @dg.multi_asset_check(specs=specs(embeddings, _VECTORS), can_subset=True)
 def vector_contracts(
-    context: dg.AssetCheckExecutionContext, store: LanceStore, registry: Registry
+    context: dg.AssetCheckExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of one vector type of ``embeddings``."""
     vector_type = partition_of(context)
@@ -137,7 +141,7 @@ def vector_contracts(
 
 @dg.multi_asset_check(specs=specs(neighbors, _NEIGHBORS), can_subset=True)
 def neighbor_contracts(
-    context: dg.AssetCheckExecutionContext, store: LanceStore
+    context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of one vector type of ``neighbors``."""
     yield from _selected(context, neighbors, _judged_neighbors(partition_of(context), store))
@@ -145,7 +149,7 @@ def neighbor_contracts(
 
 @dg.multi_asset_check(specs=specs(tags, _TAGS), can_subset=True)
 def tag_contracts(
-    context: dg.AssetCheckExecutionContext, store: LanceStore
+    context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``tags``."""
     yield from _selected(context, tags, _judged_tags(store))

@@ -74,9 +74,9 @@ _CLUSTERS_SHOWN = 40
 @plain_failures()
 def clustering(
     context: dg.AssetExecutionContext,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
+    store: dg.ResourceParam[LanceStore],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """Which cluster each image of the scope is in: one run for each run key.
 
@@ -104,9 +104,9 @@ def clustering(
 @plain_failures()
 def nested_clustering(
     context: dg.AssetExecutionContext,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
+    store: dg.ResourceParam[LanceStore],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """Which cluster each image of one cluster is in: the partition is the node that is divided.
 

@@ -60,7 +60,10 @@ _PICTURED = 8
 )
 @plain_failures()
 def run_comparison(
-    context: dg.AssetExecutionContext, store: LanceStore, reports: ReportFolder, registry: Registry
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    reports: dg.ResourceParam[ReportFolder],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """Every pair of runs: how much they agree, what differs, which images moved.
 

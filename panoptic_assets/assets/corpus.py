@@ -79,7 +79,10 @@ Row = dict[str, Any]
 )
 @plain_failures()
 def images(
-    context: dg.AssetExecutionContext, source: ImageSource, store: LanceStore, registry: Registry
+    context: dg.AssetExecutionContext,
+    source: dg.ResourceParam[ImageSource],
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """One row per image (content) and one per file: sizes, format, thumbnail, quarantine.
 
@@ -94,6 +97,8 @@ def images(
     metadata = registry.metadata_file
     before = read_manifest(store)
     listing = source.list()
+    for line in listing.warnings:
+        dg.get_dagster_logger().warning(line)
     todo = manifest.plan(before, listing.files, listing.unreadable_folders, source.reader)
     question = manifest.absence(before, todo, source.takes, source.place)
     if question and not config.accept_missing:
@@ -136,11 +141,11 @@ def images(
 @plain_failures()
 def embeddings(
     context: dg.AssetExecutionContext,
-    source: ImageSource,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
-    engine: Engine,
+    source: dg.ResourceParam[ImageSource],
+    store: dg.ResourceParam[LanceStore],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
+    engine: dg.ResourceParam[Engine],
 ) -> dg.MaterializeResult[None]:
     """One unit-length float32 vector per image, by the model of ``configs/models/<key>.yaml``.
 

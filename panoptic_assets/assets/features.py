@@ -80,7 +80,9 @@ _SPARE = 16
     freshness_policy=FRESHNESS,
 )
 @plain_failures()
-def neighbors(context: dg.AssetExecutionContext, store: LanceStore) -> dg.MaterializeResult[None]:
+def neighbors(
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[LanceStore]
+) -> dg.MaterializeResult[None]:
     """The nearest neighbours of every present image, by cosine: computed once, used by many.
 
     Exact; only new images are compared with all, and those that lost a neighbour.
@@ -125,7 +127,9 @@ def neighbors(context: dg.AssetExecutionContext, store: LanceStore) -> dg.Materi
 )
 @plain_failures()
 def projection(
-    context: dg.AssetExecutionContext, store: LanceStore, registry: Registry
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """Points for a map, or to cluster, computed from a vector type: `mini/umap` from `mini`.
 

@@ -63,10 +63,10 @@ _GPT4V = "label_clusters_with_gpt4v"
 @plain_failures()
 def cluster_labels(
     context: dg.AssetExecutionContext,
-    store: LanceStore,
-    source: ImageSource,
-    models: OpenClipModels,
-    registry: Registry,
+    store: dg.ResourceParam[LanceStore],
+    source: dg.ResourceParam[ImageSource],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """A name for each cluster of a run's whole tree, as a suggestion that saving takes up.
 

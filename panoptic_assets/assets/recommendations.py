@@ -45,7 +45,9 @@ _PICTURED = 6
 )
 @plain_failures()
 def tag_recommendations(
-    context: dg.AssetExecutionContext, store: LanceStore, registry: Registry
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """For each tag, the images without a tag of its property that fit it best.
 

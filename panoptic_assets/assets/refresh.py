@@ -40,9 +40,9 @@ _SAVES = 20
 @dg.op(config_schema=schema_of(BackfillConfig), pool=POOL, out=dg.Out(dg.Nothing))
 def backfill(
     context: dg.OpExecutionContext,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
+    store: dg.ResourceParam[LanceStore],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
 ) -> Iterator[Any]:
     """Apply each run's refresh policy to all runs, or to some."""
     with plain_failures():

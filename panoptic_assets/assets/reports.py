@@ -59,7 +59,9 @@ _NO_TAG = "(no tag)"
 )
 @plain_failures()
 def clustering_report(
-    context: dg.AssetExecutionContext, store: LanceStore, reports: ReportFolder
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    reports: dg.ResourceParam[ReportFolder],
 ) -> dg.MaterializeResult[None]:
     """A run's whole tree as pages: clusters with their images, the map, the record.
 

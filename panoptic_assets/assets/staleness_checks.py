@@ -62,7 +62,9 @@ def _check(
         name=f"{name}_up_to_date", specs=specs(asset, {_CHECK: _DESCRIPTIONS[name]})
     )
     def up_to_date(
-        context: dg.AssetCheckExecutionContext, store: LanceStore, registry: Registry
+        context: dg.AssetCheckExecutionContext,
+        store: dg.ResourceParam[LanceStore],
+        registry: dg.ResourceParam[Registry],
     ) -> dg.AssetCheckResult:
         key = partition_of(context)
         found = judged(Judge(store, registry, run_key_of(key)), key)
@@ -79,7 +81,9 @@ saved_clustering_up_to_date = _check(saved_clustering, lambda judge, _: judge.sa
 
 @dg.op
 def judge_partitions(
-    context: dg.OpExecutionContext, store: LanceStore, registry: Registry
+    context: dg.OpExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.Output[None]:
     """Judge every partition, and report the checks whose verdict or reasons are others by now."""
     instance = context.instance

@@ -62,9 +62,9 @@ _SHEET_BYTES = 12_000
 @plain_failures()
 def saved_clustering(
     context: dg.AssetExecutionContext,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
+    store: dg.ResourceParam[LanceStore],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """A run's whole tree as hierarchical tags of a property, image by image.
 
@@ -189,7 +189,9 @@ def _images(count: int) -> str:
 )
 @plain_failures()
 def tags(
-    context: dg.AssetExecutionContext, store: LanceStore, registry: Registry
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
 ) -> dg.MaterializeResult[None]:
     """Every property's tags, and which image carries which: the replay of the tag log.
 

@@ -84,10 +84,10 @@ def _check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     )
     def verified(
         context: dg.AssetCheckExecutionContext,
-        store: LanceStore,
-        models: OpenClipModels,
-        registry: Registry,
-        source: ImageSource,
+        store: dg.ResourceParam[LanceStore],
+        models: dg.ResourceParam[OpenClipModels],
+        registry: dg.ResourceParam[Registry],
+        source: dg.ResourceParam[ImageSource],
     ) -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
         if asset.key in context.job_def.asset_layer.selected_asset_keys:
             # This very run makes what would be verified. An output without a result, since Dagster
@@ -122,10 +122,10 @@ class VerifyConfig(dg.Config):
 def verify_divisions(
     context: dg.OpExecutionContext,
     config: VerifyConfig,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
-    source: ImageSource,
+    store: dg.ResourceParam[LanceStore],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
+    source: dg.ResourceParam[ImageSource],
 ) -> None:
     """Verify runs one after the other, whatever becomes of each; fails if one is not proved."""
     verifier = _verifier(context, store, models, registry, source, config.pixels)

@@ -183,15 +183,14 @@ def test_a_root_that_is_itself_a_link_is_followed(folder: Path) -> None:
     assert listed(folder.parent / "link") == ["a.png"]
 
 
-def test_what_was_skipped_is_told_and_logged(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_was_skipped_is_told(folder: Path) -> None:
     (folder / "out").symlink_to(folder.parent / "outside")
-    with caplog.at_level("WARNING"):
-        found = ImageSource(root=str(folder)).list()
+    found = ImageSource(root=str(folder)).list()
     assert found.skipped == {"are links out of it, to a folder or to nothing": ["out"]}
-    assert "Skipped 1 of the folder of images that are links out of it" in caplog.text
-    assert "'out'" in caplog.text
+    assert found.warnings == [
+        "Skipped 1 of the folder of images that are links out of it, to a folder or to nothing; "
+        "first: 'out'"
+    ]
 
 
 def test_reading_refuses_every_way_out_of_the_root(folder: Path) -> None:
@@ -251,7 +250,7 @@ def test_what_vanishes_during_the_walk_is_left_out_and_not_called_unreadable(
 
 
 def test_a_folder_that_cannot_be_listed_is_named(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its images are not missing: nothing is known of them."""
     add(folder / "été" / "closed" / "a.png")
@@ -268,7 +267,8 @@ def test_a_folder_that_cannot_be_listed_is_named(
     assert [file.path for file in found.files] == ["été/b.png"]
     assert found.unreadable_folders == ["été/closed/"]
     assert found.skipped == {"could not be read (Permission denied)": ["été/closed/"]}
-    assert "could not be read (Permission denied); first: 'été/closed/'" in caplog.text
+    [warning] = found.warnings
+    assert "could not be read (Permission denied); first: 'été/closed/'" in warning
 
 
 @needs_permissions

@@ -1,0 +1,57 @@
+"""The outside world as Dagster's resources: what can be configured, and the plain object of it.
+
+Belongs here: Dagster's wrappers of the classes in ``resources``, which know nothing of Dagster.
+Does not belong here: their fields and what they do, which is said there once.
+
+Assets, checks, sensors and jobs ask for the plain object (``dg.ResourceParam[LanceStore]``), and in
+place of a wrapper Dagster takes a plain object, too.
+"""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, create_model
+
+from resources.engine import LocalEngine
+from resources.lance import LanceStore
+from resources.models import OpenClipModels
+from resources.registry import Registry
+from resources.reports import ReportFolder
+from resources.source import ImageSource
+
+
+def _wrapper_of(plain: type[BaseModel]) -> type[dg.ConfigurableResource]:
+    """The resource with a class's name, description and fields, that makes objects of it."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field) for name, field in plain.model_fields.items()
+    }
+
+    class Wrapper(dg.ConfigurableResource):
+        def create_resource(self, context: dg.InitResourceContext) -> BaseModel:
+            return plain(**{name: getattr(self, name) for name in fields})
+
+    wrapper: type[dg.ConfigurableResource] = create_model(
+        plain.__name__, __base__=Wrapper, __module__=__name__, __doc__=plain.__doc__, **fields
+    )
+    return wrapper
+
+
+ImageSourceResource = _wrapper_of(ImageSource)
+LanceStoreResource = _wrapper_of(LanceStore)
+OpenClipModelsResource = _wrapper_of(OpenClipModels)
+LocalEngineResource = _wrapper_of(LocalEngine)
+RegistryResource = _wrapper_of(Registry)
+ReportFolderResource = _wrapper_of(ReportFolder)
+
+
+def project_resources() -> dict[str, object]:
+    """The resources of the project that the environment or the working directory names."""
+    return {
+        # Its threads can be chosen for each run, under `resources` in the Launchpad.
+        "source": ImageSourceResource.configure_at_launch(),
+        "store": LanceStoreResource(),
+        "models": OpenClipModelsResource(),
+        "engine": LocalEngineResource(),
+        "registry": RegistryResource(),
+        "reports": ReportFolderResource(),
+    }
