@@ -53,6 +53,7 @@ _PROPOSALS = pa.schema(
 
 if TYPE_CHECKING:
     from panoptic_assets.exchange import Exported, Format
+    from panoptic_assets.runner import Runner
 
 
 class Project:
@@ -634,9 +635,7 @@ class Project:
         Raises:
             InputError: One of them cannot be done.
         """
-        from panoptic_assets.commands.runner import Runner
-
-        Runner(self._project).edit(list(edits), author or None, reason or None)
+        self._runner().edit(list(edits), author or None, reason or None)
 
     def verify(self, *keys: str, pixels: bool = True) -> list[dict[str, Any]]:
         """Compute runs or nodes again on what they read, and compare; one dictionary each.
@@ -655,9 +654,7 @@ class Project:
         Raises:
             InputError: One does not exist.
         """
-        from panoptic_assets.commands.runner import Runner
-
-        with Runner(self._project).verifier(pixels) as verifier:
+        with self._runner().verifier(pixels) as verifier:
             asked = [found for key in keys for found in verifier.keys(key)]
             found = dict.fromkeys(asked if keys else verifier.all_keys())
             return [verifier.verify(key).as_dictionary() for key in found]
@@ -676,10 +673,9 @@ class Project:
         Raises:
             InputError: There is no such image or tag, or the image does not carry it.
         """
-        from panoptic_assets.commands.runner import Runner
         from panoptic_assets.lineage import explain
 
-        source = Runner(self._project).source
+        source = self._runner().source
         return explain(self._store, source, image, tag, property).as_dictionary()
 
     def bundle(
@@ -834,6 +830,12 @@ class Project:
                 f"There is no projection {key!r}. Existing ones: {', '.join(known) or 'none yet'}."
             )
         return self._store.read(points_table(key)).sort_by("image_id")
+
+    def _runner(self) -> "Runner":
+        from panoptic_assets.runner import Runner
+        from panoptic_assets.text import PlainReporter
+
+        return Runner(self._project, PlainReporter())
 
     def _divisions(self, key: str) -> division_tables.Divisions:
         run_key, _, _ = parse_division(key).partition("/")

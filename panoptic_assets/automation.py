@@ -12,14 +12,10 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
@@ -28,16 +24,10 @@ from panoptic_assets.config import ProjectionConfig, resolve
 from panoptic_assets.core import manifest
 from panoptic_assets.dividing import resolve_clustering, resolve_nested
 from panoptic_assets.environment import sensor_seconds, timezone
-from panoptic_assets.keys import (
-    NODES,
-    PROJECTIONS,
-    RUNS,
-    VECTOR_TYPES,
-    parse_division,
-    parse_name,
-    parse_node,
-    parse_projection,
-)
+from panoptic_assets.keys import parse_division, parse_name, parse_node, parse_projection
+from panoptic_assets.orchestration.insides import PARTITION_TAG
+from panoptic_assets.orchestration.partitions import NODES, PROJECTIONS, RUNS, VECTOR_TYPES
+from panoptic_assets.orchestration.runs import NOT_FINISHED, pending
 from panoptic_assets.tables import images as image_tables
 from panoptic_assets.tables import vectors as vector_tables
 from panoptic_assets.tables.divisions import Divisions
@@ -47,23 +37,21 @@ from resources.notifier import Notifier, without_secrets
 from resources.registry import Registry
 from resources.source import ImageSource, Listing
 
-Job = dg.JobDefinition | UnresolvedAssetJobDefinition
+if TYPE_CHECKING:
+    from panoptic_assets.orchestration.insides import Job
 
 _LOOK_TAG = "panoptic/look"
 """Dagster tag of the refreshes that one look of ``corpus_changed`` asked for, each time it did."""
 _LOOK_SECONDS = sensor_seconds(60)
 _MOST_SECONDS = 3600
 """The longest pause before a refresh that did not succeed is asked for again."""
-_RETRY_SECONDS = 300
-"""How long a refresh whose process was killed may wait for Dagster, which starts it again (its
-``run_retries``) within seconds; or does not, where it has never looked at the failures before."""
 
 refresh_corpus = dg.define_asset_job(
     "refresh_corpus",
     selection=dg.AssetSelection.assets(images, embeddings, neighbors),
     # Nobody waits for this run, so what may pass is waited for: a share that is not mounted yet, a
     # store that does not answer. A person at a terminal or in the Launchpad is told at once. What
-    # only a person can mend is not retried (assets.running.plain_failures).
+    # only a person can mend is not retried (orchestration.running.plain_failures).
     op_retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
     description="Reads what is new in the images' folder, embeds it by one vector type and finds "
     "its nearest neighbours.",
@@ -162,7 +150,7 @@ def corpus_changed(
     # By the time, too: a folder that is again what it was once is still to be refreshed.
     look = f"{found[:16]} {before.since:.3f}"
     runs = _runs_of(look, context.instance) if before.requests else []
-    succeeded = {run.tags.get(PARTITION_NAME_TAG) for run in runs if run.is_success}
+    succeeded = {run.tags.get(PARTITION_TAG) for run in runs if run.is_success}
     vector_types = [
         name for name in vector_types_to_refresh(store, registry) if name not in succeeded
     ]
@@ -367,7 +355,7 @@ class _Results:
         return "" if features in known(self._store) else f"there are no {what} {features!r} yet"
 
 
-def after(job: Job, earlier: Job) -> dg.SensorDefinition:
+def after(job: "Job", earlier: "Job") -> dg.SensorDefinition:
     """A sensor that asks for a job's run when the last run of another job has succeeded."""
 
     @dg.run_status_sensor(
@@ -380,7 +368,7 @@ def after(job: Job, earlier: Job) -> dg.SensorDefinition:
         "runs that wait for each other.",
     )
     def follow(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
-        waiting = dg.RunsFilter(job_name=earlier.name, statuses=list(NOT_FINISHED_STATUSES))
+        waiting = dg.RunsFilter(job_name=earlier.name, statuses=list(NOT_FINISHED))
         if busy := context.instance.get_runs(waiting, limit=1):
             return dg.SkipReason(f"The run {busy[0].run_id} of {earlier.name} comes first.")
         return dg.RunRequest(run_key=context.dagster_run.run_id)
@@ -388,17 +376,17 @@ def after(job: Job, earlier: Job) -> dg.SensorDefinition:
     return follow
 
 
-def daily(job: Job, hour: int) -> dg.ScheduleDefinition:
+def daily(job: "Job", hour: int) -> dg.ScheduleDefinition:
     """A schedule that runs a job each day, in the time zone of all schedules."""
     return _schedule(job, "daily", f"0 {hour} * * *", f"each day at {hour}:00")
 
 
-def weekly(job: Job, hour: int) -> dg.ScheduleDefinition:
+def weekly(job: "Job", hour: int) -> dg.ScheduleDefinition:
     """A schedule that runs a job each Sunday, in the time zone of all schedules."""
     return _schedule(job, "weekly", f"0 {hour} * * 0", f"each Sunday at {hour}:00")
 
 
-def _schedule(job: Job, name: str, cron: str, when: str) -> dg.ScheduleDefinition:
+def _schedule(job: "Job", name: str, cron: str, when: str) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
         name=f"{name}_{job.name}",
         job=job,
@@ -423,7 +411,7 @@ def notify_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | N
         notifier.post(
             {
                 "job": run.job_name,
-                "partition": run.tags.get("dagster/partition"),
+                "partition": run.tags.get(PARTITION_TAG),
                 "message": without_secrets(_message(context)),
                 "run_id": run.run_id,
             }
@@ -554,22 +542,12 @@ def _runs_of(look: str, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 def _refreshing(instance: dg.DagsterInstance) -> str | None:
     """The id of a run that waits, works on the images or is about to be started again, if any."""
-    waiting = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES))
-    failed = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.FAILURE],
-        tags={WILL_RETRY_TAG: "true"},
-        updated_after=datetime.fromtimestamp(time.time() - _RETRY_SECONDS, UTC),
+    return pending(
+        instance,
+        lambda run: (
+            run.job_name == refresh_corpus.name or images.key in (run.asset_selection or ())
+        ),
     )
-    # In this order: else a run that fails in between is in neither.
-    for run in [*instance.get_runs(waiting), *instance.get_runs(failed)]:
-        if run.job_name != refresh_corpus.name and images.key not in (run.asset_selection or ()):
-            continue
-        if run.is_finished and (again := run.tags.get(AUTO_RETRY_RUN_ID_TAG)):
-            child = instance.get_run_by_id(again)
-            if child is None or child.is_finished:
-                continue
-        return run.run_id
-    return None
 
 
 def _skipped(reason: str, look: _Look) -> dg.SensorResult:

@@ -34,12 +34,9 @@ from panoptic_assets.commands import (
 )
 from panoptic_assets.commands.forget import forget
 from panoptic_assets.commands.retention import retention
-from panoptic_assets.commands.terminal import (
-    brief,
-    printable,
-    tell,
-)
+from panoptic_assets.commands.terminal import tell
 from panoptic_assets.commands.ui import ui
+from panoptic_assets.text import brief, printable
 from resources.errors import InputError
 from resources.project import (
     ENVIRONMENT_VARIABLE,

@@ -3,7 +3,7 @@
 Belongs here: the order of the work, so that a crash at any moment can be completed, and the
 certificate. Does not belong here: what a text is without an image (``core.forgetting``), how a
 table loses its older versions (``resources.lance``), and Dagster's database
-(``resources.history``).
+(``orchestration.history``).
 
 1. The tombstones come first, in one commit: from then on no refresh takes the images in. Until all
    is done they also hold what must be known to complete the work, such as the paths.
@@ -38,6 +38,7 @@ from panoptic_assets.core import neighbors as core_neighbors
 from panoptic_assets.core import seals
 from panoptic_assets.core.forgetting import Redaction, without_images
 from panoptic_assets.corpus.names import comparable_path
+from panoptic_assets.orchestration.history import Cleared
 from panoptic_assets.records import Record
 from panoptic_assets.tables.images import image_names
 from panoptic_assets.tables.vectors import (
@@ -49,7 +50,6 @@ from panoptic_assets.tables.vectors import (
     write_graph,
 )
 from resources.errors import InputError
-from resources.history import Cleared
 from resources.lance import SCHEMAS, LanceStore, neighbors_table, one_of, quoted
 from resources.project import ProjectFolder, write_file
 from resources.reports import ReportFolder, thumbnail
@@ -245,7 +245,8 @@ def complete(
         project: The project.
         reports: Its reports.
         clear_dagster: Removes the runs of Dagster that may show an image, given the moment when it
-            came and what tells whether a text names it; see :func:`resources.history.clear`.
+            came and what tells whether a text names it; see
+            :func:`panoptic_assets.orchestration.history.clear`.
         write_index: Writes the first page of the reports again.
         report: Called with a line of text before something that takes long.
     """

@@ -1,4 +1,4 @@
-"""The grammar of keys, and the Dagster partitions that they name.
+"""The grammar of keys.
 
 Belongs here: what a run key, a node, a vector type and a projection may look like. Does not belong
 here: whether they exist.
@@ -10,25 +10,10 @@ every door passes its keys through this module: command line, Launchpad, registr
 import re
 from dataclasses import dataclass
 
-import dagster as dg
-
 from resources.errors import InputError
 
 MAX_LENGTH = 120
 REMAINDER = "remainder"
-
-PROJECTIONS = dg.DynamicPartitionsDefinition(name="projections")
-VECTOR_TYPES = dg.DynamicPartitionsDefinition(name="vector_types")
-RUNS = dg.DynamicPartitionsDefinition(name="runs")
-NODES = dg.DynamicPartitionsDefinition(name="nodes")
-
-LINEAGE_ONLY = dg.SpecificPartitionsPartitionMapping([])
-"""Shows a dependency in Dagster's lineage without saying on which partitions it is.
-
-Which vector type a run reads is in its configuration, and which division lies above a node is in
-its key: no mapping that Dagster's web server can load says that. The default, all partitions, would
-call every run, node and save stale as soon as any other one is made.
-"""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _CLUSTER = re.compile(rf"0|[1-9][0-9]*|{REMAINDER}")

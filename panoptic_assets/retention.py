@@ -1,8 +1,8 @@
 """Retention: removing old Dagster runs, so that the event log does not grow for ever.
 
 Belongs here: which runs and ticks may go. Does not belong here: how a run is removed whole
-(``resources.history``), the store of images, vectors and records, of which nothing is removed, and
-ticks that Dagster itself removes (``retention`` in ``dagster.yaml``).
+(``orchestration.history``), the store of images, vectors and records, of which nothing is removed,
+and ticks that Dagster itself removes (``retention`` in ``dagster.yaml``).
 
 What is kept, however old it is: the run with the newest materialization of each partition of each
 asset and with the newest evaluation of each check, since Dagster shows and compares those, and the
@@ -17,23 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-)
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.event_log.schema import (
-    AssetCheckExecutionsTable,
-    SqlEventLogStorageTable,
-)
-from dagster._core.storage.schedules.schema import JobTickTable
 from pydantic import Field
-from sqlalchemy import and_, delete, func, select, text
 
+from panoptic_assets.orchestration import insides
+from panoptic_assets.orchestration.history import remove_runs, vacuum
+from panoptic_assets.orchestration.runs import FINISHED
 from resources.errors import InputError
-from resources.history import databases, index_of, remove_runs, vacuum
 
 DAYS = 30
 _GROUP = 500
@@ -104,64 +95,20 @@ def retain(instance: dg.DagsterInstance, days: int, dry_run: bool = False) -> Re
     old = {
         record.dagster_run.run_id
         for record in instance.get_run_records(
-            dg.RunsFilter(statuses=list(FINISHED_STATUSES), updated_before=before)
+            dg.RunsFilter(statuses=list(FINISHED), updated_before=before)
         )
     }
-    needed = _needed(instance)
+    needed = insides.runs_with_the_newest(instance)
     removable = sorted(old - needed)
     removed = Removed(runs=len(removable), kept=len(old & needed), bytes_before=_size(instance))
     if not dry_run:
         for start in range(0, len(removable), _GROUP):
             remove_runs(instance, removable[start : start + _GROUP])
-    removed.ticks = _remove_ticks(instance, before, dry_run)
+    removed.ticks = insides.remove_old_ticks(instance, before, dry_run)
     if not dry_run:
         removed.notes = list(_give_back(instance))
     removed.bytes_after = _size(instance)
     return removed
-
-
-def _needed(instance: dg.DagsterInstance) -> set[str]:
-    """Ids of the runs that hold something that is the newest of its kind."""
-    events, checks = SqlEventLogStorageTable, AssetCheckExecutionsTable
-    newest_materializations = (
-        select(func.max(events.c.id))
-        .where(events.c.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value)
-        .group_by(events.c.asset_key, events.c.partition)
-    )
-    # A planned evaluation may never come: the newest result is what counts.
-    newest_checks = (
-        select(func.max(checks.c.id))
-        .where(
-            checks.c.execution_status.in_(
-                status.value for status in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
-            )
-        )
-        .group_by(checks.c.asset_key, checks.c.check_name, checks.c.partition)
-    )
-    with index_of(instance) as connection:
-        return {
-            row[0]
-            for query in (
-                select(events.c.run_id).where(events.c.id.in_(newest_materializations)),
-                select(checks.c.run_id).where(checks.c.id.in_(newest_checks)),
-                select(events.c.run_id).order_by(events.c.id.desc()).limit(1),
-            )
-            for row in connection.execute(query)
-        }
-
-
-def _remove_ticks(instance: dg.DagsterInstance, before: datetime, dry_run: bool) -> int:
-    ticks = JobTickTable
-    # SQLite's times have no zone, and Dagster's are in UTC.
-    limit = before.replace(tzinfo=None)
-    newest = select(func.max(ticks.c.id)).group_by(ticks.c.selector_id)
-    old = and_(ticks.c.timestamp < limit, ticks.c.id.not_in(newest))
-    storage: Any = instance.schedule_storage
-    with storage.connect() as connection:
-        count = connection.execute(select(func.count()).select_from(ticks).where(old)).scalar_one()
-        if not dry_run:
-            connection.execute(delete(ticks).where(old))
-    return int(count)
 
 
 def _give_back(instance: dg.DagsterInstance) -> Iterator[str]:
@@ -169,7 +116,7 @@ def _give_back(instance: dg.DagsterInstance) -> Iterator[str]:
 
     Only SQLite has to be asked: Postgres does so itself, in its own time.
     """
-    for path in databases(instance):
+    for path in insides.databases(instance):
         try:
             vacuum(path)
         except sqlite3.Error as error:
@@ -181,10 +128,8 @@ def _give_back(instance: dg.DagsterInstance) -> Iterator[str]:
 
 def _size(instance: dg.DagsterInstance) -> int:
     """Bytes of the instance: its folder, or its whole Postgres database."""
-    with index_of(instance) as connection:
-        if connection.dialect.name == "postgresql":
-            query = text("select pg_database_size(current_database())")
-            return int(connection.execute(query).scalar_one())
+    if (size := insides.database_size(instance)) is not None:
+        return size
     root = Path(instance.root_directory)
     total = 0
     for path in root.rglob("*"):

@@ -16,9 +16,9 @@ from contextlib import suppress
 from html import escape
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -32,6 +32,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from panoptic_assets.keys import parse_run_key
 from resources.errors import InputError
 from resources.reports import MOUNT
+
+if TYPE_CHECKING:
+    from panoptic_assets.orchestration.insides import Workspace
 
 _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -79,12 +82,10 @@ _FOR_OWN_PAGES = {
 """Headers of every answer: what browsers do not say when they ask, they can still be told."""
 
 
-class PanopticWebserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
+class PanopticWebserver(DagsterWebserver):
     """Dagster's web server, with the reports of a project at :data:`resources.reports.MOUNT`."""
 
-    def __init__(
-        self, context: WorkspaceProcessContext, reports: Path, allowed_hosts: Iterable[str]
-    ):
+    def __init__(self, context: "Workspace", reports: Path, allowed_hosts: Iterable[str]):
         self._reports = reports
         self._allowed_hosts = frozenset(allowed_hosts)
         super().__init__(context)

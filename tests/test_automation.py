@@ -20,7 +20,6 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
-from panoptic_assets.assets.running import plain_failures
 from panoptic_assets.automation import (
     after,
     corpus_changed,
@@ -30,6 +29,7 @@ from panoptic_assets.automation import (
     refresh_corpus,
     weekly,
 )
+from panoptic_assets.orchestration.running import plain_failures
 from resources.errors import InputError, UnavailableError
 from resources.notifier import Notifier, without_secrets
 from resources.project import ProjectSettings, create, dagster_home

@@ -12,14 +12,16 @@ import dagster as dg
 import pytest
 
 from panoptic_assets.api import Project
-from panoptic_assets.commands.runner import Runner, instance_lock, open_instance, ui_lock
 from panoptic_assets.core.labels import Suggestion
 from panoptic_assets.core.tags import replay
 from panoptic_assets.forgetting import find_images, unfinished
+from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
+from panoptic_assets.runner import Runner
 from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from panoptic_assets.tables.images import certificates_of_records
 from panoptic_assets.tables.tags import read_log, tags_are
 from panoptic_assets.tables.vectors import graph_hash, read_graph, read_vectors
+from panoptic_assets.text import PlainReporter
 from resources.lance import LanceStore
 from resources.project import ProjectSettings, create, find
 from tests import processes
@@ -329,7 +331,7 @@ def test_it_refuses_while_anything_else_runs(folder, lock):
 
 
 def forget(folder, ready=None):
-    runner = Runner(find(Path(folder)))
+    runner = Runner(find(Path(folder)), PlainReporter())
     if ready is not None:
         ready.send(True)
     targets = find_images(runner.store, [] if unfinished(runner.store) else [PATH])

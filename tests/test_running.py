@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from panoptic_assets.assets.running import plain_failures
 from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.orchestration.running import plain_failures
 from resources.errors import InputError
 
 

@@ -6,25 +6,20 @@ breaches (``core.contracts``), or preventing them, which the assets do.
 A breach of integrity is an error. What a person may knowingly live with is a warning.
 """
 
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import dagster as dg
 import numpy as np
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors
-from panoptic_assets.assets.running import partition_of
 from panoptic_assets.assets.tags import tags
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.contracts import inspect_vectors
 from panoptic_assets.core.neighbors import sampled_recall
+from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
+from panoptic_assets.orchestration.running import partition_of
 from panoptic_assets.tables.images import present_files, read_manifest
 from panoptic_assets.tables.tags import read_log, tags_are
 from panoptic_assets.tables.vectors import model_identity, read_graph, read_vectors
@@ -57,65 +52,7 @@ _LEAST_RECALL = 0.95
 _TAGS = {
     "tags_are_the_replay": "The tags, and which images carry them, are the replay of the log.",
 }
-
-
-def specs(asset: dg.AssetsDefinition, checks: dict[str, str]) -> list[dg.AssetCheckSpec]:
-    """Checks of an asset, by name and description, for each of its partitions."""
-    with warnings.catch_warnings():
-        # Checks by partition are a preview in Dagster 1.13; without them, the check of one vector
-        # type would hide that of another.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
-            dg.AssetCheckSpec(
-                name, asset=asset, description=text, partitions_def=asset.partitions_def
-            )
-            for name, text in checks.items()
-        ]
-
-
-def report_evaluation(
-    context: dg.OpExecutionContext,
-    asset_key: dg.AssetKey,
-    check: str,
-    partition: str,
-    verdict: Mapping[str, Any],
-) -> None:
-    """Report the result of a check of one partition from a job that judges many.
-
-    Args:
-        context: Of the job.
-        asset_key: The asset.
-        check: The check's name.
-        partition: The partition.
-        verdict: passed, severity, description and metadata.
-    """
-    filtered = dg.AssetRecordsFilter(asset_key, asset_partitions=[partition])
-    target = next(iter(context.instance.fetch_materializations(filtered, limit=1).records), None)
-    # An event without a run would be refused the second time: Dagster 1.13 keeps one evaluation for
-    # each check, partition and run. (This method's annotation lacks what it takes.)
-    context.log_event(
-        dg.AssetCheckEvaluation(  # type: ignore[arg-type]
-            asset_key=asset_key,
-            check_name=check,
-            partition=partition,
-            # The UI shows a check as judged only beside the materialization that it is about.
-            target_materialization_data=target
-            and AssetCheckEvaluationTargetMaterializationData(
-                storage_id=target.storage_id, run_id=target.run_id, timestamp=target.timestamp
-            ),
-            **verdict,
-        )
-    )
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    """Whether one contract holds."""
-
-    check: str
-    passed: bool
-    found: dict[str, Any]
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+_DESCRIPTIONS = _IMAGES | _VECTORS | _NEIGHBORS | _TAGS
 
 
 @dg.multi_asset_check(specs=specs(images, _IMAGES), can_subset=True)
@@ -125,7 +62,7 @@ def image_contracts(
     registry: dg.ResourceParam[Registry],
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``images``."""
-    yield from _selected(context, images, _judged_images(store, registry))
+    yield from selected(context, images, _DESCRIPTIONS, _judged_images(store, registry))
 
 
 @dg.multi_asset_check(specs=specs(embeddings, _VECTORS), can_subset=True)
@@ -136,7 +73,9 @@ def vector_contracts(
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of one vector type of ``embeddings``."""
     vector_type = partition_of(context)
-    yield from _selected(context, embeddings, _judged_vectors(vector_type, store, registry))
+    yield from selected(
+        context, embeddings, _DESCRIPTIONS, _judged_vectors(vector_type, store, registry)
+    )
 
 
 @dg.multi_asset_check(specs=specs(neighbors, _NEIGHBORS), can_subset=True)
@@ -144,7 +83,9 @@ def neighbor_contracts(
     context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of one vector type of ``neighbors``."""
-    yield from _selected(context, neighbors, _judged_neighbors(partition_of(context), store))
+    yield from selected(
+        context, neighbors, _DESCRIPTIONS, _judged_neighbors(partition_of(context), store)
+    )
 
 
 @dg.multi_asset_check(specs=specs(tags, _TAGS), can_subset=True)
@@ -152,48 +93,30 @@ def tag_contracts(
     context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``tags``."""
-    yield from _selected(context, tags, _judged_tags(store))
+    yield from selected(context, tags, _DESCRIPTIONS, _judged_tags(store))
 
 
-def _selected(
-    context: dg.AssetCheckExecutionContext,
-    asset: dg.AssetsDefinition,
-    verdicts: Iterable[_Verdict],
-) -> Iterator[dg.AssetCheckResult]:
-    """The verdicts that were asked for; all of an asset's cost little more than one."""
-    for verdict in verdicts:
-        if dg.AssetCheckKey(asset.key, verdict.check) in context.selected_asset_check_keys:
-            yield dg.AssetCheckResult(
-                asset_key=asset.key,
-                check_name=verdict.check,
-                passed=verdict.passed,
-                severity=verdict.severity,
-                description=(_IMAGES | _VECTORS | _NEIGHBORS | _TAGS)[verdict.check],
-                metadata=verdict.found,
-            )
-
-
-def _judged_images(store: LanceStore, registry: Registry) -> Iterator[_Verdict]:
+def _judged_images(store: LanceStore, registry: Registry) -> Iterator[Verdict]:
     ids = store.read("images", ["image_id"])["image_id"].to_pylist()
     paths = store.read("files", ["path"])["path"].to_pylist()
     files = read_manifest(store)
     repeated = sum(count - 1 for count in Counter(ids).values())
     repeated += sum(count - 1 for count in Counter(paths).values())
-    yield _Verdict("image_ids_unique", repeated == 0, {"nb_repeated": repeated})
+    yield Verdict("image_ids_unique", repeated == 0, {"nb_repeated": repeated})
 
     having = set(ids)
     homeless = [path for path, file in files.items() if file.holds and file.holds not in having]
-    yield _Verdict("files_have_images", not homeless, {"nb_without_image": len(homeless)})
+    yield Verdict("files_have_images", not homeless, {"nb_without_image": len(homeless)})
 
     there = [file for file in files.values() if file.status != "missing"]
     refused = sum(file.status == "quarantined" for file in there)
     share = refused / len(there) if there else 0.0
     limit = registry.settings.max_quarantined
     found = {"nb_quarantined": refused, "share": share, "limit": limit}
-    yield _Verdict("quarantine_share", share <= limit, found, dg.AssetCheckSeverity.WARN)
+    yield Verdict("quarantine_share", share <= limit, found, dg.AssetCheckSeverity.WARN)
 
 
-def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> Iterator[_Verdict]:
+def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> Iterator[Verdict]:
     table = vectors_table(vector_type)
     present = present_files(store).keys()
     having: set[str] = set()
@@ -208,9 +131,9 @@ def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> 
     found = inspect_vectors(batches(), known)
     counts = vars(found)
 
-    def none(check: str, *names: str) -> _Verdict:
+    def none(check: str, *names: str) -> Verdict:
         wrong = {name: counts[name] for name in names}
-        return _Verdict(check, not any(wrong.values()), wrong)
+        return Verdict(check, not any(wrong.values()), wrong)
 
     yield none("vector_ids_unique", "nb_repeated")
     yield none("vectors_of_known_images", "nb_unknown")
@@ -220,30 +143,30 @@ def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> 
     identity = model_identity(store, vector_type)
     differing = registry.model(vector_type).differences(identity) if identity else []
     told = {"differing": "; ".join(differing) or "(none)"}
-    yield _Verdict("model_identity_constant", not differing, told)
+    yield Verdict("model_identity_constant", not differing, told)
 
     lacking = {"nb_not_embedded": len(present - having)}
     passed = not any(lacking.values())
-    yield _Verdict("every_image_embedded", passed, lacking, dg.AssetCheckSeverity.WARN)
+    yield Verdict("every_image_embedded", passed, lacking, dg.AssetCheckSeverity.WARN)
 
 
-def _judged_neighbors(vector_type: str, store: LanceStore) -> Iterator[_Verdict]:
+def _judged_neighbors(vector_type: str, store: LanceStore) -> Iterator[Verdict]:
     stored = read_graph(store, vector_type)
     read = read_vectors(store, vector_type, present_files(store), may_be_none=True)
     known = stored.image_ids if stored else []
     current = known == read.image_ids
     images_in_graph = {"nb_images": len(known)}
-    yield _Verdict("neighbors_current", current, images_in_graph, dg.AssetCheckSeverity.WARN)
+    yield Verdict("neighbors_current", current, images_in_graph, dg.AssetCheckSeverity.WARN)
     if stored and not current:
         read = read_vectors(store, vector_type, known, may_be_none=True)
     # An image whose vector is gone has no neighbours to be compared with.
     comparable = stored is not None and known == read.image_ids
     recall = sampled_recall(read.vectors, stored.graph) if stored and comparable else 0.0
     least = _LEAST_RECALL if stored and stored.info.method == "index" else 1.0
-    yield _Verdict("neighbors_recall", recall >= least, {"recall": recall, "least": least})
+    yield Verdict("neighbors_recall", recall >= least, {"recall": recall, "least": least})
 
 
-def _judged_tags(store: LanceStore) -> Iterator[_Verdict]:
+def _judged_tags(store: LanceStore) -> Iterator[Verdict]:
     log = read_log(store)
     same = tags_are(store, core_tags.replay([entry.event for entry in log]))
-    yield _Verdict("tags_are_the_replay", same, {"nb_events": len(log)})
+    yield Verdict("tags_are_the_replay", same, {"nb_events": len(log)})

@@ -13,13 +13,6 @@ import numpy as np
 from panoptic_assets import records
 from panoptic_assets.assets.corpus import embeddings
 from panoptic_assets.assets.features import projection
-from panoptic_assets.assets.running import (
-    POOL,
-    excerpt,
-    partition_of,
-    plain_failures,
-    progress,
-)
 from panoptic_assets.config import (
     ClusteringConfig,
     DivisionConfig,
@@ -35,8 +28,16 @@ from panoptic_assets.dividing import (
     resolve_clustering,
     resolve_nested,
 )
-from panoptic_assets.keys import LINEAGE_ONLY, NODES, RUNS, parse_node, parse_run_key
+from panoptic_assets.keys import parse_node, parse_run_key
 from panoptic_assets.methods import name_of
+from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, NODES, RUNS
+from panoptic_assets.orchestration.running import (
+    POOL,
+    excerpt,
+    partition_of,
+    plain_failures,
+    progress,
+)
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, score_text, table
 from panoptic_assets.reports.run_pages import page_of

@@ -17,7 +17,12 @@ import dagster as dg
 import pyarrow as pa
 
 from panoptic_assets import imports
-from panoptic_assets.assets.running import (
+from panoptic_assets.config import EmbeddingsConfig, ImagesConfig, given_config, parse, schema_of
+from panoptic_assets.core import manifest
+from panoptic_assets.corpus_history import record_version
+from panoptic_assets.keys import parse_name
+from panoptic_assets.orchestration.partitions import VECTOR_TYPES
+from panoptic_assets.orchestration.running import (
     FRESHNESS,
     POOL,
     commits,
@@ -25,10 +30,6 @@ from panoptic_assets.assets.running import (
     plain_failures,
     progress,
 )
-from panoptic_assets.config import EmbeddingsConfig, ImagesConfig, given_config, parse, schema_of
-from panoptic_assets.core import manifest
-from panoptic_assets.corpus_history import record_version
-from panoptic_assets.keys import VECTOR_TYPES, parse_name
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table

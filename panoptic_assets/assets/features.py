@@ -15,13 +15,6 @@ import pyarrow.compute as pc
 
 from panoptic_assets import records
 from panoptic_assets.assets.corpus import embeddings
-from panoptic_assets.assets.running import (
-    FRESHNESS,
-    POOL,
-    partition_of,
-    plain_failures,
-    progress,
-)
 from panoptic_assets.config import (
     Document,
     NeighborsConfig,
@@ -37,12 +30,14 @@ from panoptic_assets.core import neighbors as core_neighbors
 from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.neighbors import Graph, Pair
 from panoptic_assets.core.projections import NEED_NEIGHBORS, libraries_of, project, trustworthiness
-from panoptic_assets.keys import (
-    LINEAGE_ONLY,
-    PROJECTIONS,
-    VECTOR_TYPES,
-    parse_name,
-    parse_projection,
+from panoptic_assets.keys import parse_name, parse_projection
+from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, PROJECTIONS, VECTOR_TYPES
+from panoptic_assets.orchestration.running import (
+    FRESHNESS,
+    POOL,
+    partition_of,
+    plain_failures,
+    progress,
 )
 from panoptic_assets.reports.scatter import scatter
 from panoptic_assets.tables.images import present_files

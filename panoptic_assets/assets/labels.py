@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from panoptic_assets import vision_labels, zero_shot_labels
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
-from panoptic_assets.assets.running import POOL, excerpt, partition_of, plain_failures, progress
 from panoptic_assets.config import (
     LabelsConfig,
     VisionModel,
@@ -27,7 +26,15 @@ from panoptic_assets.config import (
 )
 from panoptic_assets.core import quality
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
-from panoptic_assets.keys import LINEAGE_ONLY, RUNS, parse_run_key
+from panoptic_assets.keys import parse_run_key
+from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
+from panoptic_assets.orchestration.running import (
+    POOL,
+    excerpt,
+    partition_of,
+    plain_failures,
+    progress,
+)
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from panoptic_assets.assets.corpus import embeddings
-from panoptic_assets.assets.running import POOL, plain_failures
 from panoptic_assets.assets.tags import tags
 from panoptic_assets.config import RecommendationsConfig, given_config, parse, schema_of
 from panoptic_assets.core import recommendations as core
 from panoptic_assets.core import tags as core_tags
-from panoptic_assets.keys import LINEAGE_ONLY, parse_name
+from panoptic_assets.keys import parse_name
+from panoptic_assets.orchestration.partitions import LINEAGE_ONLY
+from panoptic_assets.orchestration.running import POOL, plain_failures
 from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table

@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 
 from panoptic_assets.assets.clusterings import clustering, division_metadata, nested_clustering
-from panoptic_assets.assets.running import POOL, plain_failures
 from panoptic_assets.assets.tags import (
     save_metadata,
     save_version,
@@ -22,7 +21,9 @@ from panoptic_assets.assets.tags import (
 from panoptic_assets.config import BackfillConfig, parse, schema_of
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.dividing import Dividing
-from panoptic_assets.keys import NODES, RUNS
+from panoptic_assets.orchestration.insides import version_of, version_tags
+from panoptic_assets.orchestration.partitions import NODES, RUNS
+from panoptic_assets.orchestration.running import POOL, plain_failures
 from panoptic_assets.refreshing import RunRefresh, Step
 from panoptic_assets.refreshing import backfill as refreshed
 from panoptic_assets.reports.markdown import table
@@ -186,7 +187,7 @@ class _Reporter:
     ) -> bool:
         # A run may be saved under several properties, each of them a save of one partition.
         number = _SAVES if asset is saved_clustering else 1
-        return version.value in map(_version, self._records(asset, partition, number))
+        return version.value in map(version_of, self._records(asset, partition, number))
 
     def _made(
         self,
@@ -197,19 +198,8 @@ class _Reporter:
         read_asset: dg.AssetsDefinition | None = None,
         read: Any | None = None,
     ) -> dg.AssetMaterialization:
-        # The tags that Dagster itself gives, by which its pages know what is out of date.
-        told = {
-            "dagster/data_version": version.value,
-            "dagster/data_version_is_user_provided": "true",
-            "dagster/code_version": asset.get_asset_spec(asset.key).code_version or "",
-        }
+        was_read = None
         if read_asset is not None and read is not None:
-            name = read_asset.key.to_user_string()
-            told[f"dagster/input_data_version/{name}"] = _version(read) or ""
-            told[f"dagster/input_event_pointer/{name}"] = str(read.storage_id)
+            was_read = read_asset.key.to_user_string(), read
+        told = version_tags(version, asset.get_asset_spec(asset.key).code_version, was_read)
         return dg.AssetMaterialization(asset.key, partition=partition, metadata=shown, tags=told)
-
-
-def _version(latest: Any) -> str | None:
-    tags = latest.asset_materialization.tags or {}
-    return tags.get("dagster/data_version")

@@ -9,12 +9,13 @@ import numpy as np
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.features import projection
 from panoptic_assets.assets.labels import cluster_labels
-from panoptic_assets.assets.running import POOL, partition_of, plain_failures, progress
 from panoptic_assets.config import ReportConfig, given_config, parse, schema_of
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.projections import project
-from panoptic_assets.keys import LINEAGE_ONLY, RUNS, parse_projection, parse_run_key, vector_type_of
+from panoptic_assets.keys import parse_projection, parse_run_key, vector_type_of
+from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
+from panoptic_assets.orchestration.running import POOL, partition_of, plain_failures, progress
 from panoptic_assets.records import digest, vectors_hash
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.map_data import Colouring

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.event_api import PartitionKeyFilter
 
-from panoptic_assets.assets.checks import report_evaluation, specs
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.labels import cluster_labels
-from panoptic_assets.assets.running import partition_of
 from panoptic_assets.assets.tags import saved_clustering
 from panoptic_assets.core.staleness import Kind, Standing
-from panoptic_assets.keys import NODES, RUNS, run_key_of
+from panoptic_assets.keys import run_key_of
+from panoptic_assets.orchestration.asset_checks import report_evaluation, specs
+from panoptic_assets.orchestration.insides import latest_evaluation
+from panoptic_assets.orchestration.partitions import NODES, RUNS
+from panoptic_assets.orchestration.running import partition_of
 from panoptic_assets.reports.markdown import bullets
 from panoptic_assets.staleness import Judge
 from resources.lance import LanceStore
@@ -154,10 +155,5 @@ def _verdict(asset: str, standings: Iterable[Standing]) -> dict[str, Any]:
 def _latest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | None:
     """The description of the last verdict on a partition; None if there is none."""
     key = dg.AssetCheckKey(dg.AssetKey(asset), _CHECK)
-    # Dagster 1.13 has no public way to ask for one partition's evaluation.
-    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        [key], PartitionKeyFilter(key=partition)
-    ).get(key)
-    event = found.event.dagster_event if found and found.event else None
-    said = event.event_specific_data if event else None
-    return said.description if isinstance(said, dg.AssetCheckEvaluation) else None
+    said = latest_evaluation(instance, key, partition)
+    return said.description if said else None

@@ -11,7 +11,6 @@ from typing import Any
 import dagster as dg
 
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
-from panoptic_assets.assets.running import POOL, partition_of, plain_failures
 from panoptic_assets.config import (
     ClusteringConfig,
     EditsConfig,
@@ -23,7 +22,9 @@ from panoptic_assets.config import (
 from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.carry_over import KINDS, Change
 from panoptic_assets.core.edits import EditError, Images, resolve
-from panoptic_assets.keys import LINEAGE_ONLY, RUNS, parse_run_key
+from panoptic_assets.keys import parse_run_key
+from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
+from panoptic_assets.orchestration.running import POOL, partition_of, plain_failures
 from panoptic_assets.records import Record, digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table

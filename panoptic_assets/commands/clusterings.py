@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from panoptic_assets.commands.listings import print_clusters, print_sweep, warn_of_stale
+from panoptic_assets.commands.opening import open_project, open_runner, reader_of
 from panoptic_assets.commands.options import (
     check_tagging,
     clustering_options,
@@ -22,13 +23,10 @@ from panoptic_assets.commands.options import (
     scope_options,
     tagging_options,
 )
-from panoptic_assets.commands.runner import Runner, open_project
-from panoptic_assets.commands.terminal import counted, output_console, say
+from panoptic_assets.commands.terminal import output_console, say
 from panoptic_assets.methods import METHODS, name_of
+from panoptic_assets.text import counted
 from resources.errors import InputError
-from resources.project import (
-    find,
-)
 
 
 @click.command()
@@ -42,12 +40,12 @@ def cluster(folder: Path | None, key: str, **options: Any) -> None:
     from panoptic_assets.keys import parse_run_key
 
     parse_run_key(key)
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     scope = scope_of(options, runner.folder.folder)
     given = given_division(options, runner, key) | scope
     runner.divide_corpus(key, given)
-    print_clusters(runner.reader, key)
-    warn_of_stale(runner.reader, key)
+    print_clusters(reader_of(runner), key)
+    warn_of_stale(reader_of(runner), key)
 
 
 @click.command()
@@ -83,7 +81,7 @@ def sweep(
     from panoptic_assets.keys import parse_run_key
 
     parse_run_key(key)
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     given = {"features": list(features), "seeds": list(seed), "stability": stability}
     document = {name: value for name, value in given.items() if value}
     if method:
@@ -134,10 +132,10 @@ def divide(folder: Path | None, node: str, **options: Any) -> None:
     from panoptic_assets.keys import parse_node
 
     parse_node(node)
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     runner.divide_node(node, given_division(options, runner, node))
-    print_clusters(runner.reader, node)
-    warn_of_stale(runner.reader, node)
+    print_clusters(reader_of(runner), node)
+    warn_of_stale(reader_of(runner), node)
 
 
 @click.command()
@@ -218,7 +216,7 @@ def members(
         say(f"{row['distance']:.3f}{probability}  {path}")
     if tag is not None:
         image_ids = found["image_id"].to_pylist()
-        Runner(find(folder)).tag(image_ids, tag, property_name, author, reason)
+        open_runner(folder).tag(image_ids, tag, property_name, author, reason)
 
 
 @click.command()

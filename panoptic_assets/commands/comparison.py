@@ -10,10 +10,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from panoptic_assets.commands.runner import Runner, open_project
-from panoptic_assets.commands.terminal import counted, decimals, output_console, printable, say
+from panoptic_assets.commands.opening import open_project, open_runner
+from panoptic_assets.commands.terminal import decimals, output_console, say
+from panoptic_assets.text import counted, printable
 from resources.errors import InputError
-from resources.project import find
 
 if TYPE_CHECKING:
     from panoptic_assets.api import Project
@@ -63,7 +63,7 @@ def compare(
     named = [*sides, against] if against else list(sides)
     if report:
         given = {"runs": list(sides), "against": against, "depth": depth, "remainder": remainder}
-        Runner(find(folder)).compare({name: value for name, value in given.items() if value})
+        open_runner(folder).compare({name: value for name, value in given.items() if value})
     reader = open_project(folder)
     if len(named) == 2 and sides:
         _print_pair(reader.compare(named[0], named[1], depth))

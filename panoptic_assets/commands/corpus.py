@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from panoptic_assets.commands.listings import print_clusters, print_tags
+from panoptic_assets.commands.opening import open_project, open_runner, reader_of
 from panoptic_assets.commands.options import (
     below_folder,
     check_tagging,
@@ -19,16 +20,16 @@ from panoptic_assets.commands.options import (
     method_options,
     tagging_options,
 )
-from panoptic_assets.commands.runner import Runner, open_project
-from panoptic_assets.commands.terminal import say, tell
+from panoptic_assets.commands.terminal import TerminalReporter, say, tell
 from panoptic_assets.config import PROJECTION_METHODS
+from panoptic_assets.orchestration.dagster_yaml import update_settings
+from panoptic_assets.runner import Runner
 from resources.errors import InputError
 from resources.project import (
     ProjectFolder,
     ProjectSettings,
     create,
     find,
-    update_settings,
 )
 
 _SAMPLE = Path(__file__).parent.parent / "sample"
@@ -72,15 +73,15 @@ def init(folder: Path | None, images: str | None, vector_type: str, update: bool
 def demo(folder: Path | None) -> None:
     """Run the whole chain on the sample of 253 images that the project ships."""
     started = time.monotonic()
-    project = Runner(_demo_project(folder))
-    known = bool(project.reader.runs())
+    project = Runner(_demo_project(folder), TerminalReporter())
+    known = bool(reader_of(project).runs())
     project.refresh(["mini"])
     try:
         project.divide_corpus(_DEMO_RUN, {})
         node = _DEMO_RUN
         for _ in range(2):
             # The last cluster is the least coherent one; k-means leaves no remainder.
-            node = project.reader.clusters(node)["node"].to_pylist()[-1]
+            node = reader_of(project).clusters(node)["node"].to_pylist()[-1]
             project.divide_node(node, {"method": {"kmeans": {"nb_clusters": 2}}})
         project.save(_DEMO_RUN, {})
         report = project.report(_DEMO_RUN, {})
@@ -94,8 +95,8 @@ def demo(folder: Path | None) -> None:
             f"this one's clusters as they are now: `panoptic-assets save {_DEMO_RUN} --replace`. "
             f"(What stopped the demo: {error})"
         ) from error
-    print_clusters(project.reader, _DEMO_RUN)
-    print_tags(project.reader, None)
+    print_clusters(reader_of(project), _DEMO_RUN)
+    print_tags(reader_of(project), None)
     say(f"Done in {time.monotonic() - started:.0f} s.")
     say(f"The data: {project.folder.store}")
     say(f"The report: {report}")
@@ -129,7 +130,7 @@ def refresh(
     accept_missing: bool,
 ) -> None:
     """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
-    runner = Runner(find(folder), readers)
+    runner = open_runner(folder, readers)
     given = {} if batch_size is None else {"batch_size": batch_size}
     vector_types = list(vector_type) or [runner.registry.default_vector_type]
     runner.refresh(vector_types, given, accept_missing)
@@ -159,7 +160,7 @@ def import_vectors(
     from resources.vectors_file import VectorsFile
 
     parse_name(key, "vector type")
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     places = [
         below_folder(runner.folder.folder, place) if place else None for place in (vectors, ids)
     ]
@@ -193,7 +194,7 @@ def make_projection(folder: Path | None, key: str, **options: Any) -> None:
     from panoptic_assets.keys import parse_projection
 
     parse_projection(key)
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     runner.project(key, given_projection(options, runner, key))
 
 
@@ -228,7 +229,7 @@ def search(
         say(f"{row['similarity']:.3f}  {row['path']}")
     if tag is not None:
         image_ids = found["image_id"].to_pylist()
-        Runner(find(folder)).tag(image_ids, tag, property_name, author, reason)
+        open_runner(folder).tag(image_ids, tag, property_name, author, reason)
 
 
 def _create(folder: Path | None, images: str, vector_type: str) -> ProjectFolder:

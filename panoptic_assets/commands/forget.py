@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from panoptic_assets.commands.runner import Runner
-from panoptic_assets.commands.terminal import counted, say
+from panoptic_assets.commands.opening import open_runner
+from panoptic_assets.commands.terminal import say
+from panoptic_assets.text import counted
 from resources.errors import InputError
-from resources.project import find
 
 _SHOWN = 12
 
@@ -36,7 +36,7 @@ def forget(
     from panoptic_assets.config import EditsConfig, parse
     from panoptic_assets.forgetting import find_images, unfinished
 
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     targets = find_images(runner.store, images, runner.folder.images, say)
     waiting = unfinished(runner.store)
     if not targets and not waiting:

@@ -11,11 +11,10 @@ from typing import Any
 import click
 
 from panoptic_assets.commands.listings import print_labels
+from panoptic_assets.commands.opening import open_runner, reader_of
 from panoptic_assets.commands.options import below_folder, parameter_options
-from panoptic_assets.commands.runner import Runner
 from panoptic_assets.config import LABEL_METHODS, VisionModel
 from resources.errors import InputError
-from resources.project import find
 
 _METHODS = [method.model_fields["name"].default for method in LABEL_METHODS]
 
@@ -72,7 +71,7 @@ def _label(folder: Path | None, key: str, method: str | None, options: dict[str,
         if value == "":
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} is empty: give a value, or leave the option out.")
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     if "vocabulary" in given:
         given["vocabulary"] = below_folder(runner.folder.folder, given["vocabulary"])
     document: dict[str, Any] = {
@@ -83,4 +82,4 @@ def _label(folder: Path | None, key: str, method: str | None, options: dict[str,
         method = "vision_model" if given.keys() & only_vision else "zero_shot"
     document["method"] = {method: given}
     runner.label(key, document)
-    print_labels(runner.reader, key)
+    print_labels(reader_of(runner), key)

@@ -9,14 +9,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from panoptic_assets.commands.terminal import (
-    counted,
-    decimals,
-    output_console,
-    printable,
-    say,
-    tell,
-)
+from panoptic_assets.commands.terminal import decimals, output_console, say, tell
+from panoptic_assets.text import counted, printable
 
 if TYPE_CHECKING:
     from panoptic_assets.api import Project

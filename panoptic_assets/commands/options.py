@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import click
 
-from panoptic_assets.commands.runner import Runner
 from panoptic_assets.methods import METHODS
+from panoptic_assets.runner import Runner
 from resources.errors import InputError
 
 

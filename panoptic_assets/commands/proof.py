@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from panoptic_assets.commands.runner import Runner
-from panoptic_assets.commands.terminal import counted, say, tell
+from panoptic_assets.commands.opening import open_runner
+from panoptic_assets.commands.terminal import say, tell
+from panoptic_assets.text import counted
 from resources.errors import InputError
-from resources.project import find
 
 _CHECKED = {True: "✓", False: "✗", None: " "}
 
@@ -38,7 +38,7 @@ def verify(
         raise InputError("Give the keys of runs or nodes, or --all: one of the two.")
     from panoptic_assets.verification import MARKS, NO_WITNESS, REMEDY
 
-    runner = Runner(find(context.obj))
+    runner = open_runner(context.obj)
     failed = without = 0
     with runner.verifier(not no_pixels) as verifier:
         asked = [found for key in keys for found in verifier.keys(key)] or verifier.all_keys()
@@ -80,7 +80,7 @@ def explain(
     """
     from panoptic_assets.lineage import explain as explanation_of
 
-    runner = Runner(find(context.obj))
+    runner = open_runner(context.obj)
     found = explanation_of(runner.store, runner.source, image, tag, property_name)
     if as_json:
         click.echo(json.dumps(found.as_dictionary(), ensure_ascii=False))
@@ -117,7 +117,7 @@ def bundle(
     """
     from panoptic_assets.bundles import write_bundle
 
-    runner = Runner(find(context.obj))
+    runner = open_runner(context.obj)
     path = output or Path(f"{key}.zip")
     written = write_bundle(
         runner.store,

@@ -12,8 +12,8 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from panoptic_assets.commands.runner import Runner
-from panoptic_assets.commands.terminal import counted, output_console, printable, say, tell
+from panoptic_assets.commands.opening import open_runner
+from panoptic_assets.commands.terminal import output_console, say, tell
 from panoptic_assets.config import (
     POLICIES,
     BackfillConfig,
@@ -22,8 +22,8 @@ from panoptic_assets.config import (
     policy_document,
     policy_of,
 )
+from panoptic_assets.text import counted, printable
 from resources.errors import InputError
-from resources.project import find
 
 _POLICIES = [policy.model_fields["name"].default for policy in POLICIES]
 
@@ -49,7 +49,7 @@ def policy(
     from panoptic_assets.dividing import registry_config
     from panoptic_assets.keys import parse_run_key
 
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     record = runner.divisions(parse_run_key(key)).records.get(key)
     if record is None and registry_config(runner.registry, key, "clustering") is None:
         runner.divisions(key).get(key)  # which says what there is
@@ -81,7 +81,7 @@ def replay(folder: Path | None, key: str) -> None:
     """
     from panoptic_assets.keys import parse_run_key
 
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     found = runner.backfill({"keys": [parse_run_key(key)], "policy": "replay"})
     [row] = found["results"]
     for step in row["steps"]:
@@ -110,7 +110,7 @@ def backfill(folder: Path | None, keys: tuple[str, ...], policy: str | None, dry
     from panoptic_assets.refreshing import RunRefresh
     from panoptic_assets.refreshing import backfill as refreshed
 
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     given: dict[str, Any] = {"keys": list(keys)} if keys else {}
     if policy:
         given["policy"] = policy

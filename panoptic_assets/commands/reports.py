@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from panoptic_assets.commands.runner import Runner
+from panoptic_assets.commands.opening import open_runner
 from panoptic_assets.commands.terminal import say
-from resources.project import find
 
 
 @click.command()
@@ -27,4 +26,4 @@ def report(folder: Path | None, key: str, projection: str | None) -> None:
 
     parse_run_key(key)
     given: dict[str, Any] = {} if projection is None else {"projection": projection}
-    say(str(Runner(find(folder)).report(key, given)))
+    say(str(open_runner(folder).report(key, given)))

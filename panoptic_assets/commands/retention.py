@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from panoptic_assets.commands.runner import instance_of
-from panoptic_assets.commands.terminal import counted, say, tell
+from panoptic_assets.commands.terminal import say, tell
+from panoptic_assets.orchestration.instance import instance_of
+from panoptic_assets.text import counted
 from resources.project import dagster_home, find
 
 
@@ -31,7 +32,7 @@ def retention(folder: Path | None, days: int, dry_run: bool) -> None:
     """
     from panoptic_assets.retention import retain
 
-    with instance_of(dagster_home(find(folder))) as instance:
+    with instance_of(dagster_home(find(folder)), tell) as instance:
         removed = retain(instance, days, dry_run)
     for note in removed.notes:
         tell(note, "yellow")

@@ -12,9 +12,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from panoptic_assets.commands.runner import last_materialization, open_project
-from panoptic_assets.commands.terminal import counted, output_console, printable, say
-from resources.project import find
+from panoptic_assets.commands.opening import open_project
+from panoptic_assets.commands.terminal import output_console, say
+from panoptic_assets.orchestration.instance import last_materialization
+from panoptic_assets.text import counted, printable
+from resources.project import dagster_home, find
 
 _STYLES = {"stale": "yellow", "unknown": "magenta", "up to date": "green"}
 _WORDS = {"division": "clustering", "labels": "labels", "property": "saved tags"}
@@ -40,7 +42,8 @@ def status(
     """
     project = open_project(context.obj)
     found = project.status(*key)
-    found["corpus"]["refreshed_at"] = last_materialization(find(context.obj), "images")
+    home = dagster_home(find(context.obj))
+    found["corpus"]["refreshed_at"] = last_materialization(home, "images")
     standings = found["standings"]
     nb_stale = sum(one["state"] == "stale" for one in standings)
     if only_stale:

@@ -15,18 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from panoptic_assets.commands.listings import print_tags
-from panoptic_assets.commands.runner import Runner, open_project
-from panoptic_assets.commands.terminal import (
-    counted,
-    decimals,
-    output_console,
-    printable,
-    say,
-    tell,
-)
+from panoptic_assets.commands.opening import open_project, open_runner, reader_of
+from panoptic_assets.commands.terminal import decimals, output_console, say, tell
 from panoptic_assets.config import SaveConfig, parse
+from panoptic_assets.text import counted, printable
 from resources.errors import InputError
-from resources.project import find
 
 
 @click.command()
@@ -87,9 +80,9 @@ def save(
     }
     given = {name: value for name, value in given.items() if value is not None}
     parse(SaveConfig, given)
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     runner.save(key, given | {"replace": replace})
-    print_tags(runner.reader, normalised(property_name or "Clustering"))
+    print_tags(reader_of(runner), normalised(property_name or "Clustering"))
 
 
 @click.command()
@@ -130,11 +123,11 @@ def recommend(
     }
     if property_name is not None:
         given["property"] = property_name
-    runner = Runner(find(folder))
+    runner = open_runner(folder)
     if tag is not None:
-        runner.reader.recommendations(property_name, tag)  # refused if there is no such tag
+        reader_of(runner).recommendations(property_name, tag)  # refused if there is no such tag
     runner.recommend(given)  # which says of what property nothing is recommended, and why
-    rows = runner.reader.recommendations(property_name, tag).to_pylist()
+    rows = reader_of(runner).recommendations(property_name, tag).to_pylist()
     if not rows:
         which = "" if tag is None else f" for {tag!r}: no image that is left is like those it has"
         say(f"Nothing to recommend{which}.")
@@ -177,7 +170,7 @@ def _edit(
 ) -> None:
     if property_name is not None:
         fields["property"] = property_name
-    Runner(find(folder)).edit([{kind: fields}], author, reason)
+    open_runner(folder).edit([{kind: fields}], author, reason)
 
 
 @tag_group.command("create")
@@ -367,7 +360,7 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
     config = parse(EditsConfig, known or {})
     if not config.edits:
         raise InputError(f"{file} has no edits: write `edits:` with a list of them.")
-    Runner(find(folder)).edit(
+    open_runner(folder).edit(
         config.edits, author or config.author or None, reason or config.reason or None
     )
 
@@ -485,4 +478,4 @@ def import_tags(
     reason: str | None,
 ) -> None:
     """Give images the tags that FILE names: .csv (of Panoptic too), .json or .parquet."""
-    Runner(find(folder)).import_tags(file, property_name, mode, check, author, reason)
+    open_runner(folder).import_tags(file, property_name, mode, check, author, reason)

@@ -1,36 +1,16 @@
 """What is written on the terminal: lines of the answer, and lines about the work.
 
-Belongs here: how text reaches a terminal safely. Does not belong here: what is said.
+Belongs here: how text reaches a terminal. Does not belong here: what is said, and making text safe
+(``panoptic_assets.text``).
 """
 
-import re
 import sys
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-"""What a name may hold and a terminal must not get: escape sequences, line separators, what turns
-the direction of writing around, and bytes that are not UTF-8."""
-
-
-def brief(reason: str) -> str:
-    """Another library's words on one line, without the place in its own source, cut."""
-    line = " ".join(re.sub(r",? \S+\.rs:\d+:\d+", "", reason).split())
-    return line if len(line) <= 300 else f"{line[:300]}…"
-
-
-def printable(text: str) -> str:
-    """Text as one line that only says what it is: ``\\x1b`` in place of an escape sequence."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 image``, ``2 images``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+from panoptic_assets.text import printable
 
 
 def say(text: str) -> None:
@@ -56,3 +36,15 @@ def error_console() -> Console:
 def decimals(value: float | None, places: int) -> str | None:
     """A number with so many decimals; None stays None."""
     return None if value is None else f"{value:.{places}f}"
+
+
+class TerminalReporter:
+    """Takes lines for people, and writes them on the terminal."""
+
+    def say(self, text: str) -> None:
+        """A line of the answer."""
+        say(text)
+
+    def tell(self, text: str, style: str = "") -> None:
+        """A line about the work."""
+        tell(text, style)

@@ -10,17 +10,14 @@ what is left of the group, so also what hangs.
 """
 
 import errno
-import json
-import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,21 +25,21 @@ from typing import TYPE_CHECKING
 import click
 from filelock import Timeout
 
-from panoptic_assets.commands.runner import instance_lock, open_instance, ui_lock
-from panoptic_assets.commands.terminal import counted, printable, say, tell
+from panoptic_assets.commands.terminal import say, tell
 from panoptic_assets.environment import check
+from panoptic_assets.orchestration import insides
+from panoptic_assets.orchestration.dagster_yaml import lacking_settings
+from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
+from panoptic_assets.text import counted, printable
 from resources.errors import InputError
-from resources.project import ENVIRONMENT_VARIABLE, dagster_home, find, lacking_settings
+from resources.project import ENVIRONMENT_VARIABLE, dagster_home, find
 
 if TYPE_CHECKING:
     import dagster as dg
-    from dagster._core.workspace.context import WorkspaceProcessContext
 
 _CODE_LOCATION = "panoptic_assets.definitions"
 _CANNOT = 2
 """Exit code where what was asked cannot be done."""
-_SECONDS_TO_CANCEL = 10
-"""How long runs get to end by themselves."""
 _SECONDS_TO_STOP = 20
 """How long the server gets, runs included, before it is killed."""
 
@@ -194,10 +191,8 @@ def _url(listener: socket.socket, host: str) -> str:
 def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None:
     """Serve on a socket until a signal comes, then end the runs and what was started."""
     import uvicorn
-    from dagster._core.workspace.context import WorkspaceProcessContext
-    from dagster._core.workspace.load_target import ModuleTarget
-    from dagster._utils.log import configure_loggers
 
+    from panoptic_assets.orchestration import runs
     from panoptic_assets.server import PanopticWebserver
     from resources.reports import ReportFolder
 
@@ -209,13 +204,11 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
             say(f"The Dagster UI of {project.folder}: {_url(listener, host)} (stop with Ctrl-C)")
             sys.stdout.flush()
 
-    configure_loggers(log_level="WARNING")
-    # Says as a warning, at the first start, that it does not start older runs again.
-    logging.getLogger("dagster.daemon.EventLogConsumerDaemon").setLevel(logging.ERROR)
+    insides.log_warnings_only()
     with _instance(dagster_home(project)) as instance:
-        target = ModuleTarget(_CODE_LOCATION, None, None, None)
-        _end_orphans(instance)
-        with WorkspaceProcessContext(instance, target, code_server_log_level="WARNING") as context:
+        for run_id in runs.end_orphans(instance):
+            tell(f"The run {run_id} was interrupted when its process was killed.", "yellow")
+        with insides.workspace(instance, _CODE_LOCATION) as context:
             with _daemon(context):
                 ReportFolder(folder=str(project.folder)).recover()
                 app = PanopticWebserver(context, project.reports, [host, *allowed_hosts])
@@ -226,7 +219,10 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
                 )
                 with suppress(KeyboardInterrupt):
                     server.run(sockets=[listener])
-            _cancel_runs(instance)
+            # Those of commands and of other tools have processes of their own, and go on.
+            if mine := runs.of_code_servers(instance):
+                tell(f"Cancelling {counted(len(mine), 'run')} …")
+            runs.cancel(instance, mine)
         with suppress(ChildProcessError):
             while True:  # the code server was told to end; nothing else was started
                 os.wait()
@@ -249,16 +245,14 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
 
 
 @contextmanager
-def _daemon(context: "WorkspaceProcessContext") -> Iterator[None]:
-    """Dagster's daemon as threads: it ends with this process, and shares its code server."""
-    from dagster._daemon.controller import DagsterDaemonController, create_daemons_from_instance
-
+def _daemon(context: "insides.Workspace") -> Iterator[None]:
+    """Dagster's daemon, in threads of this process; says once that it has stopped."""
     ending = threading.Event()
 
-    def watch(controller: DagsterDaemonController) -> None:
+    def watch(check_threads: Callable[[], None]) -> None:
         while not ending.wait(5):
             try:
-                controller.check_daemon_threads()
+                check_threads()
             except Exception:
                 tell(
                     "The daemon stopped: runs stay in the queue. Stop this command with Ctrl-C "
@@ -267,65 +261,12 @@ def _daemon(context: "WorkspaceProcessContext") -> Iterator[None]:
                 )
                 return
 
-    with ExitStack() as stack:
-        daemons = create_daemons_from_instance(context.instance)
-        entered = [stack.enter_context(daemon) for daemon in daemons]
-        controller = stack.enter_context(DagsterDaemonController(context, entered))
-        threading.Thread(target=watch, args=(controller,), daemon=True).start()
+    with insides.daemon(context) as check_threads:
+        threading.Thread(target=watch, args=(check_threads,), daemon=True).start()
         try:
             yield
         finally:
             ending.set()
-
-
-def _end_orphans(instance: "dg.DagsterInstance") -> None:
-    """Take runs for failed whose code server is gone, as after a loss of power.
-
-    Only that server would notice that their processes are gone, and until somebody does, no refresh
-    is asked for.
-    """
-    import dagster as dg
-    from dagster._core.errors import DagsterUserCodeUnreachableError
-    from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
-    from dagster._core.storage.tags import GRPC_INFO_TAG
-    from dagster._grpc.client import DagsterGrpcClient
-
-    in_progress = dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))
-    for run in instance.get_runs(in_progress):
-        if GRPC_INFO_TAG not in run.tags:
-            continue  # a command's, which the next command ends
-        try:
-            DagsterGrpcClient(**json.loads(run.tags[GRPC_INFO_TAG])).ping("")
-        except DagsterUserCodeUnreachableError:
-            instance.report_run_failed(run, "The process of this run is gone.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            tell(f"The run {run.run_id} was interrupted when its process was killed.", "yellow")
-
-
-def _cancel_runs(instance: "dg.DagsterInstance") -> None:
-    """Cancel the runs of the code server, which ends only after them.
-
-    Those of commands and of other tools have processes of their own, and go on.
-    """
-    import dagster as dg
-    from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
-    from dagster._core.storage.tags import GRPC_INFO_TAG
-
-    in_progress = dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))
-
-    def mine() -> list[dg.DagsterRun]:
-        return [run for run in instance.get_runs(in_progress) if GRPC_INFO_TAG in run.tags]
-
-    if runs := mine():
-        tell(f"Cancelling {counted(len(runs), 'run')} …")
-    for run in runs:
-        with suppress(Exception):  # a run that ends meanwhile
-            instance.run_launcher.terminate(run.run_id)
-    deadline = time.monotonic() + _SECONDS_TO_CANCEL
-    while mine() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    for run in mine():
-        instance.report_run_canceled(run, message="The UI that had started this run was stopped.")
 
 
 def _stop_with_input() -> None:

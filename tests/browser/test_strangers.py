@@ -17,8 +17,8 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from panoptic_assets.commands.runner import open_instance
-from panoptic_assets.keys import RUNS
+from panoptic_assets.orchestration.instance import open_instance
+from panoptic_assets.orchestration.partitions import RUNS
 from resources.project import ProjectSettings, create, dagster_home, find
 from tests.browser.conftest import OPTIONS, start, stop
 from tests.conftest import SAMPLE

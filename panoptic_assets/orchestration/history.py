@@ -1,8 +1,8 @@
 """The history of a Dagster instance: removing runs whole, and what may show something.
 
 Belongs here: removing runs with all that Dagster keeps of them. Does not belong here: which runs
-are too old (``panoptic_assets.retention``), and how an instance is opened
-(``panoptic_assets.commands.runner``).
+are too old (``panoptic_assets.retention``), how an instance is opened (``instance``), and Dagster's
+tables (``insides``).
 
 Dagster's own ``delete_run`` leaves the last event of each asset in the table of assets, the results
 of asset checks, the logs of the computation, and, in SQLite, the text itself on freed pages.
@@ -11,17 +11,14 @@ of asset checks, the logs of the computation, and, in SQLite, the text itself on
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
-import sqlalchemy
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
-from dagster._core.storage.schedules.schema import JobTickTable
-from dagster._serdes import serialize_value
+
+from panoptic_assets.orchestration import insides
 
 _AT_ONCE = 200
 """Values in one SQL condition."""
@@ -43,42 +40,16 @@ def remove_runs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
         instance: On SQLite or Postgres.
         run_ids: A few hundred at most, in one transaction.
     """
-    storage: Any = instance.event_log_storage
     # The run before its events: where this is killed in between, what is left is only bytes.
     for run_id in run_ids:
         instance.run_storage.delete_run(run_id)
-    checks = AssetCheckExecutionsTable
-    with index_of(instance) as connection:
-        for run_id in run_ids:
-            storage.delete_events_for_run(connection, run_id)
-        connection.execute(checks.delete().where(checks.c.run_id.in_(run_ids)))
+    insides.remove_event_rows(instance, run_ids)
     for run_id in run_ids:
-        storage.free_concurrency_slots_for_run(run_id)
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
-        with suppress(AttributeError):  # only SQLite has a file for each run
-            shard = Path(storage.path_for_shard(run_id))
-            for suffix in ("", "-wal", "-shm"):
-                shard.with_name(shard.name + suffix).unlink(missing_ok=True)
+        insides.remove_event_files(instance, run_id)
         if instance.storage_directory():
             shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
-
-
-def index_of(instance: dg.DagsterInstance) -> Any:
-    """A connection, as a context, to the events of all runs."""
-    storage: Any = instance.event_log_storage
-    return storage.index_connection()
-
-
-def databases(instance: dg.DagsterInstance) -> list[Path]:
-    """SQLite's files for all runs, their events and the ticks; none with another database."""
-    runs: Any = instance.run_storage
-    schedules: Any = instance.schedule_storage
-    found = []
-    for connect in (lambda: index_of(instance), runs.connect, schedules.connect):
-        with connect() as connection:
-            if connection.dialect.name == "sqlite" and connection.engine.url.database:
-                found.append(Path(connection.engine.url.database))
-    return found
 
 
 def vacuum(path: Path) -> None:
@@ -109,8 +80,11 @@ def clear(instance: dg.DagsterInstance, since: datetime, shows: Callable[[str], 
     nb_again = _report_again(instance, gone)
     for start in range(0, len(gone), _AT_ONCE):
         remove_runs(instance, gone[start : start + _AT_ONCE])
-    _clear_tables(instance, gone, shows)
-    for path in databases(instance):
+    insides.clear_last_events(
+        instance, lambda text: shows(text) or any(run_id in text for run_id in gone)
+    )
+    insides.remove_ticks_that_show(instance, shows)
+    for path in insides.databases(instance):
         vacuum(path)
     return Cleared(len(gone), nb_again)
 
@@ -120,9 +94,9 @@ def _runs(instance: dg.DagsterInstance, since: datetime, shows: Callable[[str], 
     for record in instance.get_run_records():
         run_id = record.dagster_run.run_id
         ended_before = record.end_time is not None and record.end_time < since.timestamp()
-        if ended_before and not shows(serialize_value(record.dagster_run)):
+        if ended_before and not shows(dg.serialize_value(record.dagster_run)):
             events = instance.all_logs(run_id)
-            if not any(shows(serialize_value(event)) for event in events):
+            if not any(shows(dg.serialize_value(event)) for event in events):
                 continue
         found.append(run_id)
     return found
@@ -157,26 +131,3 @@ def _report_again(instance: dg.DagsterInstance, run_ids: list[str]) -> int:
             )
         )
     return len(again)
-
-
-def _clear_tables(
-    instance: dg.DagsterInstance, run_ids: list[str], shows: Callable[[str], bool]
-) -> None:
-    gone = set(run_ids)
-    assets, ticks = AssetKeyTable, JobTickTable
-    with index_of(instance) as connection:
-        for row in connection.execute(
-            sqlalchemy.select(assets.c.id, assets.c.last_materialization)
-        ):
-            # The last event may be an observation, or one that was only planned.
-            text = row.last_materialization or ""
-            if shows(text) or any(run_id in text for run_id in gone):
-                cleared = assets.update().values(last_materialization=None)
-                connection.execute(cleared.where(assets.c.id == row.id))
-    schedules: Any = instance.schedule_storage
-    with schedules.connect() as connection:
-        query = sqlalchemy.select(ticks.c.id, ticks.c.tick_body)
-        found = [row.id for row in connection.execute(query) if shows(row.tick_body or "")]
-        for start in range(0, len(found), _AT_ONCE):
-            some = ticks.c.id.in_(found[start : start + _AT_ONCE])
-            connection.execute(ticks.delete().where(some))

@@ -1,0 +1,378 @@
+"""What is taken from inside Dagster, and may change with any of its minor versions.
+
+Belongs here: every import of ``dagster._…``, every name of its modules, tags and settings that its
+documentation does not promise, and SQL on its tables. Does not belong here: what is done with it.
+
+Each thing has a contract in ``tests/orchestration/test_insides.py``, which fails in plain words
+when Dagster changes it; ``pyproject.toml`` caps Dagster at the minor that they were read in.
+Imports stand in the functions: a command that needs none of this starts without it.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+    from dagster._core.workspace.context import WorkspaceProcessContext
+
+    Job = dg.JobDefinition | UnresolvedAssetJobDefinition
+    """A job, also one of assets, as ``dg.define_asset_job`` gives it."""
+    Workspace = WorkspaceProcessContext
+    """An instance and its code locations, as the web server and the daemon take them."""
+
+PARTITION_TAG = "dagster/partition"
+"""Tag of a run: its partition's key."""
+MAX_RETRIES_TAG = "dagster/max_retries"
+"""Tag of a run: how often Dagster's daemon starts it again when its process dies."""
+WILL_RETRY_TAG = "dagster/will_retry"
+"""Tag of a failed run: ``true`` where the daemon starts it again, or would."""
+AUTO_RETRY_RUN_ID_TAG = "dagster/auto_retry_run_id"
+"""Tag of a failed run: the run that took its place."""
+
+_GRPC_INFO_TAG = ".dagster/grpc_info"
+_DATA_VERSION_TAG = "dagster/data_version"
+
+NO_COMPUTE_LOGS: Mapping[str, Any] = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+"""Settings of an instance that does not copy what its steps print.
+
+Dagster copies it through two processes of its own, which take half a second a step and answer
+Ctrl-C with stack traces. What a command prints is on its terminal.
+"""
+
+LOST_EVENT = "Exception while writing logger call to event log"
+"""How what Dagster prints begins where it cannot store an event: the SQL of it follows."""
+
+_AT_ONCE = 200
+"""Values in one SQL condition."""
+
+
+# Runs
+
+
+def answers(run: "dg.DagsterRun") -> bool | None:
+    """Whether the code server that started a run is there; None where none has started it."""
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._grpc.client import DagsterGrpcClient
+
+    if not is_of_code_server(run):
+        return None
+    try:
+        DagsterGrpcClient(**json.loads(run.tags[_GRPC_INFO_TAG])).ping("")
+    except DagsterUserCodeUnreachableError:
+        return False
+    return True
+
+
+def is_of_code_server(run: "dg.DagsterRun") -> bool:
+    """Whether a code server started a run: Dagster's launcher gives it a tag that says which."""
+    return _GRPC_INFO_TAG in run.tags
+
+
+# Materializations and checks
+
+
+def version_tags(
+    version: "dg.DataVersion", code_version: str | None, read: "tuple[str, Any] | None" = None
+) -> dict[str, str]:
+    """The tags that Dagster gives a materialization, by which it knows what is out of date.
+
+    They are written here for an event that is reported apart from its asset's step.
+
+    Args:
+        version: What was made.
+        code_version: The asset's.
+        read: The asset that was read, by its key as text, and the record of what it had then.
+    """
+    told = {
+        _DATA_VERSION_TAG: version.value,
+        "dagster/data_version_is_user_provided": "true",
+        "dagster/code_version": code_version or "",
+    }
+    if read is not None:
+        name, record = read
+        told[f"dagster/input_data_version/{name}"] = version_of(record) or ""
+        told[f"dagster/input_event_pointer/{name}"] = str(record.storage_id)
+    return told
+
+
+def version_of(record: Any) -> str | None:
+    """The data version of a materialization in the event log, if it has one."""
+    tags = record.asset_materialization.tags or {}
+    return tags.get(_DATA_VERSION_TAG)
+
+
+def about(materialization: "dg.EventLogRecord | None") -> Any:
+    """What an evaluation of a check says that it is about; the UI shows it only beside that."""
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+        AssetCheckEvaluationTargetMaterializationData,
+    )
+
+    return materialization and AssetCheckEvaluationTargetMaterializationData(
+        storage_id=materialization.storage_id,
+        run_id=materialization.run_id,
+        timestamp=materialization.timestamp,
+    )
+
+
+def latest_evaluation(
+    instance: "dg.DagsterInstance", key: "dg.AssetCheckKey", partition: str
+) -> "dg.AssetCheckEvaluation | None":
+    """The last evaluation of a check of one partition, for which Dagster has no public way."""
+    import dagster as dg
+    from dagster._core.event_api import PartitionKeyFilter
+
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [key], PartitionKeyFilter(key=partition)
+    ).get(key)
+    event = found.event.dagster_event if found and found.event else None
+    said = event.event_specific_data if event else None
+    return said if isinstance(said, dg.AssetCheckEvaluation) else None
+
+
+# The instance
+
+
+def open_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg.DagsterInstance":
+    """The instance in a folder, with some settings in place of its ``dagster.yaml``'s.
+
+    ``dg.DagsterInstance.from_config`` takes none in their place. Whatever Dagster's YAML reader,
+    its own checks or its database raise comes through.
+    """
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+
+
+def check_settings(home: Path) -> None:
+    """Read the ``dagster.yaml`` in a folder as an instance does, without opening any storage.
+
+    Whatever Dagster's checks raise, or stumble over, comes through.
+    """
+    from dagster._core.instance.config import dagster_instance_config
+
+    dagster_instance_config(str(home))
+
+
+class DatabaseFault(Exception):  # noqa: N818
+    """Dagster's database failed; the message is the database's own."""
+
+
+@contextmanager
+def database_faults() -> Iterator[None]:
+    """Turn what Dagster passes on of its database into :class:`DatabaseFault`."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        raise DatabaseFault(str(error.orig)) from error
+
+
+# Tables
+
+
+def databases(instance: "dg.DagsterInstance") -> list[Path]:
+    """SQLite's files for all runs, their events and the ticks; none with another database."""
+    runs: Any = instance.run_storage
+    schedules: Any = instance.schedule_storage
+    found = []
+    for connect in (lambda: _index_of(instance), runs.connect, schedules.connect):
+        with connect() as connection:
+            if connection.dialect.name == "sqlite" and connection.engine.url.database:
+                found.append(Path(connection.engine.url.database))
+    return found
+
+
+def database_size(instance: "dg.DagsterInstance") -> int | None:
+    """Bytes of the instance's Postgres database; None with another one."""
+    from sqlalchemy import text
+
+    with _index_of(instance) as connection:
+        if connection.dialect.name != "postgresql":
+            return None
+        query = text("select pg_database_size(current_database())")
+        return int(connection.execute(query).scalar_one())
+
+
+def runs_with_the_newest(instance: "dg.DagsterInstance") -> set[str]:
+    """Ids of the runs that hold something that is the newest of its kind.
+
+    That is a materialization of a partition of an asset, a result of a check of a partition, or an
+    event of all.
+    """
+    import dagster as dg
+    from dagster._core.storage.asset_check_execution_record import (
+        COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    )
+    from dagster._core.storage.event_log.schema import (
+        AssetCheckExecutionsTable,
+        SqlEventLogStorageTable,
+    )
+    from sqlalchemy import func, select
+
+    events, checks = SqlEventLogStorageTable, AssetCheckExecutionsTable
+    newest_materializations = (
+        select(func.max(events.c.id))
+        .where(events.c.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value)
+        .group_by(events.c.asset_key, events.c.partition)
+    )
+    # A planned evaluation may never come: the newest result is what counts.
+    newest_checks = (
+        select(func.max(checks.c.id))
+        .where(
+            checks.c.execution_status.in_(
+                status.value for status in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+            )
+        )
+        .group_by(checks.c.asset_key, checks.c.check_name, checks.c.partition)
+    )
+    with _index_of(instance) as connection:
+        return {
+            row[0]
+            for query in (
+                select(events.c.run_id).where(events.c.id.in_(newest_materializations)),
+                select(checks.c.run_id).where(checks.c.id.in_(newest_checks)),
+                select(events.c.run_id).order_by(events.c.id.desc()).limit(1),
+            )
+            for row in connection.execute(query)
+        }
+
+
+def remove_event_rows(instance: "dg.DagsterInstance", run_ids: Sequence[str]) -> None:
+    """Remove the events of runs and the results of their checks, in one transaction.
+
+    Args:
+        instance: On SQLite or Postgres.
+        run_ids: A few hundred at most.
+    """
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+
+    storage: Any = instance.event_log_storage
+    checks = AssetCheckExecutionsTable
+    with _index_of(instance) as connection:
+        for run_id in run_ids:
+            storage.delete_events_for_run(connection, run_id)
+        connection.execute(checks.delete().where(checks.c.run_id.in_(run_ids)))
+
+
+def remove_event_files(instance: "dg.DagsterInstance", run_id: str) -> None:
+    """Remove the file that SQLite has for each run's events; nothing with another database."""
+    storage: Any = instance.event_log_storage
+    with suppress(AttributeError):  # only SQLite has a file for each run
+        shard = Path(storage.path_for_shard(run_id))
+        for suffix in ("", "-wal", "-shm"):
+            shard.with_name(shard.name + suffix).unlink(missing_ok=True)
+
+
+def clear_last_events(instance: "dg.DagsterInstance", shows: Callable[[str], bool]) -> None:
+    """Empty the last event of each asset that shows something, in the table of assets.
+
+    It may be an observation, or an event that was only planned.
+    """
+    from dagster._core.storage.event_log.schema import AssetKeyTable
+    from sqlalchemy import select
+
+    assets = AssetKeyTable
+    with _index_of(instance) as connection:
+        for row in connection.execute(select(assets.c.id, assets.c.last_materialization)):
+            if shows(row.last_materialization or ""):
+                cleared = assets.update().values(last_materialization=None)
+                connection.execute(cleared.where(assets.c.id == row.id))
+
+
+def remove_ticks_that_show(instance: "dg.DagsterInstance", shows: Callable[[str], bool]) -> None:
+    """Remove the ticks of sensors and schedules whose text shows something."""
+    from dagster._core.storage.schedules.schema import JobTickTable
+    from sqlalchemy import select
+
+    ticks = JobTickTable
+    schedules: Any = instance.schedule_storage
+    with schedules.connect() as connection:
+        query = select(ticks.c.id, ticks.c.tick_body)
+        found = [row.id for row in connection.execute(query) if shows(row.tick_body or "")]
+        for start in range(0, len(found), _AT_ONCE):
+            some = ticks.c.id.in_(found[start : start + _AT_ONCE])
+            connection.execute(ticks.delete().where(some))
+
+
+def remove_old_ticks(instance: "dg.DagsterInstance", before: datetime, dry_run: bool) -> int:
+    """Remove ticks, except the newest of each sensor and schedule; how many they are.
+
+    Args:
+        instance: On SQLite or Postgres.
+        before: The moment, in UTC, before which they came.
+        dry_run: Only count.
+    """
+    from dagster._core.storage.schedules.schema import JobTickTable
+    from sqlalchemy import and_, delete, func, select
+
+    ticks = JobTickTable
+    # SQLite's times have no zone, and Dagster's are in UTC.
+    limit = before.replace(tzinfo=None)
+    newest = select(func.max(ticks.c.id)).group_by(ticks.c.selector_id)
+    old = and_(ticks.c.timestamp < limit, ticks.c.id.not_in(newest))
+    storage: Any = instance.schedule_storage
+    with storage.connect() as connection:
+        count = connection.execute(select(func.count()).select_from(ticks).where(old)).scalar_one()
+        if not dry_run:
+            connection.execute(delete(ticks).where(old))
+    return int(count)
+
+
+def _index_of(instance: "dg.DagsterInstance") -> Any:
+    """A connection, as a context, to the events of all runs."""
+    storage: Any = instance.event_log_storage
+    return storage.index_connection()
+
+
+# The web server and the daemon
+
+
+def log_warnings_only() -> None:
+    """Make Dagster's loggers of this process tell warnings and errors, on standard error."""
+    from dagster._utils.log import configure_loggers
+
+    configure_loggers(log_level="WARNING")
+    # Says as a warning, at the first start, that it does not start older runs again.
+    logging.getLogger("dagster.daemon.EventLogConsumerDaemon").setLevel(logging.ERROR)
+
+
+@contextmanager
+def workspace(instance: "dg.DagsterInstance", module: str) -> "Iterator[Workspace]":
+    """An instance with a code server of its own, which loads a module's definitions."""
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import ModuleTarget
+
+    target = ModuleTarget(module, None, None, None)
+    with WorkspaceProcessContext(instance, target, code_server_log_level="WARNING") as context:
+        yield context
+
+
+@contextmanager
+def daemon(context: "Workspace") -> Iterator[Callable[[], None]]:
+    """Dagster's daemon as threads: it ends with this process, and shares its code server.
+
+    Yields:
+        A function that raises an exception when one of the threads has ended.
+    """
+    from dagster._daemon.controller import DagsterDaemonController, create_daemons_from_instance
+
+    with ExitStack() as stack:
+        daemons = create_daemons_from_instance(context.instance)
+        entered = [stack.enter_context(daemon) for daemon in daemons]
+        controller = stack.enter_context(DagsterDaemonController(context, entered))
+        yield controller.check_daemon_threads
