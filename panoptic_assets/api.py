@@ -17,9 +17,12 @@ from panoptic_assets.config import parse, policy_document, policy_of
 from panoptic_assets.core import quality
 from panoptic_assets.core import recommendations as core_recommendations
 from panoptic_assets.core import staleness as core_staleness
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag, normalised
-from panoptic_assets.keys import (
+from panoptic_assets.scopes import FoundByText, SimilarTo
+from panoptic_assets.selection import Report
+from panoptic_assets.selection import search as search_images
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.keys import (
     parse_division,
     parse_name,
     parse_node,
@@ -27,9 +30,7 @@ from panoptic_assets.keys import (
     parse_run_key,
     run_key_of,
 )
-from panoptic_assets.scopes import FoundByText, SimilarTo
-from panoptic_assets.selection import Report
-from panoptic_assets.selection import search as search_images
+from panoptic_assets.spec.tag_log import TagTables
 from panoptic_assets.tables import divisions as division_tables
 from panoptic_assets.tables import images as image_tables
 from panoptic_assets.tables import tags as tag_tables
@@ -424,7 +425,7 @@ class Project:
         own: dict[str, list[str]] = {tag.tag_id: [] for tag in replayed.tags}
         for tag_id, image_id in replayed.images:
             own[tag_id].append(image_id)
-        counts, paths = core_tags.counts(replayed), core_tags.paths(replayed.tags)
+        counts, paths = tag_log.counts(replayed), tag_log.paths(replayed.tags)
         return [
             {
                 **vars(tag),
@@ -444,7 +445,7 @@ class Project:
             InputError: There is no such property.
         """
         replayed = self._tag_tables(property)
-        paths = core_tags.paths(replayed.tags)
+        paths = tag_log.paths(replayed.tags)
         properties = {tag.tag_id: tag.property for tag in replayed.tags}
         rows = sorted((properties[tag], image, tag, paths[tag]) for tag, image in replayed.images)
         names = ["property", "image_id", "tag_id", "path"]
@@ -467,7 +468,7 @@ class Project:
             InputError: There is no such property or tag.
         """
         events = [entry.event for entry in tag_tables.read_log(self._store)]
-        replayed = core_tags.replay(events)
+        replayed = tag_log.replay(events)
         if tag is not None:
             property = DEFAULT_PROPERTY if property is None else property
             try:
@@ -482,7 +483,7 @@ class Project:
         kept = core_recommendations.still_open(
             [((row["tag_id"], row["image_id"]), row["tagged"]) for row in rows], replayed
         )
-        paths = core_tags.paths(replayed.tags)
+        paths = tag_log.paths(replayed.tags)
         order = {tag_id: place for place, tag_id in enumerate(paths)}
         present = image_tables.present_files(self._store)
         proposals = [
@@ -507,9 +508,9 @@ class Project:
             InputError: There is no such property.
         """
         events = [entry.event for entry in tag_tables.read_log(self._store)]
-        replayed = core_tags.replay(events)
+        replayed = tag_log.replay(events)
         [name] = tag_tables.properties_with_tags(replayed, property)
-        paths = core_tags.paths(replayed.tags)
+        paths = tag_log.paths(replayed.tags)
         judged = core_recommendations.judgements(events)
         none = core_recommendations.Judgements(0, 0)
         return [
@@ -743,7 +744,7 @@ class Project:
         """
         log = tag_tables.read_log(self._store)
         events = [entry.event for entry in log]
-        left_out = core_tags.undone(events)
+        left_out = tag_log.undone(events)
         return [
             {
                 "number": entry.number,
@@ -757,7 +758,7 @@ class Project:
                 "nb_images": len(entry.event.images),
                 "change": change,
             }
-            for entry, change in zip(log, core_tags.in_words(events), strict=True)
+            for entry, change in zip(log, tag_log.in_words(events), strict=True)
         ]
 
     def vectors(self, vector_type: str | None = None) -> pa.Table:
@@ -841,7 +842,7 @@ class Project:
         run_key, _, _ = parse_division(key).partition("/")
         return division_tables.Divisions(self._store, run_key)
 
-    def _tag_tables(self, property_name: str | None) -> core_tags.TagTables:
+    def _tag_tables(self, property_name: str | None) -> TagTables:
         if property_name is not None:
             property_name = tag_tables.stored_property(self._store, property_name)
         where = None if property_name is None else f"property = {quoted(property_name)}"
@@ -852,8 +853,8 @@ class Project:
             raise InputError(f"There is no property {property_name!r}. Existing ones: {listed}.")
         known_ids = {row["tag_id"] for row in rows}
         pairs = self._store.read("image_tags", ["tag_id", "image_id", "event"], where)
-        return core_tags.TagTables(
-            core_tags.in_tree_order(core_tags.Tag(**row) for row in rows),
+        return TagTables(
+            tag_log.in_tree_order(tag_log.Tag(**row) for row in rows),
             # The two tables are two commits: between them, pairs may name tags of the other one.
             {
                 (tag_id, image_id): event

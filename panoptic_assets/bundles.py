@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_assets.core import bundle_check, seals
-from panoptic_assets.core import tags as core_tags
+from panoptic_assets.core import bundle_check
 from panoptic_assets.core import vision_labels as prompts
-from panoptic_assets.keys import parse_run_key, vector_type_of
-from panoptic_assets.records import digest
+from panoptic_assets.spec import seals, tag_log
+from panoptic_assets.spec.keys import parse_run_key, vector_type_of
+from panoptic_assets.spec.records import digest
 from panoptic_assets.tables.divisions import (
     Divisions,
     StoredRecord,
@@ -143,9 +143,9 @@ def _check(draft: Path, run_key: str) -> None:
 def verify_program() -> str:
     """The program that checks bundles, in one file."""
     parts = [_source(bundle_check)]
-    head, _, body = parts[0].partition("\nfrom panoptic_assets.core.seals")
+    head, _, body = parts[0].partition("\nfrom panoptic_assets.spec.seals")
     _, _, body = body.partition("import Event, Tag, replay\n")
-    return "\n\n".join((head, _source(seals), _source(core_tags), body.lstrip("\n")))
+    return "\n\n".join((head, _source(seals), _source(tag_log), body.lstrip("\n")))
 
 
 def _source(module: Any) -> str:
@@ -332,9 +332,9 @@ class _Evidence:
 
     def _tags(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         yield "tag_log.jsonl", _lines(_chained(self.events))
-        replayed = core_tags.replay([entry.event for entry in self.log])
+        replayed = tag_log.replay([entry.event for entry in self.log])
         tags = [tag for tag in replayed.tags if tag.property in self.properties]
-        columns = tuple(bundle_check.tag_row(core_tags.Tag("", "", "")))
+        columns = tuple(bundle_check.tag_row(tag_log.Tag("", "", "")))
         rows = sorted(list(bundle_check.tag_row(tag).values()) for tag in tags)
         yield "tags.csv", _csv(columns, rows)
         names = {tag.tag_id: tag.property for tag in tags}

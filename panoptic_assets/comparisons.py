@@ -25,11 +25,11 @@ import pyarrow.compute as pc
 
 from panoptic_assets.config import leaves
 from panoptic_assets.core import comparison as core
-from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.clusters import Labels
 from panoptic_assets.core.scopes import nearest
-from panoptic_assets.keys import REMAINDER, parse_division, run_key_of
-from panoptic_assets.records import Record, digest
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.computation import Labels
+from panoptic_assets.spec.keys import REMAINDER, parse_division, run_key_of
+from panoptic_assets.spec.records import Record, digest
 from panoptic_assets.tables.divisions import Divisions, names_of_clusters, read_labels
 from panoptic_assets.tables.images import present_files, read_properties
 from panoptic_assets.tables.tags import stored_property
@@ -268,8 +268,8 @@ class Sides:
         return side
 
     def _saved_tags(self, name: str, rows: list[dict[str, Any]]) -> Side:
-        tags = core_tags.in_tree_order(core_tags.Tag(**row) for row in rows)
-        paths = core_tags.paths(tags)
+        tags = tag_log.in_tree_order(tag_log.Tag(**row) for row in rows)
+        paths = tag_log.paths(tags)
         above: dict[str, set[str]] = {}
         for tag in tags:
             parent = tag.parent_id
@@ -301,7 +301,7 @@ class Sides:
             image_id: [
                 path
                 for path in own
-                if not any(other.startswith(f"{path}{core_tags.HIERARCHY}") for other in own)
+                if not any(other.startswith(f"{path}{tag_log.HIERARCHY}") for other in own)
             ]
             for image_id, own in zip(
                 rows["image_id"].to_pylist(), rows["tags"].to_pylist(), strict=True

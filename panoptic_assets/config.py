@@ -21,7 +21,6 @@ from pydantic import Field, ValidationError, model_validator
 from panoptic_assets.core.carry_over import MIN_OVERLAP
 from panoptic_assets.core.vision_labels import Detail
 from panoptic_assets.core.vocabulary import Language
-from panoptic_assets.fields import Name, OneLine
 from panoptic_assets.methods import METHODS, KMeans, MethodConfig
 from panoptic_assets.scopes import (
     FilesLike,
@@ -34,6 +33,7 @@ from panoptic_assets.scopes import (
     WithProperty,
     WithTag,
 )
+from panoptic_assets.spec.fields import Name, OneLine
 from resources.errors import InputError
 from resources.project import explain
 

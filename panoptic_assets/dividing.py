@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from panoptic_assets import records
 from panoptic_assets.config import (
     ClusteringConfig,
     DivisionConfig,
@@ -25,9 +24,13 @@ from panoptic_assets.config import (
     resolve,
 )
 from panoptic_assets.core import clusters, quality
-from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.division import Data
-from panoptic_assets.keys import (
+from panoptic_assets.methods import FindDuplicates
+from panoptic_assets.readings import Readings
+from panoptic_assets.selection import Selection
+from panoptic_assets.spec import records
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.keys import (
     REMAINDER,
     Node,
     parse_features,
@@ -35,9 +38,6 @@ from panoptic_assets.keys import (
     run_key_of,
     vector_type_of,
 )
-from panoptic_assets.methods import FindDuplicates
-from panoptic_assets.readings import Readings
-from panoptic_assets.selection import Selection
 from panoptic_assets.tables.divisions import Answer, Divisions, cluster_names
 from panoptic_assets.tables.images import present_files
 from panoptic_assets.tables.vectors import Features, read_features

@@ -2,7 +2,7 @@
 
 Belongs here: opening, reading and writing those files whole or not at all, and the refusals. Does
 not belong here: what stands in them (``core.exchange``), and what an import means for the tags
-(``core.tags``).
+(``spec.tag_log``).
 """
 
 import json
@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 
 from panoptic_assets.config import EditsConfig
 from panoptic_assets.core import exchange, sidecar
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.edits import EditError, normalised
 from panoptic_assets.core.exchange import ExchangeError, Labelled, Mode, Said
 from panoptic_assets.core.folders import FolderNames, folders
-from panoptic_assets.keys import parse_run_key
 from panoptic_assets.saving import author_of
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.tables.divisions import Divisions, saved
 from panoptic_assets.tables.images import image_names, present_files
 from panoptic_assets.tables.tags import append_events, read_log
@@ -63,13 +63,13 @@ class Exported:
     """Paths of files that could not be had when they were to be linked or copied."""
 
 
-def saved_tags(store: LanceStore, property_name: str | None = None) -> core_tags.TagTables:
+def saved_tags(store: LanceStore, property_name: str | None = None) -> tag_log.TagTables:
     """The tags of a property, or of all, as the log has them.
 
     Raises:
         InputError: There is no such property, or no tag at all.
     """
-    tables = core_tags.replay([entry.event for entry in read_log(store)])
+    tables = tag_log.replay([entry.event for entry in read_log(store)])
     if property_name is not None:
         wanted = normalised(property_name)
         chosen = [name for name in tables.properties if normalised(name) == wanted]
@@ -88,21 +88,21 @@ def saved_tags(store: LanceStore, property_name: str | None = None) -> core_tags
     return tables
 
 
-def run_tags(store: LanceStore, run_key: str) -> core_tags.TagTables:
+def run_tags(store: LanceStore, run_key: str) -> tag_log.TagTables:
     """What saving a run would make: the tags of a property of the run's name.
 
     Raises:
         InputError: There is no such run.
     """
     divisions = Divisions(store, parse_run_key(run_key))
-    tables = core_tags.replay([saved(store, divisions, run_key, run_key)])
+    tables = tag_log.replay([saved(store, divisions, run_key, run_key)])
     return replace(tables, images=dict.fromkeys(tables.images, 0))  # no event gave them
 
 
 def export(
     store: LanceStore,
     source: ImageSource,
-    tables: core_tags.TagTables,
+    tables: tag_log.TagTables,
     destination: Path,
     format: Format | None = None,
     overwrite: bool = False,
@@ -388,7 +388,7 @@ def import_tags(
     record_ids = store.read("records", ["record_id"])["record_id"].to_pylist()
     while True:
         log = read_log(store)
-        state = core_tags.replayed([entry.event for entry in log])
+        state = tag_log.replayed([entry.event for entry in log])
         try:
             events = exchange.events(content, image_ids, state, mode, record_ids)
         except EditError as error:

@@ -35,11 +35,11 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from panoptic_assets.core import neighbors as core_neighbors
-from panoptic_assets.core import seals
 from panoptic_assets.core.forgetting import Redaction, without_images
 from panoptic_assets.corpus.names import comparable_path
 from panoptic_assets.orchestration.history import Cleared
-from panoptic_assets.records import Record
+from panoptic_assets.spec import seals
+from panoptic_assets.spec.records import Record
 from panoptic_assets.tables.images import image_names
 from panoptic_assets.tables.vectors import (
     graph_hash,

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.edits import DEFAULT_PROPERTY, EditError, find_tag, known_property
 from panoptic_assets.core.provenance import Origin, origin
-from panoptic_assets.keys import vector_type_of
-from panoptic_assets.records import output_hash
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.keys import vector_type_of
+from panoptic_assets.spec.records import output_hash
 from panoptic_assets.tables.divisions import StoredRecord, stored_record
 from panoptic_assets.tables.images import certificates_of_records, image_names, present_files
 from panoptic_assets.tables.tags import LoggedEvent, read_log, tags_are
@@ -88,7 +88,7 @@ def explain(
         raise InputError(f"{image!r} is in quarantine: it holds no image, and so has no tags.")
     log = read_log(store)
     events = [entry.event for entry in log]
-    replayed = core_tags.replay(events)
+    replayed = tag_log.replay(events)
     property_name = DEFAULT_PROPERTY if property_name is None else property_name
     try:
         asked = find_tag(tag, events, known_property(property_name, set(replayed.properties)))
@@ -97,14 +97,14 @@ def explain(
         raise InputError(text[0].upper() + text[1:]) from error
     carried = _carried(replayed, asked, image_id)
     found = origin(events, carried.tag_id, image_id)
-    path = core_tags.paths(replayed.tags)[carried.tag_id]
+    path = tag_log.paths(replayed.tags)[carried.tag_id]
     steps = [_tag_step(store, replayed, carried, image_id, path), *_event_steps(log, found)]
     steps += _run_steps(store, log, found, image_id)
     steps += _file_steps(store, source, image_id, present.get(image_id, []))
     return Explanation(image_id, carried.property, path, steps, names.notes)
 
 
-def _carried(replayed: core_tags.TagTables, asked: core_tags.Tag, image_id: str) -> core_tags.Tag:
+def _carried(replayed: tag_log.TagTables, asked: tag_log.Tag, image_id: str) -> tag_log.Tag:
     """The tag itself, or the first one below it, that the image carries."""
     below = {asked.tag_id}
     for tag in replayed.tags:  # parents first
@@ -113,7 +113,7 @@ def _carried(replayed: core_tags.TagTables, asked: core_tags.Tag, image_id: str)
     for tag in replayed.tags:
         if tag.tag_id in below and (tag.tag_id, image_id) in replayed.images:
             return tag
-    paths = core_tags.paths(replayed.tags)
+    paths = tag_log.paths(replayed.tags)
     own = [
         f"{tag.property}: {paths[tag.tag_id]}"
         for tag in replayed.tags
@@ -129,8 +129,8 @@ def _carried(replayed: core_tags.TagTables, asked: core_tags.Tag, image_id: str)
 
 def _tag_step(
     store: LanceStore,
-    replayed: core_tags.TagTables,
-    tag: core_tags.Tag,
+    replayed: tag_log.TagTables,
+    tag: tag_log.Tag,
     image_id: str,
     path: str,
 ) -> Step:
@@ -142,7 +142,7 @@ def _tag_step(
 
 
 def _event_steps(log: list[LoggedEvent], found: Origin) -> list[Step]:
-    words = core_tags.in_words([entry.event for entry in log])
+    words = tag_log.in_words([entry.event for entry in log])
     steps = []
     for number in found.numbers:
         entry = log[number - 1]

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from panoptic_assets.core.division import Data, Outcome, parameters
 from panoptic_assets.core.sidecar import tag_path
-from panoptic_assets.fields import OneLine
+from panoptic_assets.spec.fields import OneLine
 
 ENTRY_POINTS = "panoptic_assets.methods"
 """Group of the entry points that name Config classes of other packages."""

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from panoptic_assets.config import DivisionConfig
-from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.clusters import REMAINDER, Labels, Vectors
 from panoptic_assets.core.division import Data, Rows, Tag
 from panoptic_assets.core.neighbors import nearest
-from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
-from panoptic_assets.keys import parse_division, run_key_of, vector_type_of
-from panoptic_assets.records import Input, digest, vectors_hash
 from panoptic_assets.selection import text_encoder
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.computation import REMAINDER, Labels, Vectors
+from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
+from panoptic_assets.spec.keys import parse_division, run_key_of, vector_type_of
+from panoptic_assets.spec.records import Input, digest, vectors_hash
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import read_properties
 from panoptic_assets.tables.tags import stored_property
@@ -150,7 +150,7 @@ def tag_paths(store: LanceStore, property_name: str) -> tuple[list[str], str]:
     property_name = stored_property(store, property_name)
     rows = store.read("tags", where=f"property = {quoted(property_name)}").to_pylist()
     if rows:
-        paths = core_tags.paths(core_tags.in_tree_order(core_tags.Tag(**row) for row in rows))
+        paths = tag_log.paths(tag_log.in_tree_order(tag_log.Tag(**row) for row in rows))
         remainders = {row["tag_id"] for row in rows if row["is_remainder"]}
         found = [path for tag_id, path in paths.items() if tag_id not in remainders]
         table = "tags"
@@ -184,7 +184,7 @@ def _with_parents(paths: Iterable[str]) -> list[str]:
     """Each path after those above it, which a property has as tags even if no image has them."""
     found: dict[str, None] = {}
     for path in paths:
-        names = path.split(core_tags.HIERARCHY)
+        names = path.split(tag_log.HIERARCHY)
         for depth in range(1, len(names) + 1):
-            found[core_tags.HIERARCHY.join(names[:depth])] = None
+            found[tag_log.HIERARCHY.join(names[:depth])] = None
     return list(found)

@@ -37,11 +37,8 @@ from panoptic_assets.config import (
     policy_of,
 )
 from panoptic_assets.core import clusters, refresh
-from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.clusters import Labels
 from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.edits import normalised
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.dividing import (
     DISTORTED,
     Computed,
@@ -53,10 +50,18 @@ from panoptic_assets.dividing import (
     resolve_clustering,
     resolve_nested,
 )
-from panoptic_assets.keys import REMAINDER, parse_node, parse_run_key, run_key_of, vector_type_of
-from panoptic_assets.records import Drift, Input, Record, Refreshed
 from panoptic_assets.saving import Saved, save_run
 from panoptic_assets.selection import Selection, select
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.computation import Labels, NotComputableError
+from panoptic_assets.spec.keys import (
+    REMAINDER,
+    parse_node,
+    parse_run_key,
+    run_key_of,
+    vector_type_of,
+)
+from panoptic_assets.spec.records import Drift, Input, Record, Refreshed
 from panoptic_assets.tables.divisions import (
     Answer,
     Divisions,
@@ -477,8 +482,8 @@ class _Tree:
         line = _lineage(valid[self._run_key], self._history)
         events = [entry.event for entry in read_log(self._store)]
         # Not of a property whose tags people deleted.
-        for name in sorted({tag.property for tag in core_tags.replayed(events).tags.values()}):
-            event = core_tags.latest_save(events, name)
+        for name in sorted({tag.property for tag in tag_log.replayed(events).tags.values()}):
+            event = tag_log.latest_save(events, name)
             if event is None or event.run_key != self._run_key:
                 continue
             nodes = [tag for tag in event.tags if tag.node and tag.record_id]
@@ -508,7 +513,7 @@ class _Tree:
                 continue
             if saved.appended:
                 # Runs whose scope is a tag come after this one, and read the tags.
-                write_tags(self._store, core_tags.replay(saved.events))
+                write_tags(self._store, tag_log.replay(saved.events))
                 yield Step(self._run_key, "saved", f"saved again as {name!r}", saved=saved)
             else:
                 yield Step(self._run_key, "same", f"saved as {name!r}", saved=saved)

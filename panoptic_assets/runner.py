@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_assets.commands.terminal import tell
 from panoptic_assets.config import parse
 from panoptic_assets.orchestration.insides import NO_COMPUTE_LOGS
 from panoptic_assets.orchestration.instance import (
@@ -124,7 +125,7 @@ class Runner:
     ) -> None:
         """Read what is new, embed it, find its neighbours."""
         from panoptic_assets.forgetting import unfinished
-        from panoptic_assets.keys import parse_name
+        from panoptic_assets.spec.keys import parse_name
         from panoptic_assets.tables.vectors import vector_types as vector_types_of
 
         for vector_type in vector_types:
@@ -142,7 +143,7 @@ class Runner:
     def project(self, key: str, given: dict[str, Any]) -> None:
         """Compute the points of a projection."""
         from panoptic_assets.assets.features import resolve_projection
-        from panoptic_assets.keys import vector_type_of
+        from panoptic_assets.spec.keys import vector_type_of
         from panoptic_assets.tables.images import present_files
         from panoptic_assets.tables.vectors import read_vectors
 
@@ -196,7 +197,7 @@ class Runner:
     def divide_node(self, key: str, given: dict[str, Any]) -> None:
         """Divide one cluster again."""
         from panoptic_assets.dividing import present_members, resolve_nested
-        from panoptic_assets.keys import parse_node
+        from panoptic_assets.spec.keys import parse_node
 
         divisions = self.divisions(key)
         present_members(parse_node(key), divisions, self.store)
@@ -269,8 +270,8 @@ class Runner:
     def recommend(self, given: dict[str, Any]) -> None:
         """Compute which images could get which tags."""
         from panoptic_assets.config import RecommendationsConfig
-        from panoptic_assets.core.tags import replay
-        from panoptic_assets.keys import parse_name
+        from panoptic_assets.spec.keys import parse_name
+        from panoptic_assets.spec.tag_log import replay
         from panoptic_assets.tables.images import present_files
         from panoptic_assets.tables.tags import properties_with_tags, read_log
         from panoptic_assets.tables.vectors import read_vectors
@@ -352,7 +353,7 @@ class Runner:
 
     def divisions(self, key: str) -> "Divisions":
         """The divisions of the run that a key belongs to."""
-        from panoptic_assets.keys import run_key_of
+        from panoptic_assets.spec.keys import run_key_of
         from panoptic_assets.tables.divisions import Divisions
 
         return Divisions(self.store, run_key_of(key))

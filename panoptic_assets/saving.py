@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_assets.config import EditsConfig, SaveConfig
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.carry_over import CarryOver, CarryOverError, Change, Means, carry_over
 from panoptic_assets.core.edits import known_property
-from panoptic_assets.keys import vector_type_of
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.tables.divisions import Divisions, saved
 from panoptic_assets.tables.tags import append_events, read_log
 from panoptic_assets.tables.vectors import read_vectors
@@ -30,13 +30,13 @@ class Saved:
 
     property: str
     """As its tags are written."""
-    event: core_tags.Event
+    event: tag_log.Event
     """What saved it, now or before."""
     changes: list[Change]
     """What became of clusters that were saved before."""
     appended: bool
     """Whether the event is new; otherwise the property already was just that."""
-    events: list[core_tags.Event]
+    events: list[tag_log.Event]
     """The whole log, with it."""
 
 
@@ -60,20 +60,20 @@ def save_run(store: LanceStore, divisions: Divisions, run_key: str, config: Save
     while True:
         log = read_log(store)
         events = [entry.event for entry in log]
-        state = core_tags.replayed(events)
+        state = tag_log.replayed(events)
         there = known_property(config.property, state.properties)
         found = checked_save(_under(made, there), events, state, config, means)
         if found is None:
-            event = core_tags.latest_save(events, there) or made
+            event = tag_log.latest_save(events, there) or made
             return Saved(there, event, [], False, events)
         if append_events(store, log, [found.event], author_of(config), config.reason):
             return Saved(there, found.event, found.changes, True, [*events, found.event])
 
 
 def checked_save(
-    made: core_tags.Event,
-    events: Sequence[core_tags.Event],
-    state: core_tags.State,
+    made: tag_log.Event,
+    events: Sequence[tag_log.Event],
+    state: tag_log.State,
     config: SaveConfig,
     means: Means,
 ) -> CarryOver | None:
@@ -98,12 +98,12 @@ def checked_save(
                 "name: save without it."
             )
         return CarryOver(made, [])
-    latest = core_tags.latest_save(events, made.property)
+    latest = tag_log.latest_save(events, made.property)
     if config.replace:
-        fresh = core_tags.replay([made])
+        fresh = tag_log.replay([made])
         pairs = {(tag_id, image_id) for tag_id in known for image_id in state.members[tag_id]}
         tags = [state.tags[tag_id] for tag_id in known]
-        if core_tags.in_tree_order(tags) == fresh.tags and pairs == fresh.images.keys():
+        if tag_log.in_tree_order(tags) == fresh.tags and pairs == fresh.images.keys():
             return None
         return CarryOver(dataclasses.replace(made, tag_ids=tuple(sorted(known))), [])
     if latest and _same(latest, made) and not config.matches:
@@ -112,7 +112,7 @@ def checked_save(
         whose = f"saved from run {latest.run_key!r}" if latest else "which people made"
         raise InputError(
             f"The property {made.property!r} already holds other tags, {whose}. Save under a new "
-            f"name, such as {core_tags.free_name(made.property, state.properties)!r} (`property`, "
+            f"name, such as {tag_log.free_name(made.property, state.properties)!r} (`property`, "
             "`--property`), or set `replace: true` (`--replace`)."
         )
     try:
@@ -124,10 +124,10 @@ def checked_save(
     return None if _same(latest, found.event) and not found.event.tag_ids else found
 
 
-def _same(one: core_tags.Event, other: core_tags.Event) -> bool:
+def _same(one: tag_log.Event, other: tag_log.Event) -> bool:
     """Whether two saves give the same tags, of the same clusters, to the same images."""
 
-    def clusters(event: core_tags.Event) -> set[tuple[str, str | None, str | None]]:
+    def clusters(event: tag_log.Event) -> set[tuple[str, str | None, str | None]]:
         return {(tag.tag_id, tag.record_id, tag.node) for tag in event.tags}
 
     return clusters(one) == clusters(other) and set(one.images) == set(other.images)
@@ -147,7 +147,7 @@ def _means_of(store: LanceStore, vector_type: str) -> Means:
     return means
 
 
-def _under(made: core_tags.Event, property_name: str) -> core_tags.Event:
+def _under(made: tag_log.Event, property_name: str) -> tag_log.Event:
     """A first save, under its property as that is written where it is known already."""
     if made.property == property_name:
         return made

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from panoptic_assets.core.scopes import period
 from panoptic_assets.core.sidecar import MAX_NAME, tag_path
-from panoptic_assets.fields import Name, OneLine, Unquoted
-from panoptic_assets.keys import parse_node
+from panoptic_assets.spec.fields import Name, OneLine, Unquoted
+from panoptic_assets.spec.keys import parse_node
 
 NB_SIMILAR = 100
 """Images that a search gives if nothing is said. No similarity would do: texts and images of one

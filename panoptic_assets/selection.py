@@ -15,13 +15,9 @@ from typing import Any
 
 from panoptic_assets.config import ClusteringConfig
 from panoptic_assets.core import scopes as matching
-from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.edits import comparable
 from panoptic_assets.core.sidecar import PropertyType
 from panoptic_assets.corpus.names import ImageNames, comparable_path
-from panoptic_assets.keys import parse_node, vector_type_of
-from panoptic_assets.records import IdList, Input, Record, digest, vectors_hash
 from panoptic_assets.scopes import (
     FilesLike,
     FoundByText,
@@ -33,6 +29,10 @@ from panoptic_assets.scopes import (
     WithProperty,
     WithTag,
 )
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.keys import parse_node, vector_type_of
+from panoptic_assets.spec.records import IdList, Input, Record, digest, vectors_hash
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import (
     VALUE_COLUMNS,
@@ -322,7 +322,7 @@ def _with_tag(scope: WithTag, corpus: _Corpus) -> _Found:
             f"There are no tags of a property {name!r}: {_nearest(name, known)}. Tags are saved "
             "clusters (`panoptic-assets save KEY`)."
         )
-    paths = core_tags.paths(core_tags.in_tree_order(core_tags.Tag(**row) for row in rows))
+    paths = tag_log.paths(tag_log.in_tree_order(tag_log.Tag(**row) for row in rows))
     wanted = {
         tag_id for tag_id, path in paths.items() if scope.path in matching.below(comparable(path))
     }

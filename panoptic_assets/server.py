@@ -29,7 +29,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from panoptic_assets.keys import parse_run_key
+from panoptic_assets.spec.keys import parse_run_key
 from resources.errors import InputError
 from resources.reports import MOUNT
 

@@ -20,10 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets import records
 from panoptic_assets.config import ClusteringConfig, parse
-from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.edits import normalised
 from panoptic_assets.core.scopes import nearest
 from panoptic_assets.core.staleness import (
@@ -36,11 +33,13 @@ from panoptic_assets.core.staleness import (
     what_changed,
 )
 from panoptic_assets.corpus_history import CorpusVersion, versions
-from panoptic_assets.keys import REMAINDER, parse_node, run_key_of, vector_type_of
 from panoptic_assets.readings import tag_paths
-from panoptic_assets.records import Record, digest, vectors_hash
 from panoptic_assets.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.selection import Selection, select
+from panoptic_assets.spec import records, tag_log
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.keys import REMAINDER, parse_node, run_key_of, vector_type_of
+from panoptic_assets.spec.records import Record, digest, vectors_hash
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import files_input, present_files
 from panoptic_assets.tables.tags import read_log
@@ -169,7 +168,7 @@ class Judge:
     def saves(self) -> list[Standing]:
         """Of every property that clusters were saved under, by its latest save."""
         log = read_log(self._store, with_images=False)
-        left_out = core_tags.undone([entry.event for entry in log])
+        left_out = tag_log.undone([entry.event for entry in log])
         latest = {
             entry.event.property: entry
             for entry in log

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from panoptic_assets.core.clusters import REMAINDER_SCORE
-from panoptic_assets.keys import REMAINDER
-from panoptic_assets.records import Record
+from panoptic_assets.spec.keys import REMAINDER
+from panoptic_assets.spec.records import Record
 from panoptic_assets.tables.divisions import Divisions, names_of_clusters, read_labels
 from panoptic_assets.tables.images import present_files
 from resources.lance import LanceStore

@@ -1,7 +1,7 @@
 """Verifying a division: it is computed again on what it read, and every link is compared.
 
 Belongs here: which links the chain from the pixels to the stored clusters has, and what each of
-them amounts to. Does not belong here: computing (``dividing``), seals (``core.seals``), and how a
+them amounts to. Does not belong here: computing (``dividing``), seals (``spec.seals``), and how a
 verdict is shown (``commands.proof``, ``assets.verification``).
 
 A link that is not what was recorded breaks the proof. Circumstances, such as the version of a
@@ -25,21 +25,19 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from panoptic_assets import records
 from panoptic_assets.config import (
     ClusteringConfig,
     DivisionConfig,
     NestedClusteringConfig,
     parse,
 )
-from panoptic_assets.core import seals
-from panoptic_assets.core.clusters import REMAINDER
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.dividing import Computed, Dividing, carried, present_members
-from panoptic_assets.keys import parse_division, parse_node, run_key_of, vector_type_of
-from panoptic_assets.records import Input, Record, digest, output_hash
 from panoptic_assets.refreshing import assigned_again, carried_again
 from panoptic_assets.selection import Selection, select
+from panoptic_assets.spec import records, seals
+from panoptic_assets.spec.computation import REMAINDER, NotComputableError
+from panoptic_assets.spec.keys import parse_division, parse_node, run_key_of, vector_type_of
+from panoptic_assets.spec.records import Input, Record, digest, output_hash
 from panoptic_assets.tables.divisions import (
     Divisions,
     StoredRecord,

@@ -22,7 +22,7 @@ import pyarrow as pa
 from panoptic_assets.config import VisionModel
 from panoptic_assets.core import vision_labels as core
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
-from panoptic_assets.records import digest
+from panoptic_assets.spec.records import digest
 from panoptic_assets.tables.images import present_files
 from resources.decoding import UnreadableImage, decode, jpeg
 from resources.errors import InputError

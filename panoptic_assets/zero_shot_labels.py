@@ -23,10 +23,10 @@ from panoptic_assets.core.vocabulary import (
     shipped,
     table,
 )
-from panoptic_assets.keys import parse_name, vector_type_of
 from panoptic_assets.readings import tag_paths
-from panoptic_assets.records import Record
 from panoptic_assets.selection import text_encoder
+from panoptic_assets.spec.keys import parse_name, vector_type_of
+from panoptic_assets.spec.records import Record
 from panoptic_assets.tables.vectors import model_identity, read_vectors
 from resources.errors import InputError
 from resources.lance import LanceStore

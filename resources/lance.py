@@ -105,12 +105,12 @@ SCHEMAS = {
     ),
     "records": pa.schema(
         [
-            _key("record_id"),  # see panoptic_assets.records
+            _key("record_id"),  # see panoptic_assets.spec.records
             pa.field("key", pa.string()),
             pa.field("revision", pa.int32()),
             pa.field("run_key", pa.string()),
-            pa.field("content", pa.string()),  # JSON, see panoptic_assets.records
-            pa.field("seal", pa.string()),  # JSON, see panoptic_assets.core.seals; null if older
+            pa.field("content", pa.string()),  # JSON, see panoptic_assets.spec.records
+            pa.field("seal", pa.string()),  # JSON, see panoptic_assets.spec.seals; null if older
         ]
     ),
     "clusters": pa.schema(
@@ -148,7 +148,7 @@ SCHEMAS = {
             pa.field("author", pa.string()),
             pa.field("kind", pa.string()),  # of the events, each kind once, joined by commas
             pa.field("reason", pa.string()),
-            pa.field("content", pa.string()),  # JSON list, see panoptic_assets.core.tags
+            pa.field("content", pa.string()),  # JSON list, see panoptic_assets.spec.tag_log
             # Of all its events, one after the other.
             pa.field(
                 "images", pa.list_(pa.struct({"tag_id": pa.string(), "image_id": pa.string()}))

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from panoptic_assets.core import vision_labels
 from panoptic_assets.core.labels import Suggestion
-from panoptic_assets.records import digest
+from panoptic_assets.spec.records import digest
 from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from resources.lance import SCHEMAS
 from resources.project import ProjectSettings, create, find

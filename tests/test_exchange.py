@@ -20,8 +20,8 @@ from panoptic_assets.api import Project
 from panoptic_assets.cli import main
 from panoptic_assets.config import EditsConfig
 from panoptic_assets.core.manifest import File
-from panoptic_assets.core.tags import Event, Tag
 from panoptic_assets.exchange import FORMATS, import_tags
+from panoptic_assets.spec.tag_log import Event, Tag
 from panoptic_assets.tables.images import write_files
 from panoptic_assets.tables.tags import append_events, read_log
 from resources.errors import InputError
@@ -83,7 +83,7 @@ def store_of(made):
 def content(store):
     """Tags by path with their colours, and who carries them."""
     tables = exchange.saved_tags(store)
-    named = exchange.core_tags.paths(tables.tags)
+    named = exchange.tag_log.paths(tables.tags)
     tree = {(t.property, named[t.tag_id], t.colour, t.is_remainder) for t in tables.tags}
     of = {tag.tag_id: (tag.property, named[tag.tag_id]) for tag in tables.tags}
     return tables.properties, tree, {(image, *of[tag]) for tag, image in tables.images}

@@ -16,9 +16,9 @@ import pytest
 
 from panoptic_assets import dividing
 from panoptic_assets.api import Project
-from panoptic_assets.core.tags import replay
 from panoptic_assets.definitions import build_defs
-from panoptic_assets.records import output_hash
+from panoptic_assets.spec.records import output_hash
+from panoptic_assets.spec.tag_log import replay
 from panoptic_assets.tables import images, tags
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.tags import read_log, tags_are

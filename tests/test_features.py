@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from panoptic_assets.core.neighbors import nearest
-from panoptic_assets.records import vectors_hash
+from panoptic_assets.spec.records import vectors_hash
 from panoptic_assets.tables import images as image_tables
 from panoptic_assets.tables import vectors as vector_tables
 from resources.errors import InputError
@@ -180,7 +180,7 @@ def test_a_projection_of_another_process_has_the_same_points(corpus, tmp_path):
         "from panoptic_assets.tables import images, vectors\n"
         "from panoptic_assets.config import ProjectionConfig, parse\n"
         "from panoptic_assets.core.projections import project\n"
-        "from panoptic_assets.records import vectors_hash\n"
+        "from panoptic_assets.spec.records import vectors_hash\n"
         "from resources.lance import LanceStore\n"
         "store = LanceStore(uri=sys.argv[1])\n"
         "read = vectors.read_vectors(store, 'mini', images.present_files(store))\n"

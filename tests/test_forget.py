@@ -13,10 +13,10 @@ import pytest
 
 from panoptic_assets.api import Project
 from panoptic_assets.core.labels import Suggestion
-from panoptic_assets.core.tags import replay
 from panoptic_assets.forgetting import find_images, unfinished
 from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
 from panoptic_assets.runner import Runner
+from panoptic_assets.spec.tag_log import replay
 from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from panoptic_assets.tables.images import certificates_of_records
 from panoptic_assets.tables.tags import read_log, tags_are

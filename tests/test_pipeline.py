@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
-from panoptic_assets.records import digest
+from panoptic_assets.spec.records import digest
 from resources.lance import SCHEMAS, LanceStore
 from tests.conftest import data_version, metadata
 

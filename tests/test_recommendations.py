@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from panoptic_assets.cli import main
 from panoptic_assets.core.recommendations import recommend, task
-from panoptic_assets.core.tags import Tag, TagTables
+from panoptic_assets.spec.tag_log import Tag, TagTables
 from resources.errors import InputError
 from tests.conftest import data_version, metadata
 from tests.test_cli import run

@@ -23,9 +23,9 @@ from panoptic_assets.config import (
 from panoptic_assets.core.bundle_check import Check, open_box
 from panoptic_assets.core.labels import Suggestion
 from panoptic_assets.dividing import Dividing, carried
-from panoptic_assets.records import output_hash
 from panoptic_assets.refreshing import Step, backfill, refresh_run
 from panoptic_assets.selection import select
+from panoptic_assets.spec.records import output_hash
 from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from panoptic_assets.tables.vectors import read_vectors
 from panoptic_assets.verification import Verifier

@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.orchestration.running import plain_failures
+from panoptic_assets.spec.computation import NotComputableError
 from resources.errors import InputError
 
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from panoptic_assets.config import ClusteringConfig, parse
-from panoptic_assets.records import digest
 from panoptic_assets.selection import select
+from panoptic_assets.spec.records import digest
 from panoptic_assets.tables.vectors import model_identity
 from resources.errors import InputError
 from resources.lance import SCHEMAS

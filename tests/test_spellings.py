@@ -26,14 +26,14 @@ from panoptic_assets.config import (
     resolve,
 )
 from panoptic_assets.core import sidecar
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.manifest import File
 from panoptic_assets.core.staleness import Standing
-from panoptic_assets.core.tags import Event, Tag
 from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.exchange import import_tags, saved_tags
 from panoptic_assets.forgetting import find_images
 from panoptic_assets.selection import select
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.tag_log import Event, Tag
 from panoptic_assets.tables.images import image_names, present_files, write_files
 from panoptic_assets.tables.tags import append_events, properties_with_tags, read_log, write_tags
 from panoptic_assets.zero_shot_labels import read_vocabulary
@@ -83,7 +83,7 @@ def made_project(folder, ids, property_name):
     tags = (Tag("t", property_name, nfd("Siècle")), Tag("u", property_name, nfd("XIXᵉ é"), "t"))
     given_to = (("u", next(iter(ids.values()))),)
     append_events(store, [], [Event("import", property_name, tags, given_to)], "me", "")
-    write_tags(store, core_tags.replay([entry.event for entry in read_log(store)]))
+    write_tags(store, tag_log.replay([entry.event for entry in read_log(store)]))
     values = pa.Table.from_pylist(
         [{"image_id": "a" * 64, "property": nfc("Matière"), "type": "tag", "tags": ["grès"]}],
         SCHEMAS["property_values"],
@@ -312,7 +312,7 @@ def exported(project, name):
 
 
 def recommended(project, name):
-    replayed = core_tags.replay([entry.event for entry in read_log(store_of(project))])
+    replayed = tag_log.replay([entry.event for entry in read_log(store_of(project))])
     return properties_with_tags(replayed, name)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from panoptic_assets.config import ClusteringConfig, parse
-from panoptic_assets.keys import MAX_LENGTH, parse_run_key
+from panoptic_assets.spec.keys import MAX_LENGTH, parse_run_key
 from panoptic_assets.sweeps import best_numbers, cells, parse_sweep, row
 from resources.errors import InputError
 

@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from panoptic_assets.assets.verification import seals_in_log
-from panoptic_assets.core import seals
 from panoptic_assets.orchestration.instance import open_instance
+from panoptic_assets.spec import seals
 from panoptic_assets.tables.divisions import stored_records
 from panoptic_assets.verification import Verifier
 from resources.lance import SCHEMAS, LanceStore

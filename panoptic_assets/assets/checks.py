@@ -15,11 +15,11 @@ import numpy as np
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors
 from panoptic_assets.assets.tags import tags
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.contracts import inspect_vectors
 from panoptic_assets.core.neighbors import sampled_recall
 from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
 from panoptic_assets.orchestration.running import partition_of
+from panoptic_assets.spec import tag_log
 from panoptic_assets.tables.images import present_files, read_manifest
 from panoptic_assets.tables.tags import read_log, tags_are
 from panoptic_assets.tables.vectors import model_identity, read_graph, read_vectors
@@ -168,5 +168,5 @@ def _judged_neighbors(vector_type: str, store: LanceStore) -> Iterator[Verdict]:
 
 def _judged_tags(store: LanceStore) -> Iterator[Verdict]:
     log = read_log(store)
-    same = tags_are(store, core_tags.replay([entry.event for entry in log]))
+    same = tags_are(store, tag_log.replay([entry.event for entry in log]))
     yield Verdict("tags_are_the_replay", same, {"nb_events": len(log)})

@@ -1,7 +1,7 @@
 """Clusterings: cuts of the corpus, and cuts of clusters, to any depth.
 
 Belongs here: ``clustering`` and ``nested_clustering``, two doors to the same division. Does not
-belong here: the methods (``core.methods``) and the tree's rules (``core.tree``).
+belong here: the methods (``core.methods``) and the tree's rules (``spec.tree``).
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from panoptic_assets import records
 from panoptic_assets.assets.corpus import embeddings
 from panoptic_assets.assets.features import projection
 from panoptic_assets.config import (
@@ -28,7 +27,6 @@ from panoptic_assets.dividing import (
     resolve_clustering,
     resolve_nested,
 )
-from panoptic_assets.keys import parse_node, parse_run_key
 from panoptic_assets.methods import name_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, NODES, RUNS
 from panoptic_assets.orchestration.running import (
@@ -42,6 +40,8 @@ from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, score_text, table
 from panoptic_assets.reports.run_pages import page_of
 from panoptic_assets.selection import Selection, select
+from panoptic_assets.spec import records
+from panoptic_assets.spec.keys import parse_node, parse_run_key
 from panoptic_assets.tables.divisions import (
     Answer,
     Divisions,

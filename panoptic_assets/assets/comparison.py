@@ -21,11 +21,11 @@ from panoptic_assets.config import ComparisonConfig, document_of, given_config, 
 from panoptic_assets.core.comparison import Agreement
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY
 from panoptic_assets.orchestration.running import POOL, plain_failures, progress
-from panoptic_assets.records import digest
 from panoptic_assets.reports.comparison_pages import page_name
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, escaped, table
 from panoptic_assets.reports.pages import PageWriter
+from panoptic_assets.spec.records import digest
 from panoptic_assets.staleness import Judge
 from panoptic_assets.tables.images import read_thumbnails
 from resources.lance import LanceStore

@@ -26,7 +26,6 @@ from panoptic_assets.config import (
 )
 from panoptic_assets.core import quality
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
-from panoptic_assets.keys import parse_run_key
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
 from panoptic_assets.orchestration.running import (
     POOL,
@@ -35,9 +34,10 @@ from panoptic_assets.orchestration.running import (
     plain_failures,
     progress,
 )
-from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table
+from panoptic_assets.spec.keys import parse_run_key
+from panoptic_assets.spec.records import digest
 from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from panoptic_assets.tables.images import read_thumbnails
 from resources.errors import InputError

@@ -12,13 +12,13 @@ from panoptic_assets.assets.corpus import embeddings
 from panoptic_assets.assets.tags import tags
 from panoptic_assets.config import RecommendationsConfig, given_config, parse, schema_of
 from panoptic_assets.core import recommendations as core
-from panoptic_assets.core import tags as core_tags
-from panoptic_assets.keys import parse_name
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY
 from panoptic_assets.orchestration.running import POOL, plain_failures
-from panoptic_assets.records import digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.keys import parse_name
+from panoptic_assets.spec.records import digest
 from panoptic_assets.tables.images import present_files, read_thumbnails
 from panoptic_assets.tables.tags import (
     properties_with_tags,
@@ -60,7 +60,7 @@ def tag_recommendations(
     )
     vector_type = parse_name(config.vector_type or registry.default_vector_type, "vector type")
     events = [entry.event for entry in read_log(store)]
-    tables = core_tags.replay(events)
+    tables = tag_log.replay(events)
     wanted = properties_with_tags(tables, config.property or None)
     read = read_vectors(store, vector_type, present_files(store))
     rows = []
@@ -96,7 +96,7 @@ def tag_recommendations(
 
 def _result(
     store: LanceStore,
-    tables: core_tags.TagTables,
+    tables: tag_log.TagTables,
     judged: dict[str, core.Judgements],
     properties: set[str],
     why_none: list[str],
@@ -106,7 +106,7 @@ def _result(
     for row in stored:
         if row["property"] in properties:
             proposed.setdefault(row["tag_id"], []).append(row)
-    counts, paths = core_tags.counts(tables), core_tags.paths(tables.tags)
+    counts, paths = tag_log.counts(tables), tag_log.paths(tables.tags)
     shown = [tag for tag in tables.tags if tag.property in properties]
     by_tag = [judged[tag.tag_id] for tag in shown if tag.tag_id in judged]
     total = core.Judgements(

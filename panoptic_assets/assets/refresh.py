@@ -19,7 +19,6 @@ from panoptic_assets.assets.tags import (
     tags_version,
 )
 from panoptic_assets.config import BackfillConfig, parse, schema_of
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.dividing import Dividing
 from panoptic_assets.orchestration.insides import version_of, version_tags
 from panoptic_assets.orchestration.partitions import NODES, RUNS
@@ -27,6 +26,7 @@ from panoptic_assets.orchestration.running import POOL, plain_failures
 from panoptic_assets.refreshing import RunRefresh, Step
 from panoptic_assets.refreshing import backfill as refreshed
 from panoptic_assets.reports.markdown import table
+from panoptic_assets.spec import tag_log
 from panoptic_assets.tables.divisions import Divisions, read_answer
 from panoptic_assets.tables.tags import read_log, write_tags
 from resources.lance import LanceStore
@@ -163,7 +163,7 @@ class _Reporter:
         events = [entry.event for entry in read_log(self._store)]
         if not events:
             return
-        replayed = core_tags.replay(events)
+        replayed = tag_log.replay(events)
         write_tags(self._store, replayed)
         version = tags_version(replayed)
         if not self._knows(tags, None, version):

@@ -10,17 +10,17 @@ from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.features import projection
 from panoptic_assets.assets.labels import cluster_labels
 from panoptic_assets.config import ReportConfig, given_config, parse, schema_of
-from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.projections import project
-from panoptic_assets.keys import parse_projection, parse_run_key, vector_type_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
 from panoptic_assets.orchestration.running import POOL, partition_of, plain_failures, progress
-from panoptic_assets.records import digest, vectors_hash
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.map_data import Colouring
 from panoptic_assets.reports.markdown import bullets, score_text, table
 from panoptic_assets.reports.run_pages import MapPoints, titled, write_first_page, write_run
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.computation import NotComputableError
+from panoptic_assets.spec.keys import parse_projection, parse_run_key, vector_type_of
+from panoptic_assets.spec.records import digest, vectors_hash
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import read_thumbnails
 from panoptic_assets.tables.tags import read_log
@@ -161,8 +161,8 @@ def _principal_components(read: ReadVectors) -> ReadVectors:
 
 def _tags(store: LanceStore, tree: RunTree) -> list[Colouring]:
     """For each property, the tag of each image: of several, the first in the order of the tree."""
-    replayed = core_tags.replay([entry.event for entry in read_log(store)])
-    paths = core_tags.paths(replayed.tags)
+    replayed = tag_log.replay([entry.event for entry in read_log(store)])
+    paths = tag_log.paths(replayed.tags)
     grey = {paths[tag.tag_id] for tag in replayed.tags if tag.is_remainder} | {_NO_TAG}
     order = {tag.tag_id: place for place, tag in enumerate(replayed.tags)}
     properties = {tag.tag_id: tag.property for tag in replayed.tags}

@@ -17,12 +17,12 @@ from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.labels import cluster_labels
 from panoptic_assets.assets.tags import saved_clustering
 from panoptic_assets.core.staleness import Kind, Standing
-from panoptic_assets.keys import run_key_of
 from panoptic_assets.orchestration.asset_checks import report_evaluation, specs
 from panoptic_assets.orchestration.insides import latest_evaluation
 from panoptic_assets.orchestration.partitions import NODES, RUNS
 from panoptic_assets.orchestration.running import partition_of
 from panoptic_assets.reports.markdown import bullets
+from panoptic_assets.spec.keys import run_key_of
 from panoptic_assets.staleness import Judge
 from resources.lance import LanceStore
 from resources.registry import Registry

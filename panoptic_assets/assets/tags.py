@@ -1,7 +1,7 @@
 """Tags: clusters that people keep.
 
 Belongs here: ``saved_clustering`` and the edits of ``tags``, which append to the tag log, and its
-replay. Does not belong here: what events mean (``core.tags``), and edits (``core.edits``).
+replay. Does not belong here: what events mean (``spec.tag_log``), and edits (``core.edits``).
 """
 
 from collections import Counter
@@ -19,18 +19,18 @@ from panoptic_assets.config import (
     parse,
     schema_of,
 )
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.carry_over import KINDS, Change
 from panoptic_assets.core.edits import EditError, Images, resolve
-from panoptic_assets.keys import parse_run_key
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
 from panoptic_assets.orchestration.running import POOL, partition_of, plain_failures
-from panoptic_assets.records import Record, digest
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.saving import Saved, author_of, save_run
 from panoptic_assets.scopes import FoundByText
 from panoptic_assets.selection import select
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.keys import parse_run_key
+from panoptic_assets.spec.records import Record, digest
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import image_names, present_files, read_thumbnails
 from panoptic_assets.tables.tags import LoggedEvent, append_events, read_log, write_tags
@@ -96,7 +96,7 @@ def saved_clustering(
     )
 
 
-def save_version(event: core_tags.Event) -> dg.DataVersion:
+def save_version(event: tag_log.Event) -> dg.DataVersion:
     """What Dagster compares of a save."""
     return dg.DataVersion(digest([tag.tag_id for tag in event.tags], event.images))
 
@@ -113,10 +113,10 @@ def save_metadata(
         saving: How it is saved.
         notes: What a person must know.
     """
-    tables = core_tags.replay(saving.events)
+    tables = tag_log.replay(saving.events)
     tags_there = [tag for tag in tables.tags if tag.property == saving.property]
     ids = {tag.tag_id for tag in tags_there}
-    held = core_tags.TagTables(
+    held = tag_log.TagTables(
         tags_there, {pair: event for pair, event in tables.images.items() if pair[0] in ids}
     )
     counted = Counter(change.kind for change in saving.changes)
@@ -134,12 +134,12 @@ def save_metadata(
     }
 
 
-def _contact_sheet(store: LanceStore, held: core_tags.TagTables) -> str:
+def _contact_sheet(store: LanceStore, held: tag_log.TagTables) -> str:
     """The first images of the first tags that have some."""
     images: dict[str, list[str]] = {}
     for tag_id, image_id in sorted(held.images):
         images.setdefault(tag_id, []).append(image_id)
-    names = core_tags.paths(held.tags)
+    names = tag_log.paths(held.tags)
     shown = [tag.tag_id for tag in held.tags if tag.tag_id in images][:_PICTURED_TAGS]
     rows = [read_thumbnails(store, images[tag_id][:_PICTURED_IMAGES]) for tag_id in shown]
     return contact_sheet(rows, _SHEET_BYTES, [names[tag_id] for tag_id in shown])
@@ -205,7 +205,7 @@ def tags(
     log = append_edits(store, config, folder, notes.setdefault)
     for note in notes:
         context.log.warning(note)
-    replayed = core_tags.replay([entry.event for entry in log])
+    replayed = tag_log.replay([entry.event for entry in log])
     if not write_tags(store, replayed):
         context.log.info("The tags already are what the log says.")
     return dg.MaterializeResult(
@@ -217,12 +217,12 @@ def tags(
     )
 
 
-def tags_version(replayed: core_tags.TagTables) -> dg.DataVersion:
+def tags_version(replayed: tag_log.TagTables) -> dg.DataVersion:
     """What Dagster compares of the tags."""
     return dg.DataVersion(digest([vars(tag) for tag in replayed.tags], sorted(replayed.images)))
 
 
-def tags_metadata(replayed: core_tags.TagTables, nb_events: int, nb_edits: int) -> dict[str, Any]:
+def tags_metadata(replayed: tag_log.TagTables, nb_events: int, nb_edits: int) -> dict[str, Any]:
     """What Dagster shows of the tags."""
     return {
         "nb_events": nb_events,
@@ -263,7 +263,7 @@ def check_edits(
     config: EditsConfig,
     folder: str = "",
     report: Callable[[str], object] = lambda _: None,
-) -> tuple[list[core_tags.Event], list[LoggedEvent]]:
+) -> tuple[list[tag_log.Event], list[LoggedEvent]]:
     """The events that do some edits after the log as it is; and that log.
 
     Args:
@@ -314,10 +314,10 @@ def _changes(changes: Sequence[Change]) -> str:
     )
 
 
-def tag_table(tables: core_tags.TagTables) -> str:
+def tag_table(tables: tag_log.TagTables) -> str:
     """Markdown of tags with their number of images, the parents' including their children's."""
-    counts = core_tags.counts(tables)
-    names = core_tags.paths(tables.tags)
+    counts = tag_log.counts(tables)
+    names = tag_log.paths(tables.tags)
     return table(
         ["property", "tag", "images"],
         [[tag.property, names[tag.tag_id], counts[tag.tag_id]] for tag in tables.tags],

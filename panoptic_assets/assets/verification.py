@@ -17,8 +17,8 @@ from pydantic import Field
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.orchestration.asset_checks import report_evaluation, specs
 from panoptic_assets.orchestration.running import partition_of, plain_failures
-from panoptic_assets.records import Record
 from panoptic_assets.reports.markdown import table
+from panoptic_assets.spec.records import Record
 from panoptic_assets.verification import MARKS, Verdict, Verifier, Witness
 from resources.errors import InputError
 from resources.lance import LanceStore

@@ -37,7 +37,7 @@ from resources.errors import InputError
 @click.pass_obj
 def cluster(folder: Path | None, key: str, **options: Any) -> None:
     """Divide the corpus, or a part of it, into clusters, as the run KEY."""
-    from panoptic_assets.keys import parse_run_key
+    from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
     runner = open_runner(folder)
@@ -78,7 +78,7 @@ def sweep(
     keep the others from being computed.
     """
     from panoptic_assets import sweeps
-    from panoptic_assets.keys import parse_run_key
+    from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
     runner = open_runner(folder)
@@ -129,7 +129,7 @@ def _grid(options: tuple[str, ...]) -> dict[str, Any]:
 @click.pass_obj
 def divide(folder: Path | None, node: str, **options: Any) -> None:
     """Divide one cluster again: NODE is its address, such as greek/3 or greek/3/0."""
-    from panoptic_assets.keys import parse_node
+    from panoptic_assets.spec.keys import parse_node
 
     parse_node(node)
     runner = open_runner(folder)
@@ -205,7 +205,7 @@ def members(
     reason: str | None,
 ) -> None:
     """List the images of one cluster: NODE is its address, such as greek/3."""
-    from panoptic_assets.keys import parse_node
+    from panoptic_assets.spec.keys import parse_node
 
     parse_node(node)
     check_tagging(tag, property_name, author, reason)

@@ -25,12 +25,7 @@ from panoptic_assets.config import PROJECTION_METHODS
 from panoptic_assets.orchestration.dagster_yaml import update_settings
 from panoptic_assets.runner import Runner
 from resources.errors import InputError
-from resources.project import (
-    ProjectFolder,
-    ProjectSettings,
-    create,
-    find,
-)
+from resources.project import ProjectFolder, ProjectSettings, create, find
 
 _SAMPLE = Path(__file__).parent.parent / "sample"
 _DEMO_RUN = "demo"
@@ -49,7 +44,7 @@ _DEMO_RUN = "demo"
 @click.pass_obj
 def init(folder: Path | None, images: str | None, vector_type: str, update: bool) -> None:
     """Make the working directory a project of a folder of images, or of its URL (s3://…)."""
-    from panoptic_assets.keys import parse_name
+    from panoptic_assets.spec.keys import parse_name
 
     if update:
         if images is not None:
@@ -152,7 +147,7 @@ def import_vectors(
     from pydantic import ValidationError
 
     from panoptic_assets import imports
-    from panoptic_assets.keys import parse_name
+    from panoptic_assets.spec.keys import parse_name
     from panoptic_assets.tables.images import image_names
     from panoptic_assets.tables.vectors import model_identity
     from resources.lance import vectors_table
@@ -191,7 +186,7 @@ def import_vectors(
 @click.pass_obj
 def make_projection(folder: Path | None, key: str, **options: Any) -> None:
     """Compute the points of the projection KEY, <vector type>/<name>, such as mini/umap."""
-    from panoptic_assets.keys import parse_projection
+    from panoptic_assets.spec.keys import parse_projection
 
     parse_projection(key)
     runner = open_runner(folder)

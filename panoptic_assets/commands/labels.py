@@ -59,7 +59,7 @@ def label_clusters_with_gpt4v(folder: Path | None, key: str, **options: Any) -> 
 
 
 def _label(folder: Path | None, key: str, method: str | None, options: dict[str, Any]) -> None:
-    from panoptic_assets.keys import parse_run_key
+    from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
     given: dict[str, Any] = {

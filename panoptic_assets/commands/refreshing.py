@@ -47,7 +47,7 @@ def policy(
     with the recorded parameters, and clusters keep their numbers.
     """
     from panoptic_assets.dividing import registry_config
-    from panoptic_assets.keys import parse_run_key
+    from panoptic_assets.spec.keys import parse_run_key
 
     runner = open_runner(folder)
     record = runner.divisions(parse_run_key(key)).records.get(key)
@@ -79,7 +79,7 @@ def replay(folder: Path | None, key: str) -> None:
     With the recorded parameters, stale divisions too. Clusters keep the numbers of those with which
     they share most of their images.
     """
-    from panoptic_assets.keys import parse_run_key
+    from panoptic_assets.spec.keys import parse_run_key
 
     runner = open_runner(folder)
     found = runner.backfill({"keys": [parse_run_key(key)], "policy": "replay"})

@@ -22,7 +22,7 @@ def report(folder: Path | None, key: str, projection: str | None) -> None:
 
     `panoptic-assets ui` serves them; they can be opened from the disk, too.
     """
-    from panoptic_assets.keys import parse_run_key
+    from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
     given: dict[str, Any] = {} if projection is None else {"projection": projection}

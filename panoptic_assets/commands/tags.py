@@ -61,7 +61,7 @@ def save(
     When KEY was saved there before and then computed again, tags follow their clusters.
     """
     from panoptic_assets.core.edits import normalised
-    from panoptic_assets.keys import parse_run_key
+    from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
     if property_name == "":  # in a Launchpad an empty field is one that was not filled in

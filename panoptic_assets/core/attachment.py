@@ -9,9 +9,8 @@ from typing import Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.core.clusters import REMAINDER, Vectors
 from panoptic_assets.core.division import Data, Outcome, Tag, check, distinct
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import REMAINDER, NotComputableError, Vectors
 
 _BLOCK = 4096
 """Images that are compared with all tags at a time."""

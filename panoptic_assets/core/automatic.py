@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.core.clusters import Labels, Vectors
 from panoptic_assets.core.division import Data, Outcome, Rows, check, distinct
+from panoptic_assets.spec.computation import Labels, Vectors
 
 _MIN_IMAGES = 5
 """Images that a cluster has at least, and distinct ones without which nothing is divided."""

@@ -4,8 +4,8 @@ Belongs here: reading a bundle that anybody may have written, and every check th
 allows. Does not belong here: writing bundles (``bundles``).
 
 Nothing but Python 3.10 or later and its standard library; where numpy is installed and the bundle
-has vectors, scores are computed again as well. This file is put together from ``core.seals``,
-``core.tags`` and ``core.bundle_check`` of panoptic_assets (Apache License 2.0), so that checking
+has vectors, scores are computed again as well. This file is put together from ``spec.seals``,
+``spec.tag_log`` and ``core.bundle_check`` of panoptic_assets (Apache License 2.0), so that checking
 replays the tag log by the very rules by which it was written.
 
 Exit codes: 0 all is as it was written, 1 something is not and is named, 2 it is no bundle.
@@ -27,8 +27,8 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from panoptic_assets.core.seals import changed
-from panoptic_assets.core.tags import Event, Tag, replay
+from panoptic_assets.spec.seals import changed
+from panoptic_assets.spec.tag_log import Event, Tag, replay
 
 MANIFEST = "MANIFEST.json"
 FORMAT = 1

@@ -2,7 +2,7 @@
 
 Belongs here: which new cluster is which saved one, what became of the others, and the event that
 saves the new tree with the tags of the old one. Does not belong here: what that event does
-(``tags``), where it is stored, and reading vectors.
+(``spec.tag_log``), where it is stored, and reading vectors.
 
 Clusters are matched level by level, the children of matched parents among themselves: those that
 share images by the assignment of the greatest total overlap (Kuhn, 1955; ``linear_sum_assignment``
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_assets.core.edits import normalised
-from panoptic_assets.core.tags import (
+from panoptic_assets.spec.tag_log import (
     HIERARCHY,
     Event,
     State,

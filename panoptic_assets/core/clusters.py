@@ -1,7 +1,7 @@
 """What a cutting of images into clusters is worth, in canonical form.
 
 Belongs here: scores, canonical numbers, medoids and distances of labels that a method gave. Does
-not belong here: the methods (``methods``), the tree of divisions (``tree``).
+not belong here: the methods (``methods``), the tree of divisions (``spec.tree``).
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-REMAINDER = -1
-"""The label that a method gives to an image that no cluster took. Never shown to people."""
+from panoptic_assets.spec.computation import REMAINDER, Labels, Vectors
+
 REMAINDER_SCORE = 1000.0
 
 _BLOCK = 4096
 """Rows whose differences to a mean are held in float64 at a time."""
-
-Vectors = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.core.clusters import Labels
+from panoptic_assets.spec.computation import Labels
 
 Mask = npt.NDArray[np.bool_]
 

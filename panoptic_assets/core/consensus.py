@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.core.clusters import REMAINDER, Labels
 from panoptic_assets.core.division import Data, Outcome, check
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError
 
 _ABSENT = -2
 _MAX_PROFILES = 8_000

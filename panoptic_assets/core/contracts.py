@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from panoptic_assets.core.clusters import Vectors
+from panoptic_assets.spec.computation import Vectors
 
 _UNIT_TOLERANCE = 1e-3
 """Scores and neighbours take dot products for cosines: this far off, they err in the third digit.

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.core.clusters import Labels, Vectors
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import Labels, NotComputableError, Vectors
 
 Rows = npt.NDArray[np.int64]
 

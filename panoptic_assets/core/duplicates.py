@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.core.clusters import REMAINDER, Labels, Vectors
 from panoptic_assets.core.division import Data, Outcome, Rows, check, distinct
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Vectors
 
 DEFAULT_SIMILARITY = 0.95
 """Least cosine where neither the request nor the model's file gives one."""

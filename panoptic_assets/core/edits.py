@@ -1,8 +1,8 @@
 """Edits: what people ask to be done to tags, in words, and the events that do it.
 
 Belongs here: the forms of edits, the tags and images that their words mean, and every reason why
-one cannot be done. Does not belong here: what an event does (``tags``), or where edits come from
-(command line, files, Launchpad, API).
+one cannot be done. Does not belong here: what an event does (``spec.tag_log``), or where edits
+come from (command line, files, Launchpad, API).
 
 An edit is a mapping of one entry: its kind, and its fields. Tags are named by their path
 (``animals > birds``), or by their id; images by id or by the path of a file::
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from panoptic_assets.core.scopes import nearest
-from panoptic_assets.core.tags import (
+from panoptic_assets.spec.tag_log import (
     HIERARCHY,
     Event,
     Pair,

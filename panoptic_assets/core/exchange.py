@@ -30,7 +30,15 @@ from panoptic_assets.core.edits import (
     property_in,
     split_path,
 )
-from panoptic_assets.core.tags import HIERARCHY, Event, State, Tag, TagTables, in_tree_order, paths
+from panoptic_assets.spec.tag_log import (
+    HIERARCHY,
+    Event,
+    State,
+    Tag,
+    TagTables,
+    in_tree_order,
+    paths,
+)
 
 Mode = Literal["add", "replace", "keep"]
 

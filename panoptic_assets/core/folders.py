@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import PurePosixPath
 
-from panoptic_assets.core.tags import Tag
+from panoptic_assets.spec.tag_log import Tag
 
 LONGEST = 120
 """Bytes of a name; disks allow 255, and a number may be added."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.core.clusters import Vectors
+from panoptic_assets.spec.computation import Vectors
 
 _BLOCK = 4096
 """Images that are compared with all terms at a time."""

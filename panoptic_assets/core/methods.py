@@ -17,9 +17,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from panoptic_assets.core.automatic import automatic
-from panoptic_assets.core.clusters import Labels, Vectors
 from panoptic_assets.core.division import Data, Outcome, check, distinct
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import Labels, NotComputableError, Vectors
 
 _MOST_PARTS = 50
 """Of a graph of neighbours whose parts are joined by comparing their images."""

@@ -22,8 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.core.clusters import Vectors
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import NotComputableError, Vectors
 
 Rows = npt.NDArray[np.int64]
 Pair = tuple[int, int]

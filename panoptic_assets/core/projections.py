@@ -22,9 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.core.clusters import Vectors
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.neighbors import Graph
+from panoptic_assets.spec.computation import NotComputableError, Vectors
 
 NEED_NEIGHBORS = frozenset({"umap"})
 """Methods that are fed by the neighbour graph."""

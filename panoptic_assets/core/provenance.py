@@ -1,13 +1,13 @@
 """Where a tag on an image comes from, by the tag log.
 
 Belongs here: which events made a tag what it is, and which one gave it to an image. Does not belong
-here: what an event means (``tags``), and what lies behind a saved cluster (``lineage``).
+here: what an event means (``spec.tag_log``), and what lies behind a saved cluster (``lineage``).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from panoptic_assets.core.tags import Event, Tag, replayed, undone
+from panoptic_assets.spec.tag_log import Event, Tag, replayed, undone
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.core.clusters import REMAINDER, Labels, Vectors
 from panoptic_assets.core.division import Data, Outcome, Rows
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Vectors
 
 _SAMPLE = 5_000
 """Images above which the silhouette is of a sample: it compares all pairs."""

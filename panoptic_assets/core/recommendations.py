@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.scopes import similarities
-from panoptic_assets.core.tags import Event, Pair, Tag, TagTables, remainders, undone
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.tag_log import Event, Pair, Tag, TagTables, remainders, undone
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]

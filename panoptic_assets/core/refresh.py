@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_assets.core.carry_over import LEAST_OVERLAP, paired
-from panoptic_assets.core.clusters import REMAINDER, Labels, Vectors
+from panoptic_assets.spec.computation import REMAINDER, Labels, Vectors
 
 Numbers = npt.NDArray[np.float64]
 

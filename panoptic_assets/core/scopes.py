@@ -14,9 +14,9 @@ from datetime import date, datetime
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.sidecar import PropertyType, Value, read_number, tag_path
-from panoptic_assets.core.tags import HIERARCHY
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.tag_log import HIERARCHY
 
 Rows = npt.NDArray[np.int64]
 

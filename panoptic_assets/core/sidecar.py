@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import BinaryIO, Literal, get_args
 
-from panoptic_assets.core.tags import HIERARCHY
 from panoptic_assets.corpus.names import ImageNames, comparable_path
+from panoptic_assets.spec.tag_log import HIERARCHY
 
 PropertyType = Literal["text", "number", "date", "tag", "multi_tags"]
 Value = str | float | datetime | tuple[str, ...]

@@ -2,7 +2,7 @@
 
 Belongs here: comparing what was read then with what is there now, and the reasons in plain words.
 Does not belong here: reading either of them (``panoptic_assets.staleness``), and which divisions of
-a tree hang on which (``tree``).
+a tree hang on which (``spec.tree``).
 
 A thing is stale if making it again would give another data version. What a person can count is
 counted: images, vectors, clusters.
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from panoptic_assets.core.clusters import Vectors
+from panoptic_assets.spec.computation import Vectors
 
 Kind = Literal[
     "images_added",

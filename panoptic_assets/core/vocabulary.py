@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from panoptic_assets.core.tags import HIERARCHY
+from panoptic_assets.spec.tag_log import HIERARCHY
 
 Language = Literal["en", "fr"]
 

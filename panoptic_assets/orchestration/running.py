@@ -13,7 +13,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import NotComputableError
 from resources.errors import InputError, UnavailableError
 
 POOL = "lancedb_write"

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from panoptic_assets.records import Record
 from panoptic_assets.reports.map_data import Colouring, map_data
 from panoptic_assets.reports.markdown import number_text
 from panoptic_assets.reports.pages import PageWriter, Picture, moment, shell
+from panoptic_assets.spec.records import Record
 from panoptic_assets.trees import Cluster, RunTree, method_of
 from resources.reports import ReportFolder
 

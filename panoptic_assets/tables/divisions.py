@@ -1,7 +1,7 @@
 """Divisions in the store: records with their seals, clusters, assignments, labels.
 
 Belongs here: which division of a key counts, and its rows. Does not belong here: what a record
-holds (``records``), and computing one (``dividing``).
+holds (``spec.records``), and computing one (``dividing``).
 """
 
 import json
@@ -16,18 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from panoptic_assets.core import seals, tree
-from panoptic_assets.core import tags as core_tags
-from panoptic_assets.core.clusters import REMAINDER, Cluster, Division, Labels
+from panoptic_assets.core.clusters import Cluster, Division
 from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.edits import LONGEST_NAME
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
 from panoptic_assets.core.scopes import nearest
 from panoptic_assets.core.vision_labels import UnusableAnswerError, checked
 from panoptic_assets.core.vocabulary import cleaned
-from panoptic_assets.keys import REMAINDER as REMAINDER_NAME
-from panoptic_assets.keys import Node
-from panoptic_assets.records import Record
+from panoptic_assets.spec import seals, tag_log, tree
+from panoptic_assets.spec.computation import REMAINDER, Labels
+from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
+from panoptic_assets.spec.keys import Node
+from panoptic_assets.spec.records import Record
 from resources.errors import InputError
 from resources.lance import (
     SCHEMAS,
@@ -279,7 +279,7 @@ def saved(
     property_name: str,
     depth: int | None = None,
     use_labels: bool = True,
-) -> core_tags.Event:
+) -> tag_log.Event:
     """The event that saves a run's tree, as it is, under a property; stale divisions left out.
 
     A tag is called by its cluster's label, since somebody asked for one; else by the name that the
@@ -308,21 +308,21 @@ def saved(
             for node, row in labels.items()
             if node in names and row["label"]
         }
-    return core_tags.save(
+    return tag_log.save(
         property_name,
         run_key,
         nodes,
         {key: (record.record_id, record.output) for key, record in valid},
         divisions.places(run_key),
         REMAINDER_NAME,
-        core_tags.tag_names(names, LONGEST_NAME),
+        tag_log.tag_names(names, LONGEST_NAME),
         depth,
     )
 
 
 def _as_name(label: str) -> str:
     """A label as the name of one tag: on one line, and no path."""
-    return cleaned(label).replace(core_tags.HIERARCHY.strip(), "›")
+    return cleaned(label).replace(tag_log.HIERARCHY.strip(), "›")
 
 
 @dataclass(frozen=True)
@@ -425,7 +425,7 @@ class StoredRecord:
     document: dict[str, Any]
     """The same as plain data, which is what was sealed."""
     seal: dict[str, Any] | None
-    """See :mod:`panoptic_assets.core.seals`; None for a record that is older than seals."""
+    """See :mod:`panoptic_assets.spec.seals`; None for a record that is older than seals."""
 
     @property
     def changed(self) -> list[str]:

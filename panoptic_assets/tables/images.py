@@ -16,14 +16,9 @@ import pyarrow as pa
 from panoptic_assets.core import sidecar
 from panoptic_assets.core.manifest import File
 from panoptic_assets.corpus.names import ImageNames
-from panoptic_assets.records import Input, digest
+from panoptic_assets.spec.records import Input, digest
 from resources.errors import InputError
-from resources.lance import (
-    SCHEMAS,
-    LanceStore,
-    one_of,
-    quoted,
-)
+from resources.lance import SCHEMAS, LanceStore, one_of, quoted
 
 
 def read_manifest(store: LanceStore) -> dict[str, File]:

@@ -1,7 +1,7 @@
 """Tags in the store: the tag log, its replay, and what is recommended.
 
 Belongs here: appending events and keeping the replay. Does not belong here: what events mean
-(``core.tags``).
+(``spec.tag_log``).
 """
 
 import itertools
@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.edits import known_property, normalised
 from panoptic_assets.core.scopes import nearest
+from panoptic_assets.spec import tag_log
 from resources.errors import InputError
 from resources.lance import (
     SCHEMAS,
@@ -32,7 +32,7 @@ class LoggedEvent:
     at: datetime
     author: str
     reason: str
-    event: core_tags.Event
+    event: tag_log.Event
 
 
 def read_log(store: LanceStore, with_images: bool = True) -> list[LoggedEvent]:
@@ -47,10 +47,10 @@ def read_log(store: LanceStore, with_images: bool = True) -> list[LoggedEvent]:
     for row in store.read("tag_log", columns).sort_by("event_id").to_pylist():
         pairs = iter([(pair["tag_id"], pair["image_id"]) for pair in row.get("images", ())])
         for content in json.loads(row["content"]):
-            tags = tuple(core_tags.Tag(**tag) for tag in content.pop("tags", ()))
+            tags = tuple(tag_log.Tag(**tag) for tag in content.pop("tags", ()))
             tag_ids = tuple(content.pop("tag_ids", ()))
             images = tuple(itertools.islice(pairs, content.pop("nb_images", 0)))
-            event = core_tags.Event(tags=tags, images=images, tag_ids=tag_ids, **content)
+            event = tag_log.Event(tags=tags, images=images, tag_ids=tag_ids, **content)
             reason = row["reason"] or ""
             found.append(LoggedEvent(len(found) + 1, row["at"], row["author"], reason, event))
     return found
@@ -69,7 +69,7 @@ def saved_runs(store: LanceStore) -> dict[str, set[str]]:
 def append_events(
     store: LanceStore,
     log: Sequence[LoggedEvent],
-    events: Sequence[core_tags.Event],
+    events: Sequence[tag_log.Event],
     author: str,
     reason: str,
 ) -> bool:
@@ -106,7 +106,7 @@ def append_events(
     )
 
 
-def write_tags(store: LanceStore, replayed: core_tags.TagTables) -> bool:
+def write_tags(store: LanceStore, replayed: tag_log.TagTables) -> bool:
     """Make ``tags`` and ``image_tags`` the replay of the log; False if they already were."""
     changed = False
     for table, new in tag_rows(replayed).items():
@@ -116,12 +116,12 @@ def write_tags(store: LanceStore, replayed: core_tags.TagTables) -> bool:
     return changed
 
 
-def tags_are(store: LanceStore, replayed: core_tags.TagTables) -> bool:
+def tags_are(store: LanceStore, replayed: tag_log.TagTables) -> bool:
     """Whether ``tags`` and ``image_tags`` are what a replay gave."""
     return all(_same_rows(store.read(table), new) for table, new in tag_rows(replayed).items())
 
 
-def tag_rows(replayed: core_tags.TagTables) -> dict[str, pa.Table]:
+def tag_rows(replayed: tag_log.TagTables) -> dict[str, pa.Table]:
     """A replay as rows of ``image_tags`` and ``tags``."""
     properties = {tag.tag_id: tag.property for tag in replayed.tags}
     tag_ids = [tag_id for tag_id, _ in replayed.images]
@@ -157,7 +157,7 @@ def stored_property(store: LanceStore, name: str, version: int | None = None) ->
     )
 
 
-def properties_with_tags(replayed: core_tags.TagTables, asked: str | None = None) -> list[str]:
+def properties_with_tags(replayed: tag_log.TagTables, asked: str | None = None) -> list[str]:
     """Names of the properties that have tags, sorted; or the one of these that was asked for.
 
     Raises:

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from panoptic_assets.core.clusters import Vectors
 from panoptic_assets.core.neighbors import Graph
-from panoptic_assets.keys import vector_type_of
-from panoptic_assets.records import Input, ProjectionRecord, vectors_hash
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.keys import vector_type_of
+from panoptic_assets.spec.records import Input, ProjectionRecord, vectors_hash
 from resources.errors import InputError
 from resources.lance import (
     NEIGHBORS_SCHEMA,

@@ -26,8 +26,8 @@ from pathlib import Path
 
 from panoptic_assets import exchange
 from panoptic_assets.config import EditsConfig
-from panoptic_assets.core import tags as core_tags
 from panoptic_assets.core.manifest import File
+from panoptic_assets.spec import tag_log
 from panoptic_assets.tables.images import write_files
 from panoptic_assets.tables.tags import append_events, read_log, write_tags
 from resources.lance import LanceStore
@@ -42,12 +42,12 @@ def image_id(number: int) -> str:
     return sha256(str(number).encode()).hexdigest()
 
 
-def event(property_name: str, step: int) -> core_tags.Event:
+def event(property_name: str, step: int) -> tag_log.Event:
     """The event that saves a run of as many clusters as a property has tags."""
     nodes = [f"greek/{number}" for number in range(_TAGS)]
     places = {image_id(n): nodes[(n * step) % _TAGS] for n in range(_IMAGES)}
     records = {"greek": ("greek@1", "output")}
-    return core_tags.save(property_name, "greek", nodes, records, places, "remainder")
+    return tag_log.save(property_name, "greek", nodes, records, places, "remainder")
 
 
 def build(folder: Path) -> None:
@@ -68,13 +68,13 @@ def save(folder: Path) -> None:
     store = LanceStore(uri=str(folder / "tagged"))
     made = event(f"P{_PROPERTIES - 1}", _PROPERTIES)
     append_events(store, read_log(store), [made], "me", "")
-    write_tags(store, core_tags.replay([entry.event for entry in read_log(store)]))
+    write_tags(store, tag_log.replay([entry.event for entry in read_log(store)]))
 
 
 def replay(folder: Path) -> None:
     """Read and replay the log."""
     log = read_log(LanceStore(uri=str(folder / "tagged")))
-    assert len(core_tags.replay([entry.event for entry in log]).images) == _IMAGES * _PROPERTIES
+    assert len(tag_log.replay([entry.event for entry in log]).images) == _IMAGES * _PROPERTIES
 
 
 def export_as(format: exchange.Format) -> Callable[[Path], None]:

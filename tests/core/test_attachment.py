@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 from panoptic_assets.core import attachment
 from panoptic_assets.core.attachment import attach_to_tags
 from panoptic_assets.core.division import Data, Tag
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import NotComputableError
 
 WORDS = ("animals", "birds", "fish", "tools", "hammers", "flags")
 TREE = (

@@ -10,9 +10,9 @@ from threadpoolctl import threadpool_limits
 
 from panoptic_assets.core.automatic import automatic
 from panoptic_assets.core.division import Data
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.methods import kmeans
 from panoptic_assets.core.neighbors import nearest
+from panoptic_assets.spec.computation import NotComputableError
 
 PLANTED = """
 import numpy as np

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_assets.core.carry_over import CarryOverError, carry_over
-from panoptic_assets.core.tags import Event, Tag, paths, replay, replayed, save
+from panoptic_assets.spec.tag_log import Event, Tag, paths, replay, replayed, save
 
 
 def saved(tree, record=1, depth=None):

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoptic_assets.core.clusters import (
-    REMAINDER,
     REMAINDER_SCORE,
     assigned,
     canonical,
@@ -16,6 +15,7 @@ from panoptic_assets.core.clusters import (
     renumbered,
     score,
 )
+from panoptic_assets.spec.computation import REMAINDER
 
 
 def unit(rows):

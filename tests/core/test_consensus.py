@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from panoptic_assets.core import consensus as module
 from panoptic_assets.core.consensus import consensus
 from panoptic_assets.core.division import Data
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import NotComputableError
 
 RUNS = """
 import numpy as np

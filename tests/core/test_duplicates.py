@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from panoptic_assets.core import duplicates
 from panoptic_assets.core.division import Data
 from panoptic_assets.core.duplicates import complete_linkage, find_duplicates
-from panoptic_assets.core.errors import NotComputableError
+from panoptic_assets.spec.computation import NotComputableError
 
 MAKERS = """
 import numpy as np

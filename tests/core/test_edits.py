@@ -13,7 +13,7 @@ from panoptic_assets.core.edits import (
     known_property,
     resolve,
 )
-from panoptic_assets.core.tags import Event, Tag, paths, replay
+from panoptic_assets.spec.tag_log import Event, Tag, paths, replay
 
 IMAGES = {name: name * 64 for name in "ijk"} | {"one.jpg": "i" * 64}
 FIND = Images(lambda name: IMAGES.get(name) or (name if name in IMAGES.values() else None))

@@ -20,7 +20,7 @@ from panoptic_assets.core.exchange import (
     unprotected,
 )
 from panoptic_assets.core.folders import LONGEST, FolderNames, folders, safe_name
-from panoptic_assets.core.tags import Event, Tag, TagTables, paths, replay, replayed
+from panoptic_assets.spec.tag_log import Event, Tag, TagTables, paths, replay, replayed
 
 HOSTILE = [
     "=1+1",

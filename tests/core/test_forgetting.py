@@ -5,7 +5,7 @@ from unicodedata import normalize
 import pytest
 
 from panoptic_assets.core.forgetting import FORGOTTEN, Redaction, without_images
-from panoptic_assets.core.tags import Event, Tag, replay
+from panoptic_assets.spec.tag_log import Event, Tag, replay
 
 ID = "ab12cd34" + "5" * 56
 REDACTION = Redaction([ID], ["a/cat.jpg"], "/home/ada/images")

@@ -10,8 +10,8 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from panoptic_assets.core.division import Data
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.methods import kmeans
+from panoptic_assets.spec.computation import NotComputableError
 
 MANY = """
 import numpy as np

@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 
 from panoptic_assets.core.clusters import canonical
 from panoptic_assets.core.division import Data, Tag, distinct
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.methods import (
     METHODS,
     Agglomerative,
@@ -26,6 +25,7 @@ from panoptic_assets.methods import (
     MiniBatchKMeans,
     name_of,
 )
+from panoptic_assets.spec.computation import NotComputableError
 
 COMMON = textwrap.dedent("""
     import numpy as np

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.neighbors import Graph, nearest, nearest_of, recall, scored, updated
+from panoptic_assets.spec.computation import NotComputableError
 
 
 def unit(rows):

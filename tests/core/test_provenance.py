@@ -2,7 +2,7 @@
 
 from panoptic_assets.core.edits import Images, resolve
 from panoptic_assets.core.provenance import origin
-from panoptic_assets.core.tags import Event, Tag, save
+from panoptic_assets.spec.tag_log import Event, Tag, save
 
 RECORDS = {"k": ("k@1-a", "output")}
 

@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from panoptic_assets.core import quality as module
 from panoptic_assets.core.division import Data, Outcome
-from panoptic_assets.core.errors import NotComputableError
 from panoptic_assets.core.quality import Quality, exemplars, quality, stability
+from panoptic_assets.spec.computation import NotComputableError
 
 UNDEFINED = Quality(None, None, None, None)
 

@@ -15,7 +15,7 @@ from panoptic_assets.core.recommendations import (
     task,
     why_none,
 )
-from panoptic_assets.core.tags import Event, Tag, TagTables, replay
+from panoptic_assets.spec.tag_log import Event, Tag, TagTables, replay
 
 NONE = np.empty(0, np.int64)
 

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from panoptic_assets.records import Counts, Record
 from panoptic_assets.reports.run_pages import (
     PICTURES_ON_A_PAGE,
     MapPoints,
@@ -16,6 +15,7 @@ from panoptic_assets.reports.run_pages import (
     write_first_page,
     write_run,
 )
+from panoptic_assets.spec.records import Counts, Record
 from panoptic_assets.trees import Cluster, RunTree
 from resources.project import ProjectSettings, create
 from resources.reports import ReportFolder

@@ -3,8 +3,7 @@
 Belongs here: what a run key, a node, a vector type and a projection may look like. Does not belong
 here: whether they exist.
 
-Dagster validates no partition key (an empty one, ``..`` and 4,000 characters are all accepted), so
-every door passes its keys through this module: command line, Launchpad, registry files, API.
+Every door passes its keys through this module: command line, Launchpad, registry files, API.
 """
 
 import re

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
-from panoptic_assets.core.clusters import Vectors
-from panoptic_assets.core.tree import Branch
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.tree import Branch
 
 _LIBRARIES = (
     "dagster",
@@ -318,7 +318,7 @@ def machine_class() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """Commit of the checkout that the code runs from, with ``-dirty`` if it was changed."""
-    checkout = Path(__file__).parent.parent
+    checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return None
     try:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from panoptic_assets.core.edits import EditError, Images, resolve
-from panoptic_assets.core.tags import (
+from panoptic_assets.spec.tag_log import (
     Event,
     Tag,
     TagTables,

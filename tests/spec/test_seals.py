@@ -5,7 +5,7 @@ from copy import deepcopy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_assets.core.seals import changed, fields, root, seal
+from panoptic_assets.spec.seals import changed, fields, root, seal
 
 RECORD = {
     "config": {"method": {"kmeans": {"nb_clusters": 10, "tol": 1e-4}}, "scope": {"corpus": {}}},

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_assets.keys import (
+from panoptic_assets.spec.keys import (
     MAX_LENGTH,
     parse_division,
     parse_features,

@@ -1,6 +1,6 @@
 """Stale divisions, nodes and places."""
 
-from panoptic_assets.core.tree import Branch, parent_of, places, stale, walk
+from panoptic_assets.spec.tree import Branch, parent_of, places, stale, walk
 
 
 def test_the_parent_of_a_node_is_the_division_that_made_its_cluster():
