@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from panoptic_assets import comparisons, corpus_history, staleness, sweeps
-from panoptic_assets.config import parse, policy_document, policy_of
+from panoptic_assets.clustering.policies import policy_document, policy_of
+from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
 from panoptic_assets.core import quality
 from panoptic_assets.core import recommendations as core_recommendations
 from panoptic_assets.core import staleness as core_staleness
 from panoptic_assets.core.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag, normalised
-from panoptic_assets.scopes import FoundByText, SimilarTo
 from panoptic_assets.selection import Report
 from panoptic_assets.selection import search as search_images
 from panoptic_assets.spec import tag_log
@@ -30,6 +30,7 @@ from panoptic_assets.spec.keys import (
     parse_run_key,
     run_key_of,
 )
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.tag_log import TagTables
 from panoptic_assets.tables import divisions as division_tables
 from panoptic_assets.tables import images as image_tables

@@ -20,14 +20,15 @@ import dagster as dg
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.corpus import embeddings, images
 from panoptic_assets.assets.features import neighbors, projection, registry_projection
-from panoptic_assets.config import ProjectionConfig, resolve
 from panoptic_assets.core import manifest
 from panoptic_assets.dividing import resolve_clustering, resolve_nested
 from panoptic_assets.environment import sensor_seconds, timezone
+from panoptic_assets.features.config import ProjectionConfig
 from panoptic_assets.orchestration.insides import PARTITION_TAG
 from panoptic_assets.orchestration.partitions import NODES, PROJECTIONS, RUNS, VECTOR_TYPES
 from panoptic_assets.orchestration.runs import NOT_FINISHED, pending
 from panoptic_assets.spec.keys import parse_division, parse_name, parse_node, parse_projection
+from panoptic_assets.spec.resolution import resolve
 from panoptic_assets.tables import images as image_tables
 from panoptic_assets.tables import vectors as vector_tables
 from panoptic_assets.tables.divisions import Divisions

@@ -23,13 +23,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets.config import leaves
 from panoptic_assets.core import comparison as core
 from panoptic_assets.core.scopes import nearest
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import Labels
 from panoptic_assets.spec.keys import REMAINDER, parse_division, run_key_of
 from panoptic_assets.spec.records import Record, digest
+from panoptic_assets.spec.resolution import leaves
 from panoptic_assets.tables.divisions import Divisions, names_of_clusters, read_labels
 from panoptic_assets.tables.images import present_files, read_properties
 from panoptic_assets.tables.tags import stored_property

@@ -14,18 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from panoptic_assets.config import (
+from panoptic_assets.clustering.config import (
     ClusteringConfig,
     DivisionConfig,
-    Document,
     NestedClusteringConfig,
-    identity_of,
-    registered_config,
-    resolve,
 )
+from panoptic_assets.clustering.methods import FindDuplicates
+from panoptic_assets.clustering.policies import registered_division
 from panoptic_assets.core import clusters, quality
 from panoptic_assets.core.division import Data
-from panoptic_assets.methods import FindDuplicates
 from panoptic_assets.readings import Readings
 from panoptic_assets.selection import Selection
 from panoptic_assets.spec import records
@@ -38,6 +35,7 @@ from panoptic_assets.spec.keys import (
     run_key_of,
     vector_type_of,
 )
+from panoptic_assets.spec.resolution import Document, identity_of, resolve
 from panoptic_assets.tables.divisions import Answer, Divisions, cluster_names
 from panoptic_assets.tables.images import present_files
 from panoptic_assets.tables.vectors import Features, read_features
@@ -143,7 +141,7 @@ def registry_config(registry: Registry, key: str, asset: str) -> Document | None
     Raises:
         InputError: The file holds something else.
     """
-    return registered_config(registry.run(key), asset, f"configs/runs/{key}.yaml")
+    return registered_division(registry.run(key), asset, f"configs/runs/{key}.yaml")
 
 
 @dataclass(frozen=True)

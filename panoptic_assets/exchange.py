@@ -17,7 +17,6 @@ from typing import Any, Literal, TextIO, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from panoptic_assets.config import EditsConfig
 from panoptic_assets.core import exchange, sidecar
 from panoptic_assets.core.edits import EditError, normalised
 from panoptic_assets.core.exchange import ExchangeError, Labelled, Mode, Said
@@ -28,6 +27,7 @@ from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.tables.divisions import Divisions, saved
 from panoptic_assets.tables.images import image_names, present_files
 from panoptic_assets.tables.tags import append_events, read_log
+from panoptic_assets.tags.config import EditsConfig
 from resources.decoding import UnreadableImage
 from resources.errors import InputError
 from resources.lance import LanceStore

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from panoptic_assets.config import DivisionConfig
+from panoptic_assets.clustering.config import DivisionConfig
 from panoptic_assets.core.division import Data, Rows, Tag
 from panoptic_assets.core.neighbors import nearest
 from panoptic_assets.selection import text_encoder

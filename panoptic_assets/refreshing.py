@@ -26,16 +26,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from panoptic_assets.config import (
-    Assign,
-    BackfillConfig,
-    DivisionConfig,
-    Policy,
-    Recluster,
-    SaveConfig,
-    parse_policy,
-    policy_of,
-)
+from panoptic_assets.clustering.config import DivisionConfig
+from panoptic_assets.clustering.policies import Assign, Policy, Recluster, parse_policy, policy_of
 from panoptic_assets.core import clusters, refresh
 from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.edits import normalised
@@ -74,6 +66,8 @@ from panoptic_assets.tables.divisions import (
 from panoptic_assets.tables.images import files_input
 from panoptic_assets.tables.tags import read_log, saved_runs, write_tags
 from panoptic_assets.tables.vectors import Features, ReadVectors, read_vectors
+from panoptic_assets.tags.config import SaveConfig
+from panoptic_assets.upkeep.config import BackfillConfig
 from resources.errors import InputError
 from resources.lance import LanceStore, VersionGoneError, vectors_table
 from resources.registry import Registry

@@ -19,23 +19,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from pydantic import Field
 
 from panoptic_assets.orchestration import insides
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.history import remove_runs, vacuum
 from panoptic_assets.orchestration.runs import FINISHED
+from panoptic_assets.spec.resolution import parse
+from panoptic_assets.upkeep.config import RetentionConfig
 from resources.errors import InputError
 
-DAYS = 30
 _GROUP = 500
 """Runs in one transaction; SQLite takes at most 999 values in a statement of its older versions."""
-
-
-class RetentionConfig(dg.Config):
-    """What the job ``retention`` removes."""
-
-    days: int = Field(default=DAYS, ge=1, description="Runs and ticks that are older than this go.")
-    dry_run: bool = Field(default=False, description="Only say what would be removed.")
 
 
 @dataclass
@@ -52,9 +46,10 @@ class Removed:
     notes: list[str] = field(default_factory=list)
 
 
-@dg.op
-def remove_old_runs(context: dg.OpExecutionContext, config: RetentionConfig) -> None:
+@dg.op(config_schema=schema_of(RetentionConfig))
+def remove_old_runs(context: dg.OpExecutionContext) -> None:
     """Remove old runs and ticks of this Dagster instance; nothing that people made is touched."""
+    config = parse(RetentionConfig, context.op_config)
     removed = retain(context.instance, config.days, config.dry_run)
     for note in removed.notes:
         context.log.warning(note)

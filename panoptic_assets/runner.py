@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_assets.commands.terminal import tell
-from panoptic_assets.config import parse
 from panoptic_assets.orchestration.insides import NO_COMPUTE_LOGS
 from panoptic_assets.orchestration.instance import (
     alone,
@@ -23,6 +22,7 @@ from panoptic_assets.orchestration.instance import (
     wait_for_pool,
     without_ui,
 )
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.text import Reporter, brief, counted
 from resources.errors import InputError
 from resources.project import ProjectFolder, dagster_home
@@ -183,8 +183,8 @@ class Runner:
 
     def _is_current(self, cell: "Cell", judge: "Judge") -> bool:
         """Whether a run has this configuration, and would have the same answer now."""
-        from panoptic_assets.config import identity_of
         from panoptic_assets.dividing import resolve_clustering
+        from panoptic_assets.spec.resolution import identity_of
 
         config = resolve_clustering(cell.key, cell.config, judge.divisions, self.registry)
         record = judge.divisions.records.get(cell.key)
@@ -206,7 +206,7 @@ class Runner:
 
     def label(self, key: str, given: dict[str, Any]) -> None:
         """Name the clusters of a run's tree."""
-        from panoptic_assets.config import LabelsConfig, ZeroShot
+        from panoptic_assets.labels.config import LabelsConfig, ZeroShot
         from panoptic_assets.tables.divisions import clusters_to_label
         from panoptic_assets.vision_labels import suggest
         from panoptic_assets.zero_shot_labels import find_encoder, read_vocabulary
@@ -242,7 +242,7 @@ class Runner:
     def edit(self, edits: list[Any], author: str | None, reason: str | None) -> None:
         """Change tags: all of the edits, or none."""
         from panoptic_assets.assets.tags import check_edits
-        from panoptic_assets.config import EditsConfig
+        from panoptic_assets.tags.config import EditsConfig
 
         given = {"edits": edits, "author": author, "reason": reason}
         given = {name: value for name, value in given.items() if value is not None}
@@ -269,12 +269,12 @@ class Runner:
 
     def recommend(self, given: dict[str, Any]) -> None:
         """Compute which images could get which tags."""
-        from panoptic_assets.config import RecommendationsConfig
         from panoptic_assets.spec.keys import parse_name
         from panoptic_assets.spec.tag_log import replay
         from panoptic_assets.tables.images import present_files
         from panoptic_assets.tables.tags import properties_with_tags, read_log
         from panoptic_assets.tables.vectors import read_vectors
+        from panoptic_assets.tags.config import RecommendationsConfig
 
         # Refused here, before Dagster stores a failed run.
         config = parse(RecommendationsConfig, given)
@@ -289,7 +289,7 @@ class Runner:
     def compare(self, given: dict[str, Any]) -> None:
         """Write the pages that compare runs."""
         from panoptic_assets.comparisons import Sides, chosen
-        from panoptic_assets.config import ComparisonConfig
+        from panoptic_assets.review.config import ComparisonConfig
 
         # Refused here, before Dagster stores a failed run.
         config = parse(ComparisonConfig, given)
@@ -306,8 +306,8 @@ class Runner:
         reason: str | None,
     ) -> None:
         """Import tags from a file, or only say what that would change."""
-        from panoptic_assets.config import EditsConfig
         from panoptic_assets.exchange import import_tags
+        from panoptic_assets.tags.config import EditsConfig
 
         config = parse(EditsConfig, {"author": author or "", "reason": reason or ""})
         done = import_tags(self.store, file, config, self.folder.images, property_name, mode, check)
@@ -399,7 +399,7 @@ class Runner:
         """Apply refresh policies; what became of the runs, as ``assets.refresh.summary`` says."""
         import dagster as dg
 
-        from panoptic_assets.config import BackfillConfig
+        from panoptic_assets.upkeep.config import BackfillConfig
 
         # Refused here, before Dagster stores a failed run.
         config = parse(BackfillConfig, given)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.config import EditsConfig, SaveConfig
 from panoptic_assets.core.carry_over import CarryOver, CarryOverError, Change, Means, carry_over
 from panoptic_assets.core.edits import known_property
 from panoptic_assets.spec import tag_log
@@ -20,6 +19,7 @@ from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.tables.divisions import Divisions, saved
 from panoptic_assets.tables.tags import append_events, read_log
 from panoptic_assets.tables.vectors import read_vectors
+from panoptic_assets.tags.config import EditsConfig, SaveConfig
 from resources.errors import InputError
 from resources.lance import LanceStore
 

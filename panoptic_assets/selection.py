@@ -13,12 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from panoptic_assets.config import ClusteringConfig
-from panoptic_assets.core import scopes as matching
-from panoptic_assets.core.edits import comparable
-from panoptic_assets.core.sidecar import PropertyType
-from panoptic_assets.corpus.names import ImageNames, comparable_path
-from panoptic_assets.scopes import (
+from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.scopes import (
     FilesLike,
     FoundByText,
     InNode,
@@ -29,6 +25,10 @@ from panoptic_assets.scopes import (
     WithProperty,
     WithTag,
 )
+from panoptic_assets.core import scopes as matching
+from panoptic_assets.core.edits import comparable
+from panoptic_assets.core.sidecar import PropertyType
+from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import parse_node, vector_type_of

@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets.config import ClusteringConfig, parse
+from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.core.edits import normalised
 from panoptic_assets.core.scopes import nearest
 from panoptic_assets.core.staleness import (
@@ -34,12 +35,12 @@ from panoptic_assets.core.staleness import (
 )
 from panoptic_assets.corpus_history import CorpusVersion, versions
 from panoptic_assets.readings import tag_paths
-from panoptic_assets.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.selection import Selection, select
 from panoptic_assets.spec import records, tag_log
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import REMAINDER, parse_node, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Record, digest, vectors_hash
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import files_input, present_files
 from panoptic_assets.tables.tags import read_log

@@ -13,10 +13,10 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 
-from panoptic_assets.config import Document
-from panoptic_assets.methods import METHODS, name_of
+from panoptic_assets.clustering.methods import METHODS, name_of
 from panoptic_assets.spec.keys import MAX_LENGTH, parse_run_key
 from panoptic_assets.spec.records import Record, digest
+from panoptic_assets.spec.resolution import Document
 from resources.errors import InputError
 from resources.project import explain
 

@@ -25,11 +25,10 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from panoptic_assets.config import (
+from panoptic_assets.clustering.config import (
     ClusteringConfig,
     DivisionConfig,
     NestedClusteringConfig,
-    parse,
 )
 from panoptic_assets.dividing import Computed, Dividing, carried, present_members
 from panoptic_assets.refreshing import assigned_again, carried_again
@@ -38,6 +37,7 @@ from panoptic_assets.spec import records, seals
 from panoptic_assets.spec.computation import REMAINDER, NotComputableError
 from panoptic_assets.spec.keys import parse_division, parse_node, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Input, Record, digest, output_hash
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.tables.divisions import (
     Divisions,
     StoredRecord,

@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from panoptic_assets.config import VisionModel
 from panoptic_assets.core import vision_labels as core
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
+from panoptic_assets.labels.config import VisionModel
 from panoptic_assets.spec.records import digest
 from panoptic_assets.tables.images import present_files
 from resources.decoding import UnreadableImage, decode, jpeg

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from panoptic_assets.config import ZeroShot
 from panoptic_assets.core import labels as core
 from panoptic_assets.core.attachment import mean_directions
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
@@ -23,6 +22,7 @@ from panoptic_assets.core.vocabulary import (
     shipped,
     table,
 )
+from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.readings import tag_paths
 from panoptic_assets.selection import text_encoder
 from panoptic_assets.spec.keys import parse_name, vector_type_of

@@ -1,7 +1,7 @@
 """Where the things of one project lie.
 
 Belongs here: finding, reading and creating a project's folder. Does not belong here: what is in
-the store (``lance``) or what the registry files mean (``panoptic_assets.config``).
+the store (``lance``) or what the registry files mean (``panoptic_assets``).
 
 A project is any folder with a ``.panoptic/project.yaml``, found from the working directory upwards
 as git finds its repository. Everything that the program writes lies in ``.panoptic/``; ``configs/``

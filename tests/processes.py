@@ -16,7 +16,7 @@ CONTEXT.set_forkserver_preload(
         "dagster",
         "lance_namespace",
         "open_clip",
-        "panoptic_assets.methods",
+        "panoptic_assets.clustering.methods",
         "pyarrow",
         "pytest",
         "resources.source",

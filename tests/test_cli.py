@@ -19,9 +19,9 @@ from click.testing import CliRunner
 
 from panoptic_assets.api import Project
 from panoptic_assets.cli import main
+from panoptic_assets.clustering.methods import METHODS
 from panoptic_assets.commands.options import SCOPE_OPTIONS, scope_of
 from panoptic_assets.definitions import build_defs
-from panoptic_assets.methods import METHODS
 from panoptic_assets.orchestration.instance import open_instance, ui_lock
 from resources.errors import InputError
 from resources.lance import LanceStore

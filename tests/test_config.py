@@ -10,18 +10,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_assets.config import (
-    ClusteringConfig,
-    NestedClusteringConfig,
-    SaveConfig,
-    document_of,
-    given_config,
-    identity_of,
-    parse,
-    resolve,
-)
+from panoptic_assets.clustering.config import ClusteringConfig, NestedClusteringConfig
+from panoptic_assets.clustering.methods import METHODS, name_of
 from panoptic_assets.definitions import build_defs
-from panoptic_assets.methods import METHODS, name_of
+from panoptic_assets.spec.resolution import document_of, given_config, identity_of, parse, resolve
+from panoptic_assets.tags.config import SaveConfig
 from resources.errors import InputError
 from resources.models import ModelSpec
 

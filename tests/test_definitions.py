@@ -9,22 +9,18 @@ from typing import get_args
 import dagster as dg
 import pytest
 
-from panoptic_assets.config import (
-    LABEL_METHODS,
-    METHODS,
-    PROJECTION_METHODS,
-    ClusteringConfig,
-    ComparisonConfig,
-    EmbeddingsConfig,
-    LabelsConfig,
-    NeighborsConfig,
-    NestedClusteringConfig,
-    ProjectionConfig,
-    RecommendationsConfig,
-    SaveConfig,
-    Scope,
-)
+from panoptic_assets.clustering.config import ClusteringConfig, NestedClusteringConfig, Scope
+from panoptic_assets.clustering.methods import METHODS
 from panoptic_assets.definitions import build_defs
+from panoptic_assets.features.config import (
+    PROJECTION_METHODS,
+    EmbeddingsConfig,
+    NeighborsConfig,
+    ProjectionConfig,
+)
+from panoptic_assets.labels.config import LABEL_METHODS, LabelsConfig
+from panoptic_assets.review.config import ComparisonConfig
+from panoptic_assets.tags.config import RecommendationsConfig, SaveConfig
 from resources.lance import LanceStore
 
 ROOT = Path(__file__).parent.parent
@@ -141,11 +137,21 @@ FORBIDDEN = {
         "resources",
         "panoptic_assets.assets",
         "panoptic_assets.tables",
-        "panoptic_assets.config",
+        "panoptic_assets.orchestration",
+        "panoptic_assets.spec.resolution",
         "panoptic_assets.spec.keys",
         "panoptic_assets.spec.records",
         "panoptic_assets.reports",
         "panoptic_assets.api",
+    ),
+    "panoptic_assets/spec": (
+        "dagster",
+        "lancedb",
+        "torch",
+        "open_clip",
+        "sklearn",
+        "resources.lance",
+        "panoptic_assets",
     ),
     "panoptic_assets/reports": (
         "dagster",
@@ -154,7 +160,8 @@ FORBIDDEN = {
         "resources.lance",
         "panoptic_assets.assets",
         "panoptic_assets.tables",
-        "panoptic_assets.config",
+        "panoptic_assets.orchestration",
+        "panoptic_assets.spec.resolution",
         "panoptic_assets.api",
     ),
     "resources": ("panoptic_assets", "sklearn"),

@@ -318,7 +318,7 @@ THIRD_PARTY = """
 
     import numpy as np
     from panoptic_assets.core.division import Data, Outcome
-    from panoptic_assets.methods import MethodConfig
+    from panoptic_assets.clustering.methods import MethodConfig
     from pydantic import Field
 
     class Halves(MethodConfig):
@@ -365,7 +365,8 @@ def test_another_package_adds_a_method_by_an_entry_point(bench, another_package)
     config = yaml.safe_load(run("run-info", "h", cwd=folder).stdout)["config"]
     assert config["method"] == {"halves": {"share": 0.25}}
     code = (
-        "from panoptic_assets.config import ClusteringConfig, schema_of\n"
+        "from panoptic_assets.clustering.config import ClusteringConfig\n"
+        "from panoptic_assets.orchestration.config_schema import schema_of\n"
         "method = schema_of(ClusteringConfig).config_type.fields['method']\n"
         "print('halves' in method.config_type.fields)"
     )
@@ -445,7 +446,8 @@ def test_readings_of_a_projection_have_neither_neighbours_nor_texts_of_the_vecto
     features = vector_tables.read_features(
         bench.store, "mini/pca", image_tables.present_files(bench.store)
     )
-    from panoptic_assets.config import ClusteringConfig, parse
+    from panoptic_assets.clustering.config import ClusteringConfig
+    from panoptic_assets.spec.resolution import parse
 
     config = parse(
         ClusteringConfig,

@@ -18,12 +18,12 @@ from click.testing import CliRunner
 from panoptic_assets import exchange
 from panoptic_assets.api import Project
 from panoptic_assets.cli import main
-from panoptic_assets.config import EditsConfig
 from panoptic_assets.core.manifest import File
 from panoptic_assets.exchange import FORMATS, import_tags
 from panoptic_assets.spec.tag_log import Event, Tag
 from panoptic_assets.tables.images import write_files
 from panoptic_assets.tables.tags import append_events, read_log
+from panoptic_assets.tags.config import EditsConfig
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.project import ProjectSettings, create, find

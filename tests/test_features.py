@@ -178,7 +178,8 @@ def test_a_projection_of_another_process_has_the_same_points(corpus, tmp_path):
     code = (
         "import sys\n"
         "from panoptic_assets.tables import images, vectors\n"
-        "from panoptic_assets.config import ProjectionConfig, parse\n"
+        "from panoptic_assets.features.config import ProjectionConfig\n"
+        "from panoptic_assets.spec.resolution import parse\n"
         "from panoptic_assets.core.projections import project\n"
         "from panoptic_assets.spec.records import vectors_hash\n"
         "from resources.lance import LanceStore\n"

@@ -12,9 +12,9 @@ import yaml
 from click.testing import CliRunner
 
 from panoptic_assets.cli import main
-from panoptic_assets.config import ZeroShot
 from panoptic_assets.core.edits import LONGEST_NAME
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
+from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from panoptic_assets.zero_shot_labels import read_vocabulary, suggest
 from resources.models import OpenClipModels

@@ -12,22 +12,18 @@ import pytest
 from click.testing import CliRunner
 
 from panoptic_assets.cli import main
-from panoptic_assets.config import (
-    Assign,
-    BackfillConfig,
-    ClusteringConfig,
-    Keep,
-    Recluster,
-    parse,
-)
+from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.policies import Assign, Keep, Recluster
 from panoptic_assets.core.bundle_check import Check, open_box
 from panoptic_assets.core.labels import Suggestion
 from panoptic_assets.dividing import Dividing, carried
 from panoptic_assets.refreshing import Step, backfill, refresh_run
 from panoptic_assets.selection import select
 from panoptic_assets.spec.records import output_hash
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from panoptic_assets.tables.vectors import read_vectors
+from panoptic_assets.upkeep.config import BackfillConfig
 from panoptic_assets.verification import Verifier
 from resources.lance import SCHEMAS
 from resources.models import OpenClipModels

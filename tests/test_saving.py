@@ -10,8 +10,8 @@ import yaml
 from scipy.optimize import linear_sum_assignment
 
 from panoptic_assets.assets.tags import append_edits
-from panoptic_assets.config import EditsConfig
 from panoptic_assets.tables.tags import read_log
+from panoptic_assets.tags.config import EditsConfig
 from resources.lance import LanceStore
 from tests import processes
 from tests.conftest import SAMPLE, metadata

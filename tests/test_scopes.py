@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from panoptic_assets.config import ClusteringConfig, parse
+from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.selection import select
 from panoptic_assets.spec.records import digest
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.tables.vectors import model_identity
 from resources.errors import InputError
 from resources.lance import SCHEMAS

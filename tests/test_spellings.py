@@ -16,26 +16,22 @@ from PIL import Image
 from panoptic_assets import imports, readings, staleness
 from panoptic_assets.api import Project
 from panoptic_assets.assets.tags import check_edits
+from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.comparisons import Sides
-from panoptic_assets.config import (
-    ClusteringConfig,
-    EditsConfig,
-    ZeroShot,
-    identity_of,
-    parse,
-    resolve,
-)
 from panoptic_assets.core import sidecar
 from panoptic_assets.core.manifest import File
 from panoptic_assets.core.staleness import Standing
 from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.exchange import import_tags, saved_tags
 from panoptic_assets.forgetting import find_images
+from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.selection import select
 from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.resolution import identity_of, parse, resolve
 from panoptic_assets.spec.tag_log import Event, Tag
 from panoptic_assets.tables.images import image_names, present_files, write_files
 from panoptic_assets.tables.tags import append_events, properties_with_tags, read_log, write_tags
+from panoptic_assets.tags.config import EditsConfig
 from panoptic_assets.zero_shot_labels import read_vocabulary
 from resources.errors import InputError
 from resources.lance import SCHEMAS, LanceStore, vectors_schema

@@ -2,8 +2,9 @@
 
 import pytest
 
-from panoptic_assets.config import ClusteringConfig, parse
+from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.spec.keys import MAX_LENGTH, parse_run_key
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.sweeps import best_numbers, cells, parse_sweep, row
 from resources.errors import InputError
 

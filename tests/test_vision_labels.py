@@ -19,8 +19,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from panoptic_assets.config import VisionModel, parse
 from panoptic_assets.core.labels import ClusterToLabel
+from panoptic_assets.labels.config import VisionModel
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.vision_labels import suggest
 from resources.decoding import decode, thumbnail
 from resources.errors import InputError
@@ -436,7 +437,7 @@ def test_a_name_that_was_stored_with_marks_is_cleaned_and_not_paid_for_again(cor
 
 KILLED = """
 import sys
-from panoptic_assets.config import VisionModel
+from panoptic_assets.labels.config import VisionModel
 from panoptic_assets.core.labels import ClusterToLabel
 from panoptic_assets.vision_labels import suggest
 from resources.lance import LanceStore

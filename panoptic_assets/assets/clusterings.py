@@ -12,13 +12,12 @@ import numpy as np
 
 from panoptic_assets.assets.corpus import embeddings
 from panoptic_assets.assets.features import projection
-from panoptic_assets.config import (
+from panoptic_assets.clustering.config import (
     ClusteringConfig,
     DivisionConfig,
     NestedClusteringConfig,
-    given_config,
-    schema_of,
 )
+from panoptic_assets.clustering.methods import name_of
 from panoptic_assets.core import clusters, quality
 from panoptic_assets.dividing import (
     Dividing,
@@ -27,7 +26,7 @@ from panoptic_assets.dividing import (
     resolve_clustering,
     resolve_nested,
 )
-from panoptic_assets.methods import name_of
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, NODES, RUNS
 from panoptic_assets.orchestration.running import (
     POOL,
@@ -42,6 +41,7 @@ from panoptic_assets.reports.run_pages import page_of
 from panoptic_assets.selection import Selection, select
 from panoptic_assets.spec import records
 from panoptic_assets.spec.keys import parse_node, parse_run_key
+from panoptic_assets.spec.resolution import given_config
 from panoptic_assets.tables.divisions import (
     Answer,
     Divisions,

@@ -17,15 +17,17 @@ from panoptic_assets.assets.reports import write_index
 from panoptic_assets.assets.tags import tags
 from panoptic_assets.comparison_report import MOST_RESTLESS, ReportWriter, mean_adjusted_rand
 from panoptic_assets.comparisons import Side, Sides, chosen, common, compare, leaderboard, moved
-from panoptic_assets.config import ComparisonConfig, document_of, given_config, parse, schema_of
 from panoptic_assets.core.comparison import Agreement
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY
 from panoptic_assets.orchestration.running import POOL, plain_failures, progress
 from panoptic_assets.reports.comparison_pages import page_name
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, escaped, table
 from panoptic_assets.reports.pages import PageWriter
+from panoptic_assets.review.config import ComparisonConfig
 from panoptic_assets.spec.records import digest
+from panoptic_assets.spec.resolution import document_of, given_config, parse
 from panoptic_assets.staleness import Judge
 from panoptic_assets.tables.images import read_thumbnails
 from resources.lance import LanceStore

@@ -17,9 +17,11 @@ import dagster as dg
 import pyarrow as pa
 
 from panoptic_assets import imports
-from panoptic_assets.config import EmbeddingsConfig, ImagesConfig, given_config, parse, schema_of
 from panoptic_assets.core import manifest
+from panoptic_assets.corpus.config import ImagesConfig
 from panoptic_assets.corpus_history import record_version
+from panoptic_assets.features.config import EmbeddingsConfig
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import VECTOR_TYPES
 from panoptic_assets.orchestration.running import (
     FRESHNESS,
@@ -33,6 +35,7 @@ from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.spec.keys import parse_name
 from panoptic_assets.spec.records import digest
+from panoptic_assets.spec.resolution import given_config, parse
 from panoptic_assets.tables.images import (
     SidecarReport,
     apply_sidecar,

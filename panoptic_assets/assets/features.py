@@ -14,20 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from panoptic_assets.assets.corpus import embeddings
-from panoptic_assets.config import (
-    Document,
-    NeighborsConfig,
-    ProjectionConfig,
-    given_config,
-    identity_of,
-    parse,
-    registered_config,
-    resolve,
-    schema_of,
-)
 from panoptic_assets.core import neighbors as core_neighbors
 from panoptic_assets.core.neighbors import Graph, Pair
 from panoptic_assets.core.projections import NEED_NEIGHBORS, libraries_of, project, trustworthiness
+from panoptic_assets.features.config import NeighborsConfig, ProjectionConfig
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, PROJECTIONS, VECTOR_TYPES
 from panoptic_assets.orchestration.running import (
     FRESHNESS,
@@ -40,6 +31,14 @@ from panoptic_assets.reports.scatter import scatter
 from panoptic_assets.spec import records
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import parse_name, parse_projection
+from panoptic_assets.spec.resolution import (
+    Document,
+    given_config,
+    identity_of,
+    parse,
+    registered_config,
+    resolve,
+)
 from panoptic_assets.tables.images import present_files
 from panoptic_assets.tables.vectors import (
     GraphInfo,

@@ -15,17 +15,10 @@ import pyarrow.compute as pc
 
 from panoptic_assets import vision_labels, zero_shot_labels
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
-from panoptic_assets.config import (
-    LabelsConfig,
-    VisionModel,
-    ZeroShot,
-    document_of,
-    given_config,
-    parse,
-    schema_of,
-)
 from panoptic_assets.core import quality
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
+from panoptic_assets.labels.config import LabelsConfig, VisionModel, ZeroShot
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
 from panoptic_assets.orchestration.running import (
     POOL,
@@ -38,6 +31,7 @@ from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import table
 from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.spec.records import digest
+from panoptic_assets.spec.resolution import document_of, given_config, parse
 from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from panoptic_assets.tables.images import read_thumbnails
 from resources.errors import InputError

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from panoptic_assets.assets.corpus import embeddings
 from panoptic_assets.assets.tags import tags
-from panoptic_assets.config import RecommendationsConfig, given_config, parse, schema_of
 from panoptic_assets.core import recommendations as core
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY
 from panoptic_assets.orchestration.running import POOL, plain_failures
 from panoptic_assets.reports.contact_sheet import contact_sheet
@@ -19,6 +19,7 @@ from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import parse_name
 from panoptic_assets.spec.records import digest
+from panoptic_assets.spec.resolution import given_config, parse
 from panoptic_assets.tables.images import present_files, read_thumbnails
 from panoptic_assets.tables.tags import (
     properties_with_tags,
@@ -27,6 +28,7 @@ from panoptic_assets.tables.tags import (
     write_recommendations,
 )
 from panoptic_assets.tables.vectors import read_vectors
+from panoptic_assets.tags.config import RecommendationsConfig
 from resources.lance import SCHEMAS, LanceStore
 from resources.registry import Registry
 

@@ -18,8 +18,8 @@ from panoptic_assets.assets.tags import (
     tags_metadata,
     tags_version,
 )
-from panoptic_assets.config import BackfillConfig, parse, schema_of
 from panoptic_assets.dividing import Dividing
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.insides import version_of, version_tags
 from panoptic_assets.orchestration.partitions import NODES, RUNS
 from panoptic_assets.orchestration.running import POOL, plain_failures
@@ -27,8 +27,10 @@ from panoptic_assets.refreshing import RunRefresh, Step
 from panoptic_assets.refreshing import backfill as refreshed
 from panoptic_assets.reports.markdown import table
 from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.tables.divisions import Divisions, read_answer
 from panoptic_assets.tables.tags import read_log, write_tags
+from panoptic_assets.upkeep.config import BackfillConfig
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry

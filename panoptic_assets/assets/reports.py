@@ -9,18 +9,20 @@ import numpy as np
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.assets.features import projection
 from panoptic_assets.assets.labels import cluster_labels
-from panoptic_assets.config import ReportConfig, given_config, parse, schema_of
 from panoptic_assets.core.projections import project
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
 from panoptic_assets.orchestration.running import POOL, partition_of, plain_failures, progress
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.map_data import Colouring
 from panoptic_assets.reports.markdown import bullets, score_text, table
 from panoptic_assets.reports.run_pages import MapPoints, titled, write_first_page, write_run
+from panoptic_assets.review.config import ReportConfig
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.keys import parse_projection, parse_run_key, vector_type_of
 from panoptic_assets.spec.records import digest, vectors_hash
+from panoptic_assets.spec.resolution import given_config, parse
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import read_thumbnails
 from panoptic_assets.tables.tags import read_log

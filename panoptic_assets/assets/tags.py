@@ -11,29 +11,25 @@ from typing import Any
 import dagster as dg
 
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
-from panoptic_assets.config import (
-    ClusteringConfig,
-    EditsConfig,
-    SaveConfig,
-    given_config,
-    parse,
-    schema_of,
-)
+from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.scopes import FoundByText
 from panoptic_assets.core.carry_over import KINDS, Change
 from panoptic_assets.core.edits import EditError, Images, resolve
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
 from panoptic_assets.orchestration.running import POOL, partition_of, plain_failures
 from panoptic_assets.reports.contact_sheet import contact_sheet
 from panoptic_assets.reports.markdown import bullets, table
 from panoptic_assets.saving import Saved, author_of, save_run
-from panoptic_assets.scopes import FoundByText
 from panoptic_assets.selection import select
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.spec.records import Record, digest
+from panoptic_assets.spec.resolution import given_config, parse
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import image_names, present_files, read_thumbnails
 from panoptic_assets.tables.tags import LoggedEvent, append_events, read_log, write_tags
+from panoptic_assets.tags.config import EditsConfig, SaveConfig
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import OpenClipModels

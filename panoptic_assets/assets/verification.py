@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from panoptic_assets.assets.clusterings import clustering, nested_clustering
 from panoptic_assets.orchestration.asset_checks import report_evaluation, specs
+from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.running import partition_of, plain_failures
+from panoptic_assets.proof.config import VerifyConfig
 from panoptic_assets.reports.markdown import table
 from panoptic_assets.spec.records import Record
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.verification import MARKS, Verdict, Verifier, Witness
 from resources.errors import InputError
 from resources.lance import LanceStore
@@ -107,27 +109,17 @@ verified_clustering = _check(clustering)
 verified_nested_clustering = _check(nested_clustering)
 
 
-class VerifyConfig(dg.Config):
-    """Configuration of the job ``verify_runs``."""
-
-    keys: list[str] = Field(
-        default=[],
-        description="Runs, with all that is divided below them, and nodes; empty: every one.",
-    )
-    pixels: bool = Field(default=True, description="Whether the images' files are read, too.")
-
-
-@dg.op(tags={"kind": "lancedb"})
+@dg.op(tags={"kind": "lancedb"}, config_schema=schema_of(VerifyConfig))
 @plain_failures()
 def verify_divisions(
     context: dg.OpExecutionContext,
-    config: VerifyConfig,
     store: dg.ResourceParam[LanceStore],
     models: dg.ResourceParam[OpenClipModels],
     registry: dg.ResourceParam[Registry],
     source: dg.ResourceParam[ImageSource],
 ) -> None:
     """Verify runs one after the other, whatever becomes of each; fails if one is not proved."""
+    config = parse(VerifyConfig, context.op_config)
     verifier = _verifier(context, store, models, registry, source, config.pixels)
     # Refused here, before anything is computed.
     keys = [found for key in config.keys for found in verifier.keys(key)]

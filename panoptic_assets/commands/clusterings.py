@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from panoptic_assets.clustering.methods import METHODS, name_of
 from panoptic_assets.commands.listings import print_clusters, print_sweep, warn_of_stale
 from panoptic_assets.commands.opening import open_project, open_runner, reader_of
 from panoptic_assets.commands.options import (
@@ -24,7 +25,6 @@ from panoptic_assets.commands.options import (
     tagging_options,
 )
 from panoptic_assets.commands.terminal import output_console, say
-from panoptic_assets.methods import METHODS, name_of
 from panoptic_assets.text import counted
 from resources.errors import InputError
 

@@ -21,7 +21,7 @@ from panoptic_assets.commands.options import (
     tagging_options,
 )
 from panoptic_assets.commands.terminal import TerminalReporter, say, tell
-from panoptic_assets.config import PROJECTION_METHODS
+from panoptic_assets.features.config import PROJECTION_METHODS
 from panoptic_assets.orchestration.dagster_yaml import update_settings
 from panoptic_assets.runner import Runner
 from resources.errors import InputError

@@ -33,8 +33,9 @@ def forget(
     certificate. Without an IMAGE, what was interrupted is completed.
     """
     from panoptic_assets.assets.tags import author_of
-    from panoptic_assets.config import EditsConfig, parse
     from panoptic_assets.forgetting import find_images, unfinished
+    from panoptic_assets.spec.resolution import parse
+    from panoptic_assets.tags.config import EditsConfig
 
     runner = open_runner(folder)
     targets = find_images(runner.store, images, runner.folder.images, say)

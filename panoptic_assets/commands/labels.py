@@ -13,7 +13,7 @@ import click
 from panoptic_assets.commands.listings import print_labels
 from panoptic_assets.commands.opening import open_runner, reader_of
 from panoptic_assets.commands.options import below_folder, parameter_options
-from panoptic_assets.config import LABEL_METHODS, VisionModel
+from panoptic_assets.labels.config import LABEL_METHODS, VisionModel
 from resources.errors import InputError
 
 _METHODS = [method.model_fields["name"].default for method in LABEL_METHODS]

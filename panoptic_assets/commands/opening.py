@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoptic_assets.commands.terminal import TerminalReporter
-from panoptic_assets.spec.keys import parse_division
 from panoptic_assets.runner import Runner, open_store
+from panoptic_assets.spec.keys import parse_division
 from resources.project import find
 
 if TYPE_CHECKING:

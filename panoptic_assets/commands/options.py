@@ -1,7 +1,7 @@
 """Options of commands that are made from Config classes, and the documents that they make.
 
 Belongs here: options of methods and scopes, and what they mean as configuration. Does not belong
-here: what may be configured (``methods``, ``scopes``, ``config``).
+here: what may be configured (``config``, ``methods`` and ``scopes`` of each capability).
 """
 
 from collections.abc import Callable
@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import click
 
-from panoptic_assets.methods import METHODS
+from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.methods import METHODS
+from panoptic_assets.features.config import ProjectionConfig
 from panoptic_assets.runner import Runner
 from resources.errors import InputError
 
@@ -232,7 +234,7 @@ def given_division(options: dict[str, Any], runner: Runner, key: str) -> dict[st
         return record.config if record else registry_config(runner.registry, key, asset)
 
     common = ("features", "seed", "assign_remainder", "stability", "replace")
-    return _document(options, common, known, "kmeans")
+    return _document(options, common, known, ClusteringConfig)
 
 
 def given_projection(options: dict[str, Any], runner: Runner, key: str) -> dict[str, Any]:
@@ -245,20 +247,20 @@ def given_projection(options: dict[str, Any], runner: Runner, key: str) -> dict[
         record = projection_record(runner.store, key)
         return record.cause.config if record else registry_projection(runner.registry, key)
 
-    return _document(options, ("nb_dimensions", "seed", "replace"), known, "pca")
+    return _document(options, ("nb_dimensions", "seed", "replace"), known, ProjectionConfig)
 
 
 def _document(
     options: dict[str, Any],
     common: tuple[str, ...],
     known: Callable[[], dict[str, Any] | None],
-    default: str,
+    config: type[ClusteringConfig] | type[ProjectionConfig],
 ) -> dict[str, Any]:
     """Options as configuration.
 
     A parameter without ``--method`` is one of the method that the key's record or file names.
     """
-    from panoptic_assets.config import method_of
+    from panoptic_assets.spec.resolution import method_of
 
     given = {
         name: list(value) if isinstance(value, tuple) else value
@@ -270,7 +272,8 @@ def _document(
     document: dict[str, Any] = {name: given.pop(name) for name in common if name in given}
     method = given.pop("method", None)
     if method or given:
-        document["method"] = {method or method_of(known() or {}) or default: given}
+        default = config.model_fields["method"].default.name
+        document["method"] = {method or method_of(config, known() or {}) or default: given}
     return document
 
 

@@ -12,17 +12,12 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
+from panoptic_assets.clustering.policies import POLICIES, parse_policy, policy_document, policy_of
 from panoptic_assets.commands.opening import open_runner
 from panoptic_assets.commands.terminal import output_console, say, tell
-from panoptic_assets.config import (
-    POLICIES,
-    BackfillConfig,
-    parse,
-    parse_policy,
-    policy_document,
-    policy_of,
-)
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.text import counted, printable
+from panoptic_assets.upkeep.config import BackfillConfig
 from resources.errors import InputError
 
 _POLICIES = [policy.model_fields["name"].default for policy in POLICIES]

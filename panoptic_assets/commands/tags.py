@@ -17,7 +17,8 @@ from rich.text import Text
 from panoptic_assets.commands.listings import print_tags
 from panoptic_assets.commands.opening import open_project, open_runner, reader_of
 from panoptic_assets.commands.terminal import decimals, output_console, say, tell
-from panoptic_assets.config import SaveConfig, parse
+from panoptic_assets.spec.resolution import parse
+from panoptic_assets.tags.config import SaveConfig
 from panoptic_assets.text import counted, printable
 from resources.errors import InputError
 
@@ -346,7 +347,8 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
     FILE is YAML: `edits:` with a list (see `tag edits`), or a run config of the asset `tags`. Or it
     is CSV: a column `edit` with the kind, and one for each field; `|` parts several tags or images.
     """
-    from panoptic_assets.config import EditsConfig, registered_config
+    from panoptic_assets.spec.resolution import registered_config
+    from panoptic_assets.tags.config import EditsConfig
     from resources.project import read_yaml
 
     known: dict[str, Any] | None

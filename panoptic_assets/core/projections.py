@@ -1,7 +1,7 @@
 """Projections: unit vectors in, one point of a few dimensions per image out.
 
 Belongs here: one function per method, entered in :data:`METHODS` under the name of its Config class
-in ``panoptic_assets.config``, and how well points keep neighbours. Does not belong here: pictures,
+in ``features.config``, and how well points keep neighbours. Does not belong here: pictures,
 reading, writing.
 
 The same input gives the same points in every process, whatever the number of threads: the methods

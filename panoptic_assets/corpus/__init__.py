@@ -1,1 +1,1 @@
-"""The corpus: which images there are, and how they are named."""
+"""Images: their files, manifest, versions, inventory and names."""

@@ -1,14 +1,14 @@
-"""Types of configuration fields that several Config classes use.
+"""What configuration classes are made of: their base, and types of fields that several use.
 
-Belongs here: what a text must look like to be the value of a field. Does not belong here: the
-fields themselves, and keys (``keys``).
+Belongs here: how a configuration is written, and what a text must look like to be the value of a
+field. Does not belong here: the fields themselves, and keys (``keys``).
 """
 
 import re
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 _NOT_ON_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, all line separators, and halves of characters that no file can hold."""
@@ -39,3 +39,32 @@ OneLine = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[OneLine, AfterValidator(_visible)]
 Unquoted = Annotated[str, BeforeValidator(_unquoted)]
 """Text that may look like a number or a date."""
+
+
+class Parameters(BaseModel):
+    """Base of all that can be asked for: plain data that does not change.
+
+    Of a field that may be one of several such classes, told apart by their ``name``
+    (``discriminator="name"``), the choice is written as ``{kmeans: {nb_clusters: 10}}``; such a
+    field has an example of that, for messages (``examples``).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, given: Any) -> Any:
+        """Choices in pydantic's form, and what is left out but needed as empty."""
+        if not isinstance(given, dict):
+            return given
+        read = dict(given)
+        for name, field in cls.model_fields.items():
+            if field.is_required():
+                # Then the message says what it must be, and not only that it must be.
+                read.setdefault(name, None)
+            value = read.get(name)
+            if field.discriminator and isinstance(value, dict) and len(value) == 1:
+                [(choice, parameters)] = value.items()
+                if isinstance(parameters, dict):
+                    read[name] = {**parameters, field.discriminator: choice}
+        return read

@@ -39,7 +39,7 @@ INTRINSIC = 12
 KEPT = 15
 
 OURS = """
-from panoptic_assets.config import Umap
+from panoptic_assets.features.config import Umap
 from panoptic_assets.core.neighbors import Graph
 from panoptic_assets.core.projections import project
 graph = Graph(np.load(folder / "indices.npy"), np.load(folder / "similarities.npy"))

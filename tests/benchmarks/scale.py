@@ -42,11 +42,12 @@ from rich.table import Table
 from panoptic_assets import corpus_history
 from panoptic_assets.api import Project
 from panoptic_assets.assets.staleness_checks import judge_runs
-from panoptic_assets.config import ClusteringConfig, identity_of, parse
+from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.core import clusters
 from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.manifest import File
 from panoptic_assets.spec import records
+from panoptic_assets.spec.resolution import identity_of, parse
 from panoptic_assets.tables.divisions import Answer, write_division
 from panoptic_assets.tables.images import files_input, write_files
 from panoptic_assets.tables.vectors import MODEL_METADATA, read_features

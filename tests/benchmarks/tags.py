@@ -25,11 +25,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from panoptic_assets import exchange
-from panoptic_assets.config import EditsConfig
 from panoptic_assets.core.manifest import File
 from panoptic_assets.spec import tag_log
 from panoptic_assets.tables.images import write_files
 from panoptic_assets.tables.tags import append_events, read_log, write_tags
+from panoptic_assets.tags.config import EditsConfig
 from resources.lance import LanceStore
 from resources.source import ImageSource
 

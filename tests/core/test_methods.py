@@ -10,9 +10,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.core.clusters import canonical
-from panoptic_assets.core.division import Data, Tag, distinct
-from panoptic_assets.methods import (
+from panoptic_assets.clustering.methods import (
     METHODS,
     Agglomerative,
     Birch,
@@ -25,12 +23,14 @@ from panoptic_assets.methods import (
     MiniBatchKMeans,
     name_of,
 )
+from panoptic_assets.core.clusters import canonical
+from panoptic_assets.core.division import Data, Tag, distinct
 from panoptic_assets.spec.computation import NotComputableError
 
 COMMON = textwrap.dedent("""
     import numpy as np
     from panoptic_assets.core.division import Data, Tag
-    from panoptic_assets.methods import *
+    from panoptic_assets.clustering.methods import *
 
     def blobs(nb_blobs=8, size=40, dim=64, seed=0):
         rng = np.random.default_rng(seed)

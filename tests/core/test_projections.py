@@ -10,9 +10,9 @@ import pytest
 from sklearn.manifold import trustworthiness as trustworthiness_of_sklearn
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.config import PROJECTION_METHODS
 from panoptic_assets.core.neighbors import nearest
 from panoptic_assets.core.projections import METHODS, project, trustworthiness
+from panoptic_assets.features.config import PROJECTION_METHODS
 from panoptic_assets.spec.computation import NotComputableError
 
 LABELS = np.repeat(np.arange(5), 24)

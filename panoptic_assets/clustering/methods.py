@@ -1,7 +1,7 @@
 """The clustering methods that can be asked for: one Config class each, ours and other packages'.
 
 Belongs here: each parameter's default, limits and meaning, and how methods are found. Does not
-belong here: what they compute (``core``), or how a request is resolved (``config``).
+belong here: what they compute (``core``), or how a request is resolved (``spec.resolution``).
 
 Another package adds a method by an entry point of the group ``panoptic_assets.methods`` that names
 a subclass of :class:`MethodConfig`; the method is then in the configuration of the assets, on the
@@ -12,12 +12,11 @@ import importlib.metadata
 import warnings
 from typing import Annotated, Any, ClassVar, Literal
 
-import dagster as dg
 from pydantic import AfterValidator, Field, model_validator
 
 from panoptic_assets.core.division import Data, Outcome, parameters
 from panoptic_assets.core.sidecar import tag_path
-from panoptic_assets.spec.fields import OneLine
+from panoptic_assets.spec.fields import OneLine, Parameters
 
 ENTRY_POINTS = "panoptic_assets.methods"
 """Group of the entry points that name Config classes of other packages."""
@@ -32,7 +31,7 @@ def _one_or_more(number: int) -> int:
 _NbClusters = Annotated[int, AfterValidator(_one_or_more)]
 
 
-class MethodConfig(dg.Config):
+class MethodConfig(Parameters):
     """One clustering method: its parameters are the fields, of which ``name`` is its name.
 
     A field may be an int, float, bool, text, a ``Literal`` of texts, or a list of texts; each of
@@ -375,7 +374,7 @@ _OURS: tuple[type[MethodConfig], ...] = (
 )
 
 
-def name_of(method: type[dg.Config]) -> str:
+def name_of(method: type[Parameters]) -> str:
     """The name under which a method is asked for."""
     name: str = method.model_fields["name"].default
     return name

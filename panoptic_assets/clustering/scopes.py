@@ -6,12 +6,11 @@ takes (``selection``), which loads the store's libraries: the command line's hel
 
 from typing import Annotated, Any, Literal, Self
 
-import dagster as dg
 from pydantic import AfterValidator, Field, model_validator
 
 from panoptic_assets.core.scopes import period
 from panoptic_assets.core.sidecar import MAX_NAME, tag_path
-from panoptic_assets.spec.fields import Name, OneLine, Unquoted
+from panoptic_assets.spec.fields import Name, OneLine, Parameters, Unquoted
 from panoptic_assets.spec.keys import parse_node
 
 NB_SIMILAR = 100
@@ -38,13 +37,13 @@ def _node(text: str) -> str:
 _Date = Annotated[Unquoted, AfterValidator(_date)]
 
 
-class WholeCorpus(dg.Config):
+class WholeCorpus(Parameters):
     """Every image that is present."""
 
     name: Literal["corpus"] = "corpus"
 
 
-class FilesLike(dg.Config):
+class FilesLike(Parameters):
     """The images with a file whose path matches a pattern."""
 
     name: Literal["files"] = "files"
@@ -55,7 +54,7 @@ class FilesLike(dg.Config):
     )
 
 
-class WithProperty(dg.Config):
+class WithProperty(Parameters):
     """The images that have a value of a property of the file of metadata, or certain values."""
 
     # `name` says which scope it is, in every class of the union.
@@ -92,7 +91,7 @@ class WithProperty(dg.Config):
         return self
 
 
-class WithTag(dg.Config):
+class WithTag(Parameters):
     """The images that carry a saved tag, or one below it."""
 
     name: Literal["tag"] = "tag"
@@ -104,7 +103,7 @@ class WithTag(dg.Config):
     )
 
 
-class TakenBetween(dg.Config):
+class TakenBetween(Parameters):
     """The images whose camera says that they were taken between two dates."""
 
     name: Literal["dates"] = "dates"
@@ -124,7 +123,7 @@ class TakenBetween(dg.Config):
         return self
 
 
-class Listed(dg.Config):
+class Listed(Parameters):
     """The images that a text file lists."""
 
     name: Literal["ids"] = "ids"
@@ -135,7 +134,7 @@ class Listed(dg.Config):
     )
 
 
-class _Search(dg.Config):
+class _Search(Parameters):
     """How far a search goes; of the two limits, both are kept."""
 
     min_similarity: float | None = Field(
@@ -180,7 +179,7 @@ class SimilarTo(_Search):
     )
 
 
-class InNode(dg.Config):
+class InNode(Parameters):
     """The images of a cluster of another run."""
 
     name: Literal["node"] = "node"

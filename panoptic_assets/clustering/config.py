@@ -1,0 +1,93 @@
+"""What can be asked of a clustering, of a corpus or of one cluster.
+
+Belongs here: each parameter's default, limits and meaning. Does not belong here: the parameters of
+methods (``methods``) and scopes (``scopes``), and how a request is resolved (``spec.resolution``).
+"""
+
+from typing import TYPE_CHECKING, Union
+
+from pydantic import Field
+
+from panoptic_assets.clustering.methods import METHODS, KMeans, MethodConfig
+from panoptic_assets.clustering.scopes import (
+    FilesLike,
+    FoundByText,
+    InNode,
+    Listed,
+    SimilarTo,
+    TakenBetween,
+    WholeCorpus,
+    WithProperty,
+    WithTag,
+)
+from panoptic_assets.spec.fields import Parameters
+
+if TYPE_CHECKING:
+    Method = MethodConfig
+else:
+    # Known when the program runs only: other packages add methods.
+    Method = Union[METHODS]  # noqa: UP007
+
+
+Scope = (
+    WholeCorpus
+    | FilesLike
+    | WithProperty
+    | WithTag
+    | TakenBetween
+    | Listed
+    | FoundByText
+    | SimilarTo
+    | InNode
+)
+
+
+class DivisionConfig(Parameters):
+    """What the first division of a corpus and the division of a cluster have in common."""
+
+    method: Method = Field(
+        default=KMeans(),
+        discriminator="name",
+        examples=["method: {kmeans: {nb_clusters: 10}}"],
+        description="The clustering method.",
+    )
+    features: str = Field(
+        default="",
+        description="What to cluster: a vector type, or a projection as <vector type>/<name>; "
+        "empty: for a run the project's default vector type, for a node the features of its run.",
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of all that is random; always recorded."
+    )
+    assign_remainder: bool = Field(
+        default=False,
+        description="Tell for each image of the remainder which cluster is nearest to it, in a "
+        "column of its own; the remainder stays what it is.",
+    )
+    stability: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Number of times that 80 % of the images, drawn anew, are divided to see which "
+        "clusters come again; 0: not measured.",
+    )
+    replace: bool = Field(
+        default=False,
+        description="Allow other parameters than the key's record has. The old record and its "
+        "clusters are kept in history.",
+    )
+
+
+class ClusteringConfig(DivisionConfig):
+    """Configuration of one clustering run."""
+
+    scope: Scope = Field(
+        default=WholeCorpus(),
+        discriminator="name",
+        examples=["scope: {files: {pattern: 'animals/*'}}"],
+        description="The images to look at.",
+    )
+
+
+class NestedClusteringConfig(DivisionConfig):
+    """Configuration of the division of one cluster; its scope is the cluster."""

@@ -1,0 +1,1 @@
+"""What is clustered: embeddings, their neighbours, projections, and imported vectors."""

@@ -1,0 +1,1 @@
+"""Names of clusters: by a vocabulary's texts, or by a vision language model."""

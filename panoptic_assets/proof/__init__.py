@@ -1,0 +1,1 @@
+"""Proving results: verification and audit bundles."""

@@ -1,0 +1,1 @@
+"""Saved clusterings and tags: saving, editing, carrying over, recommending, exchanging."""

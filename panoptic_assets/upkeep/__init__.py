@@ -1,0 +1,1 @@
+"""Keeping a project up to date: refreshing, staleness, sensors, schedules, checks, removal."""
