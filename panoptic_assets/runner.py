@@ -457,7 +457,7 @@ def open_store(project: ProjectFolder) -> "LanceStore":
     store = LanceStore(uri=project.store, storage_options=project.settings.storage_options)
     try:
         store.tables()
-    except OSError:
+    except (OSError, InputError):
         raise
     except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
         raise InputError(

@@ -19,3 +19,18 @@ class UnavailableError(InputError):
 
     It may be over by itself, so a run that nobody waits for tries again.
     """
+
+
+def newer_format(what: str, found: int, newest: int) -> InputError:
+    """The refusal of what a newer version of this program wrote.
+
+    Args:
+        what: Of what, as the sentence begins.
+        found: The number of its format.
+        newest: The greatest one that this version reads.
+    """
+    return InputError(
+        f"{what} has format {found}, and this version of panoptic_assets reads format {newest} at "
+        "most: upgrade panoptic_assets (`pip install --upgrade panoptic-assets`). Nothing was read "
+        "or written."
+    )

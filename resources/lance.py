@@ -10,7 +10,7 @@ insert the same new ids both succeed and leave duplicate rows, with no error.
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +27,16 @@ from filelock import FileLock
 from lancedb.index import IvfFlat
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from resources.errors import InputError
+from resources.errors import InputError, newer_format
+
+FORMAT = 1
+"""Number of the form in which a store holds what it holds, raised when an older program could not
+go on with it. A new column is no new form (see :data:`SCHEMAS`). The store of a program that knew
+no number has none, which counts as 1."""
+
+MIGRATIONS: dict[int, Callable[["LanceStore"], None]] = {}
+"""For each older format, what makes the next one of it. A process may be killed before the new
+number is written: a migration that is done again must find what it did, and end the same."""
 
 _KEY = {"lance-schema:unenforced-primary-key": "true"}
 
@@ -47,6 +56,10 @@ _FAN_IN = 8
 """Fragments of one size that are joined at once, at least. A row is so rewritten a few times in its
 life, where Lance's default (all fragments below 2**20 rows, at every call) rewrites the whole of a
 20,000-row table for 200 new rows. Reading 300 fragments instead of one costs 0.1 s."""
+
+_FORMAT_TABLE = re.compile(r"format\.(\d+)")
+"""Name of the empty table that tells a store's format; of several, the greatest counts. A name
+costs one listing to read, appears at once and whole, and can be wherever LanceDB's tables are."""
 
 _STAGING = "_staged"
 """Folder of the staged rows, beside the tables: a table's own folder ends in ``.lance``."""
@@ -342,15 +355,9 @@ class LanceStore(BaseModel):
         return past
 
     def tables(self) -> list[str]:
-        """Names of all tables. (LanceDB lists a page at a time, 10 by default.)"""
-        names: list[str] = []
-        token: str | None = None
-        while True:
-            page = self._database.list_tables(page_token=token, limit=1000)
-            names += page.tables
-            token = page.page_token
-            if not token:
-                return names
+        """Names of all tables."""
+        names = _names_in(self._database)
+        return [name for name in names if not _FORMAT_TABLE.fullmatch(name)]
 
     def version(self, table: str) -> int:
         """The newest version of a table; 0 when it does not exist."""
@@ -446,6 +453,7 @@ class LanceStore(BaseModel):
         """
         rows = rows.replace_schema_metadata(metadata)
         with self._creating():
+            self._mark()
             # Lance warns of a table that is to be overwritten and is not there.
             mode = "overwrite" if self._find(table) is not None else "create"
             return int(self._database.create_table(table, rows, mode=mode).version)
@@ -649,6 +657,17 @@ class LanceStore(BaseModel):
 
     @functools.cached_property
     def _database(self) -> Any:
+        """The connection, once the store is seen to be, or made to be, of today's format."""
+        database = self._connected()
+        names = _names_in(database)
+        found = _format_in(names) if names else FORMAT
+        if found > FORMAT:
+            raise newer_format(f"The store {database.uri}", found, FORMAT)
+        if found < FORMAT:
+            self._migrate(database)
+        return database
+
+    def _connected(self) -> Any:
         uri, options = self.uri, self.storage_options
         if not uri:
             from resources.project import find
@@ -706,14 +725,34 @@ class LanceStore(BaseModel):
             # exist_ok alone is no guard: of two processes that create a table at once, the second
             # overwrites the first one's, with the rows that it has by then.
             handle = self._find(table)
-            return self._database.create_table(table, schema=schema) if handle is None else handle
+            if handle is not None:
+                return handle
+            self._mark()
+            return self._database.create_table(table, schema=schema)
+
+    def _mark(self) -> None:
+        """Write the format of a store that is about to get its first table."""
+        if not _names_in(self._database):
+            _write_format(self._database, FORMAT)
+
+    def _migrate(self, database: Any) -> None:
+        store = self.model_copy()
+        store.__dict__["_database"] = database  # which it would wait for while it is migrated
+        with self._alone(database.uri, "migrate.lock"):
+            # Another process may have done it meanwhile.
+            for number in range(_format_in(_names_in(database)), FORMAT):
+                MIGRATIONS[number](store)
+                _write_format(database, number + 1)
 
     def _creating(self) -> AbstractContextManager[Any]:
-        location = self._database.uri
+        return self._alone(self._database.uri, "create.lock")
+
+    @staticmethod
+    def _alone(location: str, lock: str) -> AbstractContextManager[Any]:
         if "://" in location:  # no lock on an object store: there the writers' pool is the guard
             return nullcontext()
         Path(location).mkdir(parents=True, exist_ok=True)
-        return FileLock(Path(location) / "create.lock")
+        return FileLock(Path(location) / lock)
 
     @contextmanager
     def _without_litter(self, table: str) -> Iterator[None]:
@@ -758,6 +797,28 @@ class Erased:
     """Of the newest version."""
     nb_versions: int
     nb_pins: int
+
+
+def _names_in(database: Any) -> list[str]:
+    """Names of all tables, the format's too. (LanceDB lists a page at a time, 10 by default.)"""
+    names: list[str] = []
+    token: str | None = None
+    while True:
+        page = database.list_tables(page_token=token, limit=1000)
+        names += page.tables
+        token = page.page_token
+        if not token:
+            return names
+
+
+def _format_in(names: Iterable[str]) -> int:
+    found = (_FORMAT_TABLE.fullmatch(name) for name in names)
+    return max((int(match[1]) for match in found if match), default=1)
+
+
+def _write_format(database: Any, number: int) -> None:
+    schema = pa.schema([pa.field("format", pa.int32())])
+    database.create_table(f"format.{number}", schema=schema, exist_ok=True)
 
 
 def _check_out(handle: Any, table: str, version: int) -> None:

@@ -10,7 +10,7 @@ beside it is the people's.
 
 import os
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,18 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from resources.errors import InputError
+from resources.errors import InputError, newer_format
 
 ENVIRONMENT_VARIABLE = "PANOPTIC_PROJECT"
+
+FORMAT = 1
+"""Number of the form of ``project.yaml`` and of what lies beside it, the store apart; it is raised
+when an older program would misunderstand it. A file without a number counts as 1."""
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""For each older format, what makes settings of the next one of settings of this one. It is done
+whenever they are read: the file is people's, and stays as they wrote it."""
+
 _SETTINGS = Path(".panoptic") / "project.yaml"
 _PROBLEMS_SHOWN = 5
 
@@ -29,6 +38,8 @@ _PROBLEMS_SHOWN = 5
 class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     """What ``.panoptic/project.yaml`` holds."""
 
+    format: int = Field(default_factory=lambda: FORMAT, ge=1)
+    """See :data:`FORMAT`."""
     images: str = Field(min_length=1)
     """Folder of the images or its fsspec URL; a relative path starts at the project's folder."""
     include: list[str] = []
@@ -277,6 +288,13 @@ def _resolved(place: str) -> str:
 
 def _read_settings(path: Path) -> ProjectSettings:
     with read_yaml(path) as content:
+        number = content.get("format", 1)
+        if type(number) is int and number >= 1:  # else it is refused as any other field is
+            if number > FORMAT:  # before the fields that this version does not know
+                raise newer_format(f"The project {path.parent.parent}", number, FORMAT)
+            for older in range(number, FORMAT):
+                content = MIGRATIONS[older](content)
+            content = {**content, "format": FORMAT}
         return ProjectSettings.model_validate(content)
 
 

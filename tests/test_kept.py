@@ -14,10 +14,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from panoptic_assets.commands.runner import Runner, open_instance
 from PIL import Image
 
 from panoptic_assets.api import Project
-from panoptic_assets.commands.runner import Runner, open_instance
 from panoptic_assets.core.bundle_check import Check, open_box
 from resources.project import find
 from tests.conftest import SAMPLE

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import click
 from filelock import Timeout
 
+from panoptic_assets.commands.opening import open_project
 from panoptic_assets.commands.terminal import say, tell
 from panoptic_assets.environment import check
 from panoptic_assets.orchestration import insides
@@ -63,6 +64,7 @@ _SECONDS_TO_STOP = 20
 def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ...]) -> None:
     """Open the project in a browser: Dagster's UI, its daemon and the reports, until Ctrl-C."""
     project = find(context.obj)
+    open_project(project.folder)  # a store that cannot be read is refused before anything starts
     home = dagster_home(project)
     check()
     if lacking := lacking_settings(home):

@@ -10,20 +10,20 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.spec.resolution import parse
-from panoptic_assets.tags.config import EditsConfig
 
 from panoptic_assets import imports
 from panoptic_assets.api import Project
 from panoptic_assets.assets.tags import check_edits
 from panoptic_assets.cli import main
+from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.core import sidecar
 from panoptic_assets.corpus.names import ImageNames
 from panoptic_assets.exchange import import_tags, saved_tags
 from panoptic_assets.forgetting import find_images
 from panoptic_assets.selection import select
+from panoptic_assets.spec.resolution import parse
 from panoptic_assets.tables.images import image_names, present_files
+from panoptic_assets.tags.config import EditsConfig
 from resources.errors import InputError
 from resources.models import OpenClipModels
 from resources.registry import Registry
