@@ -52,7 +52,6 @@ _LEAST_RECALL = 0.95
 _TAGS = {
     "tags_are_the_replay": "The tags, and which images carry them, are the replay of the log.",
 }
-_DESCRIPTIONS = _IMAGES | _VECTORS | _NEIGHBORS | _TAGS
 
 
 @dg.multi_asset_check(specs=specs(images, _IMAGES), can_subset=True)
@@ -62,7 +61,7 @@ def image_contracts(
     registry: dg.ResourceParam[Registry],
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``images``."""
-    yield from selected(context, images, _DESCRIPTIONS, _judged_images(store, registry))
+    yield from selected(context, images, _IMAGES, _judged_images(store, registry))
 
 
 @dg.multi_asset_check(specs=specs(embeddings, _VECTORS), can_subset=True)
@@ -74,7 +73,7 @@ def vector_contracts(
     """The contracts of one vector type of ``embeddings``."""
     vector_type = partition_of(context)
     yield from selected(
-        context, embeddings, _DESCRIPTIONS, _judged_vectors(vector_type, store, registry)
+        context, embeddings, _VECTORS, _judged_vectors(vector_type, store, registry)
     )
 
 
@@ -84,7 +83,7 @@ def neighbor_contracts(
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of one vector type of ``neighbors``."""
     yield from selected(
-        context, neighbors, _DESCRIPTIONS, _judged_neighbors(partition_of(context), store)
+        context, neighbors, _NEIGHBORS, _judged_neighbors(partition_of(context), store)
     )
 
 
@@ -93,7 +92,7 @@ def tag_contracts(
     context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``tags``."""
-    yield from selected(context, tags, _DESCRIPTIONS, _judged_tags(store))
+    yield from selected(context, tags, _TAGS, _judged_tags(store))
 
 
 def _judged_images(store: LanceStore, registry: Registry) -> Iterator[Verdict]:
