@@ -14,12 +14,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from panoptic_assets.commands.runner import Runner, open_instance
 from PIL import Image
 
 from panoptic_assets.api import Project
+from panoptic_assets.commands.opening import open_runner
 from panoptic_assets.core.bundle_check import Check, open_box
-from resources.project import find
+from panoptic_assets.orchestration.instance import open_instance
 from tests.conftest import SAMPLE
 from tests.kept.write import facts
 from tests.test_cli import run
@@ -127,7 +127,7 @@ def test_launching_what_a_kept_registry_holds_changes_nothing(kept, tmp_path):
 
 def test_dagsters_own_history_goes_on(kept, tmp_path):
     copy = kept.copy(tmp_path / "project")
-    Runner(find(copy.folder)).materialize("tags")
+    open_runner(copy.folder).materialize("tags")
     with open_instance(copy.folder / ".panoptic" / "dagster") as instance:
         records = instance.get_run_records()
         events = instance.fetch_materializations(dg.AssetKey("tags"), limit=100).records
