@@ -24,12 +24,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from panoptic_assets.core import comparison as core
-from panoptic_assets.core.scopes import nearest
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import Labels
 from panoptic_assets.spec.keys import REMAINDER, parse_division, run_key_of
 from panoptic_assets.spec.records import Record, digest
 from panoptic_assets.spec.resolution import leaves
+from panoptic_assets.spec.text import cut, in_quotes, nearest
 from panoptic_assets.tables.divisions import Divisions, names_of_clusters, read_labels
 from panoptic_assets.tables.images import present_files, read_properties
 from panoptic_assets.tables.tags import stored_property
@@ -184,7 +184,9 @@ class Sides:
         """
         names = [unicodedata.normalize("NFC", key.strip()) for key in keys]
         if doubled := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-            raise InputError(f"{_cut(doubled[0])} is named twice: a comparison is of two things.")
+            raise InputError(
+                f"{in_quotes(doubled[0])} is named twice: a comparison is of two things."
+            )
         if len(names) > MOST_NAMED_SIDES:
             raise InputError(
                 f"{len(names)} things would make {len(names) * (len(names) - 1) // 2:,} pairs: "
@@ -337,14 +339,14 @@ class Sides:
 
     def _no_side(self, key: str) -> str:
         if key.startswith(PROPERTY):
-            what = f"There is no property {_cut(key.removeprefix(PROPERTY))} that has tags."
+            what = f"There is no property {in_quotes(key.removeprefix(PROPERTY))} that has tags."
         else:
             try:
                 parse_division(key)
             except InputError:
-                what = f"{_cut(key)} is nothing that can be compared."
+                what = f"{in_quotes(key)} is nothing that can be compared."
             else:
-                what = f"There is no clustering {_cut(key)}."
+                what = f"There is no clustering {in_quotes(key)}."
         return f"{what} {self._what_exists(key)}"
 
     def _what_exists(self, wanted: str = "") -> str:
@@ -649,13 +651,9 @@ def _tree_order(place: str) -> list[tuple[bool, int]]:
 
 def _text(value: Any) -> str:
     text = "none" if value is None else value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 200 else f"{text[:199]}…"
-
-
-def _cut(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
+    return cut(text, 200)
 
 
 def _plain(text: str) -> str:
-    short = text if len(text) <= 60 else f"{text[:59]}…"
+    short = cut(text, 60)
     return short if short.isprintable() else repr(short)

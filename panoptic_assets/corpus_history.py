@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from panoptic_assets.core import manifest
 from panoptic_assets.core.manifest import Changes, File
-from panoptic_assets.core.scopes import period
+from panoptic_assets.spec.dates import period
 from resources.errors import InputError
 from resources.lance import SCHEMAS, LanceStore, quoted
 

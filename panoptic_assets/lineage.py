@@ -15,6 +15,7 @@ from panoptic_assets.core.provenance import Origin, origin
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.spec.records import output_hash
+from panoptic_assets.spec.text import beginning
 from panoptic_assets.tables.divisions import StoredRecord, stored_record
 from panoptic_assets.tables.images import certificates_of_records, image_names, present_files
 from panoptic_assets.tables.tags import LoggedEvent, read_log, tags_are
@@ -119,8 +120,7 @@ def _carried(replayed: tag_log.TagTables, asked: tag_log.Tag, image_id: str) -> 
         for tag in replayed.tags
         if (tag.tag_id, image_id) in replayed.images
     ]
-    more = ", …" if len(own) > _TAGS_SHOWN else ""
-    listed = ", ".join(map(repr, own[:_TAGS_SHOWN])) + more
+    listed = beginning([*map(repr, own)], _TAGS_SHOWN)
     raise InputError(
         f"The image {image_id} does not carry the tag {paths[asked.tag_id]!r} of "
         f"{asked.property!r}: it carries {listed or 'no tag'}."

@@ -31,8 +31,10 @@ from panoptic_assets.core.sidecar import PropertyType
 from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.dates import within
 from panoptic_assets.spec.keys import parse_node, vector_type_of
 from panoptic_assets.spec.records import IdList, Input, Record, digest, vectors_hash
+from panoptic_assets.spec.text import cut, nearest
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import (
     VALUE_COLUMNS,
@@ -255,7 +257,7 @@ def _with_property(scope: WithProperty, corpus: _Corpus) -> _Found:
         chosen = [
             image_id
             for image_id, value in values.items()
-            if matching.within(value.date(), scope.since, scope.until)
+            if within(value.date(), scope.since, scope.until)
         ]
     else:
         chosen = list(values)
@@ -359,9 +361,7 @@ def _taken_between(scope: TakenBetween, corpus: _Corpus) -> _Found:
         else f"None of the {len(corpus.present):,} images has a capture date: cameras write it "
         "into the file (EXIF). If the file of metadata has dates, take the scope `property`."
     )
-    chosen = [
-        image_id for image_id, day in days.items() if matching.within(day, scope.since, scope.until)
-    ]
+    chosen = [image_id for image_id, day in days.items() if within(day, scope.since, scope.until)]
     notes = []
     if undated := len(corpus.present) - len(days):
         notes.append(f"Left out, since they have no capture date: {undated:,} images.")
@@ -578,7 +578,7 @@ def _in_node(scope: InNode, corpus: _Corpus, key: str) -> _Found:
 
 
 def _nearest(wanted: str, known: Iterable[str]) -> str:
-    names = matching.nearest(wanted, set(known), _SHOWN)
+    names = nearest(wanted, set(known), _SHOWN)
     return f"known are {', '.join(map(_cut, names))}" if names else "there are none yet"
 
 
@@ -589,4 +589,4 @@ def _listing(names: Iterable[str]) -> str:
 
 
 def _cut(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
+    return repr(cut(text, 60))

@@ -23,7 +23,6 @@ import pyarrow.compute as pc
 from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.clustering.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.core.edits import normalised
-from panoptic_assets.core.scopes import nearest
 from panoptic_assets.core.staleness import (
     Reason,
     SavedDivision,
@@ -41,6 +40,7 @@ from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import REMAINDER, parse_node, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Record, digest, vectors_hash
 from panoptic_assets.spec.resolution import parse
+from panoptic_assets.spec.text import nearest
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import files_input, present_files
 from panoptic_assets.tables.tags import read_log

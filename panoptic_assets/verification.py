@@ -38,6 +38,7 @@ from panoptic_assets.spec.computation import REMAINDER, NotComputableError
 from panoptic_assets.spec.keys import parse_division, parse_node, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Input, Record, digest, output_hash
 from panoptic_assets.spec.resolution import parse
+from panoptic_assets.spec.text import beginning, cut
 from panoptic_assets.tables.divisions import (
     Divisions,
     StoredRecord,
@@ -810,7 +811,7 @@ class _Verification:
             for state in ("differs", "other"):
                 named = sorted(name for name, found in states.items() if found == state)
                 if named:
-                    listed = ", ".join(named[:_SHOWN]) + (", …" if len(named) > _SHOWN else "")
+                    listed = beginning(named, _SHOWN)
                     self._say(table, state, f"{len(named):,} rows are not so: {listed}")
             if not self.links[table]:
                 self._say(table, "same", f"all {right.num_rows:,} rows")
@@ -924,7 +925,7 @@ class _Verification:
         missing = sum(all(hashes[path] is None for path in found) for found in paths.values())
         lost = f"; {missing:,} images have no file any more" if missing else ""
         if other:
-            listed = ", ".join(sorted(other)[:_SHOWN]) + (", …" if len(other) > _SHOWN else "")
+            listed = beginning(sorted(other), _SHOWN)
             text = f"{len(other):,} files hold other bytes than their image: {listed}{lost}"
             self._say("pixels", "differs", text)
         else:
@@ -1011,8 +1012,7 @@ def _states(
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return cut(repr(value), 80)
 
 
 def _equal(before: Any, after: Any) -> bool:

@@ -28,6 +28,7 @@ from panoptic_assets.reports.pages import PageWriter
 from panoptic_assets.review.config import ComparisonConfig
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import document_of, given_config, parse
+from panoptic_assets.spec.text import cut
 from panoptic_assets.staleness import Judge
 from panoptic_assets.tables.images import read_thumbnails
 from resources.lance import LanceStore
@@ -195,4 +196,4 @@ def _leaderboard(rows: Sequence[Mapping[str, Any]], against: str) -> str:
 
 
 def _cut(key: str) -> str:
-    return key if len(key) <= _LETTERS else f"{key[: _LETTERS - 1]}…"
+    return cut(key, _LETTERS)

@@ -26,6 +26,7 @@ from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.spec.records import Record, digest
 from panoptic_assets.spec.resolution import given_config, parse
+from panoptic_assets.spec.text import counted
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import image_names, present_files, read_thumbnails
 from panoptic_assets.tables.tags import LoggedEvent, append_events, read_log, write_tags
@@ -155,7 +156,8 @@ def _what_is_missing(
         left = {node for image_id, node in places.items() if image_id in present}
         empty = sorted({places[image_id] for image_id in gone} - left)
         without = f"; nothing is left of {', '.join(empty)}" if empty else ""
-        notes.append(f"{_images(len(gone))} of {record.key} are missing from the corpus{without}.")
+        images = counted(len(gone), "image")
+        notes.append(f"{images} of {record.key} are missing from the corpus{without}.")
     try:
         config = parse(ClusteringConfig, record.config)
         if isinstance(config.scope, FoundByText):  # a model would have to be loaded
@@ -165,14 +167,10 @@ def _what_is_missing(
         return [*notes, f"It is not known what the scope of {record.key} takes now: {error}"]
     if new := set(in_scope) - places.keys():
         notes.append(
-            f"{_images(len(new))} in the scope of {record.key} are not in it: they came later, or "
-            "have no vector. Embed and cluster again, then save again; the tags stay."
+            f"{counted(len(new), 'image')} in the scope of {record.key} are not in it: they came "
+            "later, or have no vector. Embed and cluster again, then save again; the tags stay."
         )
     return notes
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 @dg.asset(

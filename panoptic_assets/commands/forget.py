@@ -11,6 +11,7 @@ import click
 
 from panoptic_assets.commands.opening import open_runner
 from panoptic_assets.commands.terminal import say
+from panoptic_assets.spec.text import some
 from panoptic_assets.text import counted
 from resources.errors import InputError
 
@@ -70,13 +71,8 @@ def forget(
         for report, command in zip(found.reports, found.write_again, strict=True):
             say(f"  Report removed: {report}; write it again: {command}")
         if found.records_that_held_it:
-            say(f"  Records that held it: {_some(found.records_that_held_it)}")
+            say(f"  Records that held it: {some(found.records_that_held_it, _SHOWN)}")
         for what in found.outside:
             say(f"  Outside of our reach: {what}")
         if found.still_there:
-            say(f"  STILL THERE, remove by hand: {_some(found.still_there)}")
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+            say(f"  STILL THERE, remove by hand: {some(found.still_there, _SHOWN)}")

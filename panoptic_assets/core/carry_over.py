@@ -35,6 +35,7 @@ from panoptic_assets.spec.tag_log import (
     is_numbered,
     paths,
 )
+from panoptic_assets.spec.text import beginning
 
 T = TypeVar("T")
 Means = Callable[[Sequence[Collection[str]]], Sequence[npt.NDArray[np.float64] | None]]
@@ -50,6 +51,7 @@ LEAST_COSINE = 0.9
 LEAST_SHARE = 0.2
 """Of a cluster's images, to say that it was split or merged."""
 _SHOWN = 5
+_NAMES_SHOWN = 20
 
 Kind = Literal["kept", "returned", "held", "born", "died", "split", "merged"]
 KINDS: tuple[Kind, ...] = ("kept", "returned", "held", "born", "died", "split", "merged")
@@ -478,12 +480,12 @@ def _decided(
             there = [current[tag.tag_id] for tag in map(state.survivor, old.tags) if tag]
             raise CarryOverError(
                 f"`matches` names {path!r}, which is no tag of a saved cluster: there are "
-                f"{_listed(list(dict.fromkeys(there)))}."
+                f"{beginning([*map(repr, dict.fromkeys(there))], _NAMES_SHOWN)}."
             )
         if node and node not in nodes:
             raise CarryOverError(
                 f"`matches` gives {path!r} the node {node!r}, which is not saved: there are "
-                f"{_listed(list(nodes))}."
+                f"{beginning([*map(repr, nodes)], _NAMES_SHOWN)}."
             )
         new_id = nodes[node] if node else None
         # Of clusters whose tags were merged, the one that is most like the node; if it ends, all.
@@ -502,10 +504,6 @@ def _decided(
 
 def _comparable(path: str) -> str:
     return HIERARCHY.join(normalised(name) for name in path.split(HIERARCHY.strip()))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")
 
 
 def _question(

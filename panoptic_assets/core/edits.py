@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from panoptic_assets.core.scopes import nearest
 from panoptic_assets.spec.tag_log import (
     HIERARCHY,
     Event,
@@ -33,6 +32,7 @@ from panoptic_assets.spec.tag_log import (
     replayed,
     undone,
 )
+from panoptic_assets.spec.text import nearest
 
 Edit = Mapping[str, Mapping[str, Any]]
 

@@ -28,6 +28,7 @@ from typing import BinaryIO, Literal, get_args
 
 from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.spec.tag_log import HIERARCHY
+from panoptic_assets.spec.text import cut
 
 PropertyType = Literal["text", "number", "date", "tag", "multi_tags"]
 Value = str | float | datetime | tuple[str, ...]
@@ -763,5 +764,4 @@ def _written(value: Value) -> str:
 
 def _shown(text: str) -> str:
     """Text for people: 60 characters at most, control characters escaped."""
-    short = text if len(text) <= 60 else f"{text[:59]}…"
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), short)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), cut(text, 60))

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.text import counted, some
+
+_KEYS_SHOWN = 5
 
 Kind = Literal[
     "images_added",
@@ -207,10 +210,10 @@ def judged_labels(
     reasons = []
     # Whether remainders are labelled is the labels' own choice.
     if outdated := [pair for pair in there - wanted if pair[0] not in current]:
-        text = f"{_counted(len(outdated), 'label')} of clusters that were made again or are stale"
+        text = f"{counted(len(outdated), 'label')} of clusters that were made again or are stale"
         reasons.append(Reason("labels_outdated", len(outdated), text))
     if missing := wanted - there:
-        text = f"{_counted(len(missing), 'cluster')} without a label"
+        text = f"{counted(len(missing), 'cluster')} without a label"
         reasons.append(Reason("clusters_unlabelled", len(missing), text))
     return reasons
 
@@ -266,27 +269,22 @@ def judged_save(
     ]
     gone = sorted(key for key in saved if key in stale or key not in valid)
     if renewed:
-        text = f"{_counted(len(renewed), 'division')} made again since: {_listed(renewed)}"
+        text = f"{counted(len(renewed), 'division')} made again since: {_listed(renewed)}"
         reasons.append(Reason("divisions_renewed", len(renewed), text))
     if unsaved:
-        text = f"{_counted(len(unsaved), 'division')} not saved: {_listed(unsaved)}"
+        text = f"{counted(len(unsaved), 'division')} not saved: {_listed(unsaved)}"
         reasons.append(Reason("divisions_unsaved", len(unsaved), text))
     if gone:
-        text = f"{_counted(len(gone), 'saved division')} stale by now: {_listed(gone)}"
+        text = f"{counted(len(gone), 'saved division')} stale by now: {_listed(gone)}"
         reasons.append(Reason("divisions_stale", len(gone), text))
     if run_is_stale:
         reasons.append(Reason("run_stale", 1, f"its run {run_key} is stale"))
     return reasons
 
 
-def _listed(keys: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(keys) - most:,} more" if len(keys) > most else ""
-    return f"{', '.join(sorted(keys)[:most])}{more}"
+def _listed(keys: Iterable[str]) -> str:
+    return some(sorted(keys), _KEYS_SHOWN)
 
 
 def _images(count: int) -> str:
-    return _counted(count, "image")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return counted(count, "image")

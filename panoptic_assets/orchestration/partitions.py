@@ -1,7 +1,7 @@
 """The Dagster partitions that keys name.
 
 Belongs here: which families of partitions there are, and how they depend on each other. Does not
-belong here: what a key may look like (``panoptic_assets.spec.keys``): Dagster validates none.
+belong here: what a key may look like (``spec.keys``): Dagster validates none.
 """
 
 import dagster as dg

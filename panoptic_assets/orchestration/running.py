@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from panoptic_assets.spec.computation import NotComputableError
+from panoptic_assets.spec.text import cut
 from resources.errors import InputError, UnavailableError
 
 POOL = "lancedb_write"
@@ -63,9 +64,7 @@ def excerpt(value: Any) -> Any:
         more = len(value) - _ITEMS_SHOWN
         shown = [excerpt(part) for part in value[:_ITEMS_SHOWN]]
         return [*shown, f"… and {more:,} more"] if more > 0 else shown
-    if isinstance(value, str) and len(value) > _TEXT_SHOWN:
-        return f"{value[: _TEXT_SHOWN - 1]}…"
-    return value
+    return cut(value, _TEXT_SHOWN) if isinstance(value, str) else value
 
 
 def partition_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_assets.reports.pages import PageWriter, Picture
+from panoptic_assets.spec.text import counted, cut
 
 LEVELS = 9
 """Shades of a heat map; 0 is no colour."""
@@ -322,7 +323,7 @@ def flow(
             f"V{y1 + thick:.1f}C{middle:.1f} {y1 + thick:.1f} {middle:.1f} {y0 + thick:.1f} "
             f"{x0:.1f} {y0 + thick:.1f}Z"
         )
-        title = f"{count:,} image{'' if count == 1 else 's'}: {rows[row]} → {columns[column]}"
+        title = f"{counted(count, 'image')}: {rows[row]} → {columns[column]}"
         ribbons.append(Ribbon(path, title, bool(row == column and row < nb_matched)))
     # What moved lies over what stayed: thin ribbons are not hidden.
     ribbons.sort(key=lambda ribbon: not ribbon.is_match)
@@ -353,7 +354,7 @@ def _bars(
     return [
         Bar(
             name,
-            name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…",
+            cut(name, _LETTERS),
             int(size),
             x,
             round(float(top), 1),

@@ -8,6 +8,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from panoptic_assets.spec.text import cut
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$:@])")
 _CODE = re.compile(r"`([^`\n]+)`")
 
@@ -41,7 +43,7 @@ def table(
     if not rows:
         return "(none)"
     shown = _within(
-        (_line([escaped(_cut(cell)) for cell in row]) for row in rows[:most]), max_bytes
+        (_line([escaped(cut(str(cell), _CELL)) for cell in row]) for row in rows[:most]), max_bytes
     )
     text = "\n".join([_line(headings), _line(["---"] * len(headings)), *shown])
     left_out = len(rows) - len(shown)
@@ -73,11 +75,6 @@ def _prose(sentence: str) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _cut(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= _CELL else f"{text[: _CELL - 1]}…"
 
 
 def _within(lines: Iterable[str], max_bytes: int) -> list[str]:

@@ -20,7 +20,6 @@ from panoptic_assets.core.clusters import Cluster, Division
 from panoptic_assets.core.division import Outcome
 from panoptic_assets.core.edits import LONGEST_NAME
 from panoptic_assets.core.labels import ClusterToLabel, Suggestion
-from panoptic_assets.core.scopes import nearest
 from panoptic_assets.core.vision_labels import UnusableAnswerError, checked
 from panoptic_assets.core.vocabulary import cleaned
 from panoptic_assets.spec import seals, tag_log, tree
@@ -28,6 +27,7 @@ from panoptic_assets.spec.computation import REMAINDER, Labels
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.spec.keys import Node
 from panoptic_assets.spec.records import Record
+from panoptic_assets.spec.text import nearest
 from resources.errors import InputError
 from resources.lance import (
     SCHEMAS,

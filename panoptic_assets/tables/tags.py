@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from panoptic_assets.core.edits import known_property, normalised
-from panoptic_assets.core.scopes import nearest
 from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.text import nearest
 from resources.errors import InputError
 from resources.lance import (
     SCHEMAS,

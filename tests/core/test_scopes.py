@@ -1,49 +1,16 @@
 """What a scope's words match."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from panoptic_assets.core.scopes import (
     most_similar,
-    nearest,
-    period,
     similarities,
-    within,
     word,
     words,
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "first", "last"),
-    [
-        ("2024", date(2024, 1, 1), date(2024, 12, 31)),
-        ("2024-02", date(2024, 2, 1), date(2024, 2, 29)),
-        ("1900-02", date(1900, 2, 1), date(1900, 2, 28)),
-        ("2024-12-31", date(2024, 12, 31), date(2024, 12, 31)),
-        ("9999-12", date(9999, 12, 1), date(9999, 12, 31)),
-        ("0001", date(1, 1, 1), date(1, 12, 31)),
-    ],
-)
-def test_a_date_is_a_day_a_month_or_a_year(text, first, last):
-    assert period(text) == (first, last)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "24", "2024-3", "2024-02-30", "0000", "2024-1-1", "2024-13", "٢٠٢٤"]
-)
-def test_what_is_no_date_is_refused(text):
-    with pytest.raises(ValueError, match="date"):
-        period(text)
-
-
-def test_both_ends_of_a_period_belong_to_it():
-    assert within(date(2024, 3, 31), "2024-03", "2024-03")
-    assert not within(date(2024, 4, 1), None, "2024-03")
-    assert not within(date(2024, 2, 29), "2024-03", None)
-    assert within(date(1, 1, 1), None, None)
 
 
 @pytest.mark.parametrize(
@@ -77,12 +44,6 @@ def test_a_value_is_found_by_what_people_write_for_it(kind, text, value):
 )
 def test_a_value_is_not_found_by_other_words(kind, text, value):
     assert word(kind, text) not in words(kind, value)
-
-
-def test_the_nearest_names_or_the_first_ones_are_shown():
-    assert nearest("epoque", ["Époque", "Lieu", "Auteur"]) == ["Époque"]
-    assert nearest("zzz", ["b", "a", "d", "c"]) == ["a", "b", "c"]
-    assert nearest("x", []) == []
 
 
 def test_the_most_similar_rows_come_first_and_equal_ones_in_their_order():
