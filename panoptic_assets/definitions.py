@@ -1,7 +1,7 @@
 """The only assembly point: assets and resources become one Dagster code location.
 
-Belongs here: which parts there are. Does not belong here: anything else; nothing but the command
-line, which runs what is assembled here, imports this module.
+Belongs here: which parts there are. Does not belong here: anything else; nothing but ``runner``,
+which runs what is assembled here, imports this module.
 """
 
 import dagster as dg
