@@ -23,7 +23,8 @@ from panoptic_assets.orchestration.instance import (
     without_ui,
 )
 from panoptic_assets.spec.resolution import parse
-from panoptic_assets.text import Reporter, brief, counted
+from panoptic_assets.spec.text import counted
+from panoptic_assets.text import Reporter, brief
 from resources.errors import InputError
 from resources.project import ProjectFolder, dagster_home
 

@@ -34,7 +34,7 @@ from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.dates import within
 from panoptic_assets.spec.keys import parse_node, vector_type_of
 from panoptic_assets.spec.records import IdList, Input, Record, digest, vectors_hash
-from panoptic_assets.spec.text import cut, nearest
+from panoptic_assets.spec.text import in_quotes, nearest
 from panoptic_assets.tables.divisions import Divisions
 from panoptic_assets.tables.images import (
     VALUE_COLUMNS,
@@ -285,7 +285,7 @@ def _having(scope: WithProperty, kind: PropertyType, values: dict[str, Any]) -> 
             wanted[matching.word(kind, text)] = text
         except ValueError as error:
             raise InputError(
-                f"The property {scope.property!r} is of type {kind}, and {_cut(text)} is no value "
+                f"The property {scope.property!r} is of type {kind}, and {in_quotes(text)} is no value "
                 f"of it: {error}."
             ) from error
     words = {image_id: set(matching.words(kind, value)) for image_id, value in values.items()}
@@ -293,7 +293,7 @@ def _having(scope: WithProperty, kind: PropertyType, values: dict[str, Any]) -> 
     for value, text in wanted.items():
         if value not in known:
             raise InputError(
-                f"No image has {_cut(text)} as its {scope.property!r}: "
+                f"No image has {in_quotes(text)} as its {scope.property!r}: "
                 f"{_nearest(text, map(str, known))}."
             )
     return [image_id for image_id, mine in words.items() if not mine.isdisjoint(wanted)]
@@ -338,7 +338,7 @@ def _with_tag(scope: WithTag, corpus: _Corpus) -> _Found:
     return _Found(
         chosen,
         f"No image that is present carries the tag {scope.path!r} or one below it: take another "
-        f"one of {name!r}, such as {_cut(next(iter(paths.values())))}.",
+        f"one of {name!r}, such as {in_quotes(next(iter(paths.values())))}.",
         tables=versions,
     )
 
@@ -385,7 +385,7 @@ def _listed(scope: Listed, corpus: _Corpus) -> _Found:
     known = corpus.names()
     ids = {name: known.find(name) for name in names}
     if unknown := [name for name, image_id in ids.items() if image_id is None]:
-        shown = ", ".join(f"line {names[name]} ({_cut(name)})" for name in unknown[:_SHOWN])
+        shown = ", ".join(f"line {names[name]} ({in_quotes(name)})" for name in unknown[:_SHOWN])
         raise InputError(
             f"{len(unknown):,} of the {len(names):,} lines of {path} name no image of the corpus: "
             f"{shown}{', …' if len(unknown) > _SHOWN else ''}. Write image ids, or paths below the "
@@ -506,9 +506,9 @@ def _by_text(
     except InputError:
         raise
     except ValueError as error:  # a text of which the model understands nothing
-        raise InputError(f"{error} Look for another text than {_cut(scope.text)}.") from error
+        raise InputError(f"{error} Look for another text than {in_quotes(scope.text)}.") from error
     asked = read.source.model_copy(update={"sha256": vectors_hash([scope.text], vector[None])})
-    return _rank(scope, f"the text {_cut(scope.text)}", corpus, read, vector, [asked])
+    return _rank(scope, f"the text {in_quotes(scope.text)}", corpus, read, vector, [asked])
 
 
 def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
@@ -516,17 +516,17 @@ def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
     image_id = known.one(scope.image)
     if image_id not in corpus.present:
         raise InputError(
-            f"The image {_cut(scope.image)} is missing from the corpus or in quarantine: take "
+            f"The image {in_quotes(scope.image)} is missing from the corpus or in quarantine: take "
             f"another one, such as {corpus.example!r}."
         )
     read = read_vectors(corpus.store, vector_type, corpus.present)
     if image_id not in read.image_ids:
         raise InputError(
-            f"The image {_cut(scope.image)} has no vector of type {vector_type!r}: materialize "
+            f"The image {in_quotes(scope.image)} has no vector of type {vector_type!r}: materialize "
             f"`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`)."
         )
     vector = read.vectors[read.image_ids.index(image_id)]
-    ranked = _rank(scope, f"the image {_cut(scope.image)}", corpus, read, vector)
+    ranked = _rank(scope, f"the image {in_quotes(scope.image)}", corpus, read, vector)
     return replace(ranked, notes=[*known.notes, *ranked.notes])
 
 
@@ -579,14 +579,10 @@ def _in_node(scope: InNode, corpus: _Corpus, key: str) -> _Found:
 
 def _nearest(wanted: str, known: Iterable[str]) -> str:
     names = nearest(wanted, set(known), _SHOWN)
-    return f"known are {', '.join(map(_cut, names))}" if names else "there are none yet"
+    return f"known are {', '.join(map(in_quotes, names))}" if names else "there are none yet"
 
 
 def _listing(names: Iterable[str]) -> str:
     found = sorted(names)
     more = ", …" if len(found) > _SHOWN else ""
-    return f"{', '.join(map(_cut, found[:_SHOWN]))}{more}"
-
-
-def _cut(text: str) -> str:
-    return repr(cut(text, 60))
+    return f"{', '.join(map(in_quotes, found[:_SHOWN]))}{more}"

@@ -51,8 +51,3 @@ def brief(reason: str) -> str:
 def printable(text: str) -> str:
     """Text as one line that only says what it is: ``\\x1b`` in place of an escape sequence."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 image``, ``2 images``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

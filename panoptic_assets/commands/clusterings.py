@@ -25,7 +25,7 @@ from panoptic_assets.commands.options import (
     tagging_options,
 )
 from panoptic_assets.commands.terminal import output_console, say
-from panoptic_assets.text import counted
+from panoptic_assets.spec.text import counted
 from resources.errors import InputError
 
 

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from panoptic_assets.commands.opening import open_project, open_runner
 from panoptic_assets.commands.terminal import decimals, output_console, say
-from panoptic_assets.text import counted, printable
+from panoptic_assets.spec.text import counted
+from panoptic_assets.text import printable
 from resources.errors import InputError
 
 if TYPE_CHECKING:

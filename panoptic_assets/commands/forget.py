@@ -11,8 +11,7 @@ import click
 
 from panoptic_assets.commands.opening import open_runner
 from panoptic_assets.commands.terminal import say
-from panoptic_assets.spec.text import some
-from panoptic_assets.text import counted
+from panoptic_assets.spec.text import counted, some
 from resources.errors import InputError
 
 _SHOWN = 12

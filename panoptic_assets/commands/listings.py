@@ -10,7 +10,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from panoptic_assets.commands.terminal import decimals, output_console, say, tell
-from panoptic_assets.text import counted, printable
+from panoptic_assets.spec.text import counted
+from panoptic_assets.text import printable
 
 if TYPE_CHECKING:
     from panoptic_assets.api import Project

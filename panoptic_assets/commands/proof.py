@@ -11,7 +11,7 @@ import click
 
 from panoptic_assets.commands.opening import open_runner
 from panoptic_assets.commands.terminal import say, tell
-from panoptic_assets.text import counted
+from panoptic_assets.spec.text import counted
 from resources.errors import InputError
 
 _CHECKED = {True: "✓", False: "✗", None: " "}

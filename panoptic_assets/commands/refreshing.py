@@ -16,7 +16,8 @@ from panoptic_assets.clustering.policies import POLICIES, parse_policy, policy_d
 from panoptic_assets.commands.opening import open_runner
 from panoptic_assets.commands.terminal import output_console, say, tell
 from panoptic_assets.spec.resolution import parse
-from panoptic_assets.text import counted, printable
+from panoptic_assets.spec.text import counted
+from panoptic_assets.text import printable
 from panoptic_assets.upkeep.config import BackfillConfig
 from resources.errors import InputError
 

@@ -10,7 +10,7 @@ import click
 
 from panoptic_assets.commands.terminal import say, tell
 from panoptic_assets.orchestration.instance import instance_of
-from panoptic_assets.text import counted
+from panoptic_assets.spec.text import counted
 from resources.project import dagster_home, find
 
 

@@ -15,7 +15,8 @@ from rich.text import Text
 from panoptic_assets.commands.opening import open_project
 from panoptic_assets.commands.terminal import output_console, say
 from panoptic_assets.orchestration.instance import last_materialization
-from panoptic_assets.text import counted, printable
+from panoptic_assets.spec.text import counted
+from panoptic_assets.text import printable
 from resources.project import dagster_home, find
 
 _STYLES = {"stale": "yellow", "unknown": "magenta", "up to date": "green"}

@@ -18,8 +18,9 @@ from panoptic_assets.commands.listings import print_tags
 from panoptic_assets.commands.opening import open_project, open_runner, reader_of
 from panoptic_assets.commands.terminal import decimals, output_console, say, tell
 from panoptic_assets.spec.resolution import parse
+from panoptic_assets.spec.text import counted
 from panoptic_assets.tags.config import SaveConfig
-from panoptic_assets.text import counted, printable
+from panoptic_assets.text import printable
 from resources.errors import InputError
 
 

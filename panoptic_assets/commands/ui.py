@@ -31,7 +31,8 @@ from panoptic_assets.environment import check
 from panoptic_assets.orchestration import insides
 from panoptic_assets.orchestration.dagster_yaml import lacking_settings
 from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
-from panoptic_assets.text import counted, printable
+from panoptic_assets.spec.text import counted
+from panoptic_assets.text import printable
 from resources.errors import InputError
 from resources.project import ENVIRONMENT_VARIABLE, dagster_home, find
 

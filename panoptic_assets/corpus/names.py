@@ -26,6 +26,7 @@ from functools import cached_property
 from itertools import takewhile
 from urllib.parse import unquote
 
+from panoptic_assets.spec.text import in_quotes, nearest
 from resources.errors import InputError
 
 SHORTEST_ID = 8
@@ -106,15 +107,14 @@ class ImageNames:
         Raises:
             InputError: There is no such image, or several.
         """
-        # Not above: it reads values as core.sidecar does, which finds images by this module.
-        from panoptic_assets.core.scopes import nearest
-
         image_id = self.find(name)
         if image_id is None:
             known = nearest(name, self.by_path, _SHOWN)
-            listed = f"known are {', '.join(map(_cut, known))}" if known else "there are none yet"
+            listed = (
+                f"known are {', '.join(map(in_quotes, known))}" if known else "there are none yet"
+            )
             raise InputError(
-                f"There is no image {_cut(name)}: give its id, the first {SHORTEST_ID} or more "
+                f"There is no image {in_quotes(name)}: give its id, the first {SHORTEST_ID} or more "
                 "characters of it, or the path of its file below the images' folder "
                 f"({listed})."
             )
@@ -160,7 +160,7 @@ class ImageNames:
 
     def note_case(self, name: str, path: str) -> None:
         """Note that a name was taken for a path that differs from it in letter case."""
-        self._notes[f"{_cut(name)} was taken for {_cut(path)}."] = None
+        self._notes[f"{in_quotes(name)} was taken for {in_quotes(path)}."] = None
 
     def files(self, name: str, any_case: bool = False) -> list[str]:
         """The paths that a name can mean, sorted: none, one, or several that look alike.
@@ -204,7 +204,7 @@ class ImageNames:
                 for image_id, path in sorted(held.items(), key=lambda file: file[1])[:2]
             )
             raise InputError(
-                f"{_cut(name)} may be {files}, whose names differ only in {what}: name the image "
+                f"{in_quotes(name)} may be {files}, whose names differ only in {what}: name the image "
                 "by its id."
             )
         return next(iter(held))
@@ -331,7 +331,3 @@ def _apart(ids: list[str]) -> list[str]:
     """Beginnings of two ids, as long as they need to be to differ."""
     length = next((i for i, (a, b) in enumerate(zip(*ids, strict=True)) if a != b), 63)
     return [image_id[: length + 1] for image_id in ids]
-
-
-def _cut(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
