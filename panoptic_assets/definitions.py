@@ -6,34 +6,25 @@ which runs what is assembled here, imports this module.
 
 import dagster as dg
 
-from panoptic_assets.assets.checks import (
-    image_contracts,
-    neighbor_contracts,
-    tag_contracts,
-    vector_contracts,
-)
-from panoptic_assets.assets.clusterings import clustering, nested_clustering
-from panoptic_assets.assets.comparison import run_comparison
-from panoptic_assets.assets.corpus import embeddings, images
-from panoptic_assets.assets.features import neighbors, projection
-from panoptic_assets.assets.labels import cluster_labels, label_clusters_with_gpt4v
-from panoptic_assets.assets.recommendations import tag_recommendations
-from panoptic_assets.assets.refresh import backfill_runs
-from panoptic_assets.assets.reports import clustering_report
-from panoptic_assets.assets.staleness_checks import (
-    cluster_labels_up_to_date,
-    clustering_up_to_date,
-    judge_runs,
-    nested_clustering_up_to_date,
-    saved_clustering_up_to_date,
-)
-from panoptic_assets.assets.tags import saved_clustering, tags
-from panoptic_assets.assets.verification import (
+from panoptic_assets.clustering.assets import clustering, nested_clustering
+from panoptic_assets.corpus.assets import images
+from panoptic_assets.corpus.image_contracts import image_contracts
+from panoptic_assets.features.assets import neighbors, projection
+from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.features.feature_contracts import neighbor_contracts, vector_contracts
+from panoptic_assets.labels.assets import cluster_labels, label_clusters_with_gpt4v
+from panoptic_assets.orchestration.resources import project_resources
+from panoptic_assets.proof.assets import (
     verified_clustering,
     verified_nested_clustering,
     verify_runs,
 )
-from panoptic_assets.automation import (
+from panoptic_assets.review.assets import clustering_report
+from panoptic_assets.review.run_comparison import run_comparison
+from panoptic_assets.tags.assets import saved_clustering, tags
+from panoptic_assets.tags.recommending import tag_recommendations
+from panoptic_assets.tags.tag_contracts import tag_contracts
+from panoptic_assets.upkeep.automation import (
     after,
     corpus_changed,
     daily,
@@ -46,8 +37,15 @@ from panoptic_assets.automation import (
     refresh_corpus,
     weekly,
 )
-from panoptic_assets.orchestration.resources import project_resources
-from panoptic_assets.retention import retention
+from panoptic_assets.upkeep.backfill import backfill_runs
+from panoptic_assets.upkeep.retention import retention
+from panoptic_assets.upkeep.staleness_checks import (
+    cluster_labels_up_to_date,
+    clustering_up_to_date,
+    judge_runs,
+    nested_clustering_up_to_date,
+    saved_clustering_up_to_date,
+)
 
 
 def build_defs(**resource_overrides: object) -> dg.Definitions:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_assets.commands.terminal import tell
+from panoptic_assets.cli.terminal import tell
 from panoptic_assets.orchestration.insides import NO_COMPUTE_LOGS
 from panoptic_assets.orchestration.instance import (
     alone,
@@ -22,21 +22,21 @@ from panoptic_assets.orchestration.instance import (
     wait_for_pool,
     without_ui,
 )
+from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.resolution import parse
-from panoptic_assets.spec.text import counted
-from panoptic_assets.text import Reporter, brief
+from panoptic_assets.spec.text import brief, counted
 from resources.errors import InputError
-from resources.project import ProjectFolder, dagster_home
+from resources.project_folder import ProjectFolder, dagster_home
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from panoptic_assets.core.exchange import Mode
-    from panoptic_assets.forgetting import Forgotten, Target
-    from panoptic_assets.staleness import Judge
-    from panoptic_assets.sweeps import Cell
-    from panoptic_assets.tables.divisions import Divisions
-    from panoptic_assets.verification import Verifier
+    from panoptic_assets.clustering.sweeps import Cell
+    from panoptic_assets.clustering.table import Divisions
+    from panoptic_assets.proof.verification import Verifier
+    from panoptic_assets.tags.exchange.formats import Mode
+    from panoptic_assets.upkeep.forgetting import Forgotten, Target
+    from panoptic_assets.upkeep.staleness import Judge
     from resources.lance import LanceStore
     from resources.source import ImageSource
 
@@ -53,7 +53,7 @@ class Runner:
     def __init__(self, folder: ProjectFolder, reporter: Reporter, readers: int | None = None):
         from resources.models import OpenClipModels
         from resources.registry import Registry
-        from resources.reports import ReportFolder
+        from resources.report_folder import ReportFolder
 
         self.folder = folder
         self.reporter = reporter
@@ -104,8 +104,8 @@ class Runner:
         Args:
             pixels: Whether files are read.
         """
-        from panoptic_assets.assets.verification import seals_in_log
-        from panoptic_assets.verification import Verifier
+        from panoptic_assets.proof.assets import seals_in_log
+        from panoptic_assets.proof.verification import Verifier
 
         with instance_to_read(self.home) as instance:
             yield Verifier(
@@ -125,9 +125,9 @@ class Runner:
         accept_missing: bool = False,
     ) -> None:
         """Read what is new, embed it, find its neighbours."""
-        from panoptic_assets.forgetting import unfinished
+        from panoptic_assets.features.table import vector_types as vector_types_of
         from panoptic_assets.spec.keys import parse_name
-        from panoptic_assets.tables.vectors import vector_types as vector_types_of
+        from panoptic_assets.upkeep.forgetting import unfinished
 
         for vector_type in vector_types:
             self.registry.model(parse_name(vector_type, "vector type"))
@@ -143,10 +143,10 @@ class Runner:
 
     def project(self, key: str, given: dict[str, Any]) -> None:
         """Compute the points of a projection."""
-        from panoptic_assets.assets.features import resolve_projection
+        from panoptic_assets.corpus.table import present_files
+        from panoptic_assets.features.assets import resolve_projection
+        from panoptic_assets.features.table import read_vectors
         from panoptic_assets.spec.keys import vector_type_of
-        from panoptic_assets.tables.images import present_files
-        from panoptic_assets.tables.vectors import read_vectors
 
         # Refused here, before Dagster stores a partition and a failed run.
         resolve_projection(key, given, self.store, self.registry)
@@ -157,8 +157,8 @@ class Runner:
         self, key: str, given: dict[str, Any], tags: dict[str, str] | None = None
     ) -> None:
         """Divide the corpus as a run, which gets some Dagster tags."""
-        from panoptic_assets.dividing import resolve_clustering
-        from panoptic_assets.selection import select
+        from panoptic_assets.clustering.dividing import resolve_clustering
+        from panoptic_assets.clustering.selection import select
 
         # Refused here, before Dagster stores a partition and a failed run.
         config = resolve_clustering(key, given, self.divisions(key), self.registry)
@@ -167,7 +167,7 @@ class Runner:
 
     def sweep(self, key: str, cells: "list[Cell]") -> dict[str, str]:
         """Compute the runs of a sweep that are not current; for each that failed, why."""
-        from panoptic_assets.staleness import Judge
+        from panoptic_assets.upkeep.staleness import Judge
 
         failures = {}
         judge = Judge(self.store, self.registry)
@@ -184,7 +184,7 @@ class Runner:
 
     def _is_current(self, cell: "Cell", judge: "Judge") -> bool:
         """Whether a run has this configuration, and would have the same answer now."""
-        from panoptic_assets.dividing import resolve_clustering
+        from panoptic_assets.clustering.dividing import resolve_clustering
         from panoptic_assets.spec.resolution import identity_of
 
         config = resolve_clustering(cell.key, cell.config, judge.divisions, self.registry)
@@ -197,7 +197,7 @@ class Runner:
 
     def divide_node(self, key: str, given: dict[str, Any]) -> None:
         """Divide one cluster again."""
-        from panoptic_assets.dividing import present_members, resolve_nested
+        from panoptic_assets.clustering.dividing import present_members, resolve_nested
         from panoptic_assets.spec.keys import parse_node
 
         divisions = self.divisions(key)
@@ -208,9 +208,9 @@ class Runner:
     def label(self, key: str, given: dict[str, Any]) -> None:
         """Name the clusters of a run's tree."""
         from panoptic_assets.labels.config import LabelsConfig, ZeroShot
-        from panoptic_assets.tables.divisions import clusters_to_label
-        from panoptic_assets.vision_labels import suggest
-        from panoptic_assets.zero_shot_labels import find_encoder, read_vocabulary
+        from panoptic_assets.labels.table import clusters_to_label
+        from panoptic_assets.labels.vision_language import suggest
+        from panoptic_assets.labels.zero_shot import find_encoder, read_vocabulary
         from resources.source import ImageSource
 
         # Refused here, before Dagster stores a failed run.
@@ -242,7 +242,7 @@ class Runner:
 
     def edit(self, edits: list[Any], author: str | None, reason: str | None) -> None:
         """Change tags: all of the edits, or none."""
-        from panoptic_assets.assets.tags import check_edits
+        from panoptic_assets.tags.assets import check_edits
         from panoptic_assets.tags.config import EditsConfig
 
         given = {"edits": edits, "author": author, "reason": reason}
@@ -261,8 +261,8 @@ class Runner:
         reason: str | None,
     ) -> None:
         """Give images a tag, which is made if it is missing."""
-        from panoptic_assets.core.edits import DEFAULT_PROPERTY, assigning
-        from panoptic_assets.tables.tags import read_log
+        from panoptic_assets.tags.edits import DEFAULT_PROPERTY, assigning
+        from panoptic_assets.tags.table import read_log
 
         events = [entry.event for entry in read_log(self.store)]
         property_name = DEFAULT_PROPERTY if property_name is None else property_name
@@ -270,12 +270,12 @@ class Runner:
 
     def recommend(self, given: dict[str, Any]) -> None:
         """Compute which images could get which tags."""
+        from panoptic_assets.corpus.table import present_files
+        from panoptic_assets.features.table import read_vectors
         from panoptic_assets.spec.keys import parse_name
         from panoptic_assets.spec.tag_log import replay
-        from panoptic_assets.tables.images import present_files
-        from panoptic_assets.tables.tags import properties_with_tags, read_log
-        from panoptic_assets.tables.vectors import read_vectors
         from panoptic_assets.tags.config import RecommendationsConfig
+        from panoptic_assets.tags.table import properties_with_tags, read_log
 
         # Refused here, before Dagster stores a failed run.
         config = parse(RecommendationsConfig, given)
@@ -289,7 +289,7 @@ class Runner:
 
     def compare(self, given: dict[str, Any]) -> None:
         """Write the pages that compare runs."""
-        from panoptic_assets.comparisons import Sides, chosen
+        from panoptic_assets.review.comparisons import Sides, chosen
         from panoptic_assets.review.config import ComparisonConfig
 
         # Refused here, before Dagster stores a failed run.
@@ -307,8 +307,8 @@ class Runner:
         reason: str | None,
     ) -> None:
         """Import tags from a file, or only say what that would change."""
-        from panoptic_assets.exchange import import_tags
         from panoptic_assets.tags.config import EditsConfig
+        from panoptic_assets.tags.exchange.transfer import import_tags
 
         config = parse(EditsConfig, {"author": author or "", "reason": reason or ""})
         done = import_tags(self.store, file, config, self.folder.images, property_name, mode, check)
@@ -333,9 +333,9 @@ class Runner:
 
     def forget(self, images: "list[Target]", author: str, reason: str) -> "list[Forgotten]":
         """Take images out of everything that is kept, and complete what was interrupted."""
-        from panoptic_assets.assets.reports import write_index
-        from panoptic_assets.forgetting import begin, complete
         from panoptic_assets.orchestration import history
+        from panoptic_assets.review.assets import write_index
+        from panoptic_assets.upkeep.forgetting import begin, complete
 
         with (
             without_ui(self.home),
@@ -354,14 +354,14 @@ class Runner:
 
     def divisions(self, key: str) -> "Divisions":
         """The divisions of the run that a key belongs to."""
+        from panoptic_assets.clustering.table import Divisions
         from panoptic_assets.spec.keys import run_key_of
-        from panoptic_assets.tables.divisions import Divisions
 
         return Divisions(self.store, run_key_of(key))
 
     def divisions_of_all(self) -> "Divisions":
         """The divisions of all runs."""
-        from panoptic_assets.tables.divisions import Divisions
+        from panoptic_assets.clustering.table import Divisions
 
         return Divisions(self.store)
 
@@ -425,7 +425,7 @@ class Runner:
         return {name: value.value for name, value in metadata.items()}
 
     def _report(self, name: str, partition: str | None, result: Any, seconds: float) -> None:
-        from panoptic_assets.reports.markdown import number_text
+        from panoptic_assets.spec.markdown import number_text
 
         def listed(metadata: Mapping[str, "dg.MetadataValue"]) -> str:
             return ", ".join(

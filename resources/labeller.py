@@ -2,7 +2,7 @@
 
 Belongs here: talking to any endpoint that speaks OpenAI's chat completions, so that it may be slow,
 busy, broken or hostile; what an attempt costs; keeping the API key out of every text. Does not
-belong here: what is asked, and what an answer means (``panoptic_assets.core.vision_labels``).
+belong here: what is asked, and what an answer means (``panoptic_assets.labels.questions``).
 
 Every question gets one :class:`Reply`, whatever happens to it; only what no question can survive,
 such as a wrong key, is an :class:`InputError`.

@@ -194,7 +194,7 @@ SCHEMAS = {
             _key("image_id"),
             pa.field("property", pa.string()),
             pa.field("rank", pa.int32()),  # 1 for the tag's best proposal
-            pa.field("score", pa.float64()),  # in (0, 1], see panoptic_assets.core.recommendations
+            pa.field("score", pa.float64()),  # in (0, 1], see panoptic_assets.tags.recommendations
             pa.field("margin", pa.float64()),  # over the best other tag; null if there is none
             pa.field("tagged", pa.bool_()),  # whether the image carries another tag of the property
             pa.field("vector_type", pa.string()),
@@ -217,7 +217,7 @@ SCHEMAS = {
     ),
     "label_answers": pa.schema(
         [
-            _key("cache_key"),  # see panoptic_assets.vision_labels
+            _key("cache_key"),  # see panoptic_assets.labels.vision_language
             pa.field("answer", pa.string()),  # JSON
             pa.field("model", pa.string()),
             pa.field("host", pa.string()),  # of the endpoint
@@ -241,7 +241,9 @@ SCHEMAS = {
     "forgotten": pa.schema(
         [
             _key("image_id"),  # the tombstone: all that is left of an image
-            pa.field("certificate", pa.string()),  # name of a file, see panoptic_assets.forgetting
+            pa.field(
+                "certificate", pa.string()
+            ),  # name of a file, see panoptic_assets.upkeep.forgetting
             pa.field("at", _TIME),
             pa.field("author", pa.string()),
             pa.field("reason", pa.string()),
@@ -670,7 +672,7 @@ class LanceStore(BaseModel):
     def _connected(self) -> Any:
         uri, options = self.uri, self.storage_options
         if not uri:
-            from resources.project import find
+            from resources.project_folder import find
 
             project = find()
             uri, options = project.store, project.settings.storage_options | options

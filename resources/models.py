@@ -356,7 +356,7 @@ class OpenClipModels(pydantic.BaseModel):
         if self.folder:
             folder = Path(self.folder).expanduser().absolute()
         else:
-            from resources.project import find
+            from resources.project_folder import find
 
             folder = find().folder
         if spec.precision == "auto" and stored:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from resources.errors import InputError
 from resources.models import ModelSpec
-from resources.project import ProjectFolder, ProjectSettings, find, read_yaml, write_file
+from resources.project_folder import ProjectFolder, ProjectSettings, find, read_yaml, write_file
 from resources.vectors_file import VectorsFile
 
 

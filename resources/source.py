@@ -210,7 +210,7 @@ class ImageSource(BaseModel):
         root, include, exclude = self.root, self.include, self.exclude
         options = self.storage_options
         if not root:
-            from resources.project import find
+            from resources.project_folder import find
 
             project = find()
             root, settings = project.images, project.settings

@@ -1,7 +1,7 @@
 """VectorsFile: vectors that another program made, as a file holds them.
 
 Belongs here: reading Parquet and NumPy files safely, batch by batch. Does not belong here: which
-images they belong to (``panoptic_assets.imports``).
+images they belong to (``panoptic_assets.features.imported_vectors``).
 """
 
 from collections.abc import Iterator

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import dagster as dg
 import pyarrow as pa
 
-from panoptic_assets.core import vision_labels
-from panoptic_assets.core.labels import Suggestion
+from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.labels import questions
+from panoptic_assets.labels.naming import Suggestion
+from panoptic_assets.labels.table import clusters_to_label, write_labels
 from panoptic_assets.spec.records import digest
-from panoptic_assets.tables.divisions import Divisions, clusters_to_label, write_labels
 from resources.lance import SCHEMAS
-from resources.project import ProjectSettings, create, find
+from resources.project_folder import ProjectSettings, create, find
 from tests.conftest import Workbench
 from tests.tiny import write_images, write_model
 
@@ -20,7 +21,7 @@ KEY = "greek"
 
 def written_labels(bench, task="", label="Vases"):
     """What a vision model would have left in the store."""
-    prompt = digest(vision_labels.SYSTEM, task or vision_labels.TASKS["en"])
+    prompt = digest(questions.SYSTEM, task or questions.TASKS["en"])
     answer = {"label": label, "description": "Pots.", "remark": None}
     row = {
         "cache_key": "0" * 64,

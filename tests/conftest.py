@@ -11,13 +11,13 @@ import dagster as dg
 import pytest
 
 import panoptic_assets
-from panoptic_assets.api import Project
 from panoptic_assets.definitions import build_defs
+from panoptic_assets.project import Project
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
-from resources.project import ProjectFolder, ProjectSettings, create, find
+from resources.project_folder import ProjectFolder, ProjectSettings, create, find
 from resources.registry import Registry
-from resources.reports import ReportFolder
+from resources.report_folder import ReportFolder
 from resources.source import ImageSource
 
 # A shell starts what it runs in the background deaf to Ctrl-C, and so would be every command that

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from resources.project import ProjectFolder, ProjectSettings, create
+from resources.project_folder import ProjectFolder, ProjectSettings, create
 
 _CONFIG = {
     "model_cfg": {

@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from panoptic_assets.core.division import Data, Outcome, parameters
-from panoptic_assets.core.sidecar import tag_path
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome, parameters
+from panoptic_assets.corpus.inventory import tag_path
 from panoptic_assets.spec.fields import OneLine, Parameters
 
 ENTRY_POINTS = "panoptic_assets.methods"
@@ -39,7 +39,7 @@ class MethodConfig(Parameters):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What must be read for :class:`~panoptic_assets.core.division.Data` beside the points:
+    """What must be read for :class:`~panoptic_assets.clustering.algorithms.interface.Data` beside the points:
     ``texts`` (the model's text tower), ``tags`` (those of the field ``property``, or in ``tags``),
     ``runs`` (the labels of the runs in the field ``runs``)."""
 
@@ -82,8 +82,8 @@ class KMeans(MethodConfig):
     )
 
     def compute(self, data: Data, seed: int) -> Outcome:
-        """See :func:`panoptic_assets.core.methods.kmeans`."""
-        from panoptic_assets.core.methods import kmeans
+        """See :func:`panoptic_assets.clustering.algorithms.libraries.kmeans`."""
+        from panoptic_assets.clustering.algorithms.libraries import kmeans
 
         return kmeans(data, seed, **parameters(self))
 
@@ -102,8 +102,8 @@ class MiniBatchKMeans(MethodConfig):
     )
 
     def compute(self, data: Data, seed: int) -> Outcome:
-        """See :func:`panoptic_assets.core.methods.minibatch_kmeans`."""
-        from panoptic_assets.core.methods import minibatch_kmeans
+        """See :func:`panoptic_assets.clustering.algorithms.libraries.minibatch_kmeans`."""
+        from panoptic_assets.clustering.algorithms.libraries import minibatch_kmeans
 
         return minibatch_kmeans(data, seed, **parameters(self))
 
@@ -127,8 +127,8 @@ class Birch(MethodConfig):
     )
 
     def compute(self, data: Data, seed: int) -> Outcome:
-        """See :func:`panoptic_assets.core.methods.birch`."""
-        from panoptic_assets.core.methods import birch
+        """See :func:`panoptic_assets.clustering.algorithms.libraries.birch`."""
+        from panoptic_assets.clustering.algorithms.libraries import birch
 
         return birch(data, seed, **parameters(self))
 
@@ -179,8 +179,8 @@ class Agglomerative(MethodConfig):
         return self
 
     def compute(self, data: Data, seed: int) -> Outcome:
-        """See :func:`panoptic_assets.core.methods.agglomerative`."""
-        from panoptic_assets.core.methods import agglomerative
+        """See :func:`panoptic_assets.clustering.algorithms.libraries.agglomerative`."""
+        from panoptic_assets.clustering.algorithms.libraries import agglomerative
 
         return agglomerative(data, seed, **parameters(self))
 
@@ -244,8 +244,8 @@ class Hdbscan(MethodConfig):
         return True
 
     def compute(self, data: Data, seed: int) -> Outcome:
-        """See :func:`panoptic_assets.core.methods.hdbscan`."""
-        from panoptic_assets.core.methods import hdbscan
+        """See :func:`panoptic_assets.clustering.algorithms.libraries.hdbscan`."""
+        from panoptic_assets.clustering.algorithms.libraries import hdbscan
 
         return hdbscan(data, seed, **parameters(self))
 
@@ -272,8 +272,8 @@ class FindDuplicates(MethodConfig):
         return True
 
     def compute(self, data: Data, seed: int) -> Outcome:
-        """See :func:`panoptic_assets.core.duplicates.find_duplicates`."""
-        from panoptic_assets.core.duplicates import find_duplicates
+        """See :func:`panoptic_assets.clustering.algorithms.duplicates.find_duplicates`."""
+        from panoptic_assets.clustering.algorithms.duplicates import find_duplicates
 
         return find_duplicates(data, seed, **parameters(self))
 
@@ -315,8 +315,8 @@ class ClusterByTags(MethodConfig):
         return self
 
     def compute(self, data: Data, seed: int) -> Outcome:
-        """See :func:`panoptic_assets.core.attachment.attach_to_tags`."""
-        from panoptic_assets.core.attachment import attach_to_tags
+        """See :func:`panoptic_assets.clustering.algorithms.attachment.attach_to_tags`."""
+        from panoptic_assets.clustering.algorithms.attachment import attach_to_tags
 
         given = parameters(self)
         for taken in ("property", "tags"):  # they are in the data by now
@@ -354,8 +354,8 @@ class Consensus(MethodConfig):
         return self
 
     def compute(self, data: Data, seed: int) -> Outcome:
-        """See :func:`panoptic_assets.core.consensus.consensus`."""
-        from panoptic_assets.core.consensus import consensus
+        """See :func:`panoptic_assets.clustering.algorithms.consensus.consensus`."""
+        from panoptic_assets.clustering.algorithms.consensus import consensus
 
         given = parameters(self)
         given.pop("runs")  # they are in the data by now

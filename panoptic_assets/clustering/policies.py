@@ -1,7 +1,7 @@
 """Refresh policies: what becomes of a run when its corpus changes, as its file says it.
 
 Belongs here: the policies with their parameters, and reading and writing them beside a run's
-configuration. Does not belong here: what a policy does (``panoptic_assets.refreshing``).
+configuration. Does not belong here: what a policy does (``panoptic_assets.upkeep.refreshing``).
 """
 
 from typing import TYPE_CHECKING, Literal

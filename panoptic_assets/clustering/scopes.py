@@ -1,14 +1,14 @@
 """The scopes that a run can be asked for: one Config class each.
 
 Belongs here: each field's default, limits and meaning. Does not belong here: which images a scope
-takes (``selection``), which loads the store's libraries: the command line's help need not.
+takes (``clustering.selection``), which loads the store's libraries: the command line's help need not.
 """
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from panoptic_assets.core.sidecar import MAX_NAME, tag_path
+from panoptic_assets.corpus.inventory import MAX_NAME, tag_path
 from panoptic_assets.spec.dates import period
 from panoptic_assets.spec.fields import Name, OneLine, Parameters, Unquoted
 from panoptic_assets.spec.keys import parse_node

@@ -1,8 +1,8 @@
 """How people and programs name images, at every door.
 
 Belongs here: which image a name means, and why a name is refused. Does not belong here: reading
-which files there are (``tables.images``), and the ends of paths by which the files of other
-programs name images (``core.sidecar``).
+which files there are (``corpus.table``), and the ends of paths by which the files of other
+programs name images (``corpus.inventory``).
 
 A name is tried as each of these, and the next is only tried where the one before finds nothing:
 

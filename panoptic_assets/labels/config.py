@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from panoptic_assets.core.vision_labels import Detail
-from panoptic_assets.core.vocabulary import Language
+from panoptic_assets.labels.questions import Detail
+from panoptic_assets.labels.vocabulary import Language
 from panoptic_assets.spec.fields import OneLine, Parameters
 
 

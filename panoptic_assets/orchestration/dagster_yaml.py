@@ -1,7 +1,7 @@
 """The settings of a Dagster instance, and bringing older ones up to date.
 
 Belongs here: what a ``dagster.yaml`` lacks that the shipped one says. Does not belong here: where
-it lies and how it is first written (``resources.project``).
+it lies and how it is first written (``resources.project_folder``).
 """
 
 import functools
@@ -15,7 +15,7 @@ from typing import Any
 
 from panoptic_assets.orchestration import insides
 from resources.errors import InputError
-from resources.project import ProjectFolder, read_yaml, shipped_configs, write_file
+from resources.project_folder import ProjectFolder, read_yaml, shipped_configs, write_file
 
 _LIMITS_OF_A_QUEUE = (
     "max_concurrent_runs",

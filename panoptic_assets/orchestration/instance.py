@@ -2,7 +2,7 @@
 
 Belongs here: the locks, the pool of those who write, and the runs of this process. Does not belong
 here: what is run (``panoptic_assets.runner``), and where the instance's folder is
-(``resources.project``).
+(``resources.project_folder``).
 """
 
 import logging
@@ -19,7 +19,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from panoptic_assets.orchestration import insides
-from panoptic_assets.text import brief
+from panoptic_assets.spec.text import brief
 from resources.errors import InputError
 
 if TYPE_CHECKING:

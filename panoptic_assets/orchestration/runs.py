@@ -1,7 +1,7 @@
 """Dagster runs of one instance: which are in progress, and ending those that are over.
 
 Belongs here: what a run's status and tags tell, whatever it computes. Does not belong here: asking
-for runs (``panoptic_assets.automation``) and removing them (``history``).
+for runs (``panoptic_assets.upkeep.automation``) and removing them (``history``).
 """
 
 import time

@@ -1,7 +1,7 @@
 """Dates as people give them: a day, a month or a year.
 
 Belongs here: what such a date means. Does not belong here: dates and times in the cells of an
-inventory, which are written in more ways (``core.sidecar``).
+inventory, which are written in more ways (``corpus.inventory``).
 """
 
 import calendar

@@ -1,7 +1,7 @@
 """What a division, or a projection, must be able to prove: its record.
 
 Belongs here: what a record holds, and the provenance that goes into it. Does not belong here: how
-records are stored (``tables.divisions``), or what the numbers mean (``core``).
+records are stored (``clustering.table``), or what the numbers mean (``core``).
 
 The records of divisions are append-only. Computing a key again gives it the next revision
 (``greek@2``); the old record keeps its clusters and assignments, and the newest revision is the one
@@ -107,7 +107,7 @@ class Drift(BaseModel, frozen=True):
     """Images that left the scope, the corpus, or the vectors since."""
     novelty: float | None
     """Share of the new ones that are farther from their cluster than 95 % of its usual images;
-    0.05 is expected (:func:`panoptic_assets.core.refresh.novelty`). None without new ones, or
+    0.05 is expected (:func:`panoptic_assets.upkeep.out_of_sample.novelty`). None without new ones, or
     without clusters."""
     growth: float
     """New images for each one that was clustered."""

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from panoptic_assets.spec.fields import Parameters
 from panoptic_assets.spec.text import shown
 from resources.errors import InputError
-from resources.project import explain
+from resources.project_folder import explain
 
 Document = dict[str, Any]
 """Configuration as plain data, in the form that a Launchpad or a YAML file gives it."""

@@ -9,6 +9,7 @@ to tags that are not there then has no effect. So any event can be undone, in an
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -584,3 +585,19 @@ def _sibling_order(tag: Tag) -> tuple[bool, list[tuple[int, int, str]], str]:
     parts = re.split(r"(\d+)", tag.name)
     name = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
     return tag.is_remainder, name, tag.tag_id
+
+
+def normalised(name: str) -> str:
+    """A name in the form in which names are compared: Unicode NFC, without outer spaces."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def known_property(name: str, known: Iterable[str]) -> str:
+    """The property that a name means, as it is written where it is known; else the name."""
+    same = sorted(other for other in known if normalised(other) == normalised(name))
+    return same[0] if same else normalised(name)
+
+
+def comparable(path: str) -> str:
+    """A path of tags in the form in which paths are compared."""
+    return HIERARCHY.join(normalised(name) for name in path.split(HIERARCHY.strip()))

@@ -5,6 +5,7 @@ message says.
 """
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -54,3 +55,21 @@ def nearest(wanted: str, known: Iterable[str], most: int = 3) -> list[str]:
         folded.setdefault(name.casefold(), name)
     close = difflib.get_close_matches(wanted.casefold(), folded, most)
     return [folded[name] for name in close] or names[:most]
+
+
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a name may hold and a terminal must not get: escape sequences, line separators, what turns
+the direction of writing around, and bytes that are not UTF-8."""
+
+
+def brief(reason: str) -> str:
+    """Another library's words on one line, without the place in its own source, cut."""
+    line = " ".join(re.sub(r",? \S+\.rs:\d+:\d+", "", reason).split())
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def printable(text: str) -> str:
+    """Text as one line that only says what it is: ``\\x1b`` in place of an escape sequence."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

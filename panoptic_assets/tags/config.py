@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from panoptic_assets.core.carry_over import MIN_OVERLAP
 from panoptic_assets.spec.fields import Name, OneLine, Parameters
+from panoptic_assets.tags.carry_over import MIN_OVERLAP
 
 
 class SaveConfig(Parameters):

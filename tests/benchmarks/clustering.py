@@ -137,16 +137,16 @@ class Measured:
 AUTOMATIC = Way(
     "automatic",
     "import scipy.sparse\n"
-    "from panoptic_assets.core.automatic import automatic\n"
-    "from panoptic_assets.core.division import Data",
+    "from panoptic_assets.clustering.algorithms.automatic import automatic\n"
+    "from panoptic_assets.clustering.algorithms.interface import Data",
     "labels = automatic(Data(vectors), 0).labels",
     again=True,
 )
 FROM_GRAPH = Way(
     "  from the graph",
     "import scipy.sparse\n"
-    "from panoptic_assets.core.automatic import automatic\n"
-    "from panoptic_assets.core.division import Data\n"
+    "from panoptic_assets.clustering.algorithms.automatic import automatic\n"
+    "from panoptic_assets.clustering.algorithms.interface import Data\n"
     "graph = np.load(folder / 'graph.npy').astype(np.int64)",
     "labels = automatic(Data(vectors, neighbors=lambda k: graph[:, :k]), 0).labels",
     again=True,
@@ -171,8 +171,8 @@ AUTOMATIC_WAYS = AUTOMATIC, FROM_GRAPH, FAST_HDBSCAN, HDBSCAN, SKLEARN_HDBSCAN
 OURS_KMEANS = Way(
     "kmeans",
     "import sklearn.cluster\n"
-    "from panoptic_assets.core.methods import kmeans\n"
-    "from panoptic_assets.core.division import Data",
+    "from panoptic_assets.clustering.algorithms.libraries import kmeans\n"
+    "from panoptic_assets.clustering.algorithms.interface import Data",
     "labels = kmeans(Data(vectors), seed, nb_clusters=100, n_init={n_init}, init='k-means++',"
     " max_iter=300, tol=1e-4).labels",
 )
@@ -190,8 +190,8 @@ FAISS_KMEANS = Way(
 )
 FIND_DUPLICATES = Way(
     "find_duplicates",
-    "from panoptic_assets.core.duplicates import find_duplicates\n"
-    "from panoptic_assets.core.division import Data",
+    "from panoptic_assets.clustering.algorithms.duplicates import find_duplicates\n"
+    "from panoptic_assets.clustering.algorithms.interface import Data",
     f"labels = find_duplicates(Data(vectors), 0, min_similarity={DUPLICATES},"
     " guarantee='pairwise').labels",
 )
@@ -266,7 +266,7 @@ def compare(
     ways: Iterable[Way], vectors: np.ndarray, classes: np.ndarray, rounds: int, corpus: str
 ) -> None:
     """A table of automatic methods, which take turns; medians."""
-    from panoptic_assets.core.neighbors import nearest
+    from panoptic_assets.features.neighbors import nearest
 
     graph = nearest(vectors, 50).indices
     found: dict[Way, list[Measured]] = {way: [] for way in ways}

@@ -31,9 +31,9 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 
-from panoptic_assets.automation import corpus_changed
-from panoptic_assets.retention import retain
-from resources.project import dagster_home
+from panoptic_assets.upkeep.automation import corpus_changed
+from panoptic_assets.upkeep.retention import retain
+from resources.project_folder import dagster_home
 from resources.registry import Registry
 from resources.source import ImageSource
 from tests.conftest import Workbench

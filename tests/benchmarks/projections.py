@@ -40,8 +40,8 @@ KEPT = 15
 
 OURS = """
 from panoptic_assets.features.config import Umap
-from panoptic_assets.core.neighbors import Graph
-from panoptic_assets.core.projections import project
+from panoptic_assets.features.neighbors import Graph
+from panoptic_assets.features.projections import project
 graph = Graph(np.load(folder / "indices.npy"), np.load(folder / "similarities.npy"))
 parameters = Umap().model_dump()
 parameters.pop("name")
@@ -108,7 +108,7 @@ def measured(work: str, folder: Path, seed: int = 0) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    from panoptic_assets.core.neighbors import nearest
+    from panoptic_assets.features.neighbors import nearest
 
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     vectors = sheets()

@@ -22,7 +22,7 @@ from rich.table import Table
 from panoptic_assets.definitions import build_defs
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
-from resources.project import ProjectFolder, ProjectSettings, create
+from resources.project_folder import ProjectFolder, ProjectSettings, create
 from resources.registry import Registry
 from resources.source import ImageSource
 from tests.tiny import write_images, write_model
@@ -105,7 +105,14 @@ def main(count: int) -> None:
         wall = time.perf_counter()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
-            [sys.executable, "-m", "panoptic_assets.cli", "--project", project.folder, "refresh"],
+            [
+                sys.executable,
+                "-m",
+                "panoptic_assets.cli.main",
+                "--project",
+                project.folder,
+                "refresh",
+            ],
             check=True,
             capture_output=True,
             env=os.environ | {"DAGSTER_HOME": ""},

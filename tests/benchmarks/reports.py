@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from panoptic_assets.core.manifest import File
-from panoptic_assets.tables.images import write_files
-from panoptic_assets.tables.vectors import MODEL_METADATA
+from panoptic_assets.corpus.manifest import File
+from panoptic_assets.corpus.table import write_files
+from panoptic_assets.features.table import MODEL_METADATA
 from resources.decoding import thumbnail
 from resources.lance import SCHEMAS, vectors_schema, vectors_table
-from resources.project import ProjectSettings, create
+from resources.project_folder import ProjectSettings, create
 from tests.conftest import SAMPLE, Workbench, metadata
 
 _DIM, _CLUSTERS = 512, 100

@@ -39,20 +39,20 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from panoptic_assets import corpus_history
-from panoptic_assets.api import Project
-from panoptic_assets.assets.staleness_checks import judge_runs
+from panoptic_assets.clustering import clusters
+from panoptic_assets.clustering.algorithms.interface import Outcome
 from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.core import clusters
-from panoptic_assets.core.division import Outcome
-from panoptic_assets.core.manifest import File
+from panoptic_assets.clustering.table import Answer, write_division
+from panoptic_assets.corpus import versions
+from panoptic_assets.corpus.manifest import File
+from panoptic_assets.corpus.table import files_input, write_files
+from panoptic_assets.features.table import MODEL_METADATA, read_features
+from panoptic_assets.project import Project
 from panoptic_assets.spec import records
 from panoptic_assets.spec.resolution import identity_of, parse
-from panoptic_assets.tables.divisions import Answer, write_division
-from panoptic_assets.tables.images import files_input, write_files
-from panoptic_assets.tables.vectors import MODEL_METADATA, read_features
+from panoptic_assets.upkeep.staleness_checks import judge_runs
 from resources.lance import SCHEMAS, LanceStore, vectors_schema, vectors_table
-from resources.project import ProjectFolder, ProjectSettings, create, dagster_home
+from resources.project_folder import ProjectFolder, ProjectSettings, create, dagster_home
 from resources.registry import Registry
 from tests.browser.conftest import start, stop
 
@@ -104,7 +104,7 @@ def make_store(project: ProjectFolder, nb_runs: int) -> LanceStore:
             for number, image_id in zip(numbers, ids, strict=True)
         ]
         files |= write_files(store, files, new)
-        corpus_history.record_version(store, files, str(uuid.uuid4()))
+        versions.record_version(store, files, str(uuid.uuid4()))
         for number in range(day * nb_runs // _DAYS, (day + 1) * nb_runs // _DAYS):
             _make_run(
                 store, f"run-{number:04}", number, sorted(file.image_id for file in files.values())
@@ -225,7 +225,7 @@ def main(nb_runs: int) -> None:
         reader = Project(project.folder)
         last = f"run-{nb_runs - 1:04}"
         registry = Registry(folder=str(project.folder))
-        cli = ("-m", "panoptic_assets.cli", "--project", project.folder)
+        cli = ("-m", "panoptic_assets.cli.main", "--project", project.folder)
         row("runs, in Python", reader.runs, "runs")
         row("runs, the command", lambda: command(*cli, "runs"), "runs")
         row("run_info, in Python", lambda: reader.run_info(last), "runs")

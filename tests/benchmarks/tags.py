@@ -24,12 +24,12 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from panoptic_assets import exchange
-from panoptic_assets.core.manifest import File
+from panoptic_assets.corpus.manifest import File
+from panoptic_assets.corpus.table import write_files
 from panoptic_assets.spec import tag_log
-from panoptic_assets.tables.images import write_files
-from panoptic_assets.tables.tags import append_events, read_log, write_tags
 from panoptic_assets.tags.config import EditsConfig
+from panoptic_assets.tags.exchange import transfer
+from panoptic_assets.tags.table import append_events, read_log, write_tags
 from resources.lance import LanceStore
 from resources.source import ImageSource
 
@@ -77,14 +77,14 @@ def replay(folder: Path) -> None:
     assert len(tag_log.replay([entry.event for entry in log]).images) == _IMAGES * _PROPERTIES
 
 
-def export_as(format: exchange.Format) -> Callable[[Path], None]:
+def export_as(format: transfer.Format) -> Callable[[Path], None]:
     """Export all tags in a format."""
 
     def export(folder: Path) -> None:
         store = LanceStore(uri=str(folder / "tagged"))
         source = ImageSource(root=str(folder))
-        tables = exchange.saved_tags(store)
-        exchange.export(store, source, tables, folder / f"t.{format}", format)
+        tables = transfer.saved_tags(store)
+        transfer.export(store, source, tables, folder / f"t.{format}", format)
 
     return export
 
@@ -92,7 +92,7 @@ def export_as(format: exchange.Format) -> Callable[[Path], None]:
 def import_json(folder: Path) -> None:
     """Import all tags into the store that has none."""
     (folder / "t.json").rename(folder / "in.json")
-    exchange.import_tags(LanceStore(uri=str(folder / "empty")), folder / "in.json", _CONFIG)
+    transfer.import_tags(LanceStore(uri=str(folder / "empty")), folder / "in.json", _CONFIG)
 
 
 _STEPS: dict[str, Callable[[Path], None]] = {

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from resources.reports import MOUNT
-from tests.test_cli import environment, run
+from resources.report_folder import MOUNT
+from tests.cli.test_main import environment, run
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = [
@@ -38,7 +38,7 @@ class Ui:
     def command(self, *arguments: object) -> str:
         """Run a command on the project while the UI is open; return what it prints."""
         answer = subprocess.run(
-            [sys.executable, "-m", "panoptic_assets.cli", *map(str, arguments)],
+            [sys.executable, "-m", "panoptic_assets.cli.main", *map(str, arguments)],
             cwd=self.folder,
             env=environment(),
             capture_output=True,
@@ -52,7 +52,7 @@ class Ui:
 def start(folder: Path, *arguments: str, **options: Any) -> tuple[subprocess.Popen[str], str]:
     """Start the UI of a project on a free port; return its process and where it answers."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "panoptic_assets.cli", "ui", "--port", "0", *arguments],
+        [sys.executable, "-m", "panoptic_assets.cli.main", "ui", "--port", "0", *arguments],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

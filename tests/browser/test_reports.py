@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from panoptic_assets.reports.run_pages import write_run
-from resources.reports import ReportFolder
+from panoptic_assets.review.run_pages import write_run
+from resources.report_folder import ReportFolder
 from tests.conftest import SAMPLE
-from tests.reports.test_run_pages import HOSTILE, cluster, points, record, tree
+from tests.review.test_run_pages import HOSTILE, cluster, points, record, tree
 
 REPORT = "/panoptic/reports/runs/demo"
 PHONE = {"width": 390, "height": 844}

@@ -19,7 +19,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.orchestration.partitions import RUNS
-from resources.project import ProjectSettings, create, dagster_home, find
+from resources.project_folder import ProjectSettings, create, dagster_home, find
 from tests.browser.conftest import OPTIONS, start, stop
 from tests.conftest import SAMPLE
 

@@ -11,23 +11,32 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_assets import imports
-from panoptic_assets.api import Project
-from panoptic_assets.assets.tags import check_edits
-from panoptic_assets.cli import main
+from panoptic_assets.cli.main import main
 from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.core import sidecar
+from panoptic_assets.clustering.selection import select
+from panoptic_assets.corpus import inventory
 from panoptic_assets.corpus.names import ImageNames
-from panoptic_assets.exchange import import_tags, saved_tags
-from panoptic_assets.forgetting import find_images
-from panoptic_assets.selection import select
+from panoptic_assets.corpus.table import image_names, present_files
+from panoptic_assets.features import imported_vectors
+from panoptic_assets.project import Project
 from panoptic_assets.spec.resolution import parse
-from panoptic_assets.tables.images import image_names, present_files
+from panoptic_assets.tags.assets import check_edits
 from panoptic_assets.tags.config import EditsConfig
+from panoptic_assets.tags.exchange.transfer import import_tags, saved_tags
+from panoptic_assets.upkeep.forgetting import find_images
 from resources.errors import InputError
 from resources.models import OpenClipModels
 from resources.registry import Registry
-from tests.test_spellings import EPOQUE, IDS, IMAGE_DOORS, PATH, made_project, nfc, nfd, store_of
+from tests.corpus.test_spellings import (
+    EPOQUE,
+    IDS,
+    IMAGE_DOORS,
+    PATH,
+    made_project,
+    nfc,
+    nfd,
+    store_of,
+)
 
 A, B, C, D, E, F = ("0123456789abcdef" + letter * 48 for letter in "abcdef")
 ROOT = "/srv/Bilder"
@@ -335,7 +344,7 @@ def applied(project, name, tmp_path):
     """By a file of edits, up to what the asset is given."""
     file = tmp_path / "edits.csv"
     file.write_text(f"edit;tag;images;property\nassign;Siècle;{name};{EPOQUE}\n", encoding="utf-8")
-    from panoptic_assets.commands.tags import _edits_of_csv
+    from panoptic_assets.cli.tags import _edits_of_csv
 
     config = parse(EditsConfig, {"edits": _edits_of_csv(file)})
     [event], _ = check_edits(store_of(project), config, project.images)
@@ -417,7 +426,7 @@ def imported_notes(project, tmp_path):
 def vectors_notes(project, tmp_path):
     known = image_names(store_of(project), project.images)
     batch = ([OTHER_CASE, "b" * 64], np.eye(2, dtype=np.float32))
-    imports.check([batch], known, "vectors.other", store_of(project))
+    imported_vectors.check([batch], known, "vectors.other", store_of(project))
     return known.notes
 
 
@@ -439,8 +448,8 @@ def test_every_door_says_that_it_took_another_letter_case(project, door, tmp_pat
 
 
 def test_the_inventory_says_that_it_took_another_letter_case(project):
-    table = sidecar.parse(f"path;t\n{OTHER_CASE};x\n".encode())
-    [finding] = sidecar.resolve(table, present_files(store_of(project))).findings.first
+    table = inventory.parse(f"path;t\n{OTHER_CASE};x\n".encode())
+    [finding] = inventory.resolve(table, present_files(store_of(project))).findings.first
     assert "letter case" in finding.cause
 
 
@@ -459,12 +468,14 @@ def test_a_row_of_vectors_in_another_letter_case_gives_way_to_the_image_s_own(pr
         return [(names[:1], vectors[:1]), (names[1:], vectors[1:])]
 
     known = image_names(store, project.images)
-    checked = imports.check(batches(), known, "vectors.other", store)
+    checked = imported_vectors.check(batches(), known, "vectors.other", store)
     assert (checked.nb_vectors, checked.unknown, known.notes) == (2, [OTHER_CASE], [])
-    [staged] = imports.stage(batches(), known, set(), "vectors.other", store, checked.unknown)
+    [staged] = imported_vectors.stage(
+        batches(), known, set(), "vectors.other", store, checked.unknown
+    )
     assert staged.nb_vectors == 2
     with pytest.raises(InputError, match="Two rows are of one image"):
-        imports.check(
+        imported_vectors.check(
             [([OTHER_CASE, "ÉPOQUE/été.jpg"], vectors[:2])], known, "vectors.other", store
         )
 

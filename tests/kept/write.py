@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 import panoptic_assets
-from panoptic_assets.api import Project
-from panoptic_assets.cli import main as panoptic_assets_command
+from panoptic_assets.cli.main import main as panoptic_assets_command
+from panoptic_assets.project import Project
 
 _SAMPLE = Path(panoptic_assets.__file__).parent / "sample"
 _SIDE = 96

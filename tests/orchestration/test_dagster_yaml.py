@@ -8,7 +8,7 @@ import yaml
 from panoptic_assets.orchestration.dagster_yaml import lacking_settings, update_settings
 from panoptic_assets.orchestration.insides import check_settings
 from resources.errors import InputError
-from resources.project import ProjectSettings, create
+from resources.project_folder import ProjectSettings, create
 
 OLDER = """\
 # Mine, réglé à la main.

@@ -9,7 +9,7 @@ from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
-from resources.reports import ReportFolder
+from resources.report_folder import ReportFolder
 from resources.source import ImageSource
 
 KINDS = {

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from panoptic_assets.core.attachment import attach_to_tags
-from panoptic_assets.core.division import Data, Tag
-from panoptic_assets.core.duplicates import find_duplicates
+from panoptic_assets.clustering.algorithms.attachment import attach_to_tags
+from panoptic_assets.clustering.algorithms.duplicates import find_duplicates
+from panoptic_assets.clustering.algorithms.interface import Data, Tag
 from resources import embedded_model
 from resources.errors import InputError
 from resources.models import Encoder, ModelSpec, OpenClipModels

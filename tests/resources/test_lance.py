@@ -23,7 +23,7 @@ from resources.lance import (
     vectors_schema,
     vectors_table,
 )
-from resources.project import ProjectSettings, create
+from resources.project_folder import ProjectSettings, create
 from tests import processes
 
 

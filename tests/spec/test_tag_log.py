@@ -4,7 +4,6 @@ import random
 
 import pytest
 
-from panoptic_assets.core.edits import EditError, Images, resolve
 from panoptic_assets.spec.tag_log import (
     Event,
     Tag,
@@ -21,6 +20,7 @@ from panoptic_assets.spec.tag_log import (
     tag_names,
     undone,
 )
+from panoptic_assets.tags.edits import EditError, Images, resolve
 
 RECORDS = {"r": ("r@1", "hash-r"), "r/1": ("r/1@1", "hash-r1")}
 NODES = ["r/0", "r/1", "r/1/0", "r/1/remainder"]

@@ -1,0 +1,236 @@
+"""Commands about runs: computing them, and looking at what they found.
+
+Belongs here: ``cluster``, ``divide``, ``sweep``, ``runs``, ``run-info``, ``clusters``, ``members``,
+``methods``. Does not belong here: saving clusters as tags (``tags``).
+"""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from panoptic_assets.cli.listings import print_clusters, print_sweep, warn_of_stale
+from panoptic_assets.cli.opening import open_project, open_runner, reader_of
+from panoptic_assets.cli.options import (
+    check_tagging,
+    clustering_options,
+    division_options,
+    given_division,
+    scope_of,
+    scope_options,
+    tagging_options,
+)
+from panoptic_assets.cli.terminal import output_console, say
+from panoptic_assets.clustering.methods import METHODS, name_of
+from panoptic_assets.spec.text import counted
+from resources.errors import InputError
+
+
+@click.command()
+@click.argument("key")
+@scope_options
+@clustering_options
+@division_options
+@click.pass_obj
+def cluster(folder: Path | None, key: str, **options: Any) -> None:
+    """Divide the corpus, or a part of it, into clusters, as the run KEY."""
+    from panoptic_assets.spec.keys import parse_run_key
+
+    parse_run_key(key)
+    runner = open_runner(folder)
+    scope = scope_of(options, runner.folder.folder)
+    given = given_division(options, runner, key) | scope
+    runner.divide_corpus(key, given)
+    print_clusters(reader_of(runner), key)
+    warn_of_stale(reader_of(runner), key)
+
+
+@click.command()
+@click.argument("key")
+@click.option("--method", type=click.Choice([name_of(method) for method in METHODS]))
+@click.option(
+    "--grid",
+    multiple=True,
+    metavar="NAME=V,V,…",
+    help="Values of one parameter of the method; can be given several times.",
+)
+@click.option("--features", multiple=True, help="Vector types and projections.")
+@click.option("--seed", type=int, multiple=True, help="Seeds of all that is random.")
+@click.option("--stability", type=int, help="Subsamples of each run.")
+@click.option("--show", is_flag=True, help="Only show the table of what was computed.")
+@click.pass_obj
+def sweep(
+    folder: Path | None,
+    key: str,
+    method: str | None,
+    grid: tuple[str, ...],
+    features: tuple[str, ...],
+    seed: tuple[int, ...],
+    stability: int | None,
+    show: bool,
+) -> None:
+    """Compute all runs of the sweep KEY, by configs/sweeps/KEY.yaml or by the options.
+
+    What is computed already on the same images is not computed again; a run that fails does not
+    keep the others from being computed.
+    """
+    from panoptic_assets.clustering import sweeps
+    from panoptic_assets.spec.keys import parse_run_key
+
+    parse_run_key(key)
+    runner = open_runner(folder)
+    given = {"features": list(features), "seeds": list(seed), "stability": stability}
+    document = {name: value for name, value in given.items() if value}
+    if method:
+        document = {"methods": [{method: _grid(grid)}], **document}
+        sweeps.cells(key, sweeps.parse_sweep(document, "The sweep"))
+        runner.registry.write_sweep(key, document)
+    elif grid or document:
+        raise InputError(
+            "A sweep by options needs --method; without options it is read from its file."
+        )
+    described = sweeps.parse_sweep(runner.registry.sweep(key), f"configs/sweeps/{key}.yaml")
+    asked = sweeps.cells(key, described)
+    failures = {} if show else runner.sweep(key, asked)
+    known = runner.divisions_of_all().records
+    rows = [sweeps.row(cell, known.get(cell.key), failures.get(cell.key)) for cell in asked]
+    print_sweep(rows, asked)
+    if failures:
+        raise InputError(f"{len(failures)} of {counted(len(asked), 'run')} failed, see the table.")
+
+
+def _grid(options: tuple[str, ...]) -> dict[str, Any]:
+    """``nb_clusters=5,10`` as numbers, read as YAML reads them."""
+    import yaml
+
+    grid: dict[str, Any] = {}
+    for option in options:
+        name, equals, values = option.partition("=")
+        if not (name and equals and values) or name in grid:
+            raise InputError(
+                f"--grid {option!r} is not a parameter with its values: write it once for each "
+                "parameter, as in `--grid nb_clusters=5,10,20`."
+            )
+        try:
+            parsed = [yaml.safe_load(value) for value in values.split(",")]
+        except yaml.YAMLError as error:
+            raise InputError(f"--grid {option!r} has a value that cannot be read.") from error
+        grid[name] = parsed if len(parsed) > 1 else parsed[0]
+    return grid
+
+
+@click.command()
+@click.argument("node")
+@clustering_options
+@division_options
+@click.pass_obj
+def divide(folder: Path | None, node: str, **options: Any) -> None:
+    """Divide one cluster again: NODE is its address, such as greek/3 or greek/3/0."""
+    from panoptic_assets.spec.keys import parse_node
+
+    parse_node(node)
+    runner = open_runner(folder)
+    runner.divide_node(node, given_division(options, runner, node))
+    print_clusters(reader_of(runner), node)
+    warn_of_stale(reader_of(runner), node)
+
+
+@click.command()
+@click.pass_obj
+def runs(folder: Path | None) -> None:
+    """List all runs and the clusters that were divided again."""
+    listed = open_project(folder).runs()
+    if not listed:
+        say("No runs yet: panoptic-assets cluster KEY")
+        return
+    grid = Table("key", "status", "method", "features", box=None)
+    for heading in ("images", "clusters", "remainder"):
+        grid.add_column(heading, justify="right")
+    grid.add_column("finished")
+    for run in listed:
+        grid.add_row(
+            run["key"],
+            Text(run["status"], "yellow" if run["status"] == "stale" else "green"),
+            run["method"],
+            run["features"],
+            *(f"{run[name]:,}" for name in ("nb_images", "nb_clusters", "remainder")),
+            f"{run['finished_at'].astimezone():%Y-%m-%d %H:%M}",
+        )
+    output_console().print(grid)
+
+
+@click.command("run-info")
+@click.argument("key")
+@click.pass_obj
+def run_info(folder: Path | None, key: str) -> None:
+    """Print everything that is recorded of the run or divided node KEY, as YAML."""
+    import yaml
+
+    info = open_project(folder, key).run_info(key)
+    click.echo(yaml.safe_dump(info, allow_unicode=True, sort_keys=False).rstrip())
+
+
+@click.command()
+@click.argument("key")
+@click.pass_obj
+def clusters(folder: Path | None, key: str) -> None:
+    """List the clusters of the run or divided node KEY, the most coherent first."""
+    print_clusters(open_project(folder, key), key)
+
+
+@click.command()
+@click.argument("node")
+@click.option(
+    "--which",
+    type=click.Choice(["nearest", "farthest", "random"]),
+    default="nearest",
+    help="Those nearest to the cluster's mean first, the farthest first, or drawn at random.",
+)
+@click.option("--number", type=click.IntRange(1), help="How many at most; all by default.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of the random ones.")
+@tagging_options
+@click.pass_obj
+def members(
+    folder: Path | None,
+    node: str,
+    which: Any,
+    number: int | None,
+    seed: int,
+    tag: str | None,
+    property_name: str | None,
+    author: str | None,
+    reason: str | None,
+) -> None:
+    """List the images of one cluster: NODE is its address, such as greek/3."""
+    from panoptic_assets.spec.keys import parse_node
+
+    parse_node(node)
+    check_tagging(tag, property_name, author, reason)
+    found = open_project(folder).exemplars(node, which, number, seed)
+    for row in found.to_pylist():
+        probability = "" if row["probability"] is None else f"  p {row['probability']:.2f}"
+        path = row["path"] or f"(missing) {row['image_id']}"
+        say(f"{row['distance']:.3f}{probability}  {path}")
+    if tag is not None:
+        image_ids = found["image_id"].to_pylist()
+        open_runner(folder).tag(image_ids, tag, property_name, author, reason)
+
+
+@click.command()
+@click.argument("name", required=False)
+def methods(name: str | None) -> None:
+    """Describe the clustering methods with all their parameters, or the method NAME."""
+    known = {name_of(method): method for method in METHODS}
+    if name is not None and name not in known:
+        raise InputError(f"There is no method {name!r}. Existing ones: {', '.join(known)}.")
+    for method in [known[name]] if name else known.values():
+        say(f"{name_of(method)}: {inspect.getdoc(method)}".splitlines()[0])
+        for field_name, field in method.model_fields.items():
+            if field_name != "name":
+                default = field.get_default(call_default_factory=True)
+                shown = "none" if default is None else default
+                say(f"  {field_name} ({shown}): {field.description}")
+        say("")

@@ -1,0 +1,85 @@
+"""Commands about labels: naming the clusters of a run.
+
+Belongs here: ``label``, and the same under the name that FiftyOne's plugin has for it. Does not
+belong here: saving clusters under their labels (``tags``).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from panoptic_assets.cli.listings import print_labels
+from panoptic_assets.cli.opening import open_runner, reader_of
+from panoptic_assets.cli.options import below_folder, parameter_options
+from panoptic_assets.labels.config import LABEL_METHODS, VisionModel
+from resources.errors import InputError
+
+_METHODS = [method.model_fields["name"].default for method in LABEL_METHODS]
+
+
+def _common_options(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--seed", type=int, help="Of the images that a model is shown.")(command)
+    return click.option(
+        "--label-remainder", is_flag=True, default=None, help="Name remainders as well."
+    )(command)
+
+
+@click.command()
+@click.argument("key")
+@click.option(
+    "--method",
+    type=click.Choice(_METHODS),
+    help="Who names the clusters; zero_shot by default, or the method that the options belong to.",
+)
+@parameter_options(LABEL_METHODS, {"templates": "template"})
+@_common_options
+@click.pass_obj
+def label(folder: Path | None, key: str, method: str | None, **options: Any) -> None:
+    """Name the clusters of the run KEY, and of all that is divided below them.
+
+    Names are suggestions: `panoptic-assets save` takes them up, and numbers stay what they are.
+    """
+    _label(folder, key, method, options)
+
+
+@click.command("label_clusters_with_gpt4v")
+@click.argument("key")
+@parameter_options((VisionModel,), {})
+@_common_options
+@click.pass_obj
+def label_clusters_with_gpt4v(folder: Path | None, key: str, **options: Any) -> None:
+    """Name the clusters of the run KEY by a vision language model.
+
+    The same as `label --method vision_model`. Any endpoint that speaks OpenAI's protocol will do;
+    the key is in the environment, in OPENAI_API_KEY.
+    """
+    _label(folder, key, "vision_model", options)
+
+
+def _label(folder: Path | None, key: str, method: str | None, options: dict[str, Any]) -> None:
+    from panoptic_assets.spec.keys import parse_run_key
+
+    parse_run_key(key)
+    given: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+        if value not in (None, ())
+    }
+    for name, value in given.items():
+        if value == "":
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is empty: give a value, or leave the option out.")
+    runner = open_runner(folder)
+    if "vocabulary" in given:
+        given["vocabulary"] = below_folder(runner.folder.folder, given["vocabulary"])
+    document: dict[str, Any] = {
+        name: given.pop(name) for name in ("label_remainder", "seed") if name in given
+    }
+    if method is None:
+        only_vision = VisionModel.model_fields.keys() - LABEL_METHODS[0].model_fields.keys()
+        method = "vision_model" if given.keys() & only_vision else "zero_shot"
+    document["method"] = {method: given}
+    runner.label(key, document)
+    print_labels(reader_of(runner), key)

@@ -1,0 +1,1 @@
+"""The algorithms: arrays in, one cluster number for each image out."""

@@ -1,0 +1,261 @@
+"""Clusterings: cuts of the corpus, and cuts of clusters, to any depth.
+
+Belongs here: ``clustering`` and ``nested_clustering``, two doors to the same division. Does not
+belong here: the methods (``clustering.algorithms.libraries``) and the tree's rules (``spec.tree``).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from panoptic_assets.clustering import clusters, quality
+from panoptic_assets.clustering.config import (
+    ClusteringConfig,
+    DivisionConfig,
+    NestedClusteringConfig,
+)
+from panoptic_assets.clustering.dividing import (
+    Dividing,
+    carried,
+    present_members,
+    resolve_clustering,
+    resolve_nested,
+)
+from panoptic_assets.clustering.methods import name_of
+from panoptic_assets.clustering.selection import Selection, select
+from panoptic_assets.clustering.table import (
+    Answer,
+    Divisions,
+    cluster_name,
+    stored_record,
+    write_division,
+)
+from panoptic_assets.corpus.contact_sheet import contact_sheet
+from panoptic_assets.corpus.table import files_input, read_thumbnails
+from panoptic_assets.features.assets import projection
+from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.orchestration.config_schema import schema_of
+from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, NODES, RUNS
+from panoptic_assets.orchestration.running import (
+    POOL,
+    excerpt,
+    partition_of,
+    plain_failures,
+    progress,
+)
+from panoptic_assets.spec import records
+from panoptic_assets.spec.keys import parse_node, parse_run_key
+from panoptic_assets.spec.markdown import bullets, score_text, table
+from panoptic_assets.spec.resolution import given_config
+from resources.lance import LanceStore
+from resources.models import OpenClipModels
+from resources.registry import Registry
+from resources.report_folder import address, page_of
+
+_EXEMPLARS = 6
+"""Thumbnails of one cluster on the contact sheet: those nearest to its mean."""
+_CLUSTERS_SHOWN = 40
+
+
+@dg.asset(
+    partitions_def=RUNS,
+    deps=[
+        dg.AssetDep(embeddings, partition_mapping=LINEAGE_ONLY),
+        dg.AssetDep(projection, partition_mapping=LINEAGE_ONLY),
+    ],
+    config_schema=schema_of(ClusteringConfig),
+    group_name="clusterings",
+    pool=POOL,
+    kinds={"lancedb", "scikitlearn"},
+    code_version="1",
+)
+@plain_failures()
+def clustering(
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
+) -> dg.MaterializeResult[None]:
+    """Which cluster each image of the scope is in: one run for each run key.
+
+    The key is its configuration: a key that was computed is refused with other parameters, unless
+    `replace` is set.
+    """
+    key = parse_run_key(partition_of(context))
+    given = given_config(context.run.run_config, "clustering")
+    divisions = Divisions(store, key)
+    config = resolve_clustering(key, given, divisions, registry)
+    selection = select(key, config, store, registry, models, context.log.info)
+    dividing = _dividing(context, store, models, registry)
+    return _materialized(context, dividing, key, config, divisions, selection)
+
+
+@dg.asset(
+    partitions_def=NODES,
+    deps=[dg.AssetDep(clustering, partition_mapping=LINEAGE_ONLY)],
+    config_schema=schema_of(NestedClusteringConfig),
+    group_name="clusterings",
+    pool=POOL,
+    kinds={"lancedb", "scikitlearn"},
+    code_version="1",
+)
+@plain_failures()
+def nested_clustering(
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    models: dg.ResourceParam[OpenClipModels],
+    registry: dg.ResourceParam[Registry],
+) -> dg.MaterializeResult[None]:
+    """Which cluster each image of one cluster is in: the partition is the node that is divided.
+
+    `greek/3` divides cluster 3 of run `greek`, `greek/3/0` divides cluster 0 of that, and so on.
+    """
+    node = parse_node(partition_of(context))
+    given = given_config(context.run.run_config, "nested_clustering")
+    divisions = Divisions(store, node.run_key)
+    version = store.version("files")
+    image_ids = present_members(node, divisions, store, version)
+    config = resolve_nested(str(node), given, divisions, registry)
+    parent = divisions.get(node.division)
+    selection = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
+    dividing = _dividing(context, store, models, registry)
+    return _materialized(context, dividing, str(node), config, divisions, selection)
+
+
+def _dividing(
+    context: dg.AssetExecutionContext,
+    store: LanceStore,
+    models: OpenClipModels,
+    registry: Registry,
+) -> Dividing:
+    def rounds(seeds: Iterable[int], total: int) -> Iterator[int]:
+        return progress(context, seeds, total, "subsamples")
+
+    return Dividing(store, models, registry, context.run_id, context.log.info, rounds)
+
+
+def _materialized(
+    context: dg.AssetExecutionContext,
+    dividing: Dividing,
+    key: str,
+    config: DivisionConfig,
+    divisions: Divisions,
+    selection: Selection,
+) -> dg.MaterializeResult[None]:
+    """Divide the images in scope and store the answer, unless it is stored already."""
+    context.instance.add_run_tags(
+        context.run_id,
+        {"panoptic/method": name_of(type(config.method)), "panoptic/features": config.features},
+    )
+    previous = divisions.records.get(key)
+    if previous and previous.id_list and _has_changed(previous.id_list, selection.id_list):
+        context.log.warning(
+            f"{previous.id_list.file} has changed since {key}@{previous.revision} was made."
+        )
+    computed = dividing.compute(key, config, selection, previous)
+    if previous and previous.refreshed and _fits(previous.refreshed, computed.record):
+        # The same clusters keep the numbers that a refresh has carried over.
+        in_its_numbers = carried(computed, previous.refreshed)
+        if in_its_numbers.record.data_version == previous.data_version:
+            computed = in_its_numbers
+    record = computed.record
+    if previous and previous.data_version == record.data_version:
+        context.log.info(f"{key} gave the same answer as before; its record stays.")
+        record = previous
+    else:
+        write_division(dividing.store, record, computed.answer)
+    return dg.MaterializeResult(
+        metadata=division_metadata(dividing.store, record, computed.answer),
+        data_version=dg.DataVersion(record.data_version),
+    )
+
+
+def _fits(refreshed: records.Refreshed, record: records.Record) -> bool:
+    return refreshed.numbers.keys() == set(range(record.nb_clusters))
+
+
+def _has_changed(before: records.IdList, now: records.IdList | None) -> bool:
+    return now is not None and now.file == before.file and now.sha256 != before.sha256
+
+
+def division_metadata(store: LanceStore, record: records.Record, answer: Answer) -> dict[str, Any]:
+    """What Dagster shows of a division."""
+    image_ids, division = answer.image_ids, answer.division
+    names = {
+        cluster.number: answer.outcome.names.get(cluster.label) for cluster in division.clusters
+    }
+    measures = record.quality
+    numbers = {
+        "silhouette": measures.silhouette if measures else None,
+        "davies_bouldin": measures.davies_bouldin if measures else None,
+        "calinski_harabasz": measures.calinski_harabasz if measures else None,
+        "stability": record.stability,
+    }
+    refreshed = record.refreshed
+    if refreshed and refreshed.drift:
+        numbers["nb_assigned"] = refreshed.nb_assigned
+        numbers["drift_novelty"] = refreshed.drift.novelty
+        numbers["drift_growth"] = refreshed.drift.growth
+    return {
+        "report": dg.MetadataValue.url(_report_of(record)),
+        "nb_images": len(image_ids),
+        "nb_clusters": record.nb_clusters,
+        "remainder_ratio": record.counts.remainder / len(image_ids),
+        "mean_score": division.mean_score,
+        "baseline_score": record.baseline_score,
+        "nb_not_embedded": record.counts.not_embedded,
+        **{name: value for name, value in numbers.items() if value is not None},
+        "clusters": dg.MetadataValue.md(
+            table(
+                ["cluster", "images", "score", *(["name"] if any(names.values()) else [])],
+                [
+                    [
+                        cluster_name(c.number),
+                        c.size,
+                        score_text(c.score, c.size),
+                        *([names[c.number] or ""] if any(names.values()) else []),
+                    ]
+                    for c in division.clusters
+                ],
+                _CLUSTERS_SHOWN,
+            )
+        ),
+        "contact_sheet": dg.MetadataValue.md(
+            contact_sheet(
+                [
+                    read_thumbnails(store, [image_ids[row] for row in _exemplars(division, c)])
+                    for c in division.clusters[:_CLUSTERS_SHOWN]
+                ],
+                names=[
+                    f"{cluster_name(c.number)} {names[c.number] or ''}"
+                    for c in division.clusters[:_CLUSTERS_SHOWN]
+                ],
+            )
+        ),
+        "record": dg.MetadataValue.json(excerpt(record.model_dump(mode="json"))),
+        **_witnessed(store, record),
+        **({"notes": dg.MetadataValue.md(bullets(record.notes))} if record.notes else {}),
+    }
+
+
+def _witnessed(store: LanceStore, record: records.Record) -> dict[str, str]:
+    """The seal of the record, for which Dagster's event log so is a witness."""
+    stored = stored_record(store, record.record_id)
+    return {"seal": stored.root} if stored and stored.root else {}
+
+
+def _report_of(record: records.Record) -> str:
+    """Where a run's report will be, or its page of the cluster that was divided."""
+    place = f"runs/{record.run_key}"
+    if record.key == record.run_key:
+        return address(place)
+    return address(place, page_of(record.key))
+
+
+def _exemplars(division: clusters.Division, cluster: clusters.Cluster) -> list[int]:
+    """Rows of the images nearest to a cluster's mean."""
+    rows = np.flatnonzero(division.labels == cluster.number)
+    nearest = quality.exemplars(rows, division.distances[rows], "nearest", _EXEMPLARS, seed=0)
+    return nearest.tolist()

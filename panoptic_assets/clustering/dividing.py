@@ -1,0 +1,335 @@
+"""Computing one division: from its configuration to its answer and its record.
+
+Belongs here: what a key resolves to, and the one way in which every division is computed, whoever
+asks for it: an asset, a replay, a verification. Does not belong here: which images a scope takes
+(``clustering.selection``), the methods (``clustering.algorithms.libraries``), and storing answers (``tables``).
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from panoptic_assets.clustering import clusters, quality
+from panoptic_assets.clustering.algorithms.interface import Data
+from panoptic_assets.clustering.config import (
+    ClusteringConfig,
+    DivisionConfig,
+    NestedClusteringConfig,
+)
+from panoptic_assets.clustering.methods import FindDuplicates
+from panoptic_assets.clustering.policies import registered_division
+from panoptic_assets.clustering.readings import Readings
+from panoptic_assets.clustering.selection import Selection
+from panoptic_assets.clustering.table import Answer, Divisions, cluster_names
+from panoptic_assets.corpus.table import present_files
+from panoptic_assets.features.table import Features, read_features
+from panoptic_assets.spec import records
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.keys import (
+    REMAINDER,
+    Node,
+    parse_features,
+    parse_node,
+    run_key_of,
+    vector_type_of,
+)
+from panoptic_assets.spec.resolution import Document, identity_of, resolve
+from resources.errors import InputError
+from resources.lance import LanceStore
+from resources.models import ModelSpec, OpenClipModels
+from resources.registry import Registry
+
+T = TypeVar("T")
+ConfigT = TypeVar("ConfigT", bound=DivisionConfig)
+
+DISTORTED = (
+    "Distances between the points of a projection are distorted; clusters of its vectors are often "
+    "better. Scores are computed on the vectors."
+)
+
+
+def resolve_clustering(
+    key: str, given: Document, divisions: Divisions, registry: Registry
+) -> ClusteringConfig:
+    """The configuration of a run; raises InputError when the key refuses it."""
+    record = divisions.records.get(key)
+    defaults = {"features": registry.default_vector_type}
+    recorded = record.config if record else None
+    registered = registry_config(registry, key, "clustering")
+    config = resolve(ClusteringConfig, key, given, recorded, registered, defaults)
+    return _completed(config, registry)
+
+
+def resolve_nested(
+    key: str, given: Document, divisions: Divisions, registry: Registry
+) -> NestedClusteringConfig:
+    """The configuration of a node's division; raises InputError when the key refuses it."""
+    node = parse_node(key)
+    record = divisions.records.get(key)
+    defaults = {"features": divisions.get(node.run_key).config["features"]}
+    recorded = record.config if record else None
+    registered = registry_config(registry, key, "nested_clustering")
+    guarded = key not in divisions.stale
+    config = resolve(NestedClusteringConfig, key, given, recorded, registered, defaults, guarded)
+    return _completed(config, registry)
+
+
+def _completed(config: ConfigT, registry: Registry) -> ConfigT:
+    """The configuration with the defaults that depend on the model, so that they are recorded."""
+    method = config.method
+    parse_features(config.features)
+    if not isinstance(method, FindDuplicates) or method.min_similarity is not None:
+        return config
+    model = registry.model(vector_type_of(config.features))
+    threshold = model.duplicate_threshold if isinstance(model, ModelSpec) else None
+    if threshold is None:
+        raise InputError(
+            f"The vectors of {config.features!r} are another program's, so no min_similarity is "
+            "known for their duplicates: give one (`--min-similarity 0.95`)."
+        )
+    completed = method.model_copy(update={"min_similarity": threshold})
+    return config.model_copy(update={"method": completed})
+
+
+def present_members(
+    node: Node, divisions: Divisions, store: LanceStore, version: int | None = None
+) -> list[str]:
+    """Sorted ids of a node's images, those left out whose files are missing by now.
+
+    Args:
+        node: The node.
+        divisions: The divisions of its run.
+        store: The store.
+        version: The version of ``files`` to read; the newest by default.
+
+    Raises:
+        InputError: The node does not exist, is stale, or has no image left.
+    """
+    found = sorted(present_files(store, version).keys() & set(divisions.members(node)))
+    if not found:
+        raise InputError(
+            f"All images of {node} are missing from the corpus by now: nothing to divide."
+        )
+    return found
+
+
+def is_current(
+    record: records.Record, config: DivisionConfig, selection: Selection, store: LanceStore
+) -> bool:
+    """Whether a division was made with a configuration, of the images and features of now."""
+    # Images were put into clusters that were computed without them.
+    if record.computed_id != record.record_id:
+        return False
+    # What a method reads beside the features, such as tags or other runs, is known when it is read.
+    if record.config != identity_of(config) or config.method.needs:
+        return False
+    features = read_features(store, config.features, selection.image_ids)
+    now = [*features.sources, *selection.sources]
+    return {(read.table, read.sha256) for read in now} <= {
+        (read.table, read.sha256) for read in record.inputs
+    }
+
+
+def registry_config(registry: Registry, key: str, asset: str) -> Document | None:
+    """What ``configs/runs/<key>.yaml`` asks of an asset; None without such a file.
+
+    Raises:
+        InputError: The file holds something else.
+    """
+    return registered_division(registry.run(key), asset, f"configs/runs/{key}.yaml")
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A division that was computed; nothing of it is stored yet."""
+
+    record: records.Record
+    answer: Answer
+    features: Features
+
+
+@dataclass(frozen=True)
+class Dividing:
+    """Computes the divisions of one store."""
+
+    store: LanceStore
+    """What is read."""
+    models: OpenClipModels
+    registry: Registry
+    dagster_run_id: str
+    """Of the Dagster run in which it happens."""
+    log: Callable[[str], None]
+    """Called with a line of text before something that takes long."""
+    rounds: Callable[[Iterable[int], int], Iterable[int]] = lambda seeds, _: seeds
+    """Passes the seeds of subsamples on, of which there are so many, and shows how far they are."""
+
+    def compute(
+        self,
+        key: str,
+        config: DivisionConfig,
+        selection: Selection,
+        previous: records.Record | None = None,
+    ) -> Computed:
+        """Divide the images in scope.
+
+        Args:
+            key: Of the division.
+            config: Its configuration, resolved.
+            selection: The images in scope.
+            previous: The record that the key has so far: the new one gets the next revision.
+
+        Raises:
+            InputError: Something that it asks for cannot be had.
+            NotComputableError: The method refuses.
+        """
+        started = datetime.now(UTC)
+        features = read_features(self.store, config.features, selection.image_ids)
+        readings = Readings(key, self.store, self.models, self.registry, features, config, self.log)
+        data = readings.data()
+        outcome, usage = measured(lambda: config.method.compute(data, config.seed))
+        division = clusters.canonical(outcome.labels, features.vectors)
+        answer = Answer(
+            image_ids=features.image_ids,
+            division=division,
+            outcome=outcome,
+            assigned=clusters.assigned(division, features.vectors)
+            if config.assign_remainder
+            else None,
+            stability=self._stability(config, data, division),
+        )
+        record = self.recorded(
+            key,
+            config,
+            answer,
+            features.vectors,
+            selection,
+            inputs=[*features.sources, *readings.inputs, *selection.sources],
+            notes=[*selection.notes, *outcome.notes],
+            usage=usage,
+            started=started,
+            previous=previous,
+        )
+        return Computed(record, answer, features)
+
+    def recorded(
+        self,
+        key: str,
+        config: DivisionConfig,
+        answer: Answer,
+        vectors: Vectors,
+        selection: Selection,
+        inputs: list[records.Input],
+        notes: list[str],
+        usage: records.Usage,
+        started: datetime,
+        previous: records.Record | None,
+        refreshed: records.Refreshed | None = None,
+    ) -> records.Record:
+        """The record of an answer.
+
+        Args:
+            key: Of the division.
+            config: Its configuration, resolved.
+            answer: What was found.
+            vectors: (n, d) of the answer's images.
+            selection: The images in scope.
+            inputs: What was read.
+            notes: What a person must know of the answer.
+            usage: What it cost.
+            started: When.
+            previous: The record that the key has so far.
+            refreshed: How a policy made the answer from an older one.
+        """
+        division = answer.division
+        names = cluster_names(division.labels)
+        in_scope = len(selection.image_ids)
+        remainder = names.count(REMAINDER)
+        parent = selection.parent
+        distorted = [DISTORTED] if "/" in config.features else []
+        measures = quality.quality(vectors, division.labels, config.seed)
+        return records.Record(
+            key=key,
+            run_key=run_key_of(key),
+            revision=previous.revision + 1 if previous else 1,
+            config=identity_of(config),
+            inputs=inputs,
+            parent_record=parent.record_id if parent else None,
+            parent_output=parent.output if parent else None,
+            id_list=selection.id_list,
+            counts=records.Counts(
+                in_scope=in_scope,
+                clustered=len(names) - remainder,
+                remainder=remainder,
+                not_embedded=in_scope - len(names),
+            ),
+            nb_clusters=len(set(names) - {REMAINDER}),
+            baseline_score=division.baseline_score,
+            output=records.output_hash(zip(answer.image_ids, names, strict=True)),
+            mean_score=division.mean_score,
+            notes=[*notes, *distorted],
+            quality=records.Quality(measured_on=vector_type_of(config.features), **vars(measures)),
+            stability=answer.mean_stability,
+            usage=usage,
+            refreshed=refreshed,
+            libraries=records.library_versions(),
+            code_version=records.code_version(),
+            git_commit=records.git_commit(),
+            machine=records.machine_class(),
+            dagster_run_id=self.dagster_run_id,
+            started_at=started,
+            finished_at=datetime.now(UTC),
+        )
+
+    def _stability(
+        self, config: DivisionConfig, data: Data, division: clusters.Division
+    ) -> dict[int, float]:
+        """The stability of each cluster, by number; empty if it was not asked for."""
+        if not config.stability:
+            return {}
+        rounds = iter(self.rounds(range(config.stability), config.stability))
+        return quality.stability(config.method.compute, data, division.labels, config.seed, rounds)
+
+
+def carried(computed: Computed, refreshed: records.Refreshed) -> Computed:
+    """A division whose clusters have the numbers that were carried over from an older record.
+
+    Args:
+        computed: The division, in canonical numbers.
+        refreshed: Which number each of these becomes.
+    """
+    before = computed.answer
+    division = clusters.renumbered(before.division, refreshed.numbers)
+    answer = replace(
+        before,
+        division=division,
+        assigned=None
+        if before.assigned is None
+        else clusters.assigned(division, computed.features.vectors),
+        stability={refreshed.numbers[n]: value for n, value in before.stability.items()},
+    )
+    names = cluster_names(division.labels)
+    output = records.output_hash(zip(answer.image_ids, names, strict=True))
+    record = computed.record.model_copy(update={"output": output, "refreshed": refreshed})
+    return Computed(record, answer, computed.features)
+
+
+def measured(work: Callable[[], T]) -> tuple[T, records.Usage]:
+    """Do some work of this process, and say what it cost."""
+    process = Path("/proc/self")
+    with suppress(OSError):  # elsewhere than on Linux
+        (process / "clear_refs").write_text("5")  # forget the peak so far
+    wall, cpu = time.monotonic(), time.process_time()
+    result = work()
+    cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+    peak = None
+    with suppress(OSError):
+        if found := re.search(r"VmHWM:\s*(\d+) kB", (process / "status").read_text()):
+            peak = int(found[1]) * 1024
+    return result, records.Usage(
+        cpu_seconds=round(cpu, 3), seconds=round(wall, 3), peak_memory=peak
+    )

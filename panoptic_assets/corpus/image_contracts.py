@@ -1,0 +1,49 @@
+"""Says what belongs here."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import dagster as dg
+
+from panoptic_assets.corpus.assets import images
+from panoptic_assets.corpus.table import read_manifest
+from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
+from resources.lance import LanceStore
+from resources.registry import Registry
+
+_IMAGES = {
+    "image_ids_unique": "No image and no file has two rows.",
+    "files_have_images": "Every present file's image has a row.",
+    "quarantine_share": "The share of files in quarantine is below `max_quarantined` of "
+    ".panoptic/project.yaml.",
+}
+
+
+@dg.multi_asset_check(specs=specs(images, _IMAGES), can_subset=True)
+def image_contracts(
+    context: dg.AssetCheckExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
+) -> Iterator[dg.AssetCheckResult]:
+    """The contracts of ``images``."""
+    yield from selected(context, images, _IMAGES, _judged_images(store, registry))
+
+
+def _judged_images(store: LanceStore, registry: Registry) -> Iterator[Verdict]:
+    ids = store.read("images", ["image_id"])["image_id"].to_pylist()
+    paths = store.read("files", ["path"])["path"].to_pylist()
+    files = read_manifest(store)
+    repeated = sum(count - 1 for count in Counter(ids).values())
+    repeated += sum(count - 1 for count in Counter(paths).values())
+    yield Verdict("image_ids_unique", repeated == 0, {"nb_repeated": repeated})
+
+    having = set(ids)
+    homeless = [path for path, file in files.items() if file.holds and file.holds not in having]
+    yield Verdict("files_have_images", not homeless, {"nb_without_image": len(homeless)})
+
+    there = [file for file in files.values() if file.status != "missing"]
+    refused = sum(file.status == "quarantined" for file in there)
+    share = refused / len(there) if there else 0.0
+    limit = registry.settings.max_quarantined
+    found = {"nb_quarantined": refused, "share": share, "limit": limit}
+    yield Verdict("quarantine_share", share <= limit, found, dg.AssetCheckSeverity.WARN)

@@ -1,0 +1,182 @@
+"""Says what belongs here."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from panoptic_assets.corpus import inventory
+from panoptic_assets.spec.records import digest
+from panoptic_assets.spec.tag_log import known_property
+from resources.errors import InputError
+from resources.lance import SCHEMAS, LanceStore, quoted
+
+
+def stored_property(store: LanceStore, name: str, version: int | None = None) -> str:
+    """The property that a name means, as the table ``tags`` writes it; else the name.
+
+    Args:
+        store: The store.
+        name: As somebody wrote it, with accents in any form.
+        version: The version of ``tags`` to read; the newest by default.
+    """
+    return known_property(
+        name, set(store.read("tags", ["property"], version=version)[0].to_pylist())
+    )
+
+
+@dataclass(frozen=True)
+class SidecarReport:
+    """What became of a file of metadata."""
+
+    nb_rows: int
+    nb_properties: int
+    """Properties that at least one image has."""
+    nb_values: int
+    """Pairs of an image and a property."""
+    nb_unmatched: int
+    """Lines that name no file of the corpus, or not a single one."""
+    unmatched: tuple[str, ...]
+    """The first of the names on those lines."""
+    findings: inventory.Findings
+    digest: str
+    """SHA-256 of all values, whatever the order of lines and columns."""
+    changed: bool
+    """Whether the values differ from those that were stored."""
+
+
+def apply_sidecar(
+    store: LanceStore,
+    path: Path | None,
+    paths_of_images: dict[str, list[str]],
+    folder: str = "",
+) -> SidecarReport:
+    """Make the values that a file of metadata gives to images the stored ones, in one commit.
+
+    The file is the source of truth: what it no longer says is removed, and without a file
+    everything. Equal values commit nothing.
+
+    Args:
+        store: The store.
+        path: The CSV file, as :func:`panoptic_assets.corpus.inventory.parse` reads it, or None.
+        paths_of_images: For each image that is present, the paths of its files.
+        folder: Where the images' folder is, for lines that name files by whole paths.
+
+    Raises:
+        InputError: The file is missing, cannot be read, or is no table of metadata. Nothing is
+            written then.
+    """
+    resolved = inventory.ImageValues({}, 0, 0, (), inventory.Findings((), 0))
+    if path is not None:
+        resolved = inventory.resolve(_parse_sidecar(path), paths_of_images, folder)
+    result = hashlib.sha256()
+    parts = [SCHEMAS["property_values"].empty_table()]
+    for found in sorted(resolved.values, key=lambda found: found.name):
+        values = resolved.values.pop(found)  # let go of one property after the other
+        image_ids = sorted(values)
+        in_order = [values[image_id] for image_id in image_ids]
+        result.update(_values_hash(found, image_ids, in_order).encode())
+        parts.append(_property_rows(found, image_ids, in_order))
+    rows = pa.concat_tables(parts)
+    return SidecarReport(
+        resolved.nb_rows,
+        len(parts) - 1,
+        rows.num_rows,
+        resolved.nb_unmatched,
+        resolved.unmatched,
+        resolved.findings,
+        result.hexdigest(),
+        write_properties(store, rows),
+    )
+
+
+def write_properties(store: LanceStore, rows: pa.Table) -> bool:
+    """Make ``rows`` all of ``property_values``, in one commit; False, and none, if they were.
+
+    Args:
+        store: The store.
+        rows: Of that table's schema, by property and image id.
+    """
+    if _are_stored(store, rows):
+        return False
+    store.replace("property_values", rows, "true")
+    return True
+
+
+def read_properties(
+    store: LanceStore, property_name: str | None = None, version: int | None = None
+) -> pa.Table:
+    """The values of a property, or of all, by property and image id.
+
+    Args:
+        store: The store.
+        property_name: The property; all by default.
+        version: The version of ``property_values`` to read; the newest by default.
+    """
+    where = None if property_name is None else f"property = {quoted(property_name)}"
+    rows = store.read("property_values", where=where, version=version)
+    return rows.sort_by([("property", "ascending"), ("image_id", "ascending")])
+
+
+VALUE_COLUMNS: dict[inventory.PropertyType, str] = {
+    "text": "text",
+    "number": "number",
+    "date": "date",
+    "tag": "tags",
+    "multi_tags": "tags",
+}
+"""For each type of property, the column of ``property_values`` that holds its values."""
+
+
+def _are_stored(store: LanceStore, rows: pa.Table) -> bool:
+    if store.count("property_values") != rows.num_rows:
+        return False
+    start = 0
+    # One property after the other: reading and sorting all takes three times the memory.
+    for entry in rows["property"].value_counts().to_pylist():
+        part = rows.slice(start, entry["counts"])
+        if not read_properties(store, entry["values"]).equals(part):
+            return False
+        start += entry["counts"]
+    return True
+
+
+def _parse_sidecar(path: Path) -> inventory.Sidecar:
+    # Opening a FIFO would wait for ever.
+    if not path.is_file():
+        raise InputError(
+            f"The file of metadata {path} does not exist or is not a file: put it there, or "
+            "correct or empty `metadata` in .panoptic/project.yaml."
+        )
+    try:
+        with path.open("rb") as file:
+            return inventory.parse(file)
+    except inventory.SidecarError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(
+            f"The file of metadata {path} cannot be read ({error.strerror}): correct its "
+            "permissions, or `metadata` in .panoptic/project.yaml."
+        ) from error
+
+
+def _values_hash(
+    found: inventory.Property, image_ids: list[str], values: list[inventory.Value]
+) -> str:
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return digest(found.name, found.type, image_ids, plain)
+
+
+def _property_rows(
+    found: inventory.Property, image_ids: list[str], values: list[inventory.Value]
+) -> pa.Table:
+    schema = SCHEMAS["property_values"]
+    columns = {field.name: pa.nulls(len(values), field.type) for field in schema}
+    columns["image_id"] = pa.array(image_ids, pa.string())
+    columns["property"] = pa.repeat(found.name, len(values))
+    columns["type"] = pa.repeat(found.type, len(values))
+    name = VALUE_COLUMNS[found.type]
+    columns[name] = pa.array(values, schema.field(name).type)
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,122 @@
+"""The corpus in the store: files, images, their thumbnails and properties, what was forgotten.
+
+Belongs here: what the assets and the API read and write of them in the same way. Does not belong
+here: vectors (``features.table``), and versions of the corpus (``corpus.versions``).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from panoptic_assets.corpus.manifest import File
+from panoptic_assets.corpus.names import ImageNames
+from panoptic_assets.spec.records import Input, digest
+from resources.lance import SCHEMAS, LanceStore, one_of
+
+
+def read_manifest(store: LanceStore) -> dict[str, File]:
+    """Every file that was ever seen, by path."""
+    rows = store.read("files", [field.name for field in fields(File)])
+    columns = [rows[name].to_pylist() for name in rows.column_names]
+    return {values[0]: File(*values) for values in zip(*columns, strict=True)}
+
+
+def write_files(
+    store: LanceStore, before: Mapping[str, File], files: Iterable[File]
+) -> dict[str, File]:
+    """Write the lines of the manifest that differ from ``before``, in one commit; return them."""
+    changed = {file.path: file for file in files if before.get(file.path) != file}
+    if changed:
+        now = datetime.now(UTC)
+        rows = [asdict(file) | {"seen_at": now} for file in changed.values()]
+        store.upsert("files", pa.Table.from_pylist(rows, schema=SCHEMAS["files"]))
+    return changed
+
+
+def forgotten_images(store: LanceStore) -> set[str]:
+    """Ids of the images that must not come back (see ``panoptic_assets.upkeep.forgetting``)."""
+    return set(store.read("forgotten", ["image_id"])["image_id"].to_pylist())
+
+
+def certificates_of_records(store: LanceStore) -> dict[str, list[str]]:
+    """For each record whose answer held an image that was forgotten, the names of certificates.
+
+    What is stored of such a record is no longer what its ``output`` was computed from, and its
+    inputs cannot all be read again.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in store.read("forgotten", ["certificate", "records"]).to_pylist():
+        for record_id in row["records"] or ():
+            found[record_id].add(row["certificate"])
+    return {record_id: sorted(names) for record_id, names in found.items()}
+
+
+def present_files(store: LanceStore, version: int | None = None) -> dict[str, list[str]]:
+    """For each image that is present, the sorted paths of its files.
+
+    Args:
+        store: The store.
+        version: The version of ``files`` to read; the newest by default.
+    """
+    rows = store.read("files", ["path", "image_id"], "status = 'present'", version)
+    return _grouped(zip(rows["path"].to_pylist(), rows["image_id"].to_pylist(), strict=True))
+
+
+def image_names(
+    store: LanceStore,
+    folder: str,
+    version: int | None = None,
+    unseen: bool = False,
+    also: Iterable[str] = (),
+) -> ImageNames:
+    """What finds an image by its name, among all that were ever seen.
+
+    Args:
+        store: The store.
+        folder: The images' folder or its URI; empty if unknown.
+        version: The version of ``files`` to read; the newest by default.
+        unseen: Whether a file in quarantine has an image, of whose bytes no more is known.
+        also: Ids that count without a file.
+    """
+    columns = ["path", "image_id", "status"]
+    rows = store.read("files", columns, version=version)
+    files = {
+        path: image_id if image_id and (unseen or status != "quarantined") else ""
+        for path, image_id, status in zip(*(rows[c].to_pylist() for c in columns), strict=True)
+    }
+    return ImageNames(files, also, folder)
+
+
+def paths_of_images(files: Iterable[File]) -> dict[str, list[str]]:
+    """For each image that is present, the sorted paths of its files."""
+    return _grouped((file.path, file.holds) for file in files if file.holds)
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    paths: dict[str, list[str]] = defaultdict(list)
+    for path, image_id in sorted(pairs):
+        paths[image_id].append(path)
+    return dict(paths)
+
+
+def files_input(version: int, image_ids: list[str]) -> Input:
+    """The proof of which images a scope held, whether they have a vector or not.
+
+    Args:
+        version: The version of ``files`` that the ids were read from.
+        image_ids: The scope's images, sorted.
+    """
+    return Input(table="files", version=version, sha256=digest(image_ids))
+
+
+def read_thumbnails(store: LanceStore, image_ids: list[str]) -> list[bytes]:
+    """WebP thumbnails of images, in the order of the ids."""
+    if not image_ids:
+        return []
+    where = one_of("image_id", image_ids)
+    rows = store.read("images", ["image_id", "thumbnail"], where)
+    found = dict(zip(rows["image_id"].to_pylist(), rows["thumbnail"].to_pylist(), strict=True))
+    return [found[image_id] for image_id in image_ids]

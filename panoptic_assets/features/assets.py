@@ -1,0 +1,305 @@
+"""What is computed from vectors before any cut: neighbours and projections.
+
+Belongs here: ``neighbors`` and ``projection``. Does not belong here: how they are computed
+(``features.neighbors``, ``features.projections``), or the vectors themselves (``corpus``).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from panoptic_assets.corpus.table import present_files
+from panoptic_assets.features import neighbors as core_neighbors
+from panoptic_assets.features.config import NeighborsConfig, ProjectionConfig
+from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.features.neighbors import Graph, Pair
+from panoptic_assets.features.projections import (
+    NEED_NEIGHBORS,
+    libraries_of,
+    project,
+    trustworthiness,
+)
+from panoptic_assets.features.scatter import scatter
+from panoptic_assets.features.table import (
+    GraphInfo,
+    ReadVectors,
+    StoredGraph,
+    graph_hash,
+    projection_record,
+    read_graph,
+    read_points,
+    read_vectors,
+    rows_now,
+    write_graph,
+    write_points,
+)
+from panoptic_assets.orchestration.config_schema import schema_of
+from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, PROJECTIONS, VECTOR_TYPES
+from panoptic_assets.orchestration.running import (
+    FRESHNESS,
+    POOL,
+    partition_of,
+    plain_failures,
+    progress,
+)
+from panoptic_assets.spec import records
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.keys import parse_name, parse_projection
+from panoptic_assets.spec.resolution import (
+    Document,
+    given_config,
+    identity_of,
+    parse,
+    registered_config,
+    resolve,
+)
+from resources.errors import InputError
+from resources.lance import LanceStore, neighbors_table
+from resources.registry import Registry
+
+_QUERIES = 1024
+"""Vectors that are looked up in the index at a time."""
+_SPARE = 16
+"""Rows that the index is asked for beside k: the image itself, and images that are gone by now."""
+
+
+@dg.asset(
+    partitions_def=VECTOR_TYPES,
+    deps=[embeddings],
+    config_schema=schema_of(NeighborsConfig),
+    group_name="corpus",
+    pool=POOL,
+    kinds={"lancedb"},
+    code_version="1",
+    freshness_policy=FRESHNESS,
+)
+@plain_failures()
+def neighbors(
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[LanceStore]
+) -> dg.MaterializeResult[None]:
+    """The nearest neighbours of every present image, by cosine: computed once, used by many.
+
+    Exact; only new images are compared with all, and those that lost a neighbour.
+    """
+    vector_type = parse_name(partition_of(context), "vector type")
+    known = read_graph(store, vector_type)
+    recorded: Document = {"k": known.info.k} if known else {}
+    given = given_config(context.run.run_config, "neighbors")
+    config = parse(NeighborsConfig, recorded | given)
+    read = read_vectors(store, vector_type, present_files(store), may_be_none=known is not None)
+    nb_images = len(read.image_ids)
+    if (
+        known
+        and known.info.k == config.k
+        and known.info.vectors.sha256 == read.source.sha256
+        and (known.info.method == "exact" or nb_images > config.exact_up_to)
+    ):
+        return _graph_result(known.info, nb_images, compared=0)
+    graph, method, compared = _compute(context, store, read, config, known)
+    info = GraphInfo(
+        k=config.k,
+        method=method,
+        recall=1.0 if method == "exact" else core_neighbors.sampled_recall(read.vectors, graph),
+        vectors=read.source,
+        output=graph_hash(read.image_ids, graph),
+    )
+    write_graph(store, vector_type, read, graph, info)
+    return _graph_result(info, nb_images, compared)
+
+
+@dg.asset(
+    partitions_def=PROJECTIONS,
+    deps=[
+        dg.AssetDep(embeddings, partition_mapping=LINEAGE_ONLY),
+        dg.AssetDep(neighbors, partition_mapping=LINEAGE_ONLY),
+    ],
+    config_schema=schema_of(ProjectionConfig),
+    group_name="corpus",
+    pool=POOL,
+    kinds={"lancedb", "scikitlearn"},
+    code_version="1",
+)
+@plain_failures()
+def projection(
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
+) -> dg.MaterializeResult[None]:
+    """Points for a map, or to cluster, computed from a vector type: `mini/umap` from `mini`.
+
+    The key is its configuration: a key that was computed is refused with other parameters, unless
+    `replace` is set.
+    """
+    started = datetime.now(UTC)
+    key = partition_of(context)
+    given = given_config(context.run.run_config, "projection")
+    config = resolve_projection(key, given, store, registry)
+    vector_type, _ = parse_projection(key)
+    present = present_files(store)
+    read = read_vectors(store, vector_type, present)
+    parameters = config.method.model_dump()
+    method = parameters.pop("name")
+    stored = _fresh_graph(store, vector_type, read) if method in NEED_NEIGHBORS else None
+    context.instance.add_run_tags(
+        context.run_id, {"panoptic/method": method, "panoptic/features": vector_type}
+    )
+    inputs = [read.source]
+    if stored:
+        table = neighbors_table(vector_type)
+        inputs.append(records.Input(table=table, version=stored.version, sha256=stored.info.output))
+    previous = projection_record(store, key)
+    cause = records.Cause(
+        config=identity_of(config),
+        inputs=inputs,
+        libraries=records.library_versions(*libraries_of(method)),
+        code_version=records.code_version(),
+        machine=records.machine_class(),
+    )
+    before = read_points(store, key)
+    if previous and before and previous.cause.sha256 == cause.sha256:
+        context.log.info(f"Nothing that {key} is made from has changed; its points stay.")
+        return _projection_result(previous, before.vectors)
+    found = project(
+        method,
+        read.vectors,
+        config.nb_dimensions,
+        config.seed,
+        stored.graph if stored else None,
+        parameters,
+    )
+    record = records.ProjectionRecord(
+        key=key,
+        cause=cause,
+        nb_images=len(read.image_ids),
+        nb_not_embedded=len(present) - len(read.image_ids),
+        explained_variance=found.explained_variance,
+        trustworthiness=trustworthiness(read.vectors, found.points, config.seed),
+        output=records.vectors_hash(read.image_ids, found.points),
+        git_commit=records.git_commit(),
+        dagster_run_id=context.run_id,
+        started_at=started,
+        finished_at=datetime.now(UTC),
+    )
+    write_points(store, record, read.image_ids, found.points)
+    return _projection_result(record, found.points)
+
+
+def resolve_projection(
+    key: str, given: Document, store: LanceStore, registry: Registry
+) -> ProjectionConfig:
+    """The configuration of a projection; raises InputError when the key refuses it."""
+    parse_projection(key)
+    record = projection_record(store, key)
+    recorded = record.cause.config if record else None
+    return resolve(ProjectionConfig, key, given, recorded, registry_projection(registry, key), {})
+
+
+def registry_projection(registry: Registry, key: str) -> Document | None:
+    """What ``configs/projections/<key>.yaml`` asks for; None without such a file.
+
+    Raises:
+        InputError: The file holds something else.
+    """
+    file = f"configs/projections/{key}.yaml"
+    return registered_config(registry.projection(key), "projection", file)
+
+
+def _compute(
+    context: dg.AssetExecutionContext,
+    store: LanceStore,
+    read: ReadVectors,
+    config: NeighborsConfig,
+    known: StoredGraph | None,
+) -> tuple[Graph, Literal["exact", "index"], int]:
+    """The graph, how it was made, and how many images were compared with all others."""
+    nb_images, k, limit = len(read.image_ids), config.k, config.exact_up_to
+    if known and known.info.k == k and (known.info.method == "exact" or nb_images > limit):
+        places = rows_now(known, read)
+        again, _ = core_neighbors.affected(known.graph, places, nb_images)
+        # Few new images among very many need no more products than an exact graph may.
+        if nb_images <= limit or 2 * len(again) * nb_images <= limit * limit:
+            context.log.info(f"{len(again)} of {nb_images} images are new or lost a neighbour.")
+            graph, compared = core_neighbors.updated(read.vectors, k, known.graph, places)
+            return graph, known.info.method, compared
+    if nb_images <= limit:
+        context.log.info(f"Comparing all {nb_images} images with each other.")
+
+        def track(pairs: Sequence[Pair]) -> Iterable[Pair]:
+            return progress(context, pairs, len(pairs), "neighbors")
+
+        return core_neighbors.nearest(read.vectors, k, track=track), "exact", nb_images
+    return _from_index(context, store, read, k), "index", 0
+
+
+def _from_index(
+    context: dg.AssetExecutionContext, store: LanceStore, read: ReadVectors, k: int
+) -> Graph:
+    """The graph from the store's index; its candidates are scored exactly."""
+    table = read.source.table
+    context.log.info(f"Indexing {len(read.image_ids)} vectors.")
+    store.index(table)
+    ids = pa.array(read.image_ids, pa.string())
+    limit = k + _SPARE
+    candidates = np.full((len(ids), limit), -1, dtype=np.int64)
+    blocks = (read.vectors[start : start + _QUERIES] for start in range(0, len(ids), _QUERIES))
+    for number, block in enumerate(progress(context, blocks, len(ids), "neighbors", len)):
+        query, found = store.search(table, block, limit)
+        order = np.argsort(query, kind="stable")
+        query = query[order]
+        place = np.arange(len(query)) - np.searchsorted(query, query)
+        rows = pc.index_in(found, value_set=ids).fill_null(-1).to_numpy()
+        candidates[number * _QUERIES + query, place] = rows[order]
+    return core_neighbors.scored(read.vectors, candidates, k)
+
+
+def _fresh_graph(store: LanceStore, vector_type: str, read: ReadVectors) -> StoredGraph:
+    """The stored graph of these very vectors.
+
+    Raises:
+        InputError: There is none, or it is of other vectors.
+    """
+    stored = read_graph(store, vector_type)
+    if stored is None or stored.info.vectors.sha256 != read.source.sha256:
+        state = "no neighbour graph yet" if stored is None else "a neighbour graph of other images"
+        raise InputError(
+            f"umap is fed by the neighbours of {vector_type!r}, which has {state}: materialize "
+            f"`neighbors` first (`panoptic-assets refresh --vector-type {vector_type}`)."
+        )
+    return stored
+
+
+def _graph_result(info: GraphInfo, nb_images: int, compared: int) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(
+        metadata={
+            "nb_images": nb_images,
+            "nb_neighbors": max(0, min(info.k, nb_images - 1)),
+            "nb_compared_now": compared,
+            "recall": info.recall,
+            "method": info.method,
+        },
+        data_version=dg.DataVersion(records.digest(info.k, info.method, info.output)),
+    )
+
+
+def _projection_result(
+    record: records.ProjectionRecord, points: Vectors
+) -> dg.MaterializeResult[None]:
+    explained = record.explained_variance
+    return dg.MaterializeResult(
+        metadata={
+            "nb_images": record.nb_images,
+            "nb_dimensions": points.shape[1],
+            "nb_not_embedded": record.nb_not_embedded,
+            "trustworthiness": record.trustworthiness,
+            **({} if explained is None else {"explained_variance": explained}),
+            "method": next(iter(record.cause.config["method"])),
+            "map": dg.MetadataValue.md(scatter(points)),
+            "record": dg.MetadataValue.json(record.model_dump(mode="json")),
+        },
+        data_version=dg.DataVersion(record.data_version),
+    )

@@ -1,0 +1,110 @@
+"""Says what belongs here."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import numpy as np
+
+from panoptic_assets.corpus.table import present_files
+from panoptic_assets.features.assets import neighbors
+from panoptic_assets.features.contracts import inspect_vectors
+from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.features.neighbors import sampled_recall
+from panoptic_assets.features.table import model_identity, read_graph, read_vectors
+from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
+from panoptic_assets.orchestration.running import partition_of
+from resources.lance import LanceStore, vectors_table
+from resources.registry import Registry
+
+_VECTORS = {
+    "vector_ids_unique": "No image has two vectors.",
+    "vectors_of_known_images": "Every vector is of an image that the corpus has or had.",
+    "vectors_finite_and_unit": "Every number is finite, every vector of length 1.",
+    "no_zero_vectors": "No vector is zero.",
+    "model_identity_constant": "The file in configs/models describes the model that made the "
+    "vectors.",
+    "every_image_embedded": "Every image that is present has a vector.",
+}
+
+
+_NEIGHBORS = {
+    "neighbors_current": "The graph is of the images that are present and have a vector.",
+    "neighbors_recall": "The graph has the nearest neighbours: all of them, or .95 when it comes "
+    "from an index; measured on 500 images.",
+}
+
+
+_LEAST_RECALL = 0.95
+
+
+@dg.multi_asset_check(specs=specs(embeddings, _VECTORS), can_subset=True)
+def vector_contracts(
+    context: dg.AssetCheckExecutionContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
+) -> Iterator[dg.AssetCheckResult]:
+    """The contracts of one vector type of ``embeddings``."""
+    vector_type = partition_of(context)
+    yield from selected(
+        context, embeddings, _VECTORS, _judged_vectors(vector_type, store, registry)
+    )
+
+
+@dg.multi_asset_check(specs=specs(neighbors, _NEIGHBORS), can_subset=True)
+def neighbor_contracts(
+    context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
+) -> Iterator[dg.AssetCheckResult]:
+    """The contracts of one vector type of ``neighbors``."""
+    yield from selected(
+        context, neighbors, _NEIGHBORS, _judged_neighbors(partition_of(context), store)
+    )
+
+
+def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> Iterator[Verdict]:
+    table = vectors_table(vector_type)
+    present = present_files(store).keys()
+    having: set[str] = set()
+
+    def batches() -> Iterator[tuple[list[str], np.ndarray]]:
+        for batch in store.batches(table, ["image_id", "vector"]):
+            ids = batch["image_id"].to_pylist()
+            having.update(ids)
+            yield ids, batch["vector"].flatten().to_numpy().reshape(len(ids), -1)
+
+    known = set(store.read("images", ["image_id"])["image_id"].to_pylist())
+    found = inspect_vectors(batches(), known)
+    counts = vars(found)
+
+    def none(check: str, *names: str) -> Verdict:
+        wrong = {name: counts[name] for name in names}
+        return Verdict(check, not any(wrong.values()), wrong)
+
+    yield none("vector_ids_unique", "nb_repeated")
+    yield none("vectors_of_known_images", "nb_unknown")
+    yield none("vectors_finite_and_unit", "nb_not_finite", "nb_not_unit")
+    yield none("no_zero_vectors", "nb_zero")
+
+    identity = model_identity(store, vector_type)
+    differing = registry.model(vector_type).differences(identity) if identity else []
+    told = {"differing": "; ".join(differing) or "(none)"}
+    yield Verdict("model_identity_constant", not differing, told)
+
+    lacking = {"nb_not_embedded": len(present - having)}
+    passed = not any(lacking.values())
+    yield Verdict("every_image_embedded", passed, lacking, dg.AssetCheckSeverity.WARN)
+
+
+def _judged_neighbors(vector_type: str, store: LanceStore) -> Iterator[Verdict]:
+    stored = read_graph(store, vector_type)
+    read = read_vectors(store, vector_type, present_files(store), may_be_none=True)
+    known = stored.image_ids if stored else []
+    current = known == read.image_ids
+    images_in_graph = {"nb_images": len(known)}
+    yield Verdict("neighbors_current", current, images_in_graph, dg.AssetCheckSeverity.WARN)
+    if stored and not current:
+        read = read_vectors(store, vector_type, known, may_be_none=True)
+    # An image whose vector is gone has no neighbours to be compared with.
+    comparable = stored is not None and known == read.image_ids
+    recall = sampled_recall(read.vectors, stored.graph) if stored and comparable else 0.0
+    least = _LEAST_RECALL if stored and stored.info.method == "index" else 1.0
+    yield Verdict("neighbors_recall", recall >= least, {"recall": recall, "least": least})

@@ -1,0 +1,360 @@
+"""Labels of clusters by a vision language model.
+
+Belongs here: asking about the clusters that are new: pictures of the chosen images, the budget, the
+answers that are known already. Does not belong here: its configuration (``config``), prompts,
+estimates and what an answer says (``labels.questions``), and the endpoint
+(``resources.labeller``).
+
+An answer is stored, in ``label_answers``, as soon as it comes. So asking again is free, and a run
+that was killed goes on where it was.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from panoptic_assets.corpus.table import present_files
+from panoptic_assets.labels import questions as core
+from panoptic_assets.labels.config import VisionModel
+from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
+from panoptic_assets.spec.records import digest
+from resources.decoding import UnreadableImage, decode, jpeg
+from resources.errors import InputError
+from resources.labeller import Question, Reply, VisionLLM
+from resources.lance import SCHEMAS, LanceStore, quoted
+from resources.source import ImageSource
+
+_TABLE = "label_answers"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What naming some clusters has taken so far; named as in Dagster's metadata."""
+
+    nb_known: int = 0
+    """Clusters whose answer was stored already."""
+    nb_requests: int = 0
+    """HTTP requests, those again included."""
+    nb_tokens_in: int = 0
+    nb_tokens_out: int = 0
+    cost: float | None = None
+    """In the currency of the prices; None without prices."""
+
+
+class Naming(Iterator[Suggestion]):
+    """The suggestions for some clusters, each as soon as it is there, and what they cost so far.
+
+    Closing it drops the requests that are in the air.
+    """
+
+    def __init__(self, work: "_Work", suggestions: Generator[Suggestion]):
+        self._work = work
+        self._suggestions = suggestions
+
+    def __next__(self) -> Suggestion:
+        return next(self._suggestions)
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked and counted so far."""
+        return self._work.usage
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._suggestions.close()
+
+
+def suggest(
+    clusters: Sequence[ClusterToLabel],
+    config: VisionModel,
+    seed: int,
+    store: LanceStore,
+    source: ImageSource,
+    report: Callable[[str], None] = lambda line: None,
+    backoff: float = 1.0,
+) -> Naming:
+    """Ask a vision language model for the names of clusters, unless it was asked before.
+
+    Args:
+        clusters: The clusters; of several with the same images one is asked about.
+        config: What to ask of whom.
+        seed: Of the draw of the images.
+        store: Holds the answers that are known, and the thumbnails that stand for missing files.
+        source: The files of the images.
+        report: Gets one line on what there is to ask and what it may cost, and one at the end.
+        backoff: Seconds before the second request for a cluster, see
+            :class:`~resources.labeller.VisionLLM`.
+
+    Returns:
+        One suggestion for each cluster, in the order in which the answers come; where there is no
+        label, the reason. Nothing is asked before the first is taken. Iterating raises InputError
+        when the endpoint refuses all questions, such as for a wrong key; what was answered before
+        is stored.
+
+    Raises:
+        InputError: The package, the key or the address is missing or cannot be used, or asking
+            would or could cost more than it may. Nothing was asked.
+    """
+    llm = VisionLLM(
+        model=config.model,
+        base_url=config.base_url,
+        detail=config.detail,
+        max_output_tokens=config.max_output_tokens,
+        timeout=config.timeout,
+        max_retries=config.max_retries,
+        concurrency=config.concurrency,
+        backoff=backoff,
+    )
+    work = _Work(clusters, config, seed, store, source, report, llm)
+    return Naming(work, work.suggestions())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Clusters with the same images, of which one answer tells the name."""
+
+    nodes: tuple[str, ...]
+    image_ids: list[str]
+    """Those that are shown."""
+
+
+class _Work:
+    """One naming of clusters."""
+
+    def __init__(
+        self,
+        clusters: Sequence[ClusterToLabel],
+        config: VisionModel,
+        seed: int,
+        store: LanceStore,
+        source: ImageSource,
+        report: Callable[[str], None],
+        llm: VisionLLM,
+    ):
+        self._config, self._store, self._source, self._report = config, store, source, report
+        self._llm = llm
+        self._task = config.task.strip() or core.TASKS[config.language]
+        self._prices = _prices(config)
+        self._thumbnails: dict[str, int] = {}
+        """For each question, how many of its images are thumbnails."""
+        asked: dict[str, _Asked] = {}
+        for cluster in clusters:
+            chosen = core.chosen_images(cluster.image_ids, config.nb_images, seed)
+            key = self._cache_key(cluster.image_ids, chosen, seed)
+            before = asked[key].nodes if key in asked else ()
+            asked[key] = _Asked((*before, cluster.node), chosen)
+        self._asked = asked
+        self._known = _stored_answers(store, asked.keys())
+        self._new = [key for key in asked if key not in self._known]
+        nb_known = sum(len(asked[key].nodes) for key in self._known)
+        self.usage = Usage(nb_known, cost=0.0 if self._prices else None)
+        if self._new:
+            self._check_budget()
+            llm.check()
+
+    def suggestions(self) -> Generator[Suggestion]:
+        """Those that are known, then the others as they come."""
+        for key, known in self._known.items():
+            yield from self._suggested(key, known, None)
+        if not self._new:
+            return
+        present = present_files(self._store)
+        questions = [
+            Question(key, self._task, functools.partial(self._pictures, key, present))
+            for key in self._new
+        ]
+        replies = self._llm.ask(questions, core.SYSTEM, core.SCHEMA, self._affordable)
+        try:
+            for reply in replies:
+                self._count(reply)
+                answer, reason = self._read(reply)
+                if answer is not None:
+                    self._keep(reply, answer)
+                yield from self._suggested(reply.key, answer, reason)
+            self._store.optimize(_TABLE)
+        finally:
+            replies.close()
+            self._report(self._told_usage())
+
+    def _cache_key(self, image_ids: Sequence[str], chosen: list[str], seed: int) -> str:
+        config = self._config
+        return digest(
+            sorted(set(image_ids)),
+            chosen,
+            core.SYSTEM,
+            self._task,
+            config.language,
+            config.model,
+            config.image_pixels,
+            config.detail,
+            seed,
+        )
+
+    def _check_budget(self) -> None:
+        config = self._config
+        expected = core.estimate(
+            [len(self._asked[key].image_ids) for key in self._new],
+            self._task,
+            config.model,
+            config.image_pixels,
+            config.detail,
+            config.max_output_tokens,
+        )
+        told = f"at most {expected.tokens:,} tokens"
+        cost = None
+        if self._prices is not None:
+            cost = self._prices.cost(expected.tokens_in, expected.tokens_out)
+            told += f", a cost of {cost:,.4f}"
+        needed = (
+            f"Asking {config.model} about {expected.nb_requests:,} clusters takes as many requests "
+            f"and, by estimate, {told}"
+        )
+        remedy = "label fewer clusters or show fewer images (`nb_images`), or raise the limit"
+        if expected.nb_requests > config.max_requests:
+            raise InputError(
+                f"{needed}: more requests than max_requests allows ({config.max_requests:,}). "
+                f"Label fewer clusters, or set `max_requests: {expected.nb_requests}`."
+            )
+        if config.budget_tokens is not None and expected.tokens > config.budget_tokens:
+            raise InputError(
+                f"{needed}: more than budget_tokens allows ({config.budget_tokens:,}); {remedy}."
+            )
+        if config.budget is not None and cost is not None and cost > config.budget:
+            raise InputError(f"{needed}: more than the budget ({config.budget:,}); {remedy}.")
+        known = f"{self.usage.nb_known:,} answers are known, " if self.usage.nb_known else ""
+        self._report(
+            f"{known}{expected.nb_requests:,} clusters are to be asked about: {told} (images as "
+            f"OpenAI counts them), of {config.model} at {self._llm.host}"
+        )
+        if self._llm.sends_in_clear:
+            self._report(
+                f"The key and the images go to {self._llm.host} unencrypted: use https:// where it "
+                "is not in a network of your own"
+            )
+
+    def _affordable(self, tokens_in: int, tokens_out: int) -> bool:
+        config = self._config
+        if config.budget_tokens is not None and tokens_in + tokens_out >= config.budget_tokens:
+            return False
+        if config.budget is None or self._prices is None or not tokens_in + tokens_out:
+            return True
+        return self._prices.cost(tokens_in, tokens_out) < config.budget
+
+    def _pictures(self, key: str, present: dict[str, list[str]]) -> list[bytes]:
+        """The images of a question as JPEGs; thumbnails where the file is missing or changed."""
+        pictures, nb_thumbnails = [], 0
+        for image_id in self._asked[key].image_ids:
+            picture = self._from_files(image_id, present.get(image_id, []))
+            if picture is None:
+                picture = self._from_thumbnail(image_id)
+                nb_thumbnails += picture is not None
+            if picture is not None:
+                pictures.append(picture)
+        self._thumbnails[key] = nb_thumbnails
+        return pictures
+
+    def _from_files(self, image_id: str, paths: list[str]) -> bytes | None:
+        side = self._config.image_pixels
+        for path in paths:
+            with contextlib.suppress(UnreadableImage):
+                data = self._source.read(path)
+                if hashlib.sha256(data).hexdigest() == image_id:
+                    return jpeg(self._source.decode(data, side).rgb, side)
+        return None
+
+    def _from_thumbnail(self, image_id: str) -> bytes | None:
+        rows = self._store.read("images", ["thumbnail"], f"image_id = {quoted(image_id)}")
+        for data in rows["thumbnail"].to_pylist():
+            with contextlib.suppress(UnreadableImage):
+                return jpeg(decode(data or b"").rgb, self._config.image_pixels)
+        return None
+
+    def _count(self, reply: Reply) -> None:
+        tokens_in = self.usage.nb_tokens_in + reply.tokens_in
+        tokens_out = self.usage.nb_tokens_out + reply.tokens_out
+        self.usage = replace(
+            self.usage,
+            nb_requests=self.usage.nb_requests + reply.nb_requests,
+            nb_tokens_in=tokens_in,
+            nb_tokens_out=tokens_out,
+            cost=None if self._prices is None else self._prices.cost(tokens_in, tokens_out),
+        )
+
+    def _read(self, reply: Reply) -> tuple[core.Answer | None, str | None]:
+        if reply.text is None:
+            return None, reply.reason
+        try:
+            answer = core.read_answer(reply.text)
+        except core.UnusableAnswerError as error:
+            return None, str(error)
+        nb_thumbnails = self._thumbnails.get(reply.key, 0)
+        if nb_thumbnails:
+            remark = f"{nb_thumbnails} of the images were shown as thumbnails: no file holds them"
+            remark = "; ".join(filter(None, [answer.remark, remark]))
+            answer = replace(answer, remark=remark)
+        return answer, None
+
+    def _keep(self, reply: Reply, answer: core.Answer) -> None:
+        """Store an answer. One commit for each, 8 to 18 ms, as the next one is long in coming."""
+        row = {
+            "cache_key": reply.key,
+            "answer": json.dumps(asdict(answer), ensure_ascii=False),
+            "model": self._config.model,
+            "host": self._llm.host,
+            "prompt": digest(core.SYSTEM, self._task),
+            "tokens_in": reply.tokens_in,
+            "tokens_out": reply.tokens_out,
+            "created_at": datetime.now(UTC),
+        }
+        self._store.upsert(_TABLE, pa.Table.from_pylist([row], schema=SCHEMAS[_TABLE]))
+
+    def _suggested(
+        self, key: str, answer: core.Answer | None, reason: str | None
+    ) -> Iterator[Suggestion]:
+        for node in self._asked[key].nodes:
+            if answer is None:
+                yield Suggestion(node, None, None, (), reason, None)
+            else:
+                yield Suggestion(node, answer.label, None, (), answer.remark, answer.description)
+
+    def _told_usage(self) -> str:
+        used = self.usage
+        cost = "" if used.cost is None else f", a cost of {used.cost:,.4f}"
+        return (
+            f"{used.nb_requests:,} requests: {used.nb_tokens_in:,} tokens in and "
+            f"{used.nb_tokens_out:,} out, as the endpoint counts them{cost}"
+        )
+
+
+def _prices(config: VisionModel) -> core.Prices | None:
+    prices = config.price_per_million_input, config.price_per_million_output
+    if None not in prices:
+        return core.Prices(prices[0] or 0.0, prices[1] or 0.0)
+    if prices != (None, None) or config.budget is not None:
+        raise InputError(
+            "A cost can only be told from both prices: set price_per_million_input and "
+            "price_per_million_output, from the endpoint's price list; or limit tokens instead "
+            "(budget_tokens)."
+        )
+    return None
+
+
+def _stored_answers(store: LanceStore, keys: Container[str]) -> dict[str, core.Answer]:
+    """What is known already, cleaned as today's answers are.
+
+    What is no name by today's rules is asked again, and what is answered then takes its place.
+    """
+    rows = store.read(_TABLE, ["cache_key", "answer"])
+    found = {}
+    for key, text in zip(rows["cache_key"].to_pylist(), rows["answer"].to_pylist(), strict=True):
+        if key in keys:
+            stored = json.loads(text)
+            with contextlib.suppress(core.UnusableAnswerError):
+                found[key] = core.checked(**stored)
+    return found

@@ -1,0 +1,551 @@
+"""Edits: what people ask to be done to tags, in words, and the events that do it.
+
+Belongs here: the forms of edits, the tags and images that their words mean, and every reason why
+one cannot be done. Does not belong here: what an event does (``spec.tag_log``), or where edits
+come from (command line, files, Launchpad, API).
+
+An edit is a mapping of one entry: its kind, and its fields. Tags are named by their path
+(``animals > birds``), or by their id; images by id or by the path of a file::
+
+    - rename: {tag: "3", to: "Vases grecs"}
+    - merge: {tags: ["1", "4 > 0"], into: "Vases grecs"}
+    - undo: {event: 12}
+"""
+
+import re
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from panoptic_assets.spec.tag_log import (
+    HIERARCHY,
+    Event,
+    Pair,
+    State,
+    Tag,
+    comparable,
+    in_tree_order,
+    known_property,
+    normalised,
+    paths,
+    remainders,
+    replayed,
+    undone,
+)
+from panoptic_assets.spec.text import nearest
+
+Edit = Mapping[str, Mapping[str, Any]]
+
+DEFAULT_PROPERTY = "Clustering"
+LONGEST_NAME = 200
+DEEPEST = 50
+"""Levels of a property's tree."""
+
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+FIELDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "create_property": ({"property": "its name"}, {}),
+    "create": ({"tag": "its path"}, {"colour": "#rrggbb"}),
+    "rename": ({"tag": "the tag", "to": "its new name, without those above it"}, {}),
+    "merge": ({"tags": "two tags or more", "into": "the one that stays"}, {}),
+    "split": ({"tag": "the tag", "into": "new names, each with its images"}, {}),
+    "move": ({"tag": "the tag", "under": "the tag above it from now on; '' for none"}, {}),
+    "recolour": ({"tag": "the tag", "colour": "#rrggbb"}, {}),
+    "assign": (
+        {"tag": "the tag", "images": "ids or paths"},
+        {"only": "true: the images lose their other tags of the property"},
+    ),
+    "unassign": ({"tag": "the tag", "images": "ids or paths"}, {}),
+    "accept": (
+        {
+            "tag": "the tag",
+            "images": "images, recommended or not, by id or path",
+        },
+        {},
+    ),
+    "refuse": ({"tag": "the tag", "images": "recommended images, by id or path"}, {}),
+    "delete": ({"tag": "the tag, with those below it"}, {}),
+    "undo": ({}, {"event": "its number; the last one by default"}),
+    "redo": ({}, {"event": "its number; the one undone last by default"}),
+}
+"""For each kind, the fields that it must have and those that it may have; all but the last two may
+have ``property`` as well, by default ``Clustering``."""
+
+
+class EditError(ValueError):
+    """An edit cannot be done; the message names cause and remedy."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Finds the images that ids and paths mean."""
+
+    find: Callable[[str], str | None]
+    """The id of an image that was ever seen; None if there is none."""
+
+
+def resolve(edits: Sequence[Edit], log: Sequence[Event], images: Images) -> list[Event]:
+    """The events that do some edits, one after the other; none if one of them cannot be done.
+
+    Args:
+        edits: In the order in which they are to be done; later ones see what earlier ones did.
+        log: All events so far.
+        images: All images.
+
+    Raises:
+        EditError: One of them cannot be done; the message says which, and why.
+    """
+    events = list(log)
+    state = replayed(events)
+    for number, edit in enumerate(edits, start=1):
+        try:
+            event = _event(edit, events, state, images)
+        except EditError as error:
+            where = f"edit {number} of {len(edits)}: " if len(edits) > 1 else ""
+            nothing = " Nothing was changed." if len(edits) > 1 else ""
+            raise EditError(f"{where}{error}{nothing}") from error
+        events.append(event)
+        if event.kind in ("undo", "redo"):
+            state = replayed(events)
+            _check_depth(state, event)
+        else:
+            state.apply(event, len(events))
+    return events[len(log) :]
+
+
+def find_tag(name: str, log: Sequence[Event], property_name: str) -> Tag:
+    """The tag of a property that a path or an id means.
+
+    Raises:
+        EditError: There is none, or there are several; the message names the nearest ones.
+    """
+    return _Tree(replayed(log), normalised(property_name)).find(name)
+
+
+def assigning(
+    name: str, images: Sequence[str], log: Sequence[Event], property_name: str
+) -> list[Edit]:
+    """The edits that give a tag to images, and make it first if it is missing.
+
+    Args:
+        name: The tag's path or id.
+        images: Ids or paths.
+        log: All events so far.
+        property_name: The tag's property, which need not exist.
+    """
+    tree = _Tree(replayed(log), normalised(property_name))
+    exists = name in tree.tags or comparable(name) in tree.by_path
+    create = {"create": {"tag": name, "property": property_name}}
+    assign = {"assign": {"tag": name, "images": list(images), "property": property_name}}
+    return [assign] if exists else [create, assign]
+
+
+def _check_depth(state: State, event: Event) -> None:
+    above = {tag.tag_id: tag.parent_id for tag in state.tags.values()}
+    for tag_id in above:
+        depth, parent_id = 1, above[tag_id]
+        while parent_id is not None and depth <= DEEPEST:
+            depth, parent_id = depth + 1, above[parent_id]
+        if depth > DEEPEST:
+            raise EditError(
+                f"to {event.kind} event {event.event} would make a tree of more than {DEEPEST} "
+                "levels: move tags up first."
+            )
+
+
+def from_rows(rows: Iterable[Mapping[str | None, str | list[str] | None]]) -> list[Edit]:
+    """Edits as the lines of a table: a column ``edit`` with the kind, and one for each field.
+
+    An empty cell is a field that is not given, but for ``under``, where it is the top. In ``tags``
+    and ``images`` a ``|`` or a line break parts several; of a ``split``, ``into`` is one new name
+    and ``images`` are its images.
+
+    Args:
+        rows: Each line as the reader of the csv module gives it.
+
+    Raises:
+        EditError: A line has more cells than the heading, or a number or truth value is none.
+    """
+    return [_from_row(row, number) for number, row in enumerate(rows, start=1)]
+
+
+def _from_row(row: Mapping[str | None, str | list[str] | None], number: int) -> Edit:
+    if None in row:
+        raise EditError(f"line {number} below the heading has more cells than the heading.")
+    cells = {name: str(cell or "").strip() for name, cell in row.items() if name is not None}
+    kind = cells.pop("edit", "")
+    fields: dict[str, Any] = {name: cell for name, cell in cells.items() if cell}
+    for name in ("tags", "images"):
+        if name in fields:
+            parts = re.split(r"[|\n]", fields[name])
+            fields[name] = [part.strip() for part in parts if part.strip()]
+    if kind == "split":
+        fields["into"] = {fields.get("into", ""): fields.pop("images", [])}
+    if kind == "move":
+        fields.setdefault("under", "")
+    if "event" in fields:
+        try:
+            fields["event"] = int(fields["event"])
+        except ValueError as error:
+            shown = _shown(fields["event"])
+            raise EditError(f"line {number}: event is the number of one, not {shown}.") from error
+    if "only" in fields:
+        truth = {"true": True, "false": False}.get(fields["only"].lower())
+        if truth is None:
+            raise EditError(f"line {number}: only is true or false, not {_shown(fields['only'])}.")
+        fields["only"] = truth
+    return {kind: fields}
+
+
+def _event(edit: Edit, log: list[Event], state: State, images: Images) -> Event:
+    kind, fields = _checked(edit)
+    if kind in ("undo", "redo"):
+        return _of_event(kind, fields.get("event"), log)
+    tree = _Tree(state, fields["property"])
+    make = {
+        "create_property": _create_property,
+        "create": _create,
+        "rename": _rename,
+        "merge": _merge,
+        "split": _split,
+        "move": _move,
+        "recolour": _recolour,
+        "delete": _delete,
+    }.get(kind)
+    if make is not None:
+        return make(fields, tree, images)
+    return _give_or_take(kind, fields, tree, images)
+
+
+def _checked(edit: Any) -> tuple[str, dict[str, Any]]:
+    """The kind of an edit and its fields, each of the right type."""
+    if not isinstance(edit, Mapping) or len(edit) != 1:
+        raise EditError("an edit is one entry, as in `rename: {tag: '3', to: 'Vases'}`.")
+    [(kind, fields)] = edit.items()
+    if kind not in FIELDS:
+        raise EditError(f"there is no edit {kind!r}; there are {', '.join(FIELDS)}.")
+    fields = {} if fields is None else fields
+    needed, possible = FIELDS[kind]
+    known = {**needed, **possible} | ({} if kind in ("undo", "redo") else {"property": ""})
+    if not isinstance(fields, Mapping) or (missing := needed.keys() - fields.keys()):
+        listed = ", ".join(sorted(needed if not isinstance(fields, Mapping) else missing))
+        raise EditError(f"{kind} needs {listed}.")
+    if unknown := [str(name) for name in fields if name not in known]:
+        raise EditError(f"{kind} has no field {', '.join(unknown)}; it has {', '.join(known)}.")
+    given = dict(fields)
+    if kind not in ("undo", "redo"):
+        given["property"] = _name(given.get("property", DEFAULT_PROPERTY), "property")
+    for name, value in given.items():
+        _check_type(kind, name, value)
+    return kind, given
+
+
+def _check_type(kind: str, name: str, value: Any) -> None:
+    lists = {"images", "tags"}
+    if name in lists:
+        right = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+        what = "a list of texts"
+    elif name == "into" and kind == "split":
+        right = isinstance(value, Mapping) and all(
+            isinstance(key, str)
+            and isinstance(items, list | tuple)
+            and all(isinstance(item, str) for item in items)
+            for key, items in value.items()
+        )
+        what = "names, each with a list of images"
+    elif name == "event":
+        right = isinstance(value, int) and not isinstance(value, bool)
+        what = "the number of an event"
+    elif name == "only":
+        right, what = isinstance(value, bool), "true or false"
+    else:
+        right, what = isinstance(value, str), "text"
+    if not right:
+        raise EditError(f"{name} of {kind} is {what}, not {_shown(value)}.")
+
+
+def _of_event(kind: str, number: int | None, log: list[Event]) -> Event:
+    left_out = undone(log)
+    changes = [n for n, event in enumerate(log, 1) if event.kind not in ("undo", "redo")]
+    if number is None:
+        if kind == "undo":
+            candidates = [n for n in changes if n not in left_out]
+        else:
+            order = [event.event for event in log if event.kind == "undo"]
+            candidates = [n for n in order if n in left_out]
+        if not candidates:
+            raise EditError(f"there is nothing to {kind}.")
+        number = candidates[-1]
+    if number not in changes:
+        raise EditError(
+            f"there is no event {_shown(number)} to {kind}: `panoptic-assets tag log` lists them."
+        )
+    if (number in left_out) != (kind == "redo"):
+        raise EditError(
+            f"event {number} is {'undone already' if kind == 'undo' else 'not undone'}."
+        )
+    return Event("undo" if kind == "undo" else "redo", event=number)
+
+
+class _Tree:
+    """The tags of one property, by their paths."""
+
+    def __init__(self, state: State, property_name: str):
+        self.state = state
+        self.property = known_property(property_name, state.properties)
+        self.exists = self.property in state.properties
+        own = [tag for tag in state.tags.values() if tag.property == self.property]
+        self.tags = {tag.tag_id: tag for tag in in_tree_order(own)}
+        self.paths = paths(self.tags.values())
+        self.by_path: dict[str, list[str]] = defaultdict(list)
+        for tag_id, path in self.paths.items():
+            self.by_path[comparable(path)].append(tag_id)
+
+    def find(self, name: str) -> Tag:
+        if name in self.tags:
+            return self.tags[name]
+        if not self.exists:
+            known = _nearest(self.property, self.state.properties)
+            raise EditError(f"there is no property {self.property!r}{known}")
+        found = self.by_path.get(comparable(name), [])
+        if not found:
+            known = _nearest(name, self.paths.values())
+            raise EditError(f"there is no tag {name!r} in {self.property!r}{known}")
+        if len(found) > 1:
+            raise EditError(
+                f"{len(found)} tags of {self.property!r} are called {name!r}: name one by its id, "
+                f"{' or '.join(sorted(found))}."
+            )
+        return self.tags[found[0]]
+
+    def check_free(self, name: str, parent_id: str | None, but: Iterable[str] = ()) -> None:
+        leave = set(but)
+        for tag in self.tags.values():
+            if (
+                tag.parent_id == parent_id
+                and tag.tag_id not in leave
+                and normalised(tag.name) == normalised(name)
+            ):
+                raise EditError(
+                    f"there is a tag {self.paths[tag.tag_id]!r} already: choose another name, or "
+                    "merge the two."
+                )
+
+    def depth(self, tag_id: str | None) -> int:
+        return 0 if tag_id is None else self.paths[tag_id].count(HIERARCHY) + 1
+
+    def below(self, tag_id: str) -> set[str]:
+        found = {tag_id}
+        for tag in self.tags.values():  # parents first
+            if tag.parent_id in found:
+                found.add(tag.tag_id)
+        return found
+
+
+def _create_property(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    if tree.exists:
+        raise EditError(f"there is a property {tree.property!r} already.")
+    return Event("create_property", tree.property)
+
+
+def _create(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    names = split_path(fields["tag"])
+    colour = parse_colour(fields["colour"]) if "colour" in fields else None
+    made = missing_tags([names], tree.state, tree.property)
+    if not made:
+        raise EditError(f"there is a tag {HIERARCHY.join(names)!r} already.")
+    made[-1] = replace(made[-1], colour=colour)
+    return Event("create", tree.property, tags=tuple(made))
+
+
+def missing_tags(tag_paths: Iterable[Sequence[str]], state: State, property_name: str) -> list[Tag]:
+    """New tags for those paths that a property lacks, and for what is missing above them.
+
+    Parents come first. Names are compared as :func:`normalised` has it.
+
+    Raises:
+        EditError: A name cannot be used, or a path is too deep.
+    """
+    tree = _Tree(state, property_name)
+    known: dict[str, str] = {path: found[0] for path, found in tree.by_path.items()}
+    made = []
+    for names in tag_paths:
+        if len(names) > DEEPEST:
+            raise EditError(f"{HIERARCHY.join(names[:3])} > … has more than {DEEPEST} levels.")
+        parent_id = None
+        for depth in range(1, len(names) + 1):
+            path = comparable(HIERARCHY.join(names[:depth]))
+            if path not in known:
+                name = _name(names[depth - 1], "tag")
+                tag = Tag(uuid.uuid4().hex[:16], tree.property, name, parent_id)
+                known[path] = tag.tag_id
+                made.append(tag)
+            parent_id = known[path]
+    return made
+
+
+def property_in(state: State, name: str) -> str:
+    """A property's name as the log has it, or as it would have it.
+
+    Raises:
+        EditError: It cannot be the name of one.
+    """
+    return _Tree(state, _name(name, "property")).property
+
+
+def _rename(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    tag, name = tree.find(fields["tag"]), _name(fields["to"], "tag")
+    if name == tag.name:
+        raise EditError(f"the tag is called {name!r} already.")
+    tree.check_free(name, tag.parent_id, but=[tag.tag_id])
+    return Event("rename", tree.property, tag_id=tag.tag_id, name=name)
+
+
+def _merge(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    kept = tree.find(fields["into"])
+    gone = {tree.find(name).tag_id for name in fields["tags"]} - {kept.tag_id}
+    if not gone:
+        raise EditError("merge needs another tag than the one that stays.")
+    for tag_id in gone:
+        height = max(map(tree.depth, tree.below(tag_id))) - tree.depth(tag_id)
+        if tree.depth(kept.tag_id) + height > DEEPEST:
+            raise EditError(f"a tree of tags has at most {DEEPEST} levels.")
+    return Event("merge", tree.property, tag_id=kept.tag_id, tag_ids=tuple(sorted(gone)))
+
+
+def _split(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    tag = tree.find(fields["tag"])
+    made: list[Tag] = []
+    pairs: list[Pair] = []
+    taken: set[str] = set()
+    for given, wanted in fields["into"].items():
+        name = _name(given, "tag")
+        tree.check_free(name, tag.parent_id)
+        if any(normalised(other.name) == name for other in made):
+            raise EditError(f"split names {name!r} twice.")
+        new = Tag(uuid.uuid4().hex[:16], tree.property, name, tag.parent_id)
+        made.append(new)
+        for image_id in _ids(wanted, images):
+            if image_id not in tree.state.members[tag.tag_id]:
+                raise EditError(
+                    f"the image {image_id[:12]} does not carry the tag {tree.paths[tag.tag_id]!r}."
+                )
+            if image_id in taken:
+                raise EditError(f"split puts the image {image_id[:12]} into two tags.")
+            taken.add(image_id)
+            pairs.append((new.tag_id, image_id))
+    if not made:
+        raise EditError("split needs at least one new name.")
+    return Event("split", tree.property, tuple(made), tuple(pairs), tag_id=tag.tag_id)
+
+
+def _move(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    tag = tree.find(fields["tag"])
+    parent_id = tree.find(fields["under"]).tag_id if fields["under"] else None
+    below = tree.below(tag.tag_id)
+    if parent_id in below:
+        raise EditError(f"{tree.paths[tag.tag_id]!r} cannot be moved below itself.")
+    height = max(tree.depth(tag_id) for tag_id in below) - tree.depth(tag.tag_id)
+    if tree.depth(parent_id) + 1 + height > DEEPEST:
+        raise EditError(f"a tree of tags has at most {DEEPEST} levels.")
+    tree.check_free(tag.name, parent_id, but=[tag.tag_id])
+    return Event("move", tree.property, tag_id=tag.tag_id, parent_id=parent_id)
+
+
+def _recolour(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    colour = parse_colour(fields["colour"])
+    return Event("recolour", tree.property, tag_id=tree.find(fields["tag"]).tag_id, colour=colour)
+
+
+def _delete(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    below = tree.below(tree.find(fields["tag"]).tag_id)
+    return Event("delete", tree.property, tag_ids=tuple(sorted(below)))
+
+
+def _give_or_take(kind: str, fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+    tag = tree.find(fields["tag"])
+    pairs: list[Pair] = [(tag.tag_id, image_id) for image_id in _ids(fields["images"], images)]
+    if not pairs:
+        raise EditError(f"{kind} names no image.")
+    own = tree.state.members[tag.tag_id]
+    without = [image_id for _, image_id in pairs if image_id not in own]
+    if kind == "unassign" and without:
+        raise EditError(
+            f"{len(without)} of the {len(pairs)} images do not carry the tag "
+            f"{tree.paths[tag.tag_id]!r}: {without[0][:12]}{', …' if len(without) > 1 else ''}."
+        )
+    only = bool(fields.get("only", False))
+    left: tuple[str, ...] = ()
+    if kind == "accept":
+        rest = remainders(tree.tags.values(), tree.state.edited)
+        below = {tag_id for tag_id in rest if not tree.tags[tag_id].is_remainder} - {tag.tag_id}
+        given = {image_id for _, image_id in pairs}
+        carried = (t for t in below if not given.isdisjoint(tree.state.members[t]))
+        left = tuple(sorted(carried))
+    event = Event(kind, tree.property, images=tuple(sorted(pairs)), only=only)  # type: ignore[arg-type]
+    return replace(event, tag_ids=left)
+
+
+def split_path(path: str) -> list[str]:
+    """The names of a tag's path, the root's first.
+
+    Raises:
+        EditError: One of them is empty.
+    """
+    names = [normalised(name) for name in path.split(HIERARCHY.strip())]
+    if not all(names):
+        raise EditError(f"{path!r} is no path of tags: write the names joined by {HIERARCHY!r}.")
+    return names
+
+
+def _ids(wanted: Sequence[str], images: Images) -> list[str]:
+    found = {name: images.find(name) for name in wanted}
+    if unknown := [name for name, image_id in found.items() if image_id is None]:
+        raise EditError(
+            f"{len(unknown)} of the {len(found)} images are not in the corpus: "
+            f"{', '.join(map(_shown, unknown[:3]))}{', …' if len(unknown) > 3 else ''}. Name them "
+            "by id, or by path below the images' folder."
+        )
+    return sorted({image_id for image_id in found.values() if image_id})
+
+
+def _name(text: Any, what: str) -> str:
+    if not isinstance(text, str):
+        raise EditError(f"the name of a {what} is text, not {_shown(text)}.")
+    name = normalised(text)
+    if not name or _UNREADABLE.search(name) or len(name) > LONGEST_NAME:
+        raise EditError(
+            f"{_shown(text)} is no name of a {what}: it has 1 to {LONGEST_NAME} characters on one "
+            "line."
+        )
+    if what == "tag" and ">" in name:
+        raise EditError(f"{_shown(text)} is no name of a tag: '>' parts it from those above it.")
+    return name
+
+
+def parse_colour(text: str) -> str:
+    """A colour in its one form, ``#rrggbb`` in lower case.
+
+    Raises:
+        EditError: It is none.
+    """
+    colour = text.strip().lower()
+    if not _COLOUR.fullmatch(colour):
+        raise EditError(f"{_shown(text)} is no colour: write it as #rrggbb.")
+    return colour
+
+
+def _nearest(wanted: str, known: Iterable[str]) -> str:
+    near = nearest(wanted, known)
+    return f": the nearest are {', '.join(map(repr, near))}." if near else ": there is none yet."
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        return "a very long number"
+    return text if len(text) <= 60 else f"{text[:60]}…"

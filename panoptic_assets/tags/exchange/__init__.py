@@ -1,0 +1,1 @@
+"""Tags as other programs write and read them."""

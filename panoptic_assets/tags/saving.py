@@ -1,0 +1,222 @@
+"""Saving a run as tags, so that tags which were saved before follow their clusters.
+
+Belongs here: the one way in which a run is saved, whoever asks for it: the asset, a refresh. Does
+not belong here: what becomes of which tag (``tags.carry_over``), and edits (``tags.assets``).
+"""
+
+import dataclasses
+import getpass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.features.table import read_vectors
+from panoptic_assets.labels.table import read_labels
+from panoptic_assets.labels.vocabulary import cleaned
+from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
+from panoptic_assets.spec.keys import vector_type_of
+from panoptic_assets.spec.tag_log import known_property
+from panoptic_assets.tags.carry_over import CarryOver, CarryOverError, Change, Means, carry_over
+from panoptic_assets.tags.config import EditsConfig, SaveConfig
+from panoptic_assets.tags.edits import LONGEST_NAME
+from panoptic_assets.tags.table import append_events, read_log
+from resources.errors import InputError
+from resources.lance import LanceStore
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run that is saved under a property."""
+
+    property: str
+    """As its tags are written."""
+    event: tag_log.Event
+    """What saved it, now or before."""
+    changes: list[Change]
+    """What became of clusters that were saved before."""
+    appended: bool
+    """Whether the event is new; otherwise the property already was just that."""
+    events: list[tag_log.Event]
+    """The whole log, with it."""
+
+
+def save_run(store: LanceStore, divisions: Divisions, run_key: str, config: SaveConfig) -> Saved:
+    """Append the event to the tag log that saves a run's tree, unless it is saved just so.
+
+    Args:
+        store: The store.
+        divisions: Those of the run.
+        run_key: The run.
+        config: How it is saved.
+
+    Raises:
+        InputError: There is no such run, its property holds other tags, or it is not certain which
+            tag belongs to which cluster now. Nothing is saved then.
+    """
+    record = divisions.get(run_key)
+    made = saved(store, divisions, run_key, config.property, config.depth, config.use_labels)
+    made = dataclasses.replace(made, depth=config.depth)
+    means = _means_of(store, vector_type_of(record.config["features"]))
+    while True:
+        log = read_log(store)
+        events = [entry.event for entry in log]
+        state = tag_log.replayed(events)
+        there = known_property(config.property, state.properties)
+        found = checked_save(_under(made, there), events, state, config, means)
+        if found is None:
+            event = tag_log.latest_save(events, there) or made
+            return Saved(there, event, [], False, events)
+        if append_events(store, log, [found.event], author_of(config), config.reason):
+            return Saved(there, found.event, found.changes, True, [*events, found.event])
+
+
+def checked_save(
+    made: tag_log.Event,
+    events: Sequence[tag_log.Event],
+    state: tag_log.State,
+    config: SaveConfig,
+    means: Means,
+) -> CarryOver | None:
+    """What saves a run; None if the property already is just that.
+
+    Args:
+        made: The run's tree, as a first save.
+        events: The tag log.
+        state: Its replay.
+        config: Of the save.
+        means: Of vectors.
+
+    Raises:
+        InputError: The property has tags of another run, or it cannot be told which tag belongs to
+            which cluster now, and ``replace`` is not set.
+    """
+    known = [tag.tag_id for tag in state.tags.values() if tag.property == made.property]
+    if not known:
+        if config.matches:
+            raise InputError(
+                f"The property {made.property!r} has no tags that `matches` (`--match`) could "
+                "name: save without it."
+            )
+        return CarryOver(made, [])
+    latest = tag_log.latest_save(events, made.property)
+    if config.replace:
+        fresh = tag_log.replay([made])
+        pairs = {(tag_id, image_id) for tag_id in known for image_id in state.members[tag_id]}
+        tags = [state.tags[tag_id] for tag_id in known]
+        if tag_log.in_tree_order(tags) == fresh.tags and pairs == fresh.images.keys():
+            return None
+        return CarryOver(dataclasses.replace(made, tag_ids=tuple(sorted(known))), [])
+    if latest and _same(latest, made) and not config.matches:
+        return None
+    if latest is None or latest.run_key != made.run_key:
+        whose = f"saved from run {latest.run_key!r}" if latest else "which people made"
+        raise InputError(
+            f"The property {made.property!r} already holds other tags, {whose}. Save under a new "
+            f"name, such as {tag_log.free_name(made.property, state.properties)!r} (`property`, "
+            "`--property`), or set `replace: true` (`--replace`)."
+        )
+    try:
+        found = carry_over(
+            latest, made, state, means, config.min_overlap, config.matches, config.depth
+        )
+    except CarryOverError as error:
+        raise InputError(str(error)) from error
+    return None if _same(latest, found.event) and not found.event.tag_ids else found
+
+
+def _same(one: tag_log.Event, other: tag_log.Event) -> bool:
+    """Whether two saves give the same tags, of the same clusters, to the same images."""
+
+    def clusters(event: tag_log.Event) -> set[tuple[str, str | None, str | None]]:
+        return {(tag.tag_id, tag.record_id, tag.node) for tag in event.tags}
+
+    return clusters(one) == clusters(other) and set(one.images) == set(other.images)
+
+
+def _means_of(store: LanceStore, vector_type: str) -> Means:
+    def means(sets: Sequence[Collection[str]]) -> list[npt.NDArray[np.float64] | None]:
+        wanted = {image_id for image_ids in sets for image_id in image_ids}
+        read = read_vectors(store, vector_type, wanted, may_be_none=True)
+        rows = {image_id: row for row, image_id in enumerate(read.image_ids)}
+        found: list[npt.NDArray[np.float64] | None] = []
+        for image_ids in sets:
+            mine = sorted(rows[image_id] for image_id in image_ids if image_id in rows)
+            found.append(read.vectors[mine].mean(axis=0, dtype=np.float64) if mine else None)
+        return found
+
+    return means
+
+
+def _under(made: tag_log.Event, property_name: str) -> tag_log.Event:
+    """A first save, under its property as that is written where it is known already."""
+    if made.property == property_name:
+        return made
+    tags = tuple(dataclasses.replace(tag, property=property_name) for tag in made.tags)
+    return dataclasses.replace(made, property=property_name, tags=tags)
+
+
+def author_of(config: SaveConfig | EditsConfig) -> str:
+    """Who changes tags: as configured, else the user of the system."""
+    if config.author:
+        return config.author
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
+
+
+def saved(
+    store: LanceStore,
+    divisions: Divisions,
+    run_key: str,
+    property_name: str,
+    depth: int | None = None,
+    use_labels: bool = True,
+) -> tag_log.Event:
+    """The event that saves a run's tree, as it is, under a property; stale divisions left out.
+
+    A tag is called by its cluster's label, since somebody asked for one; else by the name that the
+    method gave, such as the tag that images were attached to; else by its number.
+
+    Args:
+        store: The store.
+        divisions: Those of the run.
+        run_key: The run.
+        property_name: The property.
+        depth: Levels of the tree; all by default.
+        use_labels: Whether labels are taken.
+
+    Raises:
+        InputError: There is no such run.
+    """
+    divisions.get(run_key)
+    valid = divisions.valid(run_key).items()
+    nodes = divisions.nodes(run_key)
+    # Numbers as well: a label may be one.
+    names = {node: node.rpartition("/")[2] for node in nodes} | divisions.names(run_key)
+    if use_labels:
+        labels = read_labels(store, divisions, run_key)
+        names |= {
+            node: _as_name(row["label"])
+            for node, row in labels.items()
+            if node in names and row["label"]
+        }
+    return tag_log.save(
+        property_name,
+        run_key,
+        nodes,
+        {key: (record.record_id, record.output) for key, record in valid},
+        divisions.places(run_key),
+        REMAINDER_NAME,
+        tag_log.tag_names(names, LONGEST_NAME),
+        depth,
+    )
+
+
+def _as_name(label: str) -> str:
+    """A label as the name of one tag: on one line, and no path."""
+    return cleaned(label).replace(tag_log.HIERARCHY.strip(), "›")

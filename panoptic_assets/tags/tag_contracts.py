@@ -1,0 +1,29 @@
+"""Says what belongs here."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
+from panoptic_assets.spec import tag_log
+from panoptic_assets.tags.assets import tags
+from panoptic_assets.tags.table import read_log, tags_are
+from resources.lance import LanceStore
+
+_TAGS = {
+    "tags_are_the_replay": "The tags, and which images carry them, are the replay of the log.",
+}
+
+
+@dg.multi_asset_check(specs=specs(tags, _TAGS), can_subset=True)
+def tag_contracts(
+    context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
+) -> Iterator[dg.AssetCheckResult]:
+    """The contracts of ``tags``."""
+    yield from selected(context, tags, _TAGS, _judged_tags(store))
+
+
+def _judged_tags(store: LanceStore) -> Iterator[Verdict]:
+    log = read_log(store)
+    same = tags_are(store, tag_log.replay([entry.event for entry in log]))
+    yield Verdict("tags_are_the_replay", same, {"nb_events": len(log)})

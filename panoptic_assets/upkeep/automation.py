@@ -1,0 +1,560 @@
+"""Automation: jobs, sensors and schedules, all of them off until somebody switches them on.
+
+Belongs here: when what is computed, and what is told when that fails. Does not belong here: the
+computing itself, which is the assets' and the jobs' of operations.
+
+A sensor runs in Dagster's code server, which stays: it lists, compares and asks for runs, and never
+decodes, embeds or writes. What it must remember lies in its cursor.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import dagster as dg
+
+from panoptic_assets.clustering.assets import clustering, nested_clustering
+from panoptic_assets.clustering.dividing import resolve_clustering, resolve_nested
+from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.corpus import manifest
+from panoptic_assets.corpus import table as image_tables
+from panoptic_assets.corpus.assets import images
+from panoptic_assets.features import table as vector_tables
+from panoptic_assets.features.assets import neighbors, projection, registry_projection
+from panoptic_assets.features.config import ProjectionConfig
+from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.orchestration.insides import PARTITION_TAG
+from panoptic_assets.orchestration.partitions import NODES, PROJECTIONS, RUNS, VECTOR_TYPES
+from panoptic_assets.orchestration.runs import NOT_FINISHED, pending
+from panoptic_assets.spec.keys import parse_division, parse_name, parse_node, parse_projection
+from panoptic_assets.spec.resolution import resolve
+from panoptic_assets.upkeep.environment import sensor_seconds, timezone
+from resources.errors import InputError
+from resources.lance import LanceStore
+from resources.notifier import Notifier, without_secrets
+from resources.registry import Registry
+from resources.source import ImageSource, Listing
+
+if TYPE_CHECKING:
+    from panoptic_assets.orchestration.insides import Job
+
+_LOOK_TAG = "panoptic/look"
+"""Dagster tag of the refreshes that one look of ``corpus_changed`` asked for, each time it did."""
+_LOOK_SECONDS = sensor_seconds(60)
+_MOST_SECONDS = 3600
+"""The longest pause before a refresh that did not succeed is asked for again."""
+
+refresh_corpus = dg.define_asset_job(
+    "refresh_corpus",
+    selection=dg.AssetSelection.assets(images, embeddings, neighbors),
+    # Nobody waits for this run, so what may pass is waited for: a share that is not mounted yet, a
+    # store that does not answer. A person at a terminal or in the Launchpad is told at once. What
+    # only a person can mend is not retried (orchestration.running.plain_failures).
+    op_retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL),
+    description="Reads what is new in the images' folder, embeds it by one vector type and finds "
+    "its nearest neighbours.",
+)
+
+project = dg.define_asset_job(
+    "project",
+    selection=dg.AssetSelection.assets(projection),
+    description="Computes the points of one projection.",
+)
+
+divide_corpus = dg.define_asset_job(
+    "divide_corpus",
+    selection=dg.AssetSelection.assets(clustering),
+    description="Computes one run.",
+)
+
+divide_node = dg.define_asset_job(
+    "divide_node",
+    selection=dg.AssetSelection.assets(nested_clustering),
+    description="Divides one cluster again.",
+)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What ``corpus_changed`` saw, its cursor."""
+
+    listing: str = ""
+    """Hash of the newest listing."""
+    since: float = 0.0
+    """When that listing was first seen, seconds since 1970."""
+    handled: bool = False
+    """Whether its refresh has succeeded, or none was needed."""
+    metadata: str = ""
+    """Size and time of the file of metadata when a listing was last handled."""
+    requests: int = 0
+    """How often its refresh was asked for."""
+    requested: float = 0.0
+    """When it was last asked for, seconds since 1970."""
+
+    @classmethod
+    def read(cls, cursor: str | None) -> Self:
+        """What a cursor says; nothing where somebody has edited it."""
+        content = _document(cursor)
+        types = {name: type(value) for name, value in asdict(cls()).items()}
+        if {name: type(value) for name, value in content.items()} != types:
+            return cls()
+        return cls(**content)
+
+
+@dg.sensor(
+    job=refresh_corpus,
+    minimum_interval_seconds=_LOOK_SECONDS,
+    description="Refreshes the corpus when its folder has changed and has been quiet for one look.",
+)
+def corpus_changed(
+    context: dg.SensorEvaluationContext,
+    source: dg.ResourceParam[ImageSource],
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
+) -> dg.SensorResult:
+    """Refreshes the corpus when its folder has changed and has been quiet for one look.
+
+    A look lists the folder, with sizes and times, and reads no file. A file that was only touched
+    costs one refresh, which changes nothing. While a refresh waits or runs, none is asked for. One
+    that failed, or was never carried out, is asked for again: after two pauses between looks, then
+    after twice as long each time, an hour at most. Where the whole corpus or a whole top folder is
+    gone, none is asked for until a person has decided.
+    """
+    before = _Look.read(context.cursor)
+    try:
+        listing = source.list()
+        for line in listing.warnings:
+            dg.get_dagster_logger().warning(line)
+        metadata = _stat(registry.metadata_file)
+    except InputError as error:
+        return _skipped(str(error), before)
+    found = _hash_of(listing, metadata)
+    if found != before.listing:
+        now = _Look(listing=found, since=time.time(), metadata=before.metadata)
+        return _skipped(f"{_files(listing)}, other than before: waiting until nothing moves.", now)
+    if before.handled:
+        return _skipped(f"{_files(listing)}, as at the last refresh.", before)
+    if busy := _refreshing(context.instance):
+        return _skipped(f"The corpus has changed, but the run {busy} refreshes it already.", before)
+    handled = replace(before, handled=True, metadata=metadata)
+    known = image_tables.read_manifest(store)
+    todo = manifest.plan(known, listing.files, listing.unreadable_folders, source.reader)
+    if metadata == before.metadata and not (todo.read or todo.gone or _lacks_vectors(store)):
+        return _skipped(f"{_files(listing)}, which a refresh has read already.", handled)
+    if question := manifest.absence(known, todo, source.takes, source.place):
+        return _skipped(question, before)
+    if not listing.files and not vector_tables.vector_types(store):
+        return _skipped("The folder holds no image yet.", handled)
+    # By the time, too: a folder that is again what it was once is still to be refreshed.
+    look = f"{found[:16]} {before.since:.3f}"
+    runs = _runs_of(look, context.instance) if before.requests else []
+    succeeded = {run.tags.get(PARTITION_TAG) for run in runs if run.is_success}
+    vector_types = [
+        name for name in vector_types_to_refresh(store, registry) if name not in succeeded
+    ]
+    if not vector_types:
+        return _skipped(f"{_files(listing)}, as at the last refresh.", handled)
+    if before.requests:
+        lost = next((run for run in runs if not run.is_success), None)
+        failed = f"the refresh {lost.run_id} did not succeed" if lost else "no refresh was made"
+        pause = min(2**before.requests * _LOOK_SECONDS, _MOST_SECONDS)
+        if (left := before.requested + pause - time.time()) > 0:
+            return _skipped(
+                f"The corpus has changed, but {failed}: it is asked for again in {left:.0f} s.",
+                before,
+            )
+    # At once: Dagster looks for the partitions of requests before it adds those of the result.
+    context.instance.add_dynamic_partitions(str(VECTOR_TYPES.name), vector_types)
+    now = replace(before, requests=before.requests + 1, requested=time.time())
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                # Dagster makes one run of a key and a sensor, whatever became of it.
+                run_key=f"{vector_type} {look} {now.requests}",
+                partition_key=vector_type,
+                tags={_LOOK_TAG: look},
+            )
+            for vector_type in vector_types
+        ],
+        cursor=json.dumps(asdict(now)),
+    )
+
+
+@dg.schedule(
+    job=refresh_corpus,
+    cron_schedule="0 3 * * *",
+    execution_timezone=timezone(),
+    description="Refreshes the corpus every night, whatever has changed.",
+)
+def daily_refresh(
+    context: dg.ScheduleEvaluationContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Refreshes the corpus every night, whatever has changed; so also what failed the day before.
+
+    An unchanged corpus costs a listing and changes nothing.
+    """
+    if busy := _refreshing(context.instance):
+        yield dg.SkipReason(f"The run {busy} refreshes the corpus already.")
+        return
+    vector_types = vector_types_to_refresh(store, registry)
+    context.instance.add_dynamic_partitions(str(VECTOR_TYPES.name), vector_types)
+    for vector_type in vector_types:
+        at = context.scheduled_execution_time.isoformat()
+        yield dg.RunRequest(run_key=f"{vector_type} {at}", partition_key=vector_type)
+
+
+def vector_types_to_refresh(store: LanceStore, registry: Registry) -> list[str]:
+    """The vector types that have vectors and a file in the registry, else the project's default."""
+    known = set(registry.models())
+    return [name for name in vector_tables.vector_types(store) if name in known] or [
+        registry.default_vector_type
+    ]
+
+
+@dataclass(frozen=True)
+class _File:
+    """What ``new_configs`` knows of a file, a part of its cursor."""
+
+    sha256: str
+    state: str
+    """``seen`` once, and to be looked at when it is the same again; or ``done``: a run was asked
+    for, or is not needed, or the file was there when the sensor was switched on."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A file of the registry that describes something to compute."""
+
+    file: str
+    """Its path, from the project's folder."""
+    key: str
+    job: str
+    """The job that computes it."""
+    partitions: dg.DynamicPartitionsDefinition
+    sha256: str
+    mtime_ns: int
+
+    @property
+    def request(self) -> dg.RunRequest:
+        """The run that computes it; the same for the same state of the file."""
+        run_key = f"{self.file} {self.sha256[:16]} {self.mtime_ns}"
+        return dg.RunRequest(run_key=run_key, partition_key=self.key, job_name=self.job)
+
+
+@dg.sensor(
+    jobs=[refresh_corpus, project, divide_corpus, divide_node],
+    minimum_interval_seconds=sensor_seconds(30),
+    description="Computes what new files in configs/models, configs/projections and configs/runs "
+    "describe.",
+)
+def new_configs(
+    context: dg.SensorEvaluationContext,
+    store: dg.ResourceParam[LanceStore],
+    registry: dg.ResourceParam[Registry],
+) -> dg.SensorResult:
+    """Computes what new files in configs/models, configs/projections and configs/runs describe.
+
+    What is there when the sensor is switched on becomes partitions, and nothing is computed. A file
+    is taken up when two looks find it the same; what it needs (vectors, the cluster that it
+    divides) is waited for. A key that has a result keeps it: a file that is changed afterwards
+    changes nothing.
+    """
+    problems: list[str] = []
+    entries = list(_entries(registry, problems))
+    known = _known_files(context.cursor)
+    if known is None:
+        after = {entry.file: _File(entry.sha256, "done") for entry in entries}
+        return _configs_result(
+            context, after, entries, [], [f"{len(entries)} files are taken for known.", *problems]
+        )
+    after, requested = {}, []
+    results = _Results(store, registry)
+    for entry in entries:
+        before = known.get(entry.file)
+        if before == _File(entry.sha256, "done"):
+            after[entry.file] = before
+            continue
+        seen = _File(entry.sha256, "seen")
+        after[entry.file] = seen
+        if before != seen:
+            problems.append(f"{entry.file} is new or changed: waiting until it stays the same.")
+            continue
+        try:
+            if results.has(entry):
+                problems.append(
+                    f"{entry.file} changes nothing: {entry.key!r} has a result and keeps its "
+                    "parameters. Choose a new key for others."
+                )
+            elif missing := results.missing(entry):
+                problems.append(f"{entry.file} waits: {missing}.")
+                continue
+            else:
+                requested.append(entry)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        after[entry.file] = _File(entry.sha256, "done")
+    return _configs_result(context, after, requested, requested, problems)
+
+
+class _Results:
+    """What the store has, read once a look and only if somebody asks."""
+
+    def __init__(self, store: LanceStore, registry: Registry):
+        self._store = store
+        self._registry = registry
+        self._divisions: Divisions | None = None
+
+    @property
+    def divisions(self) -> Divisions:
+        if self._divisions is None:
+            self._divisions = Divisions(self._store)
+        return self._divisions
+
+    def has(self, entry: _Entry) -> bool:
+        """Whether what a file describes is computed, with whatever parameters."""
+        if entry.job == refresh_corpus.name:
+            return entry.key in vector_tables.vector_types(self._store)
+        if entry.job == project.name:
+            return entry.key in vector_tables.projections(self._store)
+        return entry.key in self.divisions.records
+
+    def missing(self, entry: _Entry) -> str:
+        """What must be there before a file's run can be computed; empty if all of it is.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
+        if entry.job == refresh_corpus.name:
+            self._registry.model(entry.key)
+            return ""
+        if entry.job == project.name:
+            registered = registry_projection(self._registry, entry.key)
+            resolve(ProjectionConfig, entry.key, {}, None, registered, {})
+            return self._without_features(parse_projection(entry.key)[0])
+        if entry.job == divide_corpus.name:
+            config = resolve_clustering(entry.key, {}, self.divisions, self._registry)
+            return self._without_features(config.features)
+        node = parse_node(entry.key)
+        if node.division not in self.divisions.records:
+            return f"there is no clustering {node.division!r} yet"
+        if node.division in self.divisions.stale:
+            return f"the clustering {node.division!r} is stale"
+        if node.cluster not in self.divisions.clusters(node.division)["cluster"].to_pylist():
+            raise InputError(f"{entry.file}: {node.division!r} has no cluster {node.cluster}.")
+        nested = resolve_nested(entry.key, {}, self.divisions, self._registry)
+        return self._without_features(nested.features)
+
+    def _without_features(self, features: str) -> str:
+        known = vector_tables.projections if "/" in features else vector_tables.vector_types
+        what = "points of" if "/" in features else "vectors of"
+        return "" if features in known(self._store) else f"there are no {what} {features!r} yet"
+
+
+def after(job: "Job", earlier: "Job") -> dg.SensorDefinition:
+    """A sensor that asks for a job's run when the last run of another job has succeeded."""
+
+    @dg.run_status_sensor(
+        name=f"{job.name}_after_{earlier.name}",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[earlier],
+        request_job=job,
+        minimum_interval_seconds=sensor_seconds(30),
+        description=f"Runs {job.name} when {earlier.name} has succeeded, once for several of its "
+        "runs that wait for each other.",
+    )
+    def follow(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        waiting = dg.RunsFilter(job_name=earlier.name, statuses=list(NOT_FINISHED))
+        if busy := context.instance.get_runs(waiting, limit=1):
+            return dg.SkipReason(f"The run {busy[0].run_id} of {earlier.name} comes first.")
+        return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+    return follow
+
+
+def daily(job: "Job", hour: int) -> dg.ScheduleDefinition:
+    """A schedule that runs a job each day, in the time zone of all schedules."""
+    return _schedule(job, "daily", f"0 {hour} * * *", f"each day at {hour}:00")
+
+
+def weekly(job: "Job", hour: int) -> dg.ScheduleDefinition:
+    """A schedule that runs a job each Sunday, in the time zone of all schedules."""
+    return _schedule(job, "weekly", f"0 {hour} * * 0", f"each Sunday at {hour}:00")
+
+
+def _schedule(job: "Job", name: str, cron: str, when: str) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name=f"{name}_{job.name}",
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=timezone(),
+        description=f"Runs {job.name} {when}.",
+    )
+
+
+@dg.run_failure_sensor(minimum_interval_seconds=sensor_seconds(30))
+def notify_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+    """Posts a line about each run that fails to the address in $PANOPTIC_NOTIFY_URL.
+
+    As JSON: job, partition, message, run_id. Of a fault of the program only its kind is told; the
+    run's page has the rest. Runs of commands fail before somebody's eyes and are not posted.
+    """
+    notifier = Notifier.from_environment()
+    if notifier is None:
+        return dg.SkipReason("Nobody is told: PANOPTIC_NOTIFY_URL is not set.")
+    run = context.dagster_run
+    try:
+        notifier.post(
+            {
+                "job": run.job_name,
+                "partition": run.tags.get(PARTITION_TAG),
+                "message": without_secrets(_message(context)),
+                "run_id": run.run_id,
+            }
+        )
+    except OSError as error:
+        # Named by its kind: the address is a secret with many services.
+        raise InputError(
+            f"The failure of run {run.run_id} could not be posted ({type(error).__name__}): check "
+            "PANOPTIC_NOTIFY_URL and what answers there."
+        ) from None
+    return None
+
+
+def _message(context: dg.RunFailureSensorContext) -> str:
+    """Why a run failed, in the plain words of the step that refused, if it did so."""
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data
+        if data.user_failure_data and data.user_failure_data.description:
+            return str(data.user_failure_data.description)
+        if data.error and (cause := data.error.cause or data.error).cls_name:
+            return f"{event.step_key} failed: {cause.cls_name}"
+    return "The run failed before its first step ended."
+
+
+def _entries(registry: Registry, problems: list[str]) -> Iterator[_Entry]:
+    """The registry's files, parents first; what is wrong with the others is added to a list."""
+    kinds = (
+        ("models", lambda key: parse_name(key, "vector type"), refresh_corpus.name, VECTOR_TYPES),
+        ("projections", lambda key: "/".join(parse_projection(key)), project.name, PROJECTIONS),
+        ("runs", parse_division, "", RUNS),
+    )
+    for folder, parse, job, partitions in kinds:
+        root = registry.folder_path / "configs" / folder
+        for path in sorted(root.rglob("*.yaml")):
+            inside = path.relative_to(root)
+            if any(part.startswith(".") for part in inside.parts):
+                continue  # drafts of editors
+            file = f"configs/{folder}/{inside.as_posix()}"
+            try:
+                key = parse(inside.with_suffix("").as_posix())
+                data, mtime_ns = path.read_bytes(), path.stat().st_mtime_ns
+            except (InputError, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                problems.append(f"{file}: {reason}")
+                continue
+            sha256 = hashlib.sha256(data).hexdigest()
+            is_node = folder == "runs" and "/" in key
+            yield _Entry(
+                file,
+                key,
+                job or (divide_node.name if is_node else divide_corpus.name),
+                NODES if is_node else partitions,
+                sha256,
+                mtime_ns,
+            )
+
+
+def _configs_result(
+    context: dg.SensorEvaluationContext,
+    after: Mapping[str, _File],
+    registered: Iterable[_Entry],
+    requested: list[_Entry],
+    problems: list[str],
+) -> dg.SensorResult:
+    told = " ".join(problems)
+    keys: dict[str, list[str]] = {}
+    for entry in registered:
+        keys.setdefault(str(entry.partitions.name), []).append(entry.key)
+    for partitions, names in keys.items():
+        context.instance.add_dynamic_partitions(partitions, names)
+    if requested and told:
+        # Dagster shows no reason beside runs.
+        context.log.warning(told)
+    return dg.SensorResult(
+        run_requests=[entry.request for entry in requested],
+        skip_reason=None if requested else told or "No new file.",
+        cursor=json.dumps({file: asdict(known) for file, known in after.items()}),
+    )
+
+
+def _known_files(cursor: str | None) -> dict[str, _File] | None:
+    """What the cursor says of each file; None before the first look."""
+    if not cursor:
+        return None
+    try:
+        return {file: _File(**known) for file, known in _document(cursor).items()}
+    except TypeError:  # somebody has edited it
+        return None
+
+
+def _document(cursor: str | None) -> dict[str, Any]:
+    try:
+        content = json.loads(cursor or "{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _hash_of(listing: Listing, metadata: str) -> str:
+    digest = hashlib.sha256(metadata.encode())
+    for folder in listing.unreadable_folders:
+        digest.update(f"{folder}\n".encode())
+    for file in listing.files:
+        digest.update(f"{file.path}\n{file.size} {file.mtime_ns} {file.etag}\n".encode())
+    return digest.hexdigest()
+
+
+def _stat(path: Path | None) -> str:
+    if path is None:
+        return ""
+    status = path.stat()
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
+
+
+def _lacks_vectors(store: LanceStore) -> bool:
+    """Whether an image has no vector of some type."""
+    present = image_tables.present_files(store).keys()
+    return not all(
+        present <= vector_tables.embedded(store, vector_type)
+        for vector_type in vector_tables.vector_types(store)
+    )
+
+
+def _runs_of(look: str, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs that a look has asked for, those that Dagster started again too; newest first."""
+    return list(instance.get_runs(dg.RunsFilter(tags={_LOOK_TAG: look})))
+
+
+def _refreshing(instance: dg.DagsterInstance) -> str | None:
+    """The id of a run that waits, works on the images or is about to be started again, if any."""
+    return pending(
+        instance,
+        lambda run: (
+            run.job_name == refresh_corpus.name or images.key in (run.asset_selection or ())
+        ),
+    )
+
+
+def _skipped(reason: str, look: _Look) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=reason, cursor=json.dumps(asdict(look)))
+
+
+def _files(listing: Listing) -> str:
+    return f"{len(listing.files):,} files"

@@ -1,0 +1,710 @@
+"""Which divisions, labels and saved properties are up to date, and why the others are not.
+
+Belongs here: reading what was recorded and what is there now, each once. Does not belong here: the
+comparison and its words (``upkeep.reasons``), and computing anything again (``clustering.dividing``).
+
+Judging hashes what a division would read now and compares the hashes with its record's. Runs of one
+scope and features share that work, so that a thousand of them cost about what one costs; and what
+has changed is looked up in the recorded versions only where the hashes differ, once for each of
+them. No model is loaded.
+"""
+
+import functools
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.readings import tag_paths
+from panoptic_assets.clustering.scopes import FoundByText, InNode, SimilarTo
+from panoptic_assets.clustering.selection import Selection, select
+from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.corpus.table import files_input, present_files
+from panoptic_assets.corpus.versions import CorpusVersion, versions
+from panoptic_assets.features.table import (
+    ReadVectors,
+    embedded,
+    read_graph,
+    read_points,
+    read_vectors,
+    vector_types,
+)
+from panoptic_assets.spec import records, tag_log
+from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.keys import REMAINDER, parse_node, run_key_of, vector_type_of
+from panoptic_assets.spec.records import Record, digest, vectors_hash
+from panoptic_assets.spec.resolution import parse
+from panoptic_assets.spec.tag_log import normalised
+from panoptic_assets.spec.text import nearest
+from panoptic_assets.tags.table import read_log
+from panoptic_assets.upkeep.reasons import (
+    Reason,
+    SavedDivision,
+    Seen,
+    Standing,
+    judged_labels,
+    judged_save,
+    what_changed,
+)
+from resources.errors import InputError
+from resources.lance import LanceStore, one_of, points_table, quoted, vectors_table
+from resources.models import OpenClipModels
+from resources.registry import Registry
+
+PROPERTY = "property:"
+_NAMES_LISTED = 8
+
+
+@dataclass(frozen=True)
+class CorpusState:
+    """The corpus as it is, and what a refresh would still do."""
+
+    version: CorpusVersion | None
+    """The newest one; None before the first refresh."""
+    nb_images: int
+    nb_files: int
+    nb_missing: int
+    nb_quarantined: int
+    not_embedded: dict[str, int]
+    """For each vector type that is in use, how many images that are present lack a vector."""
+
+
+def corpus_state(store: LanceStore, default_vector_type: str) -> CorpusState:
+    """Read it.
+
+    Args:
+        store: The store.
+        default_vector_type: In use even if it has no vector yet.
+    """
+    rows = store.read("files", ["image_id", "status"])
+    statuses = Counter(rows["status"].to_pylist())
+    present = set(rows.filter(pc.equal(rows["status"], "present"))["image_id"].to_pylist())
+    known = vector_types(store)
+    in_use = sorted({default_vector_type, *known})
+    return CorpusState(
+        version=next(reversed(versions(store)), None),
+        nb_images=len(present),
+        nb_files=statuses["present"],
+        nb_missing=statuses["missing"],
+        nb_quarantined=statuses["quarantined"],
+        not_embedded={
+            name: len(present - embedded(store, name) if name in known else present)
+            for name in in_use
+        },
+    )
+
+
+class Judge:
+    """Judges what one store holds; each thing is read once, when it is first asked for.
+
+    Args:
+        store: The store.
+        registry: Where the project's folder is.
+        run_key: Judge only this run's divisions, labels and saves; all by default.
+    """
+
+    def __init__(self, store: LanceStore, registry: Registry, run_key: str | None = None):
+        self._store = store
+        self._registry = registry
+        self._run_key = run_key
+        self.divisions = Divisions(store, run_key)
+        self._code_version = records.code_version()
+        held = store.read("forgotten", ["records"])["records"].to_pylist()
+        self._forgotten = Counter(record_id for ids in held for record_id in ids or ())
+        # For scopes that are found by a text; these are never selected here.
+        self._models = OpenClipModels(folder=registry.folder)
+        self._standings: dict[str, Standing] = {}
+        self._now_of: dict[str, _Now | Reason] = {}
+        self._changes: dict[str, list[Reason]] = {}
+        self._other_runs: dict[str, Divisions] = {}
+        self._scopes: dict[str, Any] = {}
+        self._vectors_of: dict[str, ReadVectors] = {}
+        self._features_of: dict[str, _Features] = {}
+        self._tags = functools.cache(lambda name: tag_paths(store, name))
+
+    def all(self) -> list[Standing]:
+        """Of every division, then of labels by run, then of saved properties, each by key."""
+        divisions = [self.division(key) for key in self.divisions.records]
+        return [*divisions, *self.labels(), *self.saves()]
+
+    def division(self, key: str) -> Standing:
+        """Of a run, or of a divided node.
+
+        Raises:
+            InputError: There is none of that key.
+        """
+        if key not in self._standings:
+            record = self.divisions.get(key)
+            self._standings[key] = Standing(
+                "division", key, record.run_key, tuple(self._reasons(record))
+            )
+        return self._standings[key]
+
+    def labels(self) -> list[Standing]:
+        """Of every run that has labels."""
+        columns = ["run_key", "record_id", "cluster"]
+        labelled: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for run_key, record_id, cluster in _rows(self._store, "labels", columns, self._of_runs):
+            labelled[run_key].append((record_id, cluster))
+        found = []
+        for run_key, pairs in sorted(labelled.items()):
+            # What a refresh assigned images to keeps the labels of the clusters as computed.
+            valid = {record.computed_id for record in self.divisions.valid(run_key).values()}
+            clusters = [
+                (record_id, cluster)
+                for record_id in valid
+                for cluster in self._clusters.get(record_id, ())
+                if cluster != REMAINDER
+            ]
+            reasons = judged_labels(pairs, clusters, valid)
+            found.append(Standing("labels", run_key, run_key, tuple(reasons)))
+        return found
+
+    def saves(self) -> list[Standing]:
+        """Of every property that clusters were saved under, by its latest save."""
+        log = read_log(self._store, with_images=False)
+        left_out = tag_log.undone([entry.event for entry in log])
+        latest = {
+            entry.event.property: entry
+            for entry in log
+            if entry.event.kind == "save" and entry.number not in left_out
+        }
+        found = []
+        for name, entry in sorted(latest.items()):
+            run_key = entry.event.run_key or ""
+            if self._run_key not in (None, run_key):
+                continue
+            saved = {
+                tag.node.rpartition("/")[0]: tag.record_id
+                for tag in entry.event.tags
+                if tag.node and tag.record_id
+            }
+            valid = {
+                key: SavedDivision(record.record_id, record.finished_at <= entry.at)
+                for key, record in self.divisions.valid(run_key).items()
+            }
+            run_is_stale = run_key in valid and self.division(run_key).state == "stale"
+            reasons = judged_save(saved, valid, self.divisions.stale, run_key, run_is_stale)
+            found.append(Standing("property", name, run_key, tuple(reasons)))
+        return found
+
+    def _reasons(self, record: Record) -> list[Reason]:
+        found = []
+        if record.key in self.divisions.stale:
+            above = record.key.rpartition("/")[0]
+            text = f"the clustering above it, {above}, was made again or is stale"
+            found.append(Reason("parent_changed", 1, text))
+        else:
+            found += self._reasons_of_inputs(record)
+        if count := self._forgotten[record.record_id]:
+            what = "image of it was" if count == 1 else "images of it were"
+            found.append(Reason("images_forgotten", count, f"{count:,} {what} forgotten"))
+        if record.code_version != self._code_version:
+            text = f"made by version {record.code_version} of the code, now {self._code_version}"
+            found.append(Reason("code_changed", 0, text))
+        return found
+
+    def _reasons_of_inputs(self, record: Record) -> list[Reason]:
+        scope = self._scope_of(record)
+        if isinstance(scope, Reason):
+            return [scope]
+        found: list[Reason] = []
+        if isinstance(scope, FoundByText | SimilarTo):
+            found += self._search_changed(record, scope)
+            if found and isinstance(scope, FoundByText):
+                return found
+        known = self._now(record, scope)
+        if isinstance(known, Reason):
+            return [known]
+        found += self._parent_changed(record, known)
+        recorded = {(read.table, read.sha256) for read in record.inputs}
+        if not known.inputs <= recorded:
+            found += self._what_changed(record, scope, known)
+            if not found:
+                tables = sorted({table for table, _ in known.inputs - recorded})
+                text = f"what it reads of {', '.join(tables)} is something else"
+                found.append(Reason("inputs_changed", 0, text))
+        return found + self._readings_changed(record)
+
+    def _scope_of(self, record: Record) -> Any:
+        """The scope of a run; None of a node, which is its own; a reason if it cannot be read."""
+        if record.key != record.run_key:
+            return None
+        document = {"scope": record.config["scope"]} if "scope" in record.config else {}
+        key = digest(document)
+        if key not in self._scopes:
+            try:
+                self._scopes[key] = parse(ClusteringConfig, document).scope
+            except InputError as error:
+                self._scopes[key] = Reason("not_possible", 0, _sentence(error))
+        return self._scopes[key]
+
+    def _now(self, record: Record, scope: Any) -> "_Now | Reason":
+        """What a division would read now, or why it could not."""
+        cause = [record.config["features"]]
+        if scope is None:
+            cause.append(record.key)
+        elif isinstance(scope, FoundByText):  # what it found is not computed again
+            cause += [record.record_id]
+        else:
+            cause.append(record.config.get("scope"))
+        key = digest(cause)
+        if key not in self._now_of:
+            try:
+                self._now_of[key] = self._read_now(key, record, scope)
+            except InputError as error:
+                self._now_of[key] = Reason(
+                    "not_possible", 0, f"it cannot be made again: {_sentence(error)}"
+                )
+        return self._now_of[key]
+
+    def _read_now(self, key: str, record: Record, scope: Any) -> "_Now":
+        if scope is None:
+            node = parse_node(record.key)
+            parent = self.divisions.get(node.division)
+            members = self._members[parent.record_id].get(node.cluster, [])
+            image_ids = sorted(self._present.keys() & set(members))
+            if not image_ids:
+                raise InputError("all of its images are missing from the corpus by now.")
+            selection = Selection(image_ids, [files_input(0, image_ids)], parent=parent)
+        elif isinstance(scope, FoundByText):
+            # The vectors that were searched are as they were, so that it finds the same.
+            image_ids = sorted(self._embedded_of(record))
+            selection = Selection(image_ids, [files_input(0, image_ids)])
+        else:
+            selection = self._selected(record, scope, self._store)
+        features = self._features_now(record.config["features"])
+        seen, hashes = features.of(selection.image_ids)
+        if not seen:
+            raise InputError("none of its images has features by now.")
+        sources = {(read.table, read.sha256) for read in selection.sources}
+        return _Now(key, selection, seen, hashes | sources)
+
+    def _selected(self, record: Record, scope: Any, store: LanceStore) -> Selection:
+        config = ClusteringConfig(features=record.config["features"]).model_copy(
+            update={"scope": scope}
+        )
+        return select(record.key, config, store, self._registry, self._models, lambda _: None)
+
+    def _search_changed(self, record: Record, scope: Any) -> list[Reason]:
+        """Whether the vectors that its scope searches are still those that it searched."""
+        vector_type = vector_type_of(record.config["features"])
+        table = vectors_table(vector_type)
+        recorded = [read for read in record.inputs if read.table == table]
+        try:
+            now = self._vectors(vector_type)
+        except InputError as error:
+            return [Reason("not_possible", 0, _sentence(error))]
+        if now.source.sha256 in {read.sha256 for read in recorded}:
+            return []
+        count = len(now.image_ids)
+        try:
+            then = self._store.at({"files": _last(record)["files"], table: recorded[-1].version})
+            searched = _ids(then, table) & present_files(then).keys()
+            count = len(searched ^ set(now.image_ids))
+        except (InputError, KeyError):
+            pass
+        how = f" ({count:,} images more or fewer)" if count else ""
+        if isinstance(scope, FoundByText):
+            text = (
+                f"the vectors among which it looks for its text have changed{how}: what it would "
+                "find now is known once it is clustered again"
+            )
+            return [Reason("not_judged", count, text)]
+        return [Reason("search_changed", count, f"it searches among other vectors{how}")]
+
+    def _parent_changed(self, record: Record, known: "_Now") -> list[Reason]:
+        parent = known.selection.parent
+        if parent is None or parent.output == record.parent_output:
+            return []
+        text = f"the clustering of which its scope is a cluster, {parent.key}, was made again"
+        return [Reason("parent_changed", 1, text)]
+
+    def _what_changed(self, record: Record, scope: Any, known: "_Now") -> list[Reason]:
+        """The reasons why the inputs of a division differ, with counts."""
+        read = [(source.table, source.version, source.sha256) for source in record.inputs]
+        # Members of a node, and results of a search, are those of one record.
+        own = record.parent_record if scope is None else None
+        cause = digest(known.key, read, own, record.id_list and record.id_list.sha256)
+        if cause not in self._changes:
+            self._changes[cause] = self._compare(record, scope, known)
+        return self._changes[cause]
+
+    def _compare(self, record: Record, scope: Any, known: "_Now") -> list[Reason]:
+        then, remark = self._then(record, scope)
+        features = self._features_now(record.config["features"])
+        vectors, points = features.rows(known.embedded)
+        present = self._present
+        now = Seen(
+            in_scope=known.selection.image_ids,
+            embedded=known.embedded,
+            present=present.keys(),
+            files=self._files,
+            vectors=vectors,
+            points=points,
+        )
+        found = what_changed(then, now)
+        before, after = record.id_list, known.selection.id_list
+        if before and after and before.sha256 != after.sha256 and found:
+            text = f"its list {after.file} was changed"
+            found.append(Reason("list_changed", 1, text))
+        if remark and found:
+            last = found.pop()
+            found.append(Reason(last.kind, last.count, f"{last.text} {remark}"))
+        return found
+
+    def _then(self, record: Record, scope: Any) -> tuple[Seen, str]:
+        """What a division looked at, and a remark if that is not known to the full."""
+        features = record.config["features"]
+        try:
+            past = self._store.at(_last(record))
+            present, files = _seen_files(past)
+            if scope is None or isinstance(scope, InNode):
+                node = parse_node(record.key if scope is None else scope.node)
+                members = self._members_of(record.parent_record or "").get(node.cluster, [])
+                in_scope = sorted(present & set(members))
+            elif isinstance(scope, FoundByText):
+                in_scope = sorted(self._embedded_of(record))
+            else:
+                in_scope = self._selected(record, scope, past).image_ids
+            at = self._store.at(_first(record))
+            having = _ids(at, vectors_table(vector_type_of(features))) & set(in_scope)
+            embedded = having & _ids(at, points_table(features)) if "/" in features else having
+        except (InputError, KeyError):
+            return self._from_answer(record), "(by its answer: older versions are gone)"
+        recorded = {read.sha256 for read in record.inputs if read.table == "files"}
+        if digest(in_scope) not in recorded:  # by a list of images that is another one now
+            return self._from_answer(record, present, files), ""
+        vectors, lost = self._old_vectors(record, sorted(having), sorted(embedded))
+        points, lost_too = self._old_points(record, sorted(embedded))
+        seen = Seen(in_scope, sorted(embedded), present, files, vectors, points)
+        return seen, lost or lost_too
+
+    def _from_answer(
+        self,
+        record: Record,
+        present: Collection[str] | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> Seen:
+        """What a division looked at by its answer, which lacks the images without features."""
+        embedded = sorted(self._embedded_of(record))
+        vectors = None
+        if "/" not in record.config["features"]:
+            vectors, _ = self._old_vectors(record, embedded, embedded)
+        points, _ = self._old_points(record, embedded)
+        return Seen(embedded, embedded, present, files or {}, vectors, points)
+
+    def _old_vectors(
+        self, record: Record, having: list[str], embedded: list[str]
+    ) -> tuple[Vectors | None, str]:
+        """The recorded vectors, if they are others than those of now; and a remark.
+
+        Args:
+            record: Of the division.
+            having: The images that had a vector.
+            embedded: Those of them that had features, whose vectors are wanted.
+        """
+        vector_type = vector_type_of(record.config["features"])
+        table = vectors_table(vector_type)
+        recorded = {read.sha256 for read in record.inputs if read.table == table}
+        now = self._features_now(record.config["features"]).vectors
+        if now.having(having) == having and now.hash_of(having) in recorded:
+            return None, ""
+        try:
+            at = self._store.at(_first(record))
+            old = _Table(read_vectors(at, vector_type, having, may_be_none=True))
+            if old.having(having) == having and old.hash_of(having) in recorded:
+                return old.rows_of(embedded), ""
+        except InputError:
+            pass
+        return _of_no_width(embedded), "(the vectors that it read are gone)"
+
+    def _old_points(self, record: Record, embedded: list[str]) -> tuple[Vectors | None, str]:
+        """The recorded points of a projection; None if vectors were clustered; and a remark."""
+        features = record.config["features"]
+        if "/" not in features:
+            return None, ""
+        table = points_table(features)
+        recorded = {read.sha256 for read in record.inputs if read.table == table}
+        try:
+            stored = read_points(self._store.at(_first(record)), features)
+            old = _Table(stored) if stored else None
+            if old and old.having(embedded) == embedded and old.hash_of(embedded) in recorded:
+                return old.rows_of(embedded), ""
+        except InputError:
+            pass
+        return _of_no_width(embedded), "(the points that it read are gone)"
+
+    def _readings_changed(self, record: Record) -> list[Reason]:
+        """Whether the tags, runs and neighbours that a method reads beside are other ones."""
+        method, parameters = next(iter(record.config["method"].items()))
+        recorded = {(read.table, read.sha256): read for read in record.inputs}
+        found = []
+        for name in parameters.get("runs", []) if method == "consensus" else []:
+            other = self._division_of(name)
+            if other is None or ("assignments", other.output) not in recorded:
+                found.append(name)
+        reasons = []
+        if found:
+            text = f"it combines runs that were made again: {', '.join(found)}"
+            reasons.append(Reason("runs_changed", len(found), text))
+        if method == "cluster_by_tags" and parameters.get("property"):
+            reasons += self._tags_changed(parameters["property"], record)
+        for table, _ in recorded:
+            if table.startswith("neighbors."):
+                graph = read_graph(self._store, vector_type_of(record.config["features"]))
+                if graph is None or (table, graph.info.output) not in recorded:
+                    text = "its neighbour graph was made again"
+                    reasons.append(Reason("neighbors_changed", 1, text))
+                break
+        return reasons
+
+    def _tags_changed(self, property_name: str, record: Record) -> list[Reason]:
+        try:
+            now, table = self._tags(property_name)
+        except InputError as error:
+            return [Reason("not_possible", 0, f"it cannot be made again: {_sentence(error)}")]
+        recorded = [read for read in record.inputs if read.table == table]
+        if any(read.sha256 == digest(now) for read in recorded):
+            return []
+        count = len(now)
+        for read in recorded:
+            try:
+                then, _ = tag_paths(self._store.at({table: read.version}), property_name)
+            except InputError:
+                continue
+            if digest(then) == read.sha256:
+                count = len(set(then) ^ set(now))
+        text = f"{count:,} of the tags of {property_name!r} that it reads are new, gone or renamed"
+        return [Reason("tags_changed", count, text)]
+
+    def _division_of(self, key: str) -> Record | None:
+        """The record of a division that is not stale, of any run."""
+        root = run_key_of(key)
+        divisions = self.divisions
+        if self._run_key not in (None, root):
+            if root not in self._other_runs:
+                self._other_runs[root] = Divisions(self._store, root)
+            divisions = self._other_runs[root]
+        return None if key in divisions.stale else divisions.records.get(key)
+
+    @property
+    def _of_runs(self) -> str | None:
+        return None if self._run_key is None else f"run_key = {quoted(self._run_key)}"
+
+    @functools.cached_property
+    def _clusters(self) -> dict[str, list[str]]:
+        """For each record, the names of its clusters."""
+        found: dict[str, list[str]] = defaultdict(list)
+        where = None
+        if self._run_key is not None:
+            where = one_of(
+                "record_id", (record.record_id for record in self.divisions.records.values())
+            )
+        for record_id, cluster in _rows(self._store, "clusters", ["record_id", "cluster"], where):
+            found[record_id].append(cluster)
+        return found
+
+    @functools.cached_property
+    def _members(self) -> dict[str, dict[str, list[str]]]:
+        """For each division that has divisions below it, its record's images by cluster."""
+        parents = {
+            self.divisions.records[above].record_id
+            for key in self.divisions.records
+            if (above := key.rpartition("/")[0]) in self.divisions.records
+        }
+        found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        columns = ["record_id", "cluster", "image_id"]
+        where = one_of("record_id", sorted(parents))
+        for record_id, cluster, image_id in _rows(self._store, "assignments", columns, where):
+            found[record_id][cluster].append(image_id)
+        return found
+
+    def _members_of(self, record_id: str) -> dict[str, list[str]]:
+        if record_id in self._members:
+            return self._members[record_id]
+        found: dict[str, list[str]] = defaultdict(list)
+        where = f"record_id = {quoted(record_id)}"
+        for cluster, image_id in _rows(self._store, "assignments", ["cluster", "image_id"], where):
+            found[cluster].append(image_id)
+        if not found:
+            raise InputError(f"The record {record_id} is no longer in the store.")
+        return found
+
+    def _embedded_of(self, record: Record) -> list[str]:
+        """The images of a division's answer: those in scope that had features."""
+        where = f"record_id = {quoted(record.record_id)}"
+        return self._store.read("assignments", ["image_id"], where)["image_id"].to_pylist()
+
+    @functools.cached_property
+    def _present(self) -> dict[str, list[str]]:
+        return present_files(self._store)
+
+    @functools.cached_property
+    def _files(self) -> dict[str, str]:
+        return {path: image_id for image_id, paths in self._present.items() for path in paths}
+
+    def _vectors(self, vector_type: str) -> ReadVectors:
+        """All vectors of images that are present."""
+        if vector_type not in self._vectors_of:
+            self._vectors_of[vector_type] = read_vectors(self._store, vector_type, self._present)
+        return self._vectors_of[vector_type]
+
+    def _features_now(self, features: str) -> "_Features":
+        if features not in self._features_of:
+            vectors = _Table(self._vectors(vector_type_of(features)))
+            points = None
+            if "/" in features:
+                stored = read_points(self._store, features)
+                if stored is None:
+                    raise InputError(f"the projection {features!r} has no points.")
+                points = _Table(stored)
+            self._features_of[features] = _Features(vectors, points)
+        return self._features_of[features]
+
+
+def chosen(standings: Iterable[Standing], keys: Iterable[str]) -> list[Standing]:
+    """Those that some keys name.
+
+    Args:
+        standings: All of them.
+        keys: A run key names all that belongs to the run, a node its division and those below it,
+            ``property:NAME`` a saved property.
+
+    Raises:
+        InputError: One names nothing.
+    """
+    known = list(standings)
+    found: set[Standing] = set()
+    for key in keys:
+        name = unicodedata.normalize("NFC", key.strip())
+        if name.startswith(PROPERTY):
+            wanted = normalised(name.removeprefix(PROPERTY))
+            named = [
+                one for one in known if one.what == "property" and normalised(one.key) == wanted
+            ]
+        elif "/" in name:
+            named = [one for one in known if f"{one.key}/".startswith(f"{name}/")]
+            named = [one for one in named if one.what == "division"]
+        else:
+            named = [one for one in known if one.run_key == name]
+        if not named:
+            names = {one.run_key for one in known}
+            names |= {f"{PROPERTY}{one.key}" for one in known if one.what == "property"}
+            listed = ", ".join(nearest(name, names, _NAMES_LISTED)) or "none yet"
+            raise InputError(
+                f"There is no clustering and no saved property {key!r}. Existing ones: {listed}."
+            )
+        found.update(named)
+    return [one for one in known if one in found]
+
+
+@dataclass(frozen=True)
+class _Now:
+    """What a division would read now."""
+
+    key: str
+    """Equal for divisions that would read the same."""
+    selection: Selection
+    embedded: list[str]
+    """Sorted ids of the images in scope that have features."""
+    inputs: set[tuple[str, str]]
+    """Table and hash of each."""
+
+
+class _Table:
+    """Vectors or points with their images."""
+
+    def __init__(self, read: ReadVectors):
+        self.image_ids = read.image_ids
+        self.table = read.source.table
+        self._vectors = read.vectors
+        self._ids = pa.array(read.image_ids, pa.string())
+
+    def having(self, image_ids: Iterable[str]) -> list[str]:
+        """Those of some images, sorted, that are in it."""
+        wanted = pa.array(sorted(image_ids), pa.string())
+        return wanted.filter(pc.is_in(wanted, value_set=self._ids)).to_pylist()
+
+    def rows_of(self, image_ids: list[str]) -> Vectors:
+        """Of images that are in it."""
+        if image_ids == self.image_ids:
+            return self._vectors
+        rows = pc.index_in(pa.array(image_ids, pa.string()), value_set=self._ids)
+        return self._vectors[rows.drop_null().to_numpy()]
+
+    def hash_of(self, image_ids: list[str]) -> str:
+        """The proof of reading some images that are in it."""
+        return vectors_hash(image_ids, self.rows_of(image_ids))
+
+
+@dataclass(frozen=True)
+class _Features:
+    """What can be clustered now."""
+
+    vectors: _Table
+    points: _Table | None
+    _known: dict[str, tuple[list[str], set[tuple[str, str]]]] = field(default_factory=dict)
+
+    def of(self, image_ids: list[str]) -> tuple[list[str], set[tuple[str, str]]]:
+        """The images that have features, and the hashes of what is read for them."""
+        cause = digest(image_ids)
+        if cause not in self._known:
+            having = self.vectors.having(image_ids)
+            hashes = {(self.vectors.table, self.vectors.hash_of(having))}
+            if self.points is not None:
+                having = self.points.having(having)
+                hashes.add((self.points.table, self.points.hash_of(having)))
+            self._known[cause] = having, hashes
+        return self._known[cause]
+
+    def rows(self, image_ids: list[str]) -> tuple[Vectors, Vectors | None]:
+        """Vectors and points of images that have both."""
+        points = None if self.points is None else self.points.rows_of(image_ids)
+        return self.vectors.rows_of(image_ids), points
+
+
+def _of_no_width(image_ids: list[str]) -> Vectors:
+    """In place of vectors that nobody has: all that are compared with them are others."""
+    return np.zeros((len(image_ids), 0), np.float32)
+
+
+def _first(record: Record) -> dict[str, int]:
+    """The versions that its features were read at."""
+    found: dict[str, int] = {}
+    for read in record.inputs:
+        found.setdefault(read.table, read.version)
+    return found
+
+
+def _last(record: Record) -> dict[str, int]:
+    """The versions that its scope was read at; they come last in a record."""
+    return {read.table: read.version for read in record.inputs}
+
+
+def _seen_files(past: LanceStore) -> tuple[set[str], dict[str, str]]:
+    present = present_files(past)
+    files = {path: image_id for image_id, paths in present.items() for path in paths}
+    return set(present), files
+
+
+def _ids(store: LanceStore, table: str) -> set[str]:
+    if not store.version(table):
+        raise InputError(f"The table {table} is gone.")
+    return set(store.read(table, ["image_id"])["image_id"].to_pylist())
+
+
+def _rows(store: LanceStore, table: str, columns: list[str], where: str | None) -> Iterable[Any]:
+    rows = store.read(table, columns, where)
+    return zip(*(rows[name].to_pylist() for name in columns), strict=True)
+
+
+def _sentence(error: InputError) -> str:
+    """An error as the end of a sentence."""
+    return str(error).rstrip(".")

@@ -1,0 +1,148 @@
+"""ReportFolder: the static pages of one project, and the pictures that they share.
+
+Belongs here: putting finished files where the web server finds them, so that a crash leaves the
+report before. Does not belong here: what a page shows (``panoptic_assets.reports``).
+
+``.panoptic/reports/`` is served below :data:`MOUNT` and can be opened from the disk as well::
+
+    runs/greek/index.html         one folder for each report
+    comparison/index.html
+    thumbnails/ab/ab12….webp      by image id; written once, whichever reports show it
+    static/report-1a2b3c4d.css    named by its content, so that an old report keeps its own
+"""
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from resources.project_folder import find, write_file
+
+MOUNT = "/panoptic/reports"
+"""Where ``panoptic-assets ui`` serves the reports. Under plain ``dagster dev`` nothing is there."""
+
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+_DRAFTS = ".drafts"
+_WHOLE, _SLASH = "~whole", "~"
+"""Characters that no place has."""
+_ABANDONED_SECONDS = 24 * 3600
+"""Age of a draft that no process can be writing any more."""
+
+
+class ReportFolder(BaseModel):
+    """Where the reports of one project lie."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str = Field(
+        default="",
+        description="The project's folder; empty: the one that $PANOPTIC_PROJECT names or the "
+        "working directory lies in.",
+    )
+
+    @property
+    def root(self) -> Path:
+        """``.panoptic/reports`` of the project."""
+        return find(Path(self.folder) if self.folder else None).reports
+
+    def path(self, place: str) -> Path:
+        """The folder of a report, such as ``runs/greek``.
+
+        Raises:
+            ValueError: The place would lie outside of the reports.
+        """
+        if not _PLACE.fullmatch(place):
+            raise ValueError(f"{place!r} is no place for a report.")
+        return self.root / place
+
+    @contextmanager
+    def new(self, place: str) -> Iterator[Path]:
+        """An empty folder to write a report into; it takes the place of the old one at the end.
+
+        When the work fails the report that was there stays, and nothing of the new one. What a
+        process that was killed amid the exchange has left is put in its place by :meth:`recover`.
+        """
+        target = self.path(place)
+        self.recover()
+        drafts = self.root / _DRAFTS
+        drafts.mkdir(parents=True, exist_ok=True)
+        for abandoned in drafts.iterdir():
+            with suppress(FileNotFoundError):  # another process has finished it meanwhile
+                if time.time() - abandoned.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(abandoned, ignore_errors=True)
+        draft, old = drafts / uuid4().hex, drafts / uuid4().hex
+        whole = drafts / f"{place.replace('/', _SLASH)}{_WHOLE}"
+        draft.mkdir()
+        try:
+            yield draft
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(whole, ignore_errors=True)
+            draft.replace(whole)
+            if target.exists():
+                target.replace(old)
+            with suppress(FileNotFoundError):  # another process has recovered it
+                whole.replace(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def recover(self) -> None:
+        """Put reports in their places whose exchange was interrupted after the old one had gone.
+
+        No file system of Python's exchanges two folders in one step; so a whole report has a name
+        that tells its place for the moment in which there is none.
+        """
+        for whole in (self.root / _DRAFTS).glob(f"*{_WHOLE}"):
+            target = self.path(whole.name.removesuffix(_WHOLE).replace(_SLASH, "/"))
+            if not target.exists():
+                with suppress(FileNotFoundError):  # its process goes on, or another one was faster
+                    whole.replace(target)
+
+    def add_static(self, name: str, content: bytes) -> str:
+        """Keep a file that pages share; return its path from the root, which tells its content."""
+        stem, dot, suffix = name.partition(".")
+        path = f"static/{stem}-{hashlib.sha256(content).hexdigest()[:8]}{dot}{suffix}"
+        target = self.root / path
+        if not target.is_file() or target.stat().st_size != len(content):
+            write_file(target, content)
+        return path
+
+    def missing_thumbnails(self, image_ids: Iterable[str]) -> list[str]:
+        """Those of some images whose thumbnails are not there yet, in their order."""
+        root = self.root
+        return [image_id for image_id in image_ids if not (root / thumbnail(image_id)).is_file()]
+
+    def add_thumbnails(self, thumbnails: Iterable[tuple[str, bytes]]) -> None:
+        """Keep the WebP thumbnails of some images, by image id."""
+        root = self.root
+        for image_id, data in thumbnails:
+            write_file(root / thumbnail(image_id), data)
+
+
+def address(place: str, page: str = "index.html") -> str:
+    """Where ``panoptic-assets ui`` serves a page of a report, relative to its host.
+
+    Whether the page is there does not matter: what is served in its place says how to write it.
+    """
+    return f"{MOUNT}/{quote(place)}/{quote(page)}"
+
+
+def thumbnail(image_id: str) -> str:
+    """Path of an image's thumbnail from the root of the reports."""
+    return f"thumbnails/{image_id[:2]}/{image_id}.webp"
+
+
+def page_of(node: str, number: int = 0) -> str:
+    """Name of the page that shows a node: its first one, or the one of a later part.
+
+    Neither keys nor clusters hold a dot, so no two nodes have one page.
+    """
+    path = node.split("/")[1:]
+    return f"cluster.{'.'.join(path)}{f'.page-{number + 1}' if number else ''}.html"

@@ -1,0 +1,342 @@
+"""Tags as other programs write and read them: cells, rows, and what an import does."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from panoptic_assets.spec.tag_log import Event, Tag, TagTables, paths, replay, replayed
+from panoptic_assets.tags.edits import EditError
+from panoptic_assets.tags.exchange import formats
+from panoptic_assets.tags.exchange.folders import LONGEST, FolderNames, folders, safe_name
+from panoptic_assets.tags.exchange.formats import (
+    ExchangeError,
+    Labelled,
+    events,
+    protected,
+    read_csv,
+    read_json,
+    unprotected,
+)
+
+HOSTILE = [
+    "=1+1",
+    "+a",
+    "-b",
+    "@c",
+    "'=d",
+    "''+e",
+    "'f",
+    'q"q',
+    "é",
+    "é",
+    "🍌",
+    "a;b",
+    "<i>",
+    "a\\b",
+]
+
+names = (
+    st.one_of(st.sampled_from(HOSTILE), st.text(min_size=1, max_size=12))
+    .map(lambda text: " ".join(formats.normalised(text).split()))
+    .filter(lambda text: text and text.isprintable() and not set(text) & set(">,[]"))
+)
+file_names = st.one_of(
+    st.sampled_from(["=x.jpg", "a\nb.jpg", "\r.png", "\t.gif", ' "q" ;.jpg', "🍌/é.jpg", "'=x"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=9),
+).filter(lambda name: name.strip())
+
+
+@st.composite
+def tagged(draw, nb_properties=2):
+    """Trees of tags, and images with files and tags."""
+    tags, images = [], {}
+    for property_name in draw(st.lists(names, unique=True, min_size=1, max_size=nb_properties)):
+        tops = draw(st.lists(names, unique=True, min_size=1, max_size=3))
+        for number, name in enumerate(tops):
+            colour = draw(st.sampled_from([None, "#00ff7f"]))
+            top = Tag(f"{property_name}{number}", property_name, name, colour=colour)
+            tags.append(top)
+            if draw(st.booleans()):
+                tags.append(Tag(f"{top.tag_id}b", property_name, draw(names), top.tag_id))
+    files = {}
+    for number, path in enumerate(draw(st.lists(file_names, unique=True, max_size=6))):
+        image_id = f"{number % 4:064x}"
+        files.setdefault(image_id, []).append(path)
+        for tag in draw(st.sets(st.sampled_from(tags), max_size=3)):
+            images[tag.tag_id, image_id] = 1
+    event = Event("import", "", tuple(tags), tuple(images))
+    return Labelled(replay([event]), {image: sorted(paths) for image, paths in files.items()})
+
+
+def pairs(tables):
+    named = paths(tables.tags)
+    properties = {tag.tag_id: tag.property for tag in tables.tags}
+    return {(image, properties[tag], named[tag]) for tag, image in tables.images}
+
+
+def imported(said, labelled, log=(), mode="add"):
+    """The log after an import into a corpus of the same files."""
+    by_path = {path: image for image, paths in labelled.files.items() for path in paths}
+    ids = [
+        image.image_id or next(map(by_path.get, image.paths), None) or None for image in said.images
+    ]
+    return [*log, *events(said, ids, replayed(list(log)), mode)]
+
+
+def written(labelled, write):
+    text = io.StringIO(newline="")
+    write(labelled, text)
+    return text.getvalue()
+
+
+def as_json(labelled):
+    parts = {name: list(entries) for name, entries in formats.document(labelled)}
+    return json.dumps(formats.document_head() | parts).encode()
+
+
+@given(st.text())
+def test_protecting_a_cell_loses_nothing_and_leaves_no_formula(text):
+    assert unprotected(protected(text)) == text
+    assert protected(text)[:1] not in tuple("=+-@\t\r")
+
+
+@given(tagged())
+@settings(max_examples=60, deadline=None)
+def test_a_round_trip_through_json_loses_nothing(labelled):
+    """A25: the tree, its names and colours, and who has which tag."""
+    after = replay(imported(read_json(as_json(labelled)), labelled))
+    assert pairs(after) == pairs(labelled.tables)
+
+    def tree(tables):
+        named = paths(tables.tags)
+        return {(tag.property, named[tag.tag_id], tag.colour) for tag in tables.tags}
+
+    # Siblings of one name, which only an undo can leave behind, become one.
+    assert {entry[:2] for entry in tree(after)} == {entry[:2] for entry in tree(labelled.tables)}
+    assert tree(after) <= tree(labelled.tables)
+
+
+@given(tagged())
+@settings(max_examples=60, deadline=None)
+def test_a_round_trip_through_csv_keeps_who_has_which_tag(labelled):
+    text = written(labelled, formats.write_csv)
+    after = replay(imported(read_csv(io.BytesIO(text.encode())), labelled))
+    assert pairs(after) == pairs(labelled.tables)
+    for row in csv.reader(io.StringIO(text, newline="")):
+        assert not [cell for cell in row if cell[:1] in tuple("=+-@\t\r")]
+
+
+@given(tagged())
+@settings(max_examples=60, deadline=None)
+def test_a_round_trip_through_panoptics_csv_keeps_who_has_which_tag(labelled):
+    text = written(labelled, formats.write_panoptic)
+    after = replay(imported(read_csv(io.BytesIO(text.encode())), labelled))
+    assert pairs(after) == pairs(labelled.tables)
+
+
+def simple(*pairs_given, files=("a.jpg", "b.jpg")):
+    tags = (Tag("t9", "Clustering", "9"), Tag("t91", "Clustering", "1", "t9"))
+    event = Event("import", "Clustering", tags, tuple(pairs_given))
+    return Labelled(replay([event]), {name[0]: [name] for name in files})
+
+
+def test_panoptics_columns_say_whether_images_have_several_tags():
+    """A23, A24, C13: the property, for Panoptic."""
+    one = simple(("t9", "a"), ("t91", "b"))
+    assert written(one, formats.write_panoptic).splitlines() == [
+        "path;Clustering[tag]",
+        "a.jpg;9",
+        "b.jpg;9 > 1",
+    ]
+    two = simple(("t9", "a"), ("t91", "a"))
+    assert written(two, formats.write_panoptic).splitlines() == [
+        "path;Clustering[multi_tags]",
+        "a.jpg;9,9 > 1",
+    ]
+
+
+def test_a_comma_that_panoptic_would_take_for_the_end_of_a_tag_is_refused():
+    tags = (Tag("1", "P", "a, b"), Tag("2", "P", "c"))
+    labelled = Labelled(replay([Event("import", "P", tags, (("1", "i"), ("2", "i")))]), {})
+    with pytest.raises(ExchangeError, match="has one in its name: rename the tag"):
+        written(labelled, formats.write_panoptic)
+
+
+def test_images_without_a_file_keep_their_rows_but_have_no_line_for_panoptic():
+    labelled = simple(("t9", "gone"), ("t9", "a"))
+    assert [row[:2] for row in formats.rows(labelled)] == [("a", "a.jpg"), ("gone", None)]
+    assert len(written(labelled, formats.write_panoptic).splitlines()) == 2
+
+
+def test_label_and_cluster_are_two_fields_for_fiftyone():
+    """K10: a label never takes the place of the cluster's id."""
+    tags = (
+        Tag("1", "Clustering", "Vases", None, "r@1", "r/3"),
+        Tag("2", "my tags", "x"),
+        Tag("3", "my tags", "y"),
+    )
+    event = Event("import", "", tags, (("1", "i"), ("2", "i"), ("3", "i")))
+    labelled = Labelled(replay([event]), {"i": ["é.jpg"]})
+    [sample] = formats.samples(labelled, lambda path: f"/images/{path}")
+    assert sample["filepath"] == "/images/é.jpg"
+    assert sample["labels"]["Clustering"] == {
+        "label": "Vases",
+        "cluster": "r/3",
+        "tag_id": "1",
+        "record_id": "r@1",
+    }
+    assert [label["label"] for label in sample["labels"]["my_tags"]] == ["x", "y"]
+
+
+def test_fields_for_fiftyone_are_its_names_and_their_own():
+    found = formats._fields(["tags", "a b", "a.b", "1", "$", "été", "a_b"])
+    assert list(found.values()) == [
+        "tags_2",
+        "a_b",
+        "a_b_2",
+        "property_1",
+        "property_",
+        "été",
+        "a_b_3",
+    ]
+
+
+LOG = [
+    Event(
+        "import",
+        "Style",
+        (Tag("b", "Style", "baroque", colour="#111111"), Tag("r", "Style", "rococo")),
+        (("b", "i"), ("r", "j")),
+    )
+]
+PANOPTIC = b"path;Style[tag];note\ni.jpg;rococo;x\nk.jpg;gothic > late;y\nj.jpg;;\n"
+FILES = {"i": ["i.jpg"], "j": ["j.jpg"], "k": ["k.jpg"]}
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("add", {("i", "baroque"), ("i", "rococo"), ("j", "rococo"), ("k", "gothic > late")}),
+        ("replace", {("i", "rococo"), ("j", "rococo"), ("k", "gothic > late")}),
+        ("keep", {("i", "baroque"), ("j", "rococo"), ("k", "gothic > late")}),
+    ],
+)
+def test_an_import_adds_replaces_or_keeps(mode, expected):
+    labelled = Labelled(TagTables(), FILES)
+    log = imported(read_csv(io.BytesIO(PANOPTIC)), labelled, LOG, mode)
+    assert len(log) == 2
+    assert {(image, tag) for image, _, tag in pairs(replay(log))} == expected
+    again = imported(read_csv(io.BytesIO(PANOPTIC)), labelled, log, mode)
+    assert again == log
+
+
+def test_tags_that_are_there_keep_their_ids_and_colours():
+    said = formats.Said()
+    said.add_tag("Style", "baroque", colour="#222222")
+    said.add_tag("Style", "new", colour="#333333", record_id="r@1", node="r/3")
+    [event] = events(said, [], replayed(LOG), "add")
+    assert [(tag.name, tag.colour, tag.node) for tag in event.tags] == [("new", "#333333", None)]
+    [event] = events(said, [], replayed(LOG), "add", ["r@1"])
+    assert event.tags[0].node == "r/3"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "empty"),
+        (b"path;note\na;b\n", "No column holds tags"),
+        (b"id;a[tag]\n1;b\n", "Panoptic's ids mean nothing here"),
+        (b"path;a[tag]\nx;b > > c\n", "Line 2: 'b > > c' is no path of tags"),
+        (b"image_id,property,tag\n,P,t\n", "Row 1 names no image"),
+        (b"image_id,path,property,tag\nx,y,P,\n", "no tag"),
+        (b'path;a[tag]\n"x;b\n', "cannot be read"),
+        (b"path;a[tag]\nx;y;z\n", "has 3 cells"),
+        (b"\xff", "not UTF-8"),
+    ],
+)
+def test_a_csv_that_is_no_table_of_tags_is_refused(text, message):
+    with pytest.raises(ExchangeError, match=message) as caught:
+        read_csv(io.BytesIO(text))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"[]", b"\xff", b"{" * 100_000, b'{"format": "panoptic-assets tags", "version": 2}'],
+)
+def test_json_that_is_no_export_is_refused(text):
+    with pytest.raises(ExchangeError, match="no JSON document of tags"):
+        read_json(text)
+
+
+def test_json_with_a_tag_that_it_does_not_describe_is_refused():
+    content = json.loads(as_json(simple(("t9", "a"))))
+    content["tags"] = []
+    with pytest.raises(ExchangeError, match="not among the document's tags"):
+        read_json(json.dumps(content).encode())
+    content = json.loads(as_json(simple(("t9", "a"))))
+    content["tags"][0]["colour"] = "javascript:"
+    with pytest.raises(ExchangeError, match="is no colour"):
+        read_json(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize("name", ["a\x1bb", "x" * 201, "a\nb"])
+def test_names_that_no_tag_can_have_are_refused(name):
+    said = formats.Said()
+    said.add_tag("P", name)
+    with pytest.raises(EditError, match="is no name of a tag"):
+        events(said, [], replayed([]), "add")
+
+
+@given(st.text(max_size=300))
+def test_a_safe_name_is_one_visible_part_of_a_path(name):
+    safe = safe_name(name)
+    assert safe not in ("", ".", "..")
+    assert safe[0] != "."
+    assert not set(safe) & set('/\\:*?"<>|\0')
+    assert len(safe.encode()) <= LONGEST
+    assert safe_name(safe) == safe
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("..", "__"),
+        ("../../etc", "___.._etc"),
+        (".hidden", "_hidden"),
+        ("CON", "_CON"),
+        ("nul.jpg", "_nul.jpg"),
+        ("a.", "a_"),
+        ("été 🍌.jpg", "été 🍌.jpg"),
+        ("a\0b", "a_b"),
+    ],
+)
+def test_hostile_names_become_safe_ones(name, safe):
+    assert safe_name(name) == safe
+
+
+def test_long_names_stay_different_and_keep_their_ending():
+    one, other = (safe_name("é" * 300 + end + ".jpeg") for end in "ab")
+    assert one != other
+    assert one.endswith(".jpeg")
+
+
+def test_no_two_names_of_a_folder_are_the_same_to_any_disk():
+    names = FolderNames()
+    given = ["a.jpg", "A.jpg", "a.jpg", "e\u0301", "\u00e9", "a (2).jpg"]
+    found = [names.free((), name) for name in given]
+    assert found == ["a.jpg", "A (2).jpg", "a (3).jpg", "\u00e9", "\u00e9 (2)", "a (2) (2).jpg"]
+    assert names.free(("x",), "a.jpg") == "a.jpg"
+
+
+def test_a_folder_for_each_tag_below_that_of_its_property():
+    tags = simple().tables.tags
+    assert folders(tags, FolderNames(), True) == {
+        "t9": ("Clustering", "9"),
+        "t91": ("Clustering", "9", "1"),
+    }
+    assert folders(tags, FolderNames(), False)["t91"] == ("9", "1")
