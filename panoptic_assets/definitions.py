@@ -29,15 +29,12 @@ from panoptic_assets.upkeep.automation import (
     corpus_changed,
     daily,
     daily_refresh,
-    divide_corpus,
-    divide_node,
-    new_configs,
     notify_of_failures,
-    project,
-    refresh_corpus,
     weekly,
 )
 from panoptic_assets.upkeep.backfill import backfill_runs
+from panoptic_assets.upkeep.jobs import divide_corpus, divide_node, project, refresh_corpus
+from panoptic_assets.upkeep.new_configs import new_configs
 from panoptic_assets.upkeep.retention import retention
 from panoptic_assets.upkeep.staleness_checks import (
     cluster_labels_up_to_date,

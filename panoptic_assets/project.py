@@ -24,6 +24,7 @@ from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, st
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.labels.table import read_labels
 from panoptic_assets.review import comparisons
+from panoptic_assets.review.sides import Sides, chosen
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import (
     parse_division,
@@ -41,10 +42,11 @@ from panoptic_assets.tags.edits import DEFAULT_PROPERTY, Edit, EditError, find_t
 from panoptic_assets.upkeep import reasons as core_staleness
 from panoptic_assets.upkeep import staleness
 from resources.errors import InputError
-from resources.lance import SCHEMAS, LanceStore, points_table, quoted, vectors_table
+from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
 from resources.project_folder import find
 from resources.registry import Registry
+from resources.schemas import SCHEMAS, points_table, vectors_table
 
 _PROPOSALS = pa.schema(
     [
@@ -239,7 +241,7 @@ class Project:
         Raises:
             InputError: One of them does not exist, or they have no image in common.
         """
-        sides = comparisons.Sides(self._store, _depth(depth))
+        sides = Sides(self._store, _depth(depth))
         return comparisons.as_dictionary(comparisons.compare(*sides.several([a, b])))
 
     def pairs(
@@ -262,8 +264,8 @@ class Project:
         Raises:
             InputError: One does not exist, or there are not two to compare.
         """
-        sides = comparisons.Sides(self._store, _depth(depth))
-        found, notes = comparisons.chosen(sides, list(runs), against)
+        sides = Sides(self._store, _depth(depth))
+        found, notes = chosen(sides, list(runs), against)
         return [side.key for side in found], comparisons.matrix(found, remainder), notes
 
     def leaderboard(
@@ -281,7 +283,7 @@ class Project:
         Raises:
             InputError: There is no such ground truth.
         """
-        sides = comparisons.Sides(self._store, _depth(depth))
+        sides = Sides(self._store, _depth(depth))
         return comparisons.leaderboard(sides, against, remainder)
 
     def files(self) -> pa.Table:

@@ -289,8 +289,8 @@ class Runner:
 
     def compare(self, given: dict[str, Any]) -> None:
         """Write the pages that compare runs."""
-        from panoptic_assets.review.comparisons import Sides, chosen
         from panoptic_assets.review.config import ComparisonConfig
+        from panoptic_assets.review.sides import Sides, chosen
 
         # Refused here, before Dagster stores a failed run.
         config = parse(ComparisonConfig, given)

@@ -22,9 +22,10 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from resources.decoding import DecodedImage, UnreadableImage
-from resources.lance import LanceStore, vectors_schema
+from resources.lance import LanceStore
 from resources.models import ModelSpec, OpenClipModels
 from resources.parallel import bounded_map
+from resources.schemas import vectors_schema
 from resources.source import ImageSource
 
 _STAGE_SECONDS = 5.0

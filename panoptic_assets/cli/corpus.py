@@ -150,8 +150,8 @@ def import_vectors(
     from panoptic_assets.features import imported_vectors
     from panoptic_assets.features.table import model_identity
     from panoptic_assets.spec.keys import parse_name
-    from resources.lance import vectors_table
     from resources.project_folder import explain
+    from resources.schemas import vectors_table
     from resources.vectors_file import VectorsFile
 
     parse_name(key, "vector type")

@@ -26,16 +26,13 @@ from panoptic_assets.cli import (
     corpus,
     labels,
     proof,
-    report,
     review,
-    staleness_commands,
     tags,
     upkeep,
 )
-from panoptic_assets.cli.forget import forget
-from panoptic_assets.cli.retention_command import retention
 from panoptic_assets.cli.serve import ui
 from panoptic_assets.cli.terminal import tell
+from panoptic_assets.cli.upkeep import diff, forget, retention, status, versions
 from panoptic_assets.spec.text import brief, printable
 from resources.errors import InputError
 from resources.project_folder import ENVIRONMENT_VARIABLE, find
@@ -144,13 +141,12 @@ for _command in (
     clustering.clusters,
     clustering.members,
     clustering.methods,
-    staleness_commands.status,
-    staleness_commands.versions,
-    staleness_commands.diff,
+    status,
+    versions,
+    diff,
     upkeep.policy,
     upkeep.replay,
     upkeep.backfill,
-    report.report,
     labels.label,
     labels.label_clusters_with_gpt4v,
     review.compare,

@@ -36,7 +36,7 @@ def verify(
     """
     if every == bool(keys):
         raise InputError("Give the keys of runs or nodes, or --all: one of the two.")
-    from panoptic_assets.proof.verification import MARKS, NO_WITNESS, REMEDY
+    from panoptic_assets.proof.verdict import MARKS, NO_WITNESS, REMEDY
 
     runner = open_runner(context.obj)
     failed = without = 0

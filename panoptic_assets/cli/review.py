@@ -230,3 +230,19 @@ def _number(value: float | None) -> str:
     if value is None:
         return _NOTHING
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+@click.command()
+@click.argument("key")
+@click.option("--projection", help="Of the map; by default the best there is.")
+@click.pass_obj
+def report(folder: Path | None, key: str, projection: str | None) -> None:
+    """Write the run KEY, with all that was divided below it, as pages to look through.
+
+    `panoptic-assets ui` serves them; they can be opened from the disk, too.
+    """
+    from panoptic_assets.spec.keys import parse_run_key
+
+    parse_run_key(key)
+    given: dict[str, Any] = {} if projection is None else {"projection": projection}
+    say(str(open_runner(folder).report(key, given)))

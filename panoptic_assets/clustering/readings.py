@@ -23,9 +23,10 @@ from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.spec.keys import parse_division, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Input, digest, vectors_hash
 from resources.errors import InputError
-from resources.lance import LanceStore, quoted, vectors_table
+from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
 from resources.registry import Registry
+from resources.schemas import vectors_table
 
 ABSENT = -2
 """The label of an image that was not in a run."""

@@ -24,12 +24,9 @@ from panoptic_assets.spec.keys import Node
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.text import nearest
 from resources.errors import InputError
-from resources.lance import (
-    SCHEMAS,
-    LanceStore,
-    quoted,
-)
+from resources.lance import LanceStore, quoted
 from resources.project_folder import explain
+from resources.schemas import SCHEMAS
 
 _KEYS_LISTED = 8
 """In a message; a store may have thousands."""

@@ -40,9 +40,10 @@ from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import given_config, parse
 from resources.decoding import UnreadableImage, mean_colour, perceptual_hash, thumbnail
 from resources.errors import UnavailableError
-from resources.lance import SCHEMAS, LanceStore
+from resources.lance import LanceStore
 from resources.parallel import bounded_map
 from resources.registry import Registry
+from resources.schemas import SCHEMAS
 from resources.source import ImageSource, SourceFile
 
 _DECODE_SIDE = 320

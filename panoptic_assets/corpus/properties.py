@@ -11,7 +11,8 @@ from panoptic_assets.corpus import inventory
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.tag_log import known_property
 from resources.errors import InputError
-from resources.lance import SCHEMAS, LanceStore, quoted
+from resources.lance import LanceStore, quoted
+from resources.schemas import SCHEMAS
 
 
 def stored_property(store: LanceStore, name: str, version: int | None = None) -> str:

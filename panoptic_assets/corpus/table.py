@@ -14,7 +14,8 @@ import pyarrow as pa
 from panoptic_assets.corpus.manifest import File
 from panoptic_assets.corpus.names import ImageNames
 from panoptic_assets.spec.records import Input, digest
-from resources.lance import SCHEMAS, LanceStore, one_of
+from resources.lance import LanceStore, one_of
+from resources.schemas import SCHEMAS
 
 
 def read_manifest(store: LanceStore) -> dict[str, File]:

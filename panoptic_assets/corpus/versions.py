@@ -24,7 +24,8 @@ from panoptic_assets.corpus import manifest
 from panoptic_assets.corpus.manifest import Changes, File
 from panoptic_assets.spec.dates import period
 from resources.errors import InputError
-from resources.lance import SCHEMAS, LanceStore, quoted
+from resources.lance import LanceStore, quoted
+from resources.schemas import SCHEMAS
 
 LATEST = "latest"
 _SHORTEST_PREFIX = 8

@@ -59,8 +59,9 @@ from panoptic_assets.spec.resolution import (
     resolve,
 )
 from resources.errors import InputError
-from resources.lance import LanceStore, neighbors_table
+from resources.lance import LanceStore
 from resources.registry import Registry
+from resources.schemas import neighbors_table
 
 _QUERIES = 1024
 """Vectors that are looked up in the index at a time."""

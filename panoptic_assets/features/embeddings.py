@@ -28,9 +28,10 @@ from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import given_config, parse
 from resources.engine import Engine, Job, Staged, Work
 from resources.errors import InputError
-from resources.lance import LanceStore, vectors_schema, vectors_table
+from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
+from resources.schemas import vectors_schema, vectors_table
 from resources.source import ImageSource
 from resources.vectors_file import VectorsFile
 

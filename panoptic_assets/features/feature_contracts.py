@@ -13,8 +13,9 @@ from panoptic_assets.features.neighbors import sampled_recall
 from panoptic_assets.features.table import model_identity, read_graph, read_vectors
 from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
 from panoptic_assets.orchestration.running import partition_of
-from resources.lance import LanceStore, vectors_table
+from resources.lance import LanceStore
 from resources.registry import Registry
+from resources.schemas import vectors_table
 
 _VECTORS = {
     "vector_ids_unique": "No image has two vectors.",

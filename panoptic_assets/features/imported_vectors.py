@@ -14,7 +14,8 @@ import pyarrow as pa
 from panoptic_assets.corpus.names import ImageNames
 from resources.engine import Staged
 from resources.errors import InputError
-from resources.lance import LanceStore, one_of, vectors_schema
+from resources.lance import LanceStore, one_of
+from resources.schemas import vectors_schema
 from resources.vectors_file import Batch
 
 _TOLERANCE = 1e-5

@@ -21,9 +21,9 @@ from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.spec.records import Input, ProjectionRecord, vectors_hash
 from resources.errors import InputError
-from resources.lance import (
+from resources.lance import LanceStore
+from resources.schemas import (
     NEIGHBORS_SCHEMA,
-    LanceStore,
     neighbors_table,
     points_schema,
     points_table,

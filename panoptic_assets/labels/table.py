@@ -11,7 +11,8 @@ from panoptic_assets.clustering.table import Divisions
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.questions import UnusableAnswerError, checked
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
-from resources.lance import SCHEMAS, LanceStore, quoted
+from resources.lance import LanceStore, quoted
+from resources.schemas import SCHEMAS
 
 
 def clusters_to_label(

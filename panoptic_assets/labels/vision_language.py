@@ -27,7 +27,8 @@ from panoptic_assets.spec.records import digest
 from resources.decoding import UnreadableImage, decode, jpeg
 from resources.errors import InputError
 from resources.labeller import Question, Reply, VisionLLM
-from resources.lance import SCHEMAS, LanceStore, quoted
+from resources.lance import LanceStore, quoted
+from resources.schemas import SCHEMAS
 from resources.source import ImageSource
 
 _TABLE = "label_answers"

@@ -51,7 +51,9 @@ def read_vocabulary(config: ZeroShot, store: LanceStore, registry: Registry) -> 
         found, _ = tag_paths(store, config.property)
         return _made(f"The property {config.property!r}", paths, found, templates)
     if not config.vocabulary:
-        text = resources.files("panoptic_assets.labels").joinpath(_SHIPPED).read_text(encoding="utf-8")
+        text = (
+            resources.files("panoptic_assets.labels").joinpath(_SHIPPED).read_text(encoding="utf-8")
+        )
         return shipped(text, config.language, config.templates)
     path = registry.folder_path / config.vocabulary
     text = _read(path)

@@ -4,10 +4,12 @@ Belongs here: what a run's status and tags tell, whatever it computes. Does not 
 for runs (``panoptic_assets.upkeep.automation``) and removing them (``history``).
 """
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -99,3 +101,11 @@ def pending(instance: dg.DagsterInstance, concerns: Callable[[dg.DagsterRun], bo
                 continue
         return run.run_id
     return None
+
+
+def _document(cursor: str | None) -> dict[str, Any]:
+    try:
+        content = json.loads(cursor or "{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -18,7 +18,8 @@ from panoptic_assets.orchestration.asset_checks import report_evaluation, specs
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.running import partition_of, plain_failures
 from panoptic_assets.proof.config import VerifyConfig
-from panoptic_assets.proof.verification import MARKS, Verdict, Verifier, Witness
+from panoptic_assets.proof.verdict import MARKS, Verdict, Witness
+from panoptic_assets.proof.verification import Verifier
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.resolution import parse

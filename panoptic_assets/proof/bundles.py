@@ -36,9 +36,10 @@ from panoptic_assets.spec.keys import parse_run_key, vector_type_of
 from panoptic_assets.spec.records import digest
 from panoptic_assets.tags.table import LoggedEvent, read_log
 from resources.errors import InputError
-from resources.lance import LanceStore, VersionGoneError, one_of, quoted, vectors_table
+from resources.lance import LanceStore, VersionGoneError, one_of, quoted
 from resources.models import EMBEDDED, OpenClipModels
 from resources.registry import Registry
+from resources.schemas import vectors_table
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 """Of every member: the first that a zip file can say."""

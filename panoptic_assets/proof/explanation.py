@@ -23,7 +23,8 @@ from panoptic_assets.tags.edits import DEFAULT_PROPERTY, EditError, find_tag
 from panoptic_assets.tags.table import LoggedEvent, read_log, tags_are
 from resources.decoding import UnreadableImage
 from resources.errors import InputError
-from resources.lance import LanceStore, VersionGoneError, quoted, vectors_table
+from resources.lance import LanceStore, VersionGoneError, quoted
+from resources.schemas import vectors_table
 from resources.source import ImageSource, UnavailableFile
 
 _TAGS_SHOWN = 10

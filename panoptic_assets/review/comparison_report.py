@@ -14,15 +14,9 @@ import pyarrow as pa
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.review import agreement as core
 from panoptic_assets.review import comparison_pages as pages
-from panoptic_assets.review.comparisons import (
-    Compared,
-    Group,
-    Side,
-    Treatment,
-    differences,
-    quality_of,
-)
+from panoptic_assets.review.comparisons import Compared, Treatment, differences, quality_of
 from panoptic_assets.review.pages import PageWriter, Picture, shell
+from panoptic_assets.review.sides import Group, Side
 from panoptic_assets.upkeep.staleness import Judge
 from resources.lance import LanceStore, one_of
 from resources.report_folder import ReportFolder

@@ -22,17 +22,10 @@ from panoptic_assets.review.agreement import Agreement
 from panoptic_assets.review.assets import write_index
 from panoptic_assets.review.comparison_pages import page_name
 from panoptic_assets.review.comparison_report import MOST_RESTLESS, ReportWriter, mean_adjusted_rand
-from panoptic_assets.review.comparisons import (
-    Side,
-    Sides,
-    chosen,
-    common,
-    compare,
-    leaderboard,
-    moved,
-)
+from panoptic_assets.review.comparisons import compare, leaderboard, moved
 from panoptic_assets.review.config import ComparisonConfig
 from panoptic_assets.review.pages import PageWriter
+from panoptic_assets.review.sides import Side, Sides, chosen, common
 from panoptic_assets.spec.markdown import bullets, escaped, table
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import document_of, given_config, parse

@@ -29,8 +29,9 @@ from panoptic_assets.tags.table import (
     read_recommendations,
     write_recommendations,
 )
-from resources.lance import SCHEMAS, LanceStore
+from resources.lance import LanceStore
 from resources.registry import Registry
+from resources.schemas import SCHEMAS
 
 _TAGS_SHOWN = 60
 _ROWS_PICTURED = 10

@@ -17,11 +17,8 @@ from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.tag_log import normalised
 from panoptic_assets.spec.text import nearest
 from resources.errors import InputError
-from resources.lance import (
-    SCHEMAS,
-    LanceStore,
-    quoted,
-)
+from resources.lance import LanceStore, quoted
+from resources.schemas import SCHEMAS
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,10 @@ from panoptic_assets.spec import seals
 from panoptic_assets.spec.records import Record
 from panoptic_assets.upkeep.redaction import Redaction, without_images
 from resources.errors import InputError
-from resources.lance import SCHEMAS, LanceStore, neighbors_table, one_of, quoted
+from resources.lance import LanceStore, one_of, quoted
 from resources.project_folder import ProjectFolder, write_file
 from resources.report_folder import ReportFolder, thumbnail
+from resources.schemas import SCHEMAS, neighbors_table
 
 _TABLE = "forgotten"
 _LARGEST_FILE = 2**30

@@ -70,8 +70,9 @@ from panoptic_assets.tags.table import read_log, saved_runs, write_tags
 from panoptic_assets.upkeep import out_of_sample
 from panoptic_assets.upkeep.config import BackfillConfig
 from resources.errors import InputError
-from resources.lance import LanceStore, VersionGoneError, vectors_table
+from resources.lance import LanceStore, VersionGoneError
 from resources.registry import Registry
+from resources.schemas import vectors_table
 
 What = Literal["same", "assigned", "reclustered", "saved", "asks", "left", "failed", "would"]
 """What a step did: ``same``: nothing was to do; ``asks``: a person must decide; ``left``: it cannot

@@ -53,9 +53,10 @@ from panoptic_assets.upkeep.reasons import (
     what_changed,
 )
 from resources.errors import InputError
-from resources.lance import LanceStore, one_of, points_table, quoted, vectors_table
+from resources.lance import LanceStore, one_of, quoted
 from resources.models import OpenClipModels
 from resources.registry import Registry
+from resources.schemas import points_table, vectors_table
 
 PROPERTY = "property:"
 _NAMES_LISTED = 8

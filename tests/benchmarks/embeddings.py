@@ -37,8 +37,9 @@ from resources.backends import least_cosine
 from resources.decoding import decode
 from resources.engine import Job, LocalEngine, Work
 from resources.errors import InputError
-from resources.lance import LanceStore, vectors_schema
+from resources.lance import LanceStore
 from resources.models import Encoder, ModelSpec, OpenClipModels
+from resources.schemas import vectors_schema
 from resources.source import ImageSource
 from tests.tiny import write_images, write_model
 

@@ -25,8 +25,8 @@ from panoptic_assets.corpus.manifest import File
 from panoptic_assets.corpus.table import write_files
 from panoptic_assets.features.table import MODEL_METADATA
 from resources.decoding import thumbnail
-from resources.lance import SCHEMAS, vectors_schema, vectors_table
 from resources.project_folder import ProjectSettings, create
+from resources.schemas import SCHEMAS, vectors_schema, vectors_table
 from tests.conftest import SAMPLE, Workbench, metadata
 
 _DIM, _CLUSTERS = 512, 100

@@ -51,9 +51,10 @@ from panoptic_assets.project import Project
 from panoptic_assets.spec import records
 from panoptic_assets.spec.resolution import identity_of, parse
 from panoptic_assets.upkeep.staleness_checks import judge_runs
-from resources.lance import SCHEMAS, LanceStore, vectors_schema, vectors_table
+from resources.lance import LanceStore
 from resources.project_folder import ProjectFolder, ProjectSettings, create, dagster_home
 from resources.registry import Registry
+from resources.schemas import SCHEMAS, vectors_schema, vectors_table
 from tests.browser.conftest import start, stop
 
 _IMAGES, _DIM, _DAYS, _NEW = 200, 64, 10, 20

@@ -27,7 +27,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.lance import LanceStore, vectors_schema
+from resources.lance import LanceStore
+from resources.schemas import vectors_schema
 
 _IMAGES, _DIM = 20_000, 512
 _SHARE = _IMAGES // 100

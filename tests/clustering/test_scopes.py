@@ -19,10 +19,10 @@ from panoptic_assets.features.table import model_identity
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import parse
 from resources.errors import InputError
-from resources.lance import SCHEMAS
 from resources.models import OpenClipModels
 from resources.project_folder import find
 from resources.registry import Registry
+from resources.schemas import SCHEMAS
 from tests.conftest import SAMPLE, Workbench
 
 CAT, HEN, COW, DOG, DUCK = (f"animals/livestock/livestock_0{n}.jpg" for n in range(1, 6))

@@ -292,7 +292,7 @@ def test_the_model_of_a_vector_type_is_stored_and_another_is_refused(bench):
 
 def test_other_weights_under_the_same_key_are_refused(bench, monkeypatch):
     from panoptic_assets.features.table import MODEL_METADATA, model_identity
-    from resources.lance import vectors_schema
+    from resources.schemas import vectors_schema
 
     identity = model_identity(bench.store, "mini") | {"weights_sha256": "0" * 64}
     file = bench.project.configs / "models" / "other.yaml"

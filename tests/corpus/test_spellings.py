@@ -24,7 +24,7 @@ from panoptic_assets.features import imported_vectors
 from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.labels.zero_shot import read_vocabulary
 from panoptic_assets.project import Project
-from panoptic_assets.review.comparisons import Sides
+from panoptic_assets.review.sides import Sides
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.resolution import identity_of, parse, resolve
 from panoptic_assets.spec.tag_log import Event, Tag
@@ -36,10 +36,11 @@ from panoptic_assets.upkeep import staleness
 from panoptic_assets.upkeep.forgetting import find_images
 from panoptic_assets.upkeep.reasons import Standing
 from resources.errors import InputError
-from resources.lance import SCHEMAS, LanceStore, vectors_schema
+from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.project_folder import ProjectSettings, create
 from resources.registry import Registry
+from resources.schemas import SCHEMAS, vectors_schema
 from resources.source import ImageSource
 
 

@@ -25,7 +25,8 @@ from panoptic_assets.labels.vision_language import suggest
 from panoptic_assets.spec.resolution import parse
 from resources.decoding import decode, thumbnail
 from resources.errors import InputError
-from resources.lance import SCHEMAS, LanceStore
+from resources.lance import LanceStore
+from resources.schemas import SCHEMAS
 from resources.source import ImageSource
 from tests.cli.test_main import run
 from tests.conftest import metadata

@@ -11,8 +11,9 @@ from panoptic_assets.project import Project
 from resources import lance as stores
 from resources import project_folder as projects
 from resources.errors import InputError
-from resources.lance import SCHEMAS, LanceStore
+from resources.lance import LanceStore
 from resources.project_folder import ProjectSettings, create, find
+from resources.schemas import SCHEMAS, vectors_schema
 from tests import processes
 from tests.cli.test_main import everything, refused
 from tests.conftest import Workbench
@@ -73,7 +74,7 @@ def test_a_new_store_and_a_new_project_tell_their_format(folder):
 
 def test_a_store_in_memory_has_a_format():
     store = LanceStore(uri="memory://")
-    store.create("vectors.a", stores.vectors_schema(4), {})
+    store.create("vectors.a", vectors_schema(4), {})
     assert store.tables() == ["vectors.a"]
     assert store.count("format.1") == 0
 
@@ -151,7 +152,7 @@ def test_a_store_that_is_made_now_needs_no_migration(tmp_path, next_format, monk
     monkeypatch.setitem(stores.MIGRATIONS, 1, None)
     store = LanceStore(uri=str(tmp_path / "store"))
     assert store.read("files").num_rows == 0
-    store.create("vectors.a", stores.vectors_schema(4), {})
+    store.create("vectors.a", vectors_schema(4), {})
     assert LanceStore(uri=store.uri).tables() == ["vectors.a"]
     assert [path.name for path in (tmp_path / "store").glob("format.*")] == ["format.2.lance"]
 

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from panoptic_assets.spec.records import digest
-from resources.lance import SCHEMAS, LanceStore
+from resources.lance import LanceStore
+from resources.schemas import SCHEMAS
 from tests.conftest import data_version, metadata
 
 TWO = {"kmeans": {"nb_clusters": 2}}

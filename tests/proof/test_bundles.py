@@ -21,8 +21,8 @@ import pytest
 from panoptic_assets.labels import questions
 from panoptic_assets.proof.bundle_check import Check, NotABundleError, chained, open_box
 from panoptic_assets.proof.bundles import verify_program
-from resources.lance import SCHEMAS
 from resources.project_folder import ProjectSettings, create, find
+from resources.schemas import SCHEMAS
 from tests.audited import KEY, written_labels
 from tests.cli.test_main import refused, run
 from tests.conftest import Workbench

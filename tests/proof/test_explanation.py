@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from resources.lance import SCHEMAS
 from resources.project_folder import find
+from resources.schemas import SCHEMAS
 from tests.audited import KEY
 from tests.cli.test_main import refused, run
 from tests.conftest import Workbench

@@ -23,8 +23,9 @@ from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.proof.assets import seals_in_log
 from panoptic_assets.proof.verification import Verifier
 from panoptic_assets.spec import seals
-from resources.lance import SCHEMAS, LanceStore
+from resources.lance import LanceStore
 from resources.project_folder import find
+from resources.schemas import SCHEMAS
 from tests.cli.test_main import environment, refused, run
 from tests.conftest import SAMPLE, Workbench, metadata
 

@@ -9,8 +9,9 @@ from pydantic import PrivateAttr
 
 from resources.engine import Job, LocalEngine, Work
 from resources.errors import InputError
-from resources.lance import LanceStore, vectors_schema
+from resources.lance import LanceStore
 from resources.models import ModelSpec, OpenClipModels
+from resources.schemas import vectors_schema
 from resources.source import ImageSource
 from tests.tiny import write_images, write_model
 

@@ -14,16 +14,9 @@ import pyarrow as pa
 import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-from resources.lance import (
-    SCHEMAS,
-    LanceStore,
-    VersionGoneError,
-    points_schema,
-    quoted,
-    vectors_schema,
-    vectors_table,
-)
+from resources.lance import LanceStore, VersionGoneError, quoted
 from resources.project_folder import ProjectSettings, create
+from resources.schemas import SCHEMAS, points_schema, vectors_schema, vectors_table
 from tests import processes
 
 

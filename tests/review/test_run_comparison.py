@@ -18,10 +18,11 @@ from panoptic_assets.corpus.properties import write_properties
 from panoptic_assets.review import agreement as core
 from panoptic_assets.review import comparisons
 from panoptic_assets.review.comparison_pages import flow, heat_map, page_name
-from panoptic_assets.review.comparisons import Sides, compare
+from panoptic_assets.review.comparisons import compare
+from panoptic_assets.review.sides import Sides, chosen
 from resources.errors import InputError
-from resources.lance import SCHEMAS
 from resources.project_folder import find
+from resources.schemas import SCHEMAS
 from tests.conftest import Workbench, data_version, metadata
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\" '\u202egpj"
@@ -339,7 +340,7 @@ def test_the_asset_compares_all_pairs_and_tells_them_at_a_glance(own):
 def test_many_runs_are_capped_and_the_choice_is_told(own, monkeypatch):
     monkeypatch.setattr(comparisons, "MOST_SIDES", 2)
     sides = Sides(own.store)
-    found, notes = comparisons.chosen(sides, [], "")
+    found, notes = chosen(sides, [], "")
     assert notes[0] == (
         "The 2 newest of 5 runs are compared with each other; name others to see them. The "
         "leaderboard has all."

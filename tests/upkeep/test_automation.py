@@ -25,11 +25,11 @@ from panoptic_assets.upkeep.automation import (
     after,
     corpus_changed,
     daily_refresh,
-    new_configs,
     notify_of_failures,
-    refresh_corpus,
     weekly,
 )
+from panoptic_assets.upkeep.jobs import refresh_corpus
+from panoptic_assets.upkeep.new_configs import new_configs
 from resources.errors import InputError, UnavailableError
 from resources.notifier import Notifier, without_secrets
 from resources.project_folder import ProjectSettings, create, dagster_home

@@ -26,10 +26,10 @@ from panoptic_assets.spec.records import output_hash
 from panoptic_assets.spec.resolution import parse
 from panoptic_assets.upkeep.config import BackfillConfig
 from panoptic_assets.upkeep.refreshing import Step, backfill, refresh_run
-from resources.lance import SCHEMAS
 from resources.models import OpenClipModels
 from resources.project_folder import ProjectSettings, create, find
 from resources.registry import Registry
+from resources.schemas import SCHEMAS
 from resources.source import ImageSource
 from tests.conftest import Workbench
 from tests.proof.test_verification import edit_record, put

@@ -13,9 +13,9 @@ from PIL import Image
 
 from panoptic_assets.upkeep.staleness import Judge
 from panoptic_assets.upkeep.staleness_checks import judge_runs
-from resources.lance import SCHEMAS
 from resources.project_folder import ProjectSettings, create, find
 from resources.registry import Registry
+from resources.schemas import SCHEMAS
 from tests.cli.test_main import refused, run
 from tests.conftest import PARTITIONS, Workbench
 from tests.tiny import write_images, write_model
