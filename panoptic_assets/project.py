@@ -86,9 +86,18 @@ class Project:
         """The project's folder."""
         return self._project.folder
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run and every division of a cluster: one dictionary each, by key."""
+    def runs(self, report: Report | None = None) -> list[dict[str, Any]]:
+        """Every run and every division of a cluster: one dictionary each, by key.
+
+        Those are left out whose record cannot be read: a newer version wrote it, or it was changed.
+
+        Args:
+            report: Called with a sentence for each of these.
+        """
         divisions = division_tables.Divisions(self._store)
+        if report is not None:
+            for key, unreadable in divisions.unreadable.items():
+                report(f"{key} is left out: {unreadable.text}")
         return [
             {
                 "key": record.key,

@@ -23,7 +23,7 @@ from panoptic_assets.cli.options import (
     scope_options,
     tagging_options,
 )
-from panoptic_assets.cli.terminal import output_console, say
+from panoptic_assets.cli.terminal import output_console, say, tell
 from panoptic_assets.clustering.methods import METHODS, name_of
 from panoptic_assets.spec.text import counted
 from resources.errors import InputError
@@ -142,7 +142,7 @@ def divide(folder: Path | None, node: str, **options: Any) -> None:
 @click.pass_obj
 def runs(folder: Path | None) -> None:
     """List all runs and the clusters that were divided again."""
-    listed = open_project(folder).runs()
+    listed = open_project(folder).runs(report=lambda text: tell(text, "yellow"))
     if not listed:
         say("No runs yet: panoptic-assets cluster KEY")
         return

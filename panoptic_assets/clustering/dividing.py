@@ -57,7 +57,7 @@ def resolve_clustering(
     key: str, given: Document, divisions: Divisions, registry: Registry
 ) -> ClusteringConfig:
     """The configuration of a run; raises InputError when the key refuses it."""
-    record = divisions.records.get(key)
+    record = divisions.find(key)
     defaults = {"features": registry.default_vector_type}
     recorded = record.config if record else None
     registered = registry_config(registry, key, "clustering")
@@ -70,7 +70,7 @@ def resolve_nested(
 ) -> NestedClusteringConfig:
     """The configuration of a node's division; raises InputError when the key refuses it."""
     node = parse_node(key)
-    record = divisions.records.get(key)
+    record = divisions.find(key)
     defaults = {"features": divisions.get(node.run_key).config["features"]}
     recorded = record.config if record else None
     registered = registry_config(registry, key, "nested_clustering")

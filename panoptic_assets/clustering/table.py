@@ -6,6 +6,8 @@ holds (``spec.records``), and computing one (``clustering.dividing``).
 
 import json
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,21 @@ _KEYS_LISTED = 8
 """In a message; a store may have thousands."""
 
 
+class UnreadableRecordError(InputError):
+    """A record is of a newer version, or was changed; the others have nothing to do with it."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A record that cannot be read, by what its row tells beside it."""
+
+    key: str
+    record_id: str
+    revision: int
+    text: str
+    """Why, and what to do; one line."""
+
+
 class Divisions:
     """The divisions that count: the newest record of every key, read once.
 
@@ -44,25 +61,52 @@ class Divisions:
         self._store = store
         where = None if run_key is None else f"run_key = {quoted(run_key)}"
         newest: dict[str, Record] = {}
-        for content in store.read("records", ["content"], where)["content"].to_pylist():
-            record = _record_of(content)
+        unreadable: dict[str, Unreadable] = {}
+        columns = ["record_id", "key", "revision", "content"]
+        for row in store.read("records", columns, where).to_pylist():
+            try:
+                record = _record_of(store, row)
+            except UnreadableRecordError as error:
+                found = Unreadable(row["key"], row["record_id"], row["revision"], str(error))
+                if found.key not in unreadable or unreadable[found.key].revision < found.revision:
+                    unreadable[found.key] = found
+                continue
             if record.key not in newest or newest[record.key].order < record.order:
                 newest[record.key] = record
-        self.records = dict(sorted(newest.items()))
-        self.stale = tree.stale(record.branch for record in newest.values())
+        # One that cannot be read counts all the same: what came before it is not taken for it.
+        self.unreadable = {
+            key: found
+            for key, found in sorted(unreadable.items())
+            if key not in newest or newest[key].revision <= found.revision
+        }
+        self.records = {
+            key: record for key, record in sorted(newest.items()) if key not in self.unreadable
+        }
+        self.stale = tree.stale(record.branch for record in self.records.values())
 
     def get(self, key: str) -> Record:
         """The record of a division.
 
         Raises:
-            InputError: There is none; the message lists those of the most similar keys.
+            InputError: There is none, and the message lists those of the most similar keys; or it
+                cannot be read.
         """
-        if key not in self.records:
+        if self.find(key) is None:
             known = set(self._store.read("records", ["key"])["key"].to_pylist())
             more = ", …" if len(known) > _KEYS_LISTED else ""
             listed = ", ".join(sorted(nearest(key, known, _KEYS_LISTED))) + more or "none yet"
             raise InputError(f"There is no clustering {key!r}. Existing ones: {listed}.")
         return self.records[key]
+
+    def find(self, key: str) -> Record | None:
+        """The record of a division; None if there is none.
+
+        Raises:
+            UnreadableRecordError: It cannot be read.
+        """
+        if key in self.unreadable:
+            raise UnreadableRecordError(self.unreadable[key].text)
+        return self.records.get(key)
 
     def status(self, key: str) -> str:
         """``current``, or ``stale`` when the clustering above now has other clusters."""
@@ -126,7 +170,7 @@ class Divisions:
                 f"{node.division} is stale, since the clustering above it was made again: divide "
                 "it again before you divide one of its clusters."
             )
-        known = self.nodes(node.run_key) if node.run_key in self.records else []
+        known = [] if self.find(node.run_key) is None else self.nodes(node.run_key)
         if str(node) not in known:
             listed = ", ".join(known) or f"none (there is no run {node.run_key!r})"
             raise InputError(f"There is no node {str(node)!r}. Existing ones: {listed}.")
@@ -135,10 +179,14 @@ class Divisions:
 
 
 def all_records(store: LanceStore, run_key: str) -> dict[str, Record]:
-    """Every record of a run's tree that there ever was, by its id."""
-    rows = store.read("records", ["content"], f"run_key = {quoted(run_key)}")
-    found = (Record.model_validate_json(content) for content in rows["content"].to_pylist())
-    return {record.record_id: record for record in found}
+    """Every record of a run's tree that there ever was and that can be read, by its id."""
+    rows = store.read("records", ["record_id", "content"], f"run_key = {quoted(run_key)}")
+    found: dict[str, Record] = {}
+    for row in rows.to_pylist():
+        with suppress(UnreadableRecordError):
+            record = _record_of(store, row)
+            found[record.record_id] = record
+    return found
 
 
 def rows_of(store: LanceStore, table: str, record_id: str) -> pa.Table:
@@ -265,11 +313,14 @@ def stored_records(store: LanceStore, where: str) -> dict[str, StoredRecord]:
     Args:
         store: The store.
         where: A SQL condition on the table ``records``.
+
+    Raises:
+        UnreadableRecordError: One of them cannot be read.
     """
     rows = store.read("records", ["record_id", "content", "seal"], where).to_pylist()
     found = {
         row["record_id"]: StoredRecord(
-            _record_of(row["content"]),
+            _record_of(store, row),
             json.loads(row["content"]),
             _seal_of(row["seal"]) if row["seal"] else None,
         )
@@ -278,14 +329,32 @@ def stored_records(store: LanceStore, where: str) -> dict[str, StoredRecord]:
     return dict(sorted(found.items(), key=lambda pair: pair[1].record.order))
 
 
-def _record_of(content: str) -> Record:
+def _record_of(store: LanceStore, row: Mapping[str, Any]) -> Record:
     try:
-        return Record.model_validate_json(content)
+        return Record.model_validate_json(row["content"])
     except ValidationError as error:
-        raise InputError(
-            f"A record in the store cannot be read, since somebody changed it: {explain(error)}. "
-            "Restore the table records from a copy."
-        ) from error
+        record_id, reason = row["record_id"], explain(error)
+    if _is_as_sealed(store, record_id, row["content"]):
+        raise UnreadableRecordError(
+            f"The record {record_id} was written by a newer version of panoptic_assets ({reason}): "
+            "upgrade panoptic_assets (`pip install --upgrade panoptic-assets`)."
+        )
+    raise UnreadableRecordError(
+        f"A record in the store cannot be read, since somebody changed it: {reason}. "
+        f"Restore {record_id} from a copy of the table records."
+    )
+
+
+def _is_as_sealed(store: LanceStore, record_id: str, content: str) -> bool:
+    """Whether a record is what its seal says; seals are read where one must be, not with all."""
+    rows = store.read("records", ["seal"], f"record_id = {quoted(record_id)}")
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return False
+    return any(
+        seal and not seals.changed(document, _seal_of(seal)) for seal in rows["seal"].to_pylist()
+    )
 
 
 def _seal_of(text: str) -> dict[str, Any]:

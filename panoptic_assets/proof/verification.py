@@ -170,9 +170,10 @@ class Verifier:
         return [key] if "/" in key else sorted(divisions.valid(key), key=_depth_first)
 
     def all_keys(self) -> list[str]:
-        """Every division that counts and is not stale."""
+        """Every division that counts and is not stale, or of which that cannot be told."""
         divisions = Divisions(self.store)
-        return sorted(divisions.records.keys() - divisions.stale, key=_depth_first)
+        known = divisions.records.keys() | divisions.unreadable
+        return sorted(known - divisions.stale, key=_depth_first)
 
     def verify(self, key: str) -> Verdict:
         """Compute a division on what it read, and compare.
@@ -184,6 +185,9 @@ class Verifier:
         divisions = Divisions(self.store, run_key_of(key))
         if key not in divisions.records:  # somebody may have filed it under another run
             divisions = Divisions(self.store)
+        if found := divisions.unreadable.get(key):
+            link = Link("record", "differs", found.text)
+            return Verdict(key, found.record_id, "not computed", [link], found.text)
         newest = divisions.get(key)
         stored = stored_record(self.store, newest.record_id)
         if stored is None or stored.record.record_id != newest.record_id:

@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from panoptic_assets.clustering.table import stored_records
 from panoptic_assets.corpus.names import comparable_path
 from panoptic_assets.corpus.table import image_names
 from panoptic_assets.features import neighbors as core_neighbors
@@ -47,7 +48,6 @@ from panoptic_assets.features.table import (
 )
 from panoptic_assets.orchestration.history import Cleared
 from panoptic_assets.spec import seals
-from panoptic_assets.spec.records import Record
 from panoptic_assets.upkeep.redaction import Redaction, without_images
 from resources.errors import InputError
 from resources.lance import LanceStore, one_of, quoted
@@ -334,8 +334,7 @@ def _survey(store: LanceStore, redaction: Redaction) -> Found:
     rows = {t: store.count(t, _rows_to_erase(store, t, redaction)) for t in by_image}
     rows |= {table: len(_rewritten(store, table, redaction)) for table in others}
     held = set(store.read("assignments", ["record_id"], where)["record_id"].to_pylist())
-    contents = store.read("records", ["content"])["content"].to_pylist()
-    known = [Record.model_validate_json(content) for content in contents]
+    known = [stored.record for stored in stored_records(store, "true").values()]
     return Found(
         rows={table: count for table, count in rows.items() if count},
         records=sorted(held),

@@ -133,7 +133,7 @@ class _Results:
             return entry.key in vector_tables.vector_types(self._store)
         if entry.job == project.name:
             return entry.key in vector_tables.projections(self._store)
-        return entry.key in self.divisions.records
+        return entry.key in self.divisions.records or entry.key in self.divisions.unreadable
 
     def missing(self, entry: _Entry) -> str:
         """What must be there before a file's run can be computed; empty if all of it is.

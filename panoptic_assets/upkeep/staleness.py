@@ -132,7 +132,11 @@ class Judge:
     def all(self) -> list[Standing]:
         """Of every division, then of labels by run, then of saved properties, each by key."""
         divisions = [self.division(key) for key in self.divisions.records]
-        return [*divisions, *self.labels(), *self.saves()]
+        unreadable = [
+            Standing("division", key, run_key_of(key), (Reason("not_judged", 0, found.text),))
+            for key, found in self.divisions.unreadable.items()
+        ]
+        return [*divisions, *unreadable, *self.labels(), *self.saves()]
 
     def division(self, key: str) -> Standing:
         """Of a run, or of a divided node.
