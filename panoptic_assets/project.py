@@ -24,7 +24,7 @@ from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, st
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.labels.table import read_labels
 from panoptic_assets.review import comparisons
-from panoptic_assets.review.sides import Sides, chosen
+from panoptic_assets.review.sides import Sides, chosen_sides
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import (
     parse_division,
@@ -155,7 +155,7 @@ class Project:
         corpus = staleness.corpus_state(self._store, registry.default_vector_type)
         found = staleness.Judge(self._store, registry).all()
         if keys:
-            found = staleness.chosen(found, keys)
+            found = staleness.named_by(found, keys)
         version = corpus.version
         return {
             "corpus": {
@@ -274,7 +274,7 @@ class Project:
             InputError: One does not exist, or there are not two to compare.
         """
         sides = Sides(self._store, _depth(depth))
-        found, notes = chosen(sides, list(runs), against)
+        found, notes = chosen_sides(sides, list(runs), against)
         return [side.key for side in found], comparisons.matrix(found, remainder), notes
 
     def leaderboard(

@@ -209,7 +209,7 @@ class Runner:
         """Name the clusters of a run's tree."""
         from panoptic_assets.labels.config import LabelsConfig, ZeroShot
         from panoptic_assets.labels.table import clusters_to_label
-        from panoptic_assets.labels.vision_language import suggest
+        from panoptic_assets.labels.vision_language import ask_for_labels
         from panoptic_assets.labels.zero_shot import find_encoder, read_vocabulary
         from resources.source import ImageSource
 
@@ -224,7 +224,7 @@ class Runner:
             )
         else:
             clusters = clusters_to_label(divisions, key, config.label_remainder)
-            suggest(clusters, config.method, config.seed, self.store, ImageSource())
+            ask_for_labels(clusters, config.method, config.seed, self.store, ImageSource())
         self.materialize("cluster_labels", key, given)
 
     def save(self, key: str, given: dict[str, Any]) -> None:
@@ -290,11 +290,11 @@ class Runner:
     def compare(self, given: dict[str, Any]) -> None:
         """Write the pages that compare runs."""
         from panoptic_assets.review.config import ComparisonConfig
-        from panoptic_assets.review.sides import Sides, chosen
+        from panoptic_assets.review.sides import Sides, chosen_sides
 
         # Refused here, before Dagster stores a failed run.
         config = parse(ComparisonConfig, given)
-        chosen(Sides(self.store, config.depth), config.runs, config.against)
+        chosen_sides(Sides(self.store, config.depth), config.runs, config.against)
         self.materialize("run_comparison", None, given)
 
     def import_tags(
@@ -334,7 +334,7 @@ class Runner:
     def forget(self, images: "list[Target]", author: str, reason: str) -> "list[Forgotten]":
         """Take images out of everything that is kept, and complete what was interrupted."""
         from panoptic_assets.orchestration import history
-        from panoptic_assets.review.assets import write_index
+        from panoptic_assets.review.assets import list_reports
         from panoptic_assets.upkeep.forgetting import begin, complete
 
         with (
@@ -348,7 +348,7 @@ class Runner:
                 self.folder,
                 self.reports,
                 lambda since, shows: history.clear(instance, since, shows),
-                lambda: write_index(self.store, self.reports),
+                lambda: list_reports(self.store, self.reports),
                 self.reporter.tell,
             )
 

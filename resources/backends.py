@@ -205,7 +205,7 @@ def least_cosine(vectors: np.ndarray, reference: np.ndarray) -> float:
         return float(((vectors * reference).sum(axis=1) / lengths).min())
 
 
-def check(
+def check_backend(
     backend: Backend, reference: Backend, input_size: tuple[int, int, int], what: str
 ) -> None:
     """Compare a backend with the reference before it writes any vector.

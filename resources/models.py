@@ -203,7 +203,7 @@ class Encoder:
         )
         if self._backend is not reference:
             what = f"{spec.accelerator.replace('none', 'PyTorch')} in {precision}"
-            backends.check(self._backend, reference, size, what)
+            backends.check_backend(self._backend, reference, size, what)
         self._device = reference.device
         self.group, self.streams = self._backend.group, self._backend.streams
         self.dim = reference.run(np.zeros((reference.group, *size), np.float32)).shape[1]

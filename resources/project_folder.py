@@ -244,10 +244,10 @@ def read_yaml(path: Path) -> Iterator[dict[str, Any]]:
     try:
         yield content
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error)}") from error
+        raise InputError(f"{path}: {explain_invalid(error)}") from error
 
 
-def explain(error: ValidationError) -> str:
+def explain_invalid(error: ValidationError) -> str:
     """Pydantic's findings as one plain line: each field, what is wrong, the value given."""
     found = []
     problems = error.errors()

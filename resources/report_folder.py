@@ -117,13 +117,15 @@ class ReportFolder(BaseModel):
     def missing_thumbnails(self, image_ids: Iterable[str]) -> list[str]:
         """Those of some images whose thumbnails are not there yet, in their order."""
         root = self.root
-        return [image_id for image_id in image_ids if not (root / thumbnail(image_id)).is_file()]
+        return [
+            image_id for image_id in image_ids if not (root / thumbnail_path(image_id)).is_file()
+        ]
 
     def add_thumbnails(self, thumbnails: Iterable[tuple[str, bytes]]) -> None:
         """Keep the WebP thumbnails of some images, by image id."""
         root = self.root
         for image_id, data in thumbnails:
-            write_file(root / thumbnail(image_id), data)
+            write_file(root / thumbnail_path(image_id), data)
 
 
 def address(place: str, page: str = "index.html") -> str:
@@ -134,7 +136,7 @@ def address(place: str, page: str = "index.html") -> str:
     return f"{MOUNT}/{quote(place)}/{quote(page)}"
 
 
-def thumbnail(image_id: str) -> str:
+def thumbnail_path(image_id: str) -> str:
     """Path of an image's thumbnail from the root of the reports."""
     return f"thumbnails/{image_id[:2]}/{image_id}.webp"
 

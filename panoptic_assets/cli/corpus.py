@@ -150,7 +150,7 @@ def import_vectors(
     from panoptic_assets.features import imported_vectors
     from panoptic_assets.features.table import model_identity
     from panoptic_assets.spec.keys import parse_name
-    from resources.project_folder import explain
+    from resources.project_folder import explain_invalid
     from resources.schemas import vectors_table
     from resources.vectors_file import VectorsFile
 
@@ -162,7 +162,7 @@ def import_vectors(
     try:
         file = VectorsFile(vectors=places[0] or "", ids=places[1], model=model)
     except ValidationError as error:
-        raise InputError(explain(error)) from error
+        raise InputError(explain_invalid(error)) from error
     # Refused here, before the registry names a file that cannot be used.
     stored = model_identity(runner.store, key)
     if stored and (differing := file.differences(stored)):
@@ -172,7 +172,7 @@ def import_vectors(
         )
     batches = file.batches(runner.folder.folder)
     known = image_names(runner.store, runner.folder.images)
-    imported_vectors.check(batches, known, vectors_table(key), runner.store)
+    imported_vectors.check_vectors(batches, known, vectors_table(key), runner.store)
     for note in known.notes:
         tell(note, "yellow")
     runner.registry.write_vectors_file(key, file)

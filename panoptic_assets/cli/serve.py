@@ -31,7 +31,7 @@ from panoptic_assets.orchestration import insides
 from panoptic_assets.orchestration.dagster_yaml import lacking_settings
 from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
 from panoptic_assets.spec.text import counted, printable
-from panoptic_assets.upkeep.environment import check
+from panoptic_assets.upkeep.environment import check_environment
 from resources.errors import InputError
 from resources.project_folder import ENVIRONMENT_VARIABLE, dagster_home, find
 
@@ -66,7 +66,7 @@ def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ..
     project = find(context.obj)
     open_project(project.folder)  # a store that cannot be read is refused before anything starts
     home = dagster_home(project)
-    check()
+    check_environment()
     if lacking := lacking_settings(home):
         remedy = "`panoptic-assets init --update` adds what this version comes with"
         if home != project.dagster_home:

@@ -108,7 +108,7 @@ def backfill(folder: Path | None, keys: tuple[str, ...], policy: str | None, dry
     from panoptic_assets.clustering.dividing import Dividing
     from panoptic_assets.upkeep.backfill import drift_text, summary
     from panoptic_assets.upkeep.refreshing import RunRefresh
-    from panoptic_assets.upkeep.refreshing import backfill as refreshed
+    from panoptic_assets.upkeep.refreshing import refresh_runs as refreshed
 
     runner = open_runner(folder)
     given: dict[str, Any] = {"keys": list(keys)} if keys else {}

@@ -26,8 +26,8 @@ from panoptic_assets.clustering.dividing import (
 from panoptic_assets.clustering.methods import name_of
 from panoptic_assets.clustering.selection import Selection, select
 from panoptic_assets.clustering.table import (
-    Answer,
     Divisions,
+    StoredClustering,
     cluster_name,
     stored_record,
     write_division,
@@ -180,7 +180,9 @@ def _has_changed(before: records.IdList, now: records.IdList | None) -> bool:
     return now is not None and now.file == before.file and now.sha256 != before.sha256
 
 
-def division_metadata(store: LanceStore, record: records.Record, answer: Answer) -> dict[str, Any]:
+def division_metadata(
+    store: LanceStore, record: records.Record, answer: StoredClustering
+) -> dict[str, Any]:
     """What Dagster shows of a division."""
     image_ids, division = answer.image_ids, answer.division
     names = {
@@ -254,7 +256,7 @@ def _report_of(record: records.Record) -> str:
     return address(place, page_of(record.key))
 
 
-def _exemplars(division: clusters.Division, cluster: clusters.Cluster) -> list[int]:
+def _exemplars(division: clusters.CanonicalClustering, cluster: clusters.Cluster) -> list[int]:
     """Rows of the images nearest to a cluster's mean."""
     rows = np.flatnonzero(division.labels == cluster.number)
     nearest = quality.exemplars(rows, division.distances[rows], "nearest", _EXEMPLARS, seed=0)

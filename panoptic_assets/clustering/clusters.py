@@ -32,7 +32,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Division:
+class CanonicalClustering:
     """Canonical labels with what is known of each cluster and image."""
 
     labels: Labels
@@ -72,7 +72,7 @@ def score(vectors: Vectors) -> float:
     return round(min(100.0 * squared / len(vectors), 100.0), 6)
 
 
-def canonical(labels: Labels, vectors: Vectors) -> Division:
+def canonical(labels: Labels, vectors: Vectors) -> CanonicalClustering:
     """Number clusters by score, then size, then first row, so that equal partitions look equal.
 
     Args:
@@ -82,10 +82,10 @@ def canonical(labels: Labels, vectors: Vectors) -> Division:
     Raises:
         ValueError: Labels and vectors differ in length, or there are none.
     """
-    return _division(labels, vectors, keep_numbers=False)
+    return _canonical_clustering(labels, vectors, keep_numbers=False)
 
 
-def numbered(labels: Labels, vectors: Vectors) -> Division:
+def numbered(labels: Labels, vectors: Vectors) -> CanonicalClustering:
     """Describe labels whose numbers are given, and stay; clusters are listed as in `canonical`.
 
     Args:
@@ -95,10 +95,10 @@ def numbered(labels: Labels, vectors: Vectors) -> Division:
     Raises:
         ValueError: Labels and vectors differ in length, or there are none.
     """
-    return _division(labels, vectors, keep_numbers=True)
+    return _canonical_clustering(labels, vectors, keep_numbers=True)
 
 
-def renumbered(division: Division, numbers: Mapping[int, int]) -> Division:
+def renumbered(division: CanonicalClustering, numbers: Mapping[int, int]) -> CanonicalClustering:
     """A division whose clusters have other numbers, each its own.
 
     Args:
@@ -113,7 +113,9 @@ def renumbered(division: Division, numbers: Mapping[int, int]) -> Division:
     return replace(division, labels=labels, clusters=clusters)
 
 
-def _division(labels: Labels, vectors: Vectors, keep_numbers: bool) -> Division:
+def _canonical_clustering(
+    labels: Labels, vectors: Vectors, keep_numbers: bool
+) -> CanonicalClustering:
     if len(labels) != len(vectors) or not len(labels):
         raise ValueError(f"{len(labels)} labels cannot describe {len(vectors)} images.")
     by_label = np.argsort(labels, kind="stable")
@@ -138,10 +140,10 @@ def _division(labels: Labels, vectors: Vectors, keep_numbers: bool) -> Division:
     if len(remainder):
         medoid = _describe(remainder, vectors, distances)
         clusters.append(Cluster(REMAINDER, len(remainder), REMAINDER_SCORE, medoid, REMAINDER))
-    return Division(numbers, distances, clusters, score(vectors))
+    return CanonicalClustering(numbers, distances, clusters, score(vectors))
 
 
-def assigned(division: Division, vectors: Vectors) -> Labels:
+def with_remainder_assigned(division: CanonicalClustering, vectors: Vectors) -> Labels:
     """The division with its remainder put into the nearest clusters, by cosine to their means.
 
     Args:

@@ -25,7 +25,7 @@ from panoptic_assets.clustering.methods import FindDuplicates
 from panoptic_assets.clustering.policies import registered_division
 from panoptic_assets.clustering.readings import Readings
 from panoptic_assets.clustering.selection import Selection
-from panoptic_assets.clustering.table import Answer, Divisions, cluster_names
+from panoptic_assets.clustering.table import Divisions, StoredClustering, cluster_names
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.features.table import Features, read_features
 from panoptic_assets.spec import records
@@ -149,7 +149,7 @@ class Computed:
     """A division that was computed; nothing of it is stored yet."""
 
     record: records.Record
-    answer: Answer
+    answer: StoredClustering
     features: Features
 
 
@@ -193,11 +193,11 @@ class Dividing:
         data = readings.data()
         outcome, usage = measured(lambda: config.method.compute(data, config.seed))
         division = clusters.canonical(outcome.labels, features.vectors)
-        answer = Answer(
+        answer = StoredClustering(
             image_ids=features.image_ids,
             division=division,
             outcome=outcome,
-            assigned=clusters.assigned(division, features.vectors)
+            assigned=clusters.with_remainder_assigned(division, features.vectors)
             if config.assign_remainder
             else None,
             stability=self._stability(config, data, division),
@@ -220,7 +220,7 @@ class Dividing:
         self,
         key: str,
         config: DivisionConfig,
-        answer: Answer,
+        answer: StoredClustering,
         vectors: Vectors,
         selection: Selection,
         inputs: list[records.Input],
@@ -286,7 +286,7 @@ class Dividing:
         )
 
     def _stability(
-        self, config: DivisionConfig, data: Data, division: clusters.Division
+        self, config: DivisionConfig, data: Data, division: clusters.CanonicalClustering
     ) -> dict[int, float]:
         """The stability of each cluster, by number; empty if it was not asked for."""
         if not config.stability:
@@ -309,7 +309,7 @@ def carried(computed: Computed, refreshed: records.Refreshed) -> Computed:
         division=division,
         assigned=None
         if before.assigned is None
-        else clusters.assigned(division, computed.features.vectors),
+        else clusters.with_remainder_assigned(division, computed.features.vectors),
         stability={refreshed.numbers[n]: value for n, value in before.stability.items()},
     )
     names = cluster_names(division.labels)

@@ -30,7 +30,7 @@ Exemplars = Literal["nearest", "farthest", "random"]
 
 
 @dataclass(frozen=True)
-class Quality:
+class MeasuredQuality:
     """Measures of one division, of its clustered images alone: the remainder is left out."""
 
     silhouette: float | None
@@ -49,7 +49,9 @@ class Quality:
     sets of images. None as above, or if the images of each cluster are identical."""
 
 
-def quality(vectors: Vectors, labels: Labels, seed: int = 0, sample: int = _SAMPLE) -> Quality:
+def quality(
+    vectors: Vectors, labels: Labels, seed: int = 0, sample: int = _SAMPLE
+) -> MeasuredQuality:
     """Measure a division.
 
     Memory beside the vectors is linear in the number of images, and of clusters.
@@ -69,7 +71,7 @@ def quality(vectors: Vectors, labels: Labels, seed: int = 0, sample: int = _SAMP
     _, groups = np.unique(labels[rows], return_inverse=True)
     nb_groups = int(groups.max(initial=-1)) + 1
     if not 2 <= nb_groups < len(rows):
-        return Quality(None, None, None, None)
+        return MeasuredQuality(None, None, None, None)
     sampled = len(rows) > sample
     chosen = np.arange(len(rows))
     if sampled:
@@ -85,7 +87,9 @@ def quality(vectors: Vectors, labels: Labels, seed: int = 0, sample: int = _SAMP
     # What is left of identical vectors, whose mean is rounded in its last bits.
     if within > 1e-12 * len(rows):
         calinski_harabasz = between / (nb_groups - 1) / (within / (len(rows) - nb_groups))
-    return Quality(silhouette, len(chosen) if sampled else None, davies_bouldin, calinski_harabasz)
+    return MeasuredQuality(
+        silhouette, len(chosen) if sampled else None, davies_bouldin, calinski_harabasz
+    )
 
 
 def stability(

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from panoptic_assets.clustering.algorithms.interface import Data, Rows, Tag
+from panoptic_assets.clustering.algorithms.interface import Data, Rows, TargetTag
 from panoptic_assets.clustering.config import DivisionConfig
 from panoptic_assets.clustering.selection import text_encoder
 from panoptic_assets.clustering.table import Divisions
 from panoptic_assets.corpus.properties import read_properties, stored_property
-from panoptic_assets.features.neighbors import nearest
+from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.features.table import Features, read_graph, vector_hashes
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import REMAINDER, Labels, Vectors
@@ -82,7 +82,7 @@ class Readings:
                 )
             return stored.graph.indices[:, :k].astype(np.int64)
         self.log(f"comparing {len(self.features.points):,} images for their nearest neighbours")
-        return nearest(self.features.points, k).indices.astype(np.int64)
+        return nearest_neighbors(self.features.points, k).indices.astype(np.int64)
 
     def _encoder(self) -> Callable[[list[str]], Vectors]:
         """Encodes texts by the model of the vectors."""
@@ -103,7 +103,7 @@ class Readings:
 
         return encode
 
-    def _tags(self) -> tuple[Tag, ...]:
+    def _tags(self) -> tuple[TargetTag, ...]:
         method = self.config.method
         asked: list[str] = getattr(method, "tags", [])
         if asked:
@@ -175,9 +175,9 @@ def _label(cluster: str | None) -> int:
     return REMAINDER if cluster == REMAINDER_NAME else int(cluster)
 
 
-def _tags_of(paths: Iterable[str]) -> tuple[Tag, ...]:
+def _tags_of(paths: Iterable[str]) -> tuple[TargetTag, ...]:
     found = [tuple(name.strip() for name in path.split(">")) for path in paths]
-    return tuple(Tag(path) for path in dict.fromkeys(found))
+    return tuple(TargetTag(path) for path in dict.fromkeys(found))
 
 
 def _with_parents(paths: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ from panoptic_assets.spec.keys import MAX_LENGTH, parse_run_key
 from panoptic_assets.spec.records import Record, digest
 from panoptic_assets.spec.resolution import Document
 from resources.errors import InputError
-from resources.project_folder import explain
+from resources.project_folder import explain_invalid
 
 MOST_CELLS = 1000
 
@@ -69,7 +69,7 @@ def parse_sweep(document: Mapping[str, Any], source: str) -> Sweep:
     try:
         sweep = Sweep.model_validate(document)
     except ValidationError as error:
-        raise InputError(f"{source} cannot be used: {explain(error)}") from error
+        raise InputError(f"{source} cannot be used: {explain_invalid(error)}") from error
     known = [name_of(method) for method in METHODS]
     for entry in sweep.methods:
         if len(entry) != 1 or not set(entry) <= set(known):

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from panoptic_assets.clustering.algorithms.interface import Outcome
-from panoptic_assets.clustering.clusters import Cluster, Division
+from panoptic_assets.clustering.clusters import CanonicalClustering, Cluster
 from panoptic_assets.spec import seals, tree
 from panoptic_assets.spec.computation import REMAINDER, Labels
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
@@ -27,7 +27,7 @@ from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.text import nearest
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
-from resources.project_folder import explain
+from resources.project_folder import explain_invalid
 from resources.schemas import SCHEMAS
 
 _KEYS_LISTED = 8
@@ -195,12 +195,12 @@ def rows_of(store: LanceStore, table: str, record_id: str) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredClustering:
     """A division with all that is stored of it."""
 
     image_ids: list[str]
     """Sorted; the rows of the division."""
-    division: Division
+    division: CanonicalClustering
     outcome: Outcome
     """What the method said, in its own numbering."""
     assigned: Labels | None
@@ -220,7 +220,7 @@ class Answer:
         return sum(self.stability[number] * size for number, size in sizes.items()) / total
 
 
-def write_division(store: LanceStore, record: Record, answer: Answer) -> None:
+def write_division(store: LanceStore, record: Record, answer: StoredClustering) -> None:
     """Store a division; its record comes last and makes it count.
 
     A crash before that leaves rows under a record id that nobody reads; two processes that compute
@@ -245,7 +245,7 @@ def write_division(store: LanceStore, record: Record, answer: Answer) -> None:
     store.upsert("records", pa.Table.from_pylist([row], schema=SCHEMAS["records"]))
 
 
-def cluster_rows(record: Record, answer: Answer) -> pa.Table:
+def cluster_rows(record: Record, answer: StoredClustering) -> pa.Table:
     """What the table `clusters` holds of a division."""
     rows = [
         {
@@ -263,7 +263,7 @@ def cluster_rows(record: Record, answer: Answer) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMAS["clusters"])
 
 
-def assignment_rows(record: Record, answer: Answer) -> pa.Table:
+def assignment_rows(record: Record, answer: StoredClustering) -> pa.Table:
     """What the table `assignments` holds of a division."""
     image_ids, division, outcome = answer.image_ids, answer.division, answer.outcome
     return pa.table(
@@ -333,7 +333,7 @@ def _record_of(store: LanceStore, row: Mapping[str, Any]) -> Record:
     try:
         return Record.model_validate_json(row["content"])
     except ValidationError as error:
-        record_id, reason = row["record_id"], explain(error)
+        record_id, reason = row["record_id"], explain_invalid(error)
     if _is_as_sealed(store, record_id, row["content"]):
         raise UnreadableRecordError(
             f"The record {record_id} was written by a newer version of panoptic_assets ({reason}): "
@@ -371,14 +371,14 @@ def stored_record(store: LanceStore, record_id: str) -> StoredRecord | None:
     return stored_records(store, f"record_id = {quoted(record_id)}").get(record_id)
 
 
-def read_answer(store: LanceStore, record: Record) -> Answer:
+def read_clustering(store: LanceStore, record: Record) -> StoredClustering:
     """The answer that is stored with a record; of what the method said, what was stored of it."""
     rows = rows_of(store, "assignments", record.record_id).sort_by("image_id")
     image_ids = rows["image_id"].to_pylist()
     place = {image_id: row for row, image_id in enumerate(image_ids)}
     listed = rows_of(store, "clusters", record.record_id).sort_by("score").to_pylist()
     numbers = [cluster_number(row["cluster"]) for row in listed]
-    division = Division(
+    division = CanonicalClustering(
         labels=np.array([cluster_number(name) for name in rows["cluster"].to_pylist()], np.int64),
         distances=rows["distance"].to_numpy(),
         clusters=[
@@ -389,7 +389,7 @@ def read_answer(store: LanceStore, record: Record) -> Answer:
     )
     told = zip(numbers, listed, strict=True)
     names = {number: row["name"] for number, row in told if row["name"] is not None}
-    return Answer(image_ids, division, Outcome(division.labels, names=names), None, {})
+    return StoredClustering(image_ids, division, Outcome(division.labels, names=names), None, {})
 
 
 def cluster_number(name: str) -> int:

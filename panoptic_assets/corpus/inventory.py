@@ -145,7 +145,7 @@ class ImageValues:
     findings: Findings
 
 
-def parse(source: bytes | BinaryIO) -> Sidecar:
+def parse_inventory(source: bytes | BinaryIO) -> Sidecar:
     """Read a table of metadata: UTF-8 with or without a mark, any kind of newline, quoted by ``"``.
 
     The first line that is not blank is the header. The separator is the one of ``;`` and ``,`` by
@@ -183,10 +183,10 @@ def parse(source: bytes | BinaryIO) -> Sidecar:
         lines.detach()
 
 
-def cells(source: BinaryIO) -> Generator[tuple[int, list[str]], None, None]:
+def inventory_rows(source: BinaryIO) -> Generator[tuple[int, list[str]], None, None]:
     """The rows of a table that are not blank, the header first, each with its line; cells as text.
 
-    Rows have as many cells as the header. :func:`parse` says which files can be read.
+    Rows have as many cells as the header. :func:`parse_inventory` says which files can be read.
 
     Raises:
         SidecarError: While iterating: the file cannot be read as a table.
@@ -230,7 +230,7 @@ def file_column(headers: list[str]) -> int:
     )
 
 
-def resolve(
+def match_images(
     sidecar: Sidecar, paths_of_images: Mapping[str, Iterable[str]], folder: str = ""
 ) -> ImageValues:
     """Give each image its values.
@@ -362,8 +362,8 @@ class Corpus:
     another letter case.
 
     Args:
-        paths_of_images: As in :func:`resolve`.
-        folder: As in :func:`resolve`.
+        paths_of_images: As in :func:`resolve_edits`.
+        folder: As in :func:`resolve_edits`.
     """
 
     def __init__(self, paths_of_images: Mapping[str, Iterable[str]], folder: str):

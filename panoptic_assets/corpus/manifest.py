@@ -23,7 +23,7 @@ HANDFUL = 5
 _FOLDERS_SHOWN = 5
 
 
-class Listed(Protocol):
+class ListedFile(Protocol):
     """A file as a source lists it, unread."""
 
     @property
@@ -43,7 +43,7 @@ class Listed(Protocol):
         """An object store's mark of the content; empty where there is none."""
 
 
-ListedT = TypeVar("ListedT", bound=Listed)
+ListedT = TypeVar("ListedT", bound=ListedFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def plan(
         reader: Versions and limits of the reader at hand.
     """
 
-    def is_same(file: Listed) -> bool:
+    def is_same(file: ListedFile) -> bool:
         before = known.get(file.path)
         return (
             before is not None
@@ -196,9 +196,9 @@ def absence(
     )
 
 
-def _moved_to(gone: Iterable[File], listed: Iterable[Listed]) -> dict[str, str]:
+def _moved_to(gone: Iterable[File], listed: Iterable[ListedFile]) -> dict[str, str]:
     """Where files that are gone came up: no listed file is what two of them became."""
-    marks: list[Callable[[File | Listed], Hashable]] = [
+    marks: list[Callable[[File | ListedFile], Hashable]] = [
         lambda file: file.etag and (file.size, file.etag),
         lambda file: file.mtime_ns and (file.size, file.mtime_ns),
     ]

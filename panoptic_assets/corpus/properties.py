@@ -71,7 +71,7 @@ def apply_sidecar(
     """
     resolved = inventory.ImageValues({}, 0, 0, (), inventory.Findings((), 0))
     if path is not None:
-        resolved = inventory.resolve(_parse_sidecar(path), paths_of_images, folder)
+        resolved = inventory.match_images(_parse_sidecar(path), paths_of_images, folder)
     result = hashlib.sha256()
     parts = [SCHEMAS["property_values"].empty_table()]
     for found in sorted(resolved.values, key=lambda found: found.name):
@@ -153,7 +153,7 @@ def _parse_sidecar(path: Path) -> inventory.Sidecar:
         )
     try:
         with path.open("rb") as file:
-            return inventory.parse(file)
+            return inventory.parse_inventory(file)
     except inventory.SidecarError as error:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:

@@ -89,7 +89,7 @@ def record_version(
         latest = known[-1] if known else _EMPTY
         if latest.sha256 == sha256:
             return None
-        before = replay(store)
+        before = replay_versions(store)
         version = CorpusVersion(
             number=latest.number + 1,
             sha256=sha256,
@@ -113,7 +113,7 @@ def versions(store: LanceStore) -> list[CorpusVersion]:
     return [CorpusVersion.model_validate_json(content) for content in rows["content"].to_pylist()]
 
 
-def replay(store: LanceStore, number: int | None = None) -> dict[str, File]:
+def replay_versions(store: LanceStore, number: int | None = None) -> dict[str, File]:
     """The manifest of a version, of the newest one by default, by path.
 
     Sizes and times are not in the log; they are 0.
@@ -158,7 +158,9 @@ def diff(store: LanceStore, old: str | None = None, new: str = LATEST) -> Diff:
         before = older[-1] if older else _EMPTY
     else:
         before = find_version(known, old)
-    changes = manifest.changes(replay(store, before.number), replay(store, after.number))
+    changes = manifest.changes(
+        replay_versions(store, before.number), replay_versions(store, after.number)
+    )
     return Diff(before, after, changes)
 
 

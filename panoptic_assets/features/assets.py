@@ -233,7 +233,7 @@ def _compute(
         def track(pairs: Sequence[Pair]) -> Iterable[Pair]:
             return progress(context, pairs, len(pairs), "neighbors")
 
-        return core_neighbors.nearest(read.vectors, k, track=track), "exact", nb_images
+        return core_neighbors.nearest_neighbors(read.vectors, k, track=track), "exact", nb_images
     return _from_index(context, store, read, k), "index", 0
 
 

@@ -120,7 +120,9 @@ def _import(
 ) -> _Task:
     table_name = vectors_table(vector_type)
     known = image_names(store, registry.images)
-    checked = imported_vectors.check(spec.batches(registry.folder_path), known, table_name, store)
+    checked = imported_vectors.check_vectors(
+        spec.batches(registry.folder_path), known, table_name, store
+    )
     _create(vector_type, store, checked.dim, spec.identity(checked.dim))
     batches = spec.batches(registry.folder_path)
     notes = known.notes

@@ -35,7 +35,9 @@ class Checked:
     it has a row of its own."""
 
 
-def check(batches: Iterable[Batch], known: ImageNames, table: str, store: LanceStore) -> Checked:
+def check_vectors(
+    batches: Iterable[Batch], known: ImageNames, table: str, store: LanceStore
+) -> Checked:
     """Check a whole file against the corpus and against the vectors that are stored.
 
     Args:
@@ -106,12 +108,12 @@ def stage(
     """Stage a checked file's vectors, scaled to unit length, for :meth:`LanceStore.commit`.
 
     Args:
-        batches: As for :func:`check`.
+        batches: As for :func:`check_data`.
         known: The images of the corpus.
         stored: Ids of the images that have a vector already.
         table: The vector table.
         store: Where it is.
-        left_out: Names that are not to be looked for: those that :func:`check` found to be unknown.
+        left_out: Names that are not to be looked for: those that :func:`check_data` found to be unknown.
     """
     wanted = known.ids - stored
     unknown = set(left_out)

@@ -53,7 +53,7 @@ class Graph:
     """(n, m) cosines in [-1, 1], multiples of 2⁻²²."""
 
 
-def nearest(
+def nearest_neighbors(
     vectors: Vectors,
     k: int,
     block: int = _BLOCK,
@@ -122,7 +122,7 @@ def updated(
 
     New rows are compared with all. A kept row keeps its neighbours and is offered the new rows; if
     one of its neighbours is gone, the next in line is unknown and it is compared with all again.
-    The answer equals that of :func:`nearest`, row for row.
+    The answer equals that of :func:`nearest_clusters`, row for row.
 
     Args:
         vectors: (n, d) float32 unit vectors.
@@ -144,7 +144,7 @@ def updated(
     kept = places[whole]
     # One product of the full graph serves two rows; here it serves one, and new rows a second time.
     if 2 * (len(again) * nb_rows + len(kept) * len(new)) >= nb_rows * nb_rows:
-        return nearest(vectors, k, block), nb_rows
+        return nearest_neighbors(vectors, k, block), nb_rows
     best = _Best(nb_rows, k)
     best.preset(kept, _keys(_levels(known.similarities[whole]), places[known.indices[whole]]))
     _offer_all(best, vectors, again, np.arange(nb_rows), block)
@@ -153,7 +153,7 @@ def updated(
 
 
 def scored(vectors: Vectors, candidates: npt.NDArray[np.int64], k: int) -> Graph:
-    """The k best of some candidates for each row, with the similarities of :func:`nearest`.
+    """The k best of some candidates for each row, with the similarities of :func:`nearest_clusters`.
 
     Args:
         vectors: (n, d) float32 unit vectors.

@@ -91,12 +91,12 @@ def cluster_labels(
     match config.method:
         case ZeroShot():
             record = divisions.get(run_key)
-            found = zero_shot.suggest(
+            found = zero_shot.suggest_terms(
                 clusters, config.method, record, store, registry, models, context.log.info
             )
             by_node = {suggestion.node: suggestion for suggestion in found}
         case VisionModel():
-            naming = vision_language.suggest(
+            naming = vision_language.ask_for_labels(
                 clusters, config.method, config.seed, store, source, context.log.info
             )
             with closing(naming):

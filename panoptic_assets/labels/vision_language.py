@@ -35,7 +35,7 @@ _TABLE = "label_answers"
 
 
 @dataclass(frozen=True)
-class Usage:
+class VisionUsage:
     """What naming some clusters has taken so far; named as in Dagster's metadata."""
 
     nb_known: int = 0
@@ -62,7 +62,7 @@ class Naming(Iterator[Suggestion]):
         return next(self._suggestions)
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> VisionUsage:
         """What was asked and counted so far."""
         return self._work.usage
 
@@ -71,7 +71,7 @@ class Naming(Iterator[Suggestion]):
         self._suggestions.close()
 
 
-def suggest(
+def ask_for_labels(
     clusters: Sequence[ClusterToLabel],
     config: VisionModel,
     seed: int,
@@ -154,7 +154,7 @@ class _Work:
         self._known = _stored_answers(store, asked.keys())
         self._new = [key for key in asked if key not in self._known]
         nb_known = sum(len(asked[key].nodes) for key in self._known)
-        self.usage = Usage(nb_known, cost=0.0 if self._prices else None)
+        self.usage = VisionUsage(nb_known, cost=0.0 if self._prices else None)
         if self._new:
             self._check_budget()
             llm.check()

@@ -61,7 +61,7 @@ class Vocabulary:
     """Entries that were left out because their term was there already."""
 
 
-def normalised(term: str) -> str:
+def normalised_term(term: str) -> str:
     """A term in the form in which terms are compared: Unicode NFC, without regard to case."""
     return unicodedata.normalize("NFC", cleaned(term)).casefold()
 
@@ -95,7 +95,7 @@ def vocabulary(entries: Iterable[Entry], templates: Sequence[str]) -> Vocabulary
                 f"{entry.place or 'a term'} has {max(len(name), len(entry.prompt))} characters: a "
                 f"term has at most {LONGEST_TERM}"
             )
-        if places.setdefault(normalised(name), len(kept)) != len(kept):
+        if places.setdefault(normalised_term(name), len(kept)) != len(kept):
             nb_repeated += 1
             continue
         if len(kept) == MAX_TERMS:
@@ -113,7 +113,7 @@ def vocabulary(entries: Iterable[Entry], templates: Sequence[str]) -> Vocabulary
 def _place(entry: Entry, places: dict[str, int]) -> int:
     if not cleaned(entry.broader):
         return -1
-    place = places.get(normalised(entry.broader))
+    place = places.get(normalised_term(entry.broader))
     if place is None:
         raise VocabularyError(
             f"{entry.place or entry.name} names {entry.broader[:LONGEST_TERM]!r} as the broader "
@@ -138,14 +138,14 @@ def _check_tree(kept: Sequence[Entry], broader: Sequence[int]) -> None:
         safe.update(path)
 
 
-def lines(text: str, templates: Sequence[str]) -> Vocabulary:
+def terms_of_lines(text: str, templates: Sequence[str]) -> Vocabulary:
     """The vocabulary of a text with a term on each line; empty lines do not count."""
     numbered = enumerate(text.split("\n"), start=1)  # whatever else ends lines, a term may hold
     entries = [Entry(line, place=f"line {number}") for number, line in numbered]
     return vocabulary(entries, templates)
 
 
-def table(text: str, templates: Sequence[str]) -> Vocabulary:
+def terms_of_table(text: str, templates: Sequence[str]) -> Vocabulary:
     """The vocabulary of a CSV text, parted by commas, semicolons or tabs.
 
     The first line names the columns: ``term``, and where wanted ``prompt`` and ``broader``.
@@ -175,20 +175,20 @@ def shipped(text: str, language: Language, templates: Sequence[str] = ()) -> Voc
         templates: Sentences to put the names of ``language`` into, in place of those in English.
     """
     rows = [row for _, row in _rows(text)]
-    names = {normalised(row["en"] or ""): row[language] or "" for row in rows}
+    names = {normalised_term(row["en"] or ""): row[language] or "" for row in rows}
     spoken: Language = language if templates else "en"
     entries = [
         Entry(
             row[language] or "",
             row[f"{spoken}_prompt"] or row[spoken] or "",
-            names.get(normalised(row["broader"] or ""), ""),
+            names.get(normalised_term(row["broader"] or ""), ""),
         )
         for row in rows
     ]
     return vocabulary(entries, templates or TEMPLATES[spoken])
 
 
-def paths(tags: Sequence[str], templates: Sequence[str]) -> Vocabulary:
+def term_paths(tags: Sequence[str], templates: Sequence[str]) -> Vocabulary:
     """The vocabulary of tags: of a path such as ``Greek > amphora`` the last name.
 
     Tags above are broader terms. Names that several tags have come with those above them:
@@ -203,10 +203,10 @@ def paths(tags: Sequence[str], templates: Sequence[str]) -> Vocabulary:
     }
     shared: dict[str, int] = {}
     for path in split:
-        shared[normalised(path[-1])] = shared.get(normalised(path[-1]), 0) + 1
+        shared[normalised_term(path[-1])] = shared.get(normalised_term(path[-1]), 0) + 1
 
     def name(path: tuple[str, ...]) -> str:
-        if shared[normalised(path[-1])] == 1 or len(path) == 1:
+        if shared[normalised_term(path[-1])] == 1 or len(path) == 1:
             return path[-1]
         return f"{path[-1]} ({', '.join(path[:-1])})"[:LONGEST_TERM]
 

@@ -21,10 +21,10 @@ from panoptic_assets.labels.vocabulary import (
     TEMPLATES,
     Vocabulary,
     VocabularyError,
-    lines,
-    paths,
     shipped,
-    table,
+    term_paths,
+    terms_of_lines,
+    terms_of_table,
 )
 from panoptic_assets.spec.keys import parse_name, vector_type_of
 from panoptic_assets.spec.records import Record
@@ -49,7 +49,7 @@ def read_vocabulary(config: ZeroShot, store: LanceStore, registry: Registry) -> 
     templates = config.templates or list(TEMPLATES[config.language])
     if config.property:
         found, _ = tag_paths(store, config.property)
-        return _made(f"The property {config.property!r}", paths, found, templates)
+        return _made(f"The property {config.property!r}", term_paths, found, templates)
     if not config.vocabulary:
         text = (
             resources.files("panoptic_assets.labels").joinpath(_SHIPPED).read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def read_vocabulary(config: ZeroShot, store: LanceStore, registry: Registry) -> 
         return shipped(text, config.language, config.templates)
     path = registry.folder_path / config.vocabulary
     text = _read(path)
-    read = table if path.suffix.lower() == ".csv" else lines
+    read = terms_of_table if path.suffix.lower() == ".csv" else terms_of_lines
     return _made(f"The vocabulary {path}", read, text, templates)
 
 
@@ -133,7 +133,7 @@ def find_encoder(
     return vector_type, text_encoder(vector_type, store, registry, models, report)
 
 
-def suggest(
+def suggest_terms(
     clusters: Sequence[ClusterToLabel],
     config: ZeroShot,
     record: Record,

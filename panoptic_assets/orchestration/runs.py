@@ -103,7 +103,7 @@ def pending(instance: dg.DagsterInstance, concerns: Callable[[dg.DagsterRun], bo
     return None
 
 
-def _document(cursor: str | None) -> dict[str, Any]:
+def read_cursor(cursor: str | None) -> dict[str, Any]:
     try:
         content = json.loads(cursor or "{}")
     except ValueError:

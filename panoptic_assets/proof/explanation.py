@@ -31,7 +31,7 @@ _TAGS_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Step:
+class ExplanationStep:
     """One link of the chain."""
 
     name: str
@@ -50,7 +50,7 @@ class Explanation:
     property_name: str
     path: str
     """The tag with those above it."""
-    steps: list[Step]
+    steps: list[ExplanationStep]
     notes: list[str]
     """What a person must know, one sentence each."""
 
@@ -135,15 +135,15 @@ def _tag_step(
     tag: tag_log.Tag,
     image_id: str,
     path: str,
-) -> Step:
+) -> ExplanationStep:
     where = f"tag_id = {quoted(tag.tag_id)} AND image_id = {quoted(image_id)}"
     stored = store.read("image_tags", ["event"], where)["event"].to_pylist()
     same = stored == [replayed.images[tag.tag_id, image_id]] and tags_are(store, replayed)
     said = "the tag log replays to the stored tags" if same else "the tag log says other tags"
-    return Step("tag", f"{tag.property}: {path} ({tag.tag_id}); {said}", same)
+    return ExplanationStep("tag", f"{tag.property}: {path} ({tag.tag_id}); {said}", same)
 
 
-def _event_steps(log: list[LoggedEvent], found: Origin) -> list[Step]:
+def _event_steps(log: list[LoggedEvent], found: Origin) -> list[ExplanationStep]:
     words = tag_log.in_words([entry.event for entry in log])
     steps = []
     for number in found.numbers:
@@ -154,27 +154,31 @@ def _event_steps(log: list[LoggedEvent], found: Origin) -> list[Step]:
             f"{number}, {entry.at:%Y-%m-%d %H:%M:%S} UTC, {entry.event.kind} by {entry.author}: "
             f"{words[number - 1]}{reason}{given}"
         )
-        steps.append(Step("event", text, None))
+        steps.append(ExplanationStep("event", text, None))
     return steps
 
 
 def _run_steps(
     store: LanceStore, log: list[LoggedEvent], found: Origin, image_id: str
-) -> list[Step]:
+) -> list[ExplanationStep]:
     cluster = found.cluster
     if found.saved is None or cluster is None or cluster.record_id is None or not cluster.node:
         author = log[found.given - 1].author
         kind = log[found.given - 1].event.kind
-        return [Step("run", f"none: it was given by hand ({kind}), by {author}", None)]
+        return [ExplanationStep("run", f"none: it was given by hand ({kind}), by {author}", None)]
     run_key = log[found.saved - 1].event.run_key
-    steps = [Step("run", f"{run_key}, cluster {cluster.node}, saved by event {found.saved}", None)]
+    steps = [
+        ExplanationStep(
+            "run", f"{run_key}, cluster {cluster.node}, saved by event {found.saved}", None
+        )
+    ]
     record_id: str | None = cluster.record_id
     node = cluster.node
     deepest = None
     while record_id is not None:
         stored = stored_record(store, record_id)
         if stored is None:
-            return [*steps, Step("record", f"{record_id} is gone", False)]
+            return [*steps, ExplanationStep("record", f"{record_id} is gone", False)]
         deepest = deepest or stored
         steps += _record_steps(store, stored, node, image_id)
         node = stored.record.key
@@ -182,16 +186,18 @@ def _run_steps(
     return [*steps, *_vector_steps(store, deepest, image_id)] if deepest else steps
 
 
-def _record_steps(store: LanceStore, stored: StoredRecord, node: str, image_id: str) -> list[Step]:
+def _record_steps(
+    store: LanceStore, stored: StoredRecord, node: str, image_id: str
+) -> list[ExplanationStep]:
     record = stored.record
     changed = stored.changed
     if stored.seal is None:
-        seal = Step("record", f"{record.record_id}, not sealed", None)
+        seal = ExplanationStep("record", f"{record.record_id}, not sealed", None)
     elif changed:
         names = ", ".join(changed)
-        seal = Step("record", f"{record.record_id}: not what was sealed: {names}", False)
+        seal = ExplanationStep("record", f"{record.record_id}: not what was sealed: {names}", False)
     else:
-        seal = Step("record", f"{record.record_id}, as it was sealed", True, stored.root)
+        seal = ExplanationStep("record", f"{record.record_id}, as it was sealed", True, stored.root)
     where = f"record_id = {quoted(record.record_id)}"
     table = store.read("assignments", ["image_id", "cluster"], where)
     rows = dict(zip(table["image_id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
@@ -203,18 +209,18 @@ def _record_steps(store: LanceStore, stored: StoredRecord, node: str, image_id: 
     where = f"is in {record.key}/{rows[image_id]}" if image_id in rows else "is in no cluster"
     return [
         seal,
-        Step("output", f"{record.key}: {said}", same, record.output),
-        Step("cluster", f"the image {where}", right),
+        ExplanationStep("output", f"{record.key}: {said}", same, record.output),
+        ExplanationStep("cluster", f"the image {where}", right),
     ]
 
 
-def _vector_steps(store: LanceStore, stored: StoredRecord, image_id: str) -> list[Step]:
+def _vector_steps(store: LanceStore, stored: StoredRecord, image_id: str) -> list[ExplanationStep]:
     record = stored.record
     vector_type = vector_type_of(record.config["features"])
     table = vectors_table(vector_type)
     source = next((read for read in record.inputs if read.table == table), None)
     if source is None:
-        return [Step("vector", f"the record names no version of {table}", False)]
+        return [ExplanationStep("vector", f"the record names no version of {table}", False)]
     where = f"record_id = {quoted(record.record_id)}"
     ids = store.read("assignments", ["image_id"], where)["image_id"].to_pylist()
     version = f"version {source.version}"
@@ -224,30 +230,30 @@ def _vector_steps(store: LanceStore, stored: StoredRecord, image_id: str) -> lis
         version = f"the newest version, since {version} is gone"
         then = read_vectors(store, vector_type, ids, may_be_none=True)
     except InputError as error:
-        return [Step("vector", str(error), False)]
+        return [ExplanationStep("vector", str(error), False)]
     steps = []
     text = f"{table}, {version}: all {len(then.image_ids):,} vectors"
     same: bool | None = then.source.sha256 == source.sha256
     if not same and record.record_id in certificates_of_records(store):
         same = None
-    steps.append(Step("vectors", text, same, source.sha256))
+    steps.append(ExplanationStep("vectors", text, same, source.sha256))
     if image_id not in then.image_ids:
-        return [*steps, Step("vector", "the image has none there", False)]
+        return [*steps, ExplanationStep("vector", "the image has none there", False)]
     vector = then.vectors[then.image_ids.index(image_id)]
     now = read_vectors(store, vector_type, [image_id], may_be_none=True)
     is_now = len(now.vectors) == 1 and np.array_equal(now.vectors[0], vector)
     told = "and the same now" if is_now else "now it has another one"
     own = hashlib.sha256(vector.astype("<f4").tobytes()).hexdigest()
-    return [*steps, Step("vector", f"the image's own, {told}", same, own)]
+    return [*steps, ExplanationStep("vector", f"the image's own, {told}", same, own)]
 
 
 def _file_steps(
     store: LanceStore, source: ImageSource, image_id: str, paths: list[str]
-) -> list[Step]:
+) -> list[ExplanationStep]:
     columns = ["format", "width", "height", "bytes"]
     rows = store.read("images", columns, f"image_id = {quoted(image_id)}").to_pylist()
     steps = [
-        Step(
+        ExplanationStep(
             "image",
             f"{row['format']}, {row['width']} × {row['height']} pixels, {row['bytes']:,} bytes",
             None,
@@ -256,15 +262,15 @@ def _file_steps(
         for row in rows
     ]
     if not paths:
-        return [*steps, Step("file", "none is there any more", None)]
+        return [*steps, ExplanationStep("file", "none is there any more", None)]
     return [*steps, *(_file_step(source, path, image_id) for path in paths)]
 
 
-def _file_step(source: ImageSource, path: str, image_id: str) -> Step:
+def _file_step(source: ImageSource, path: str, image_id: str) -> ExplanationStep:
     try:
         found = hashlib.sha256(source.read(path)).hexdigest()
     except UnavailableFile as error:
-        return Step("file", f"{path}: {error}", None)
+        return ExplanationStep("file", f"{path}: {error}", None)
     except UnreadableImage as error:
-        return Step("file", f"{path}: {error}", False)
-    return Step("file", path, found == image_id, found)
+        return ExplanationStep("file", f"{path}: {error}", False)
+    return ExplanationStep("file", path, found == image_id, found)

@@ -110,7 +110,7 @@ class Comparison:
     """(n,) which images moved, by the matches of ``counted``."""
 
 
-def compare(a: Labeling, b: Labeling) -> Comparison:
+def compare_labelings(a: Labeling, b: Labeling) -> Comparison:
     """Compare two labelings of the same images.
 
     Args:
@@ -281,7 +281,7 @@ class Excerpt:
     nb_columns_summed: int
 
 
-def excerpt(table: Contingency, matched: tuple[Match, ...], most: int) -> Excerpt:
+def largest_part(table: Contingency, matched: tuple[Match, ...], most: int) -> Excerpt:
     """The largest part of a table that has ``most`` rows and columns, and the sum of the rest.
 
     Matches come first, in the order of the first side; then the groups that have none, in their own

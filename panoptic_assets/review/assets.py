@@ -26,7 +26,7 @@ from panoptic_assets.orchestration.running import POOL, partition_of, plain_fail
 from panoptic_assets.review.config import ReportConfig
 from panoptic_assets.review.map_data import Colouring
 from panoptic_assets.review.run_pages import MapPoints, titled, write_first_page, write_run
-from panoptic_assets.review.run_tree import Cluster, RunTree, read_tree
+from panoptic_assets.review.run_tree import ClusterView, RunTree, read_tree
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.keys import parse_projection, parse_run_key, vector_type_of
@@ -82,11 +82,11 @@ def clustering_report(
     for block in progress(context, blocks, len(missing), "thumbnails", len):
         reports.add_thumbnails(zip(block, read_thumbnails(store, block), strict=True))
     pages = write_run(reports, tree, points)
-    write_index(store, reports)
+    list_reports(store, reports)
     return _result(store, reports, tree, points, pages)
 
 
-def write_index(store: LanceStore, reports: ReportFolder) -> None:
+def list_reports(store: LanceStore, reports: ReportFolder) -> None:
     """List the runs that have a report on the first page of all, the newest first."""
     with_report = [
         record
@@ -226,5 +226,5 @@ def _result(
     )
 
 
-def _typical(store: LanceStore, tree: RunTree, cluster: Cluster) -> list[bytes]:
+def _typical(store: LanceStore, tree: RunTree, cluster: ClusterView) -> list[bytes]:
     return read_thumbnails(store, [tree.image_ids[row] for row in cluster.rows[:_EXEMPLARS]])

@@ -16,7 +16,7 @@ from panoptic_assets.review import agreement as core
 from panoptic_assets.review import comparison_pages as pages
 from panoptic_assets.review.comparisons import Compared, Treatment, differences, quality_of
 from panoptic_assets.review.pages import PageWriter, Picture, shell
-from panoptic_assets.review.sides import Group, Side
+from panoptic_assets.review.sides import Side, SideGroup
 from panoptic_assets.upkeep.staleness import Judge
 from resources.lance import LanceStore, one_of
 from resources.report_folder import ReportFolder
@@ -158,8 +158,8 @@ class ReportWriter:
     def _pair(self, compared: Compared, depth: int) -> pages.PairView:
         a, b, result = compared.a, compared.b, compared.result
         counted = result.counted
-        heat = core.excerpt(result.table, counted.matched, MOST_HEAT)
-        small = core.excerpt(result.table, counted.matched, MOST_FLOW)
+        heat = core.largest_part(result.table, counted.matched, MOST_HEAT)
+        small = core.largest_part(result.table, counted.matched, MOST_FLOW)
         best = sorted(counted.matched, key=lambda pair: -pair.jaccard)[:MOST_MATCHES]
         moves, nb_moves = self._moves(compared)
         reasons = {
@@ -356,7 +356,7 @@ def _summed(compared: Compared, part: core.Excerpt) -> str:
     return f"The largest ones are shown; {' and '.join(said)} are summed up as “others”."
 
 
-def _shown(group: Group) -> str:
+def _shown(group: SideGroup) -> str:
     return f"{group.name} · {group.label}" if group.label else group.name
 
 

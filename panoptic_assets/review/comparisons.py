@@ -91,7 +91,7 @@ def compare(a: Side, b: Side) -> Compared:
             f"({len(b.image_ids):,} images) have no image in common: compare runs whose scopes "
             "overlap."
         )
-    result = core.compare(a.of(rows_a), b.of(rows_b))
+    result = core.compare_labelings(a.of(rows_a), b.of(rows_b))
     return Compared(a, b, a.image_ids.take(pa.array(rows_a)), rows_a, rows_b, result)
 
 

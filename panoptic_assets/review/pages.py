@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from panoptic_assets.spec.markdown import code_apart, number_text, score_text
 from resources.project_folder import write_file
-from resources.report_folder import ReportFolder, thumbnail
+from resources.report_folder import ReportFolder, thumbnail_path
 
 _LIBRARIES = {"plotly": ("package_data", "plotly.min.js")}
 """Packages that carry a library for browsers, and where in them it lies."""
@@ -88,7 +88,7 @@ class PageWriter:
                 up=self.up,
                 styles=[shared[name] for name in self.styles],
                 scripts=[shared[name] for name in self.scripts] + list(scripts),
-                thumbnail=lambda image_id: self.up + thumbnail(image_id),
+                thumbnail=lambda image_id: self.up + thumbnail_path(image_id),
                 **values,
             )
         )

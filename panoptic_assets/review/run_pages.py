@@ -16,7 +16,7 @@ import yaml
 
 from panoptic_assets.review.map_data import Colouring, map_data
 from panoptic_assets.review.pages import PageWriter, Picture, moment, shell
-from panoptic_assets.review.run_tree import Cluster, RunTree, method_of
+from panoptic_assets.review.run_tree import ClusterView, RunTree, method_name
 from panoptic_assets.spec.markdown import number_text
 from panoptic_assets.spec.records import Record
 from resources.report_folder import ReportFolder, page_of
@@ -83,7 +83,7 @@ def write_first_page(reports: ReportFolder, records: Sequence[Record]) -> None:
     runs = [
         {
             "key": record.key,
-            "summary": f"{method_of(record)} on {record.config['features']}, "
+            "summary": f"{method_name(record)} on {record.config['features']}, "
             f"{number_text(record.counts.clustered + record.counts.remainder)} images in "
             f"{number_text(record.nb_clusters)} clusters, {moment(record.finished_at)}",
         }
@@ -105,8 +105,10 @@ def _writer(reports: ReportFolder, folder: Path, place: str) -> PageWriter:
     return PageWriter(reports, folder, place, ("page.js", "gallery.js"), ("page.css", "run.css"))
 
 
-def _with_parents(tree: RunTree) -> Iterator[tuple[Cluster, list[Cluster]]]:
-    def walk(cluster: Cluster, above: list[Cluster]) -> Iterator[tuple[Cluster, list[Cluster]]]:
+def _with_parents(tree: RunTree) -> Iterator[tuple[ClusterView, list[ClusterView]]]:
+    def walk(
+        cluster: ClusterView, above: list[ClusterView]
+    ) -> Iterator[tuple[ClusterView, list[ClusterView]]]:
         yield cluster, above
         for below in cluster.clusters:
             yield from walk(below, [*above, cluster])
@@ -146,7 +148,7 @@ class _Pages:
             stale=tree.stale,
         )
 
-    def cluster(self, cluster: Cluster, above: list[Cluster]) -> int:
+    def cluster(self, cluster: ClusterView, above: list[ClusterView]) -> int:
         """The pages of one cluster, all its images on them; returns how many there are."""
         size = PICTURES_ON_A_PAGE
         count = max(1, math.ceil(cluster.size / size))
@@ -217,7 +219,7 @@ class _Pages:
             facts.append(("not embedded", number_text(counts.not_embedded)))
         return facts
 
-    def _card(self, cluster: Cluster) -> dict[str, Any]:
+    def _card(self, cluster: ClusterView) -> dict[str, Any]:
         """What the overview shows of a cluster."""
         farthest = np.argsort(-cluster.distances, kind="stable")[:OUTLIERS]
         outliers = cluster.rows[farthest].tolist() if cluster.size > EXEMPLARS else []
@@ -238,7 +240,7 @@ class _Pages:
             "commands": commands,
         }
 
-    def _groups(self, cluster: Cluster, part: slice) -> list[tuple[str, list[Picture]]]:
+    def _groups(self, cluster: ClusterView, part: slice) -> list[tuple[str, list[Picture]]]:
         """The pictures of a page; those of a consensus under what the runs say of them."""
         groups: dict[str, list[Picture]] = {}
         for place in range(*part.indices(cluster.size)):
@@ -267,7 +269,7 @@ def _kind_of(agreement: float) -> str:
     return f"Doubtful: agreement below {DOUBTFUL_AGREEMENT}"
 
 
-def _agreement(cluster: Cluster) -> tuple[int, int] | None:
+def _agreement(cluster: ClusterView) -> tuple[int, int] | None:
     """How many images of a consensus' cluster are its core, and how many are doubtful."""
     if cluster.certainties is None or not cluster.is_agreed:
         return None
@@ -330,12 +332,12 @@ def _of_rows(
     return distances, None if np.isnan(certainties).all() else certainties
 
 
-def titled(cluster: Cluster) -> str:
+def titled(cluster: ClusterView) -> str:
     """A cluster's number, or ``remainder``, and its name when it has one."""
     return f"{cluster.number} {cluster.name}".rstrip()
 
 
-def _path(cluster: Cluster) -> str:
+def _path(cluster: ClusterView) -> str:
     path = cluster.node.partition("/")[2].replace("/", " › ")
     return f"{path} {cluster.name}".rstrip()
 

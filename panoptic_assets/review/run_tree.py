@@ -22,7 +22,7 @@ from resources.lance import LanceStore
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterView:
     """A node of the tree: one cluster, or the remainder, of a division."""
 
     node: str
@@ -48,7 +48,7 @@ class Cluster:
     """(size,) what the method says of belonging here, in [0, 1], if it says something."""
     division: Record | None
     """Of the clusters below; None if it was not divided."""
-    clusters: "list[Cluster]" = field(default_factory=list)
+    clusters: "list[ClusterView]" = field(default_factory=list)
     """Those below, from the lowest score."""
 
     @property
@@ -78,7 +78,7 @@ class Cluster:
             return 100
         return min(100, round(100 * self.score / self.baseline_score))
 
-    def walk(self) -> "Iterator[Cluster]":
+    def walk(self) -> "Iterator[ClusterView]":
         """This cluster and all below it, parents first."""
         yield self
         for cluster in self.clusters:
@@ -96,7 +96,7 @@ class RunTree:
     """For each image the path of its first file; None if all are missing by now."""
     shapes: list[tuple[int, int]]
     """For each image its width and height, in pixels."""
-    clusters: list[Cluster]
+    clusters: list[ClusterView]
     """From the lowest score; the remainder last."""
     places: list[str]
     """For each image the deepest node that holds it."""
@@ -106,9 +106,9 @@ class RunTree:
     @property
     def method(self) -> str:
         """Name of the run's method."""
-        return method_of(self.record)
+        return method_name(self.record)
 
-    def walk(self) -> Iterator[Cluster]:
+    def walk(self) -> Iterator[ClusterView]:
         """Every cluster of the tree, parents first."""
         for cluster in self.clusters:
             yield from cluster.walk()
@@ -118,7 +118,7 @@ class RunTree:
         return self.paths[row] or f"(missing) {self.image_ids[row]}"
 
 
-def method_of(record: Record) -> str:
+def method_name(record: Record) -> str:
     """The name of the method of a record."""
     return next(iter(record.config["method"]))
 
@@ -168,10 +168,10 @@ class _Reader:
     names: dict[str, str]
     labels: dict[str, dict[str, Any]]
 
-    def clusters(self, key: str) -> list[Cluster]:
+    def clusters(self, key: str) -> list[ClusterView]:
         """The clusters of a division with all below them."""
         record = self.valid[key]
-        method = method_of(record)
+        method = method_name(record)
         members = self.divisions.assignments(key)
         rows = self._rows_of(members["image_id"])
         distances = members["distance"].to_numpy()
@@ -191,7 +191,7 @@ class _Reader:
             label = self.labels.get(node, {})
             mine = of_cluster[cluster["cluster"]]
             found.append(
-                Cluster(
+                ClusterView(
                     node=node,
                     size=cluster["size"],
                     score=cluster["score"],

@@ -37,7 +37,7 @@ _TOP = "."
 
 
 @dataclass(frozen=True)
-class Group:
+class SideGroup:
     """A cluster, tag or folder of a side."""
 
     name: str
@@ -58,7 +58,7 @@ class Side:
     """(n,) strings, sorted, each one once."""
     labels: Labels
     """(n,) rows of ``groups``."""
-    groups: tuple[Group, ...]
+    groups: tuple[SideGroup, ...]
     """Clusters from the lowest score, tags in the order of their tree, folders by name."""
     record: Record | None = None
     """Of a run or node."""
@@ -168,7 +168,7 @@ class Sides:
             image_ids=rows["image_id"].combine_chunks(),
             labels=ranks[codes.indices.to_numpy()],
             groups=tuple(
-                Group(
+                SideGroup(
                     names[code],
                     labels.get(names[code]),
                     names[code].rpartition("/")[2] == REMAINDER,
@@ -227,7 +227,7 @@ class Sides:
             image_id: [tag for tag in own if not any(tag in above[other] for other in own)]
             for image_id, own in carried.items()
         }
-        groups = [Group(paths[tag.tag_id], None, tag.is_remainder) for tag in tags]
+        groups = [SideGroup(paths[tag.tag_id], None, tag.is_remainder) for tag in tags]
         return _by_tag(name, [tag.tag_id for tag in tags], groups, classes)
 
     def _metadata_tags(self, name: str) -> Side | None:
@@ -251,7 +251,7 @@ class Sides:
             )
         }
         known = sorted({path for own in classes.values() for path in own})
-        return _by_tag(name, known, [Group(path) for path in known], classes)
+        return _by_tag(name, known, [SideGroup(path) for path in known], classes)
 
     def _folders(self) -> Side:
         present = present_files(self._store)
@@ -274,7 +274,7 @@ class Sides:
             kind="folders",
             image_ids=pa.array(image_ids, pa.string()),
             labels=np.array([places[folder] for folder in folders], np.int64),
-            groups=tuple(map(Group, known)),
+            groups=tuple(map(SideGroup, known)),
             notes=(note,) if copies else (),
         )
 
@@ -301,7 +301,7 @@ class Sides:
         return f"What can be: {', '.join(map(_plain, (*sorted(shown), FOLDERS)))}{more}."
 
 
-def chosen(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[Side], list[str]]:
+def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[Side], list[str]]:
     """What is compared, the truth last, and what must be said of the choice.
 
     Args:
@@ -350,7 +350,7 @@ def common(a: Side, b: Side) -> tuple[Labels, Labels]:
 
 
 def _by_tag(
-    name: str, order: list[str], groups: list[Group], classes: dict[str, list[str]]
+    name: str, order: list[str], groups: list[SideGroup], classes: dict[str, list[str]]
 ) -> Side:
     """A side out of the deepest tags of each image."""
     several = sum(len(own) > 1 for own in classes.values())

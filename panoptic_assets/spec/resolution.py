@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from panoptic_assets.spec.fields import Parameters
 from panoptic_assets.spec.text import shown
 from resources.errors import InputError
-from resources.project_folder import explain
+from resources.project_folder import explain_invalid
 
 Document = dict[str, Any]
 """Configuration as plain data, in the form that a Launchpad or a YAML file gives it."""
@@ -47,7 +47,7 @@ def parse(config: type[ConfigT], document: Document) -> ConfigT:
         # What is unknown is told last, below, with what is known of the choices that were made.
         parsed = config.model_validate(whole, extra="ignore")
     except ValidationError as error:
-        raise InputError(f"The configuration cannot be used: {explain(error)}") from error
+        raise InputError(f"The configuration cannot be used: {explain_invalid(error)}") from error
     except RecursionError as error:  # a YAML alias may be inside itself
         raise InputError("The configuration cannot be used: it is nested too deeply.") from error
     known = _fields(parsed)

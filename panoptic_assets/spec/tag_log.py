@@ -108,7 +108,7 @@ class TagTables:
     """Ids of the tags that an edit of a person made, changed, gave or took away."""
 
 
-def save(
+def save_event(
     property_name: str,
     run_key: str,
     nodes: Iterable[str],

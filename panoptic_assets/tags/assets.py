@@ -28,7 +28,7 @@ from panoptic_assets.spec.resolution import given_config, parse
 from panoptic_assets.spec.text import counted
 from panoptic_assets.tags.carry_over import KINDS, Change
 from panoptic_assets.tags.config import EditsConfig, SaveConfig
-from panoptic_assets.tags.edits import EditError, Images, resolve
+from panoptic_assets.tags.edits import EditError, Images, resolve_edits
 from panoptic_assets.tags.saving import Saved, author_of, save_run
 from panoptic_assets.tags.table import LoggedEvent, append_events, read_log, write_tags
 from resources.errors import InputError
@@ -273,7 +273,7 @@ def check_edits(
     names = image_names(store, folder)
     images = Images(lambda name: names.find(name) or None)
     try:
-        events = resolve(config.edits, [entry.event for entry in log], images)
+        events = resolve_edits(config.edits, [entry.event for entry in log], images)
     except EditError as error:
         text = str(error)
         raise InputError(text[0].upper() + text[1:]) from error

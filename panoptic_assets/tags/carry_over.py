@@ -118,7 +118,7 @@ def carry_over(
         CarryOverError: Clusters overlap less than ``min_overlap``, or ``matches`` names a tag or a
             node that there is not, or a node twice.
     """
-    after = _Tree(new)
+    after = _SavedTree(new)
     before = _Before(old, after, state)
     current = paths(in_tree_order(state.tags.values()))
 
@@ -144,7 +144,7 @@ def carry_over(
     return CarryOver(event, changes)
 
 
-class _Tree:
+class _SavedTree:
     """The clusters of a save, each with its images and those below it."""
 
     def __init__(self, event: Event):
@@ -178,7 +178,7 @@ class _Tree:
         return {image_id: tag_id for tag_id in tag_ids for image_id in self.images[tag_id]}
 
 
-class _Before(_Tree):
+class _Before(_SavedTree):
     """The clusters of the latest save, and the absent ones: those that only earlier saves had, and
     whose tags people have still, or deleted.
 
@@ -186,15 +186,15 @@ class _Before(_Tree):
         latest: Ids of the clusters of the latest save.
     """
 
-    def __init__(self, old: Event, new: _Tree, state: State):
+    def __init__(self, old: Event, new: _SavedTree, state: State):
         super().__init__(old)
         self.latest = set(self.tags)
         self._new, self._state = new, state
         self._saved = state.saved.get(old.property, [])
-        self._trees: dict[int, _Tree] = {}
+        self._trees: dict[int, _SavedTree] = {}
         self._likeness: dict[tuple[int, str], dict[str, float]] = {}
         self._sizes: dict[int, Counter[str]] = {}
-        self._absent: dict[str, _Tree] = {}
+        self._absent: dict[str, _SavedTree] = {}
         for number in reversed(range(len(self._saved))):
             ended = [tag.tag_id for tag in self._saved[number].tags if tag.tag_id not in self.tags]
             for tag_id in ended:
@@ -211,7 +211,7 @@ class _Before(_Tree):
                     for above in self._tree(number).line(tag_id):
                         self._back[above].add(image_id)
 
-    def of(self, tag_id: str) -> _Tree:
+    def of(self, tag_id: str) -> _SavedTree:
         """The last save that had a cluster."""
         return self._absent.get(tag_id, self)
 
@@ -268,7 +268,7 @@ class _Before(_Tree):
                 found[new_id] = likeness
         return found
 
-    def _alike(self, tree: _Tree, tag_id: str) -> dict[str, float]:
+    def _alike(self, tree: _SavedTree, tag_id: str) -> dict[str, float]:
         """How much the new clusters are like one of a save, by the images that both trees have."""
         place = (id(tree), tag_id)
         if place not in self._likeness:
@@ -303,7 +303,7 @@ class _Before(_Tree):
                 found[above] += count
         return found
 
-    def _as_edited(self, tag_id: str) -> _Tree:
+    def _as_edited(self, tag_id: str) -> _SavedTree:
         """The save in which people saw a cluster when they last edited its tag, or the last one."""
         known = self._state.survivor(tag_id)
         nb_saved = self._state.edited.get(known.tag_id, 0) if known else 0
@@ -312,9 +312,9 @@ class _Before(_Tree):
                 return self._tree(number)
         return self.of(tag_id)
 
-    def _tree(self, number: int) -> _Tree:
+    def _tree(self, number: int) -> _SavedTree:
         if number not in self._trees:
-            self._trees[number] = _Tree(self._saved[number])
+            self._trees[number] = _SavedTree(self._saved[number])
         return self._trees[number]
 
 
@@ -330,7 +330,7 @@ class _Pairing:
     def __init__(
         self,
         old: _Before,
-        new: _Tree,
+        new: _SavedTree,
         means: Means,
         decided: Mapping[str, str | None],
         certain: float,
@@ -463,7 +463,7 @@ def paired(
 def _decided(
     matches: Mapping[str, str],
     old: _Before,
-    new: _Tree,
+    new: _SavedTree,
     state: State,
     current: Mapping[str, str],
 ) -> dict[str, str | None]:
@@ -509,7 +509,7 @@ def _comparable(path: str) -> str:
 def _question(
     doubtful: list[tuple[tuple[str, str], float]],
     shown: Callable[[str], str],
-    new: _Tree,
+    new: _SavedTree,
     event: Event,
 ) -> str:
     doubtful = sorted(doubtful, key=lambda entry: (entry[1], entry[0]))
@@ -531,7 +531,7 @@ def _question(
 
 
 def _held(
-    old: _Before, new: _Tree, pairing: _Pairing, depth: int | None
+    old: _Before, new: _SavedTree, pairing: _Pairing, depth: int | None
 ) -> dict[str, dict[str, str]]:
     """For new clusters that are not divided as the old ones were: who stays below, and where.
 
@@ -559,7 +559,7 @@ def _held(
 def _event(
     made: Event,
     old: _Before,
-    new: _Tree,
+    new: _SavedTree,
     pairing: _Pairing,
     held: dict[str, dict[str, str]],
     state: State,
@@ -601,7 +601,7 @@ def _event(
     )
 
 
-def _known(tag: Tag, old: _Tree, state: State) -> Tag:
+def _known(tag: Tag, old: _SavedTree, state: State) -> Tag:
     """A tag under the name and colour that it has now."""
     known = state.tags.get(tag.tag_id, old.tags[tag.tag_id])
     return replace(tag, name=known.name, colour=known.colour)
@@ -627,7 +627,7 @@ def _staying(old: _Before, pairing: _Pairing, held: dict[str, dict[str, str]]) -
 
 
 def _removed(
-    old: _Before, new: _Tree, staying: set[str], state: State, depth: int | None
+    old: _Before, new: _SavedTree, staying: set[str], state: State, depth: int | None
 ) -> set[str]:
     """Tags of which no cluster is left, and on which no person's own work lies."""
 
@@ -657,7 +657,7 @@ def _removed(
 
 def _changes(
     old: _Before,
-    new: _Tree,
+    new: _SavedTree,
     pairing: _Pairing,
     held: dict[str, dict[str, str]],
     state: State,

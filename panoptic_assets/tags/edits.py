@@ -87,7 +87,7 @@ class Images:
     """The id of an image that was ever seen; None if there is none."""
 
 
-def resolve(edits: Sequence[Edit], log: Sequence[Event], images: Images) -> list[Event]:
+def resolve_edits(edits: Sequence[Edit], log: Sequence[Event], images: Images) -> list[Event]:
     """The events that do some edits, one after the other; none if one of them cannot be done.
 
     Args:
@@ -122,7 +122,7 @@ def find_tag(name: str, log: Sequence[Event], property_name: str) -> Tag:
     Raises:
         EditError: There is none, or there are several; the message names the nearest ones.
     """
-    return _Tree(replayed(log), normalised(property_name)).find(name)
+    return _TagTree(replayed(log), normalised(property_name)).find(name)
 
 
 def assigning(
@@ -136,7 +136,7 @@ def assigning(
         log: All events so far.
         property_name: The tag's property, which need not exist.
     """
-    tree = _Tree(replayed(log), normalised(property_name))
+    tree = _TagTree(replayed(log), normalised(property_name))
     exists = name in tree.tags or comparable(name) in tree.by_path
     create = {"create": {"tag": name, "property": property_name}}
     assign = {"assign": {"tag": name, "images": list(images), "property": property_name}}
@@ -204,7 +204,7 @@ def _event(edit: Edit, log: list[Event], state: State, images: Images) -> Event:
     kind, fields = _checked(edit)
     if kind in ("undo", "redo"):
         return _of_event(kind, fields.get("event"), log)
-    tree = _Tree(state, fields["property"])
+    tree = _TagTree(state, fields["property"])
     make = {
         "create_property": _create_property,
         "create": _create,
@@ -290,7 +290,7 @@ def _of_event(kind: str, number: int | None, log: list[Event]) -> Event:
     return Event("undo" if kind == "undo" else "redo", event=number)
 
 
-class _Tree:
+class _TagTree:
     """The tags of one property, by their paths."""
 
     def __init__(self, state: State, property_name: str):
@@ -345,13 +345,13 @@ class _Tree:
         return found
 
 
-def _create_property(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _create_property(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     if tree.exists:
         raise EditError(f"there is a property {tree.property!r} already.")
     return Event("create_property", tree.property)
 
 
-def _create(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _create(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     names = split_path(fields["tag"])
     colour = parse_colour(fields["colour"]) if "colour" in fields else None
     made = missing_tags([names], tree.state, tree.property)
@@ -369,7 +369,7 @@ def missing_tags(tag_paths: Iterable[Sequence[str]], state: State, property_name
     Raises:
         EditError: A name cannot be used, or a path is too deep.
     """
-    tree = _Tree(state, property_name)
+    tree = _TagTree(state, property_name)
     known: dict[str, str] = {path: found[0] for path, found in tree.by_path.items()}
     made = []
     for names in tag_paths:
@@ -393,10 +393,10 @@ def property_in(state: State, name: str) -> str:
     Raises:
         EditError: It cannot be the name of one.
     """
-    return _Tree(state, _name(name, "property")).property
+    return _TagTree(state, _name(name, "property")).property
 
 
-def _rename(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _rename(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     tag, name = tree.find(fields["tag"]), _name(fields["to"], "tag")
     if name == tag.name:
         raise EditError(f"the tag is called {name!r} already.")
@@ -404,7 +404,7 @@ def _rename(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
     return Event("rename", tree.property, tag_id=tag.tag_id, name=name)
 
 
-def _merge(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _merge(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     kept = tree.find(fields["into"])
     gone = {tree.find(name).tag_id for name in fields["tags"]} - {kept.tag_id}
     if not gone:
@@ -416,7 +416,7 @@ def _merge(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
     return Event("merge", tree.property, tag_id=kept.tag_id, tag_ids=tuple(sorted(gone)))
 
 
-def _split(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _split(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     tag = tree.find(fields["tag"])
     made: list[Tag] = []
     pairs: list[Pair] = []
@@ -442,7 +442,7 @@ def _split(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
     return Event("split", tree.property, tuple(made), tuple(pairs), tag_id=tag.tag_id)
 
 
-def _move(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _move(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     tag = tree.find(fields["tag"])
     parent_id = tree.find(fields["under"]).tag_id if fields["under"] else None
     below = tree.below(tag.tag_id)
@@ -455,17 +455,17 @@ def _move(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
     return Event("move", tree.property, tag_id=tag.tag_id, parent_id=parent_id)
 
 
-def _recolour(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _recolour(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     colour = parse_colour(fields["colour"])
     return Event("recolour", tree.property, tag_id=tree.find(fields["tag"]).tag_id, colour=colour)
 
 
-def _delete(fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _delete(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     below = tree.below(tree.find(fields["tag"]).tag_id)
     return Event("delete", tree.property, tag_ids=tuple(sorted(below)))
 
 
-def _give_or_take(kind: str, fields: dict[str, Any], tree: _Tree, images: Images) -> Event:
+def _give_or_take(kind: str, fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     tag = tree.find(fields["tag"])
     pairs: list[Pair] = [(tag.tag_id, image_id) for image_id in _ids(fields["images"], images)]
     if not pairs:

@@ -39,7 +39,7 @@ _SAME = 1e-6
 
 
 @dataclass(frozen=True)
-class Group:
+class TagGroup:
     """A tag, as rows of the vectors."""
 
     parent: int | None
@@ -87,7 +87,7 @@ class Task:
 
     tags: list[Tag]
     """The tags of a property, parents first."""
-    groups: list[Group]
+    groups: list[TagGroup]
     """For each of them."""
     candidates: Rows
     """Sorted: what may be proposed."""
@@ -138,7 +138,7 @@ def task(
         if parent is not None:
             refused[place] |= refused[parent]
     made = [
-        Group(
+        TagGroup(
             parents[place], _sorted(members[place]), _sorted(refused[place]), tag.tag_id not in rest
         )
         for place, tag in enumerate(tags)
@@ -148,7 +148,7 @@ def task(
 
 
 def recommend(
-    vectors: Vectors, tags: Sequence[Group], candidates: Rows, number: int
+    vectors: Vectors, tags: Sequence[TagGroup], candidates: Rows, number: int
 ) -> list[Proposals]:
     """For each tag, the candidates that fit it best and are no members of it.
 
@@ -279,7 +279,7 @@ def _sorted(rows: Iterable[int]) -> Rows:
     return np.array(sorted(rows), dtype=np.int64)
 
 
-def _directions(vectors: Vectors, tags: Sequence[Group]) -> list[Vectors | None]:
+def _directions(vectors: Vectors, tags: Sequence[TagGroup]) -> list[Vectors | None]:
     """For each tag the unit vector from the mean of the rest to that of its members.
 
     The mean of all is as good as that of the rest, since it lies on the line between the two.

@@ -205,7 +205,7 @@ def saved(
             for node, row in labels.items()
             if node in names and row["label"]
         }
-    return tag_log.save(
+    return tag_log.save_event(
         property_name,
         run_key,
         nodes,

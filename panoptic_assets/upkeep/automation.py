@@ -23,7 +23,7 @@ from panoptic_assets.corpus.assets import images
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.orchestration.insides import PARTITION_TAG
 from panoptic_assets.orchestration.partitions import VECTOR_TYPES
-from panoptic_assets.orchestration.runs import NOT_FINISHED, _document, pending
+from panoptic_assets.orchestration.runs import NOT_FINISHED, pending, read_cursor
 from panoptic_assets.upkeep.environment import sensor_seconds, timezone
 from panoptic_assets.upkeep.jobs import refresh_corpus
 from resources.errors import InputError
@@ -62,7 +62,7 @@ class _Look:
     @classmethod
     def read(cls, cursor: str | None) -> Self:
         """What a cursor says; nothing where somebody has edited it."""
-        content = _document(cursor)
+        content = read_cursor(cursor)
         types = {name: type(value) for name, value in asdict(cls()).items()}
         if {name: type(value) for name, value in content.items()} != types:
             return cls()

@@ -11,7 +11,7 @@ import dagster as dg
 
 from panoptic_assets.clustering.assets import clustering, division_metadata, nested_clustering
 from panoptic_assets.clustering.dividing import Dividing
-from panoptic_assets.clustering.table import Divisions, read_answer
+from panoptic_assets.clustering.table import Divisions, read_clustering
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.insides import version_of, version_tags
 from panoptic_assets.orchestration.partitions import NODES, RUNS
@@ -29,8 +29,8 @@ from panoptic_assets.tags.assets import (
 )
 from panoptic_assets.tags.table import read_log, write_tags
 from panoptic_assets.upkeep.config import BackfillConfig
-from panoptic_assets.upkeep.refreshing import RunRefresh, Step
-from panoptic_assets.upkeep.refreshing import backfill as refreshed
+from panoptic_assets.upkeep.refreshing import RefreshStep, RunRefresh
+from panoptic_assets.upkeep.refreshing import refresh_runs as refreshed
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -138,7 +138,7 @@ class _Reporter:
     def __init__(self, instance: dg.DagsterInstance, store: LanceStore):
         self._instance, self._store = instance, store
 
-    def materialized(self, step: Step) -> Iterator[dg.AssetMaterialization]:
+    def materialized(self, step: RefreshStep) -> Iterator[dg.AssetMaterialization]:
         """The materialization of a step, if Dagster does not know what it made."""
         if step.saved is not None:
             version = save_version(step.saved.event)
@@ -157,7 +157,7 @@ class _Reporter:
             return
         partitions = NODES if asset is nested_clustering else RUNS
         self._instance.add_dynamic_partitions(str(partitions.name), [record.key])
-        answer = step.answer or read_answer(self._store, record)
+        answer = step.answer or read_clustering(self._store, record)
         yield self._made(asset, record.key, version, division_metadata(self._store, record, answer))
 
     def tags(self) -> Iterator[dg.AssetMaterialization]:

@@ -55,7 +55,7 @@ def timezone() -> str:
     return given
 
 
-def check() -> None:
+def check_environment() -> None:
     """Say what is wrong with a variable before anything is started.
 
     Raises:

@@ -52,7 +52,7 @@ from panoptic_assets.upkeep.redaction import Redaction, without_images
 from resources.errors import InputError
 from resources.lance import LanceStore, one_of, quoted
 from resources.project_folder import ProjectFolder, write_file
-from resources.report_folder import ReportFolder, thumbnail
+from resources.report_folder import ReportFolder, thumbnail_path
 from resources.schemas import SCHEMAS, neighbors_table
 
 _TABLE = "forgotten"
@@ -463,7 +463,7 @@ def _clear_reports(
         return []
     shutil.rmtree(root / ".drafts", ignore_errors=True)
     for image_id in redaction.image_ids:
-        (root / thumbnail(image_id)).unlink(missing_ok=True)
+        (root / thumbnail_path(image_id)).unlink(missing_ok=True)
     held = {record_id.partition("@")[0].partition("/")[0] for record_id in record_ids}
     needles = _needles(redaction)
     removed = []

@@ -17,7 +17,7 @@ from panoptic_assets.features import table as vector_tables
 from panoptic_assets.features.assets import registry_projection
 from panoptic_assets.features.config import ProjectionConfig
 from panoptic_assets.orchestration.partitions import NODES, PROJECTIONS, RUNS, VECTOR_TYPES
-from panoptic_assets.orchestration.runs import _document
+from panoptic_assets.orchestration.runs import read_cursor
 from panoptic_assets.spec.keys import parse_division, parse_name, parse_node, parse_projection
 from panoptic_assets.spec.resolution import resolve
 from panoptic_assets.upkeep.environment import sensor_seconds
@@ -228,6 +228,6 @@ def _known_files(cursor: str | None) -> dict[str, _File] | None:
     if not cursor:
         return None
     try:
-        return {file: _File(**known) for file, known in _document(cursor).items()}
+        return {file: _File(**known) for file, known in read_cursor(cursor).items()}
     except TypeError:  # somebody has edited it
         return None

@@ -59,7 +59,7 @@ class Nearest:
     """(m,) cosine distance to its mean, in [0, 2]."""
 
 
-def described(labels: Labels, vectors: Vectors) -> Clusters:
+def described_clusters(labels: Labels, vectors: Vectors) -> Clusters:
     """What newcomers are compared with.
 
     Args:
@@ -96,7 +96,7 @@ def described(labels: Labels, vectors: Vectors) -> Clusters:
     return Clusters(numbers, directions, radii, usual)
 
 
-def nearest(clusters: Clusters, vectors: Vectors) -> Nearest:
+def nearest_clusters(clusters: Clusters, vectors: Vectors) -> Nearest:
     """The nearest cluster of each of some newcomers, by cosine to the clusters' means.
 
     Of clusters that are equally near, the one with the lowest number.
@@ -131,7 +131,7 @@ def assigned(clusters: Clusters, vectors: Vectors, leaves_remainder: bool) -> La
     """
     if not len(clusters.numbers):
         return np.full(len(vectors), REMAINDER, np.int64)
-    found = nearest(clusters, vectors)
+    found = nearest_clusters(clusters, vectors)
     labels = clusters.numbers[found.places].astype(np.int64)
     if leaves_remainder:
         labels[found.distances > clusters.radii[found.places]] = REMAINDER
@@ -158,7 +158,7 @@ def novelty(clusters: Clusters, vectors: Vectors) -> float | None:
     """
     if not len(vectors) or not len(clusters.numbers):
         return None
-    found = nearest(clusters, vectors)
+    found = nearest_clusters(clusters, vectors)
     counted = np.empty(len(vectors))
     for place, usual in enumerate(clusters.usual):
         mine = found.places == place

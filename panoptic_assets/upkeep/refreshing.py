@@ -43,8 +43,8 @@ from panoptic_assets.clustering.dividing import (
 from panoptic_assets.clustering.policies import Assign, Policy, Recluster, parse_policy, policy_of
 from panoptic_assets.clustering.selection import Selection, select
 from panoptic_assets.clustering.table import (
-    Answer,
     Divisions,
+    StoredClustering,
     all_records,
     cluster_names,
     cluster_number,
@@ -80,7 +80,7 @@ be done without one, and is left as it is; ``would``: of a plan."""
 
 
 @dataclass(frozen=True)
-class Step:
+class RefreshStep:
     """What became of one division, or of one property that the run is saved as."""
 
     key: str
@@ -90,7 +90,7 @@ class Step:
     """For people, one line."""
     record: Record | None = None
     """The record that counts now, of a division."""
-    answer: Answer | None = None
+    answer: StoredClustering | None = None
     """What was stored with it, if it is new."""
     saved: Saved | None = None
     """Of a save."""
@@ -102,7 +102,7 @@ class RunRefresh:
 
     run_key: str
     policy: str = "?"
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RefreshStep] = field(default_factory=list)
     error: str = ""
     """Why it failed as a whole; one line."""
     fault: Exception | None = None
@@ -132,9 +132,9 @@ class RunRefresh:
         return "; ".join(lines) or ("kept" if self.policy == "keep" else "up to date")
 
 
-def backfill(
+def refresh_runs(
     dividing: Dividing, config: BackfillConfig, write: bool = True
-) -> Iterator[Step | RunRefresh]:
+) -> Iterator[RefreshStep | RunRefresh]:
     """Apply each run's policy, those first that others are made from; a failure stops no other run.
 
     Yields each step once it is done, and after the steps of a run what became of it.
@@ -172,7 +172,7 @@ def backfill(
 
 def refresh_run(
     dividing: Dividing, run_key: str, policy: Policy, replay: bool = False, write: bool = True
-) -> Iterator[Step]:
+) -> Iterator[RefreshStep]:
     """Apply a policy to a run with everything nested under it; yields each step once it is done.
 
     Args:
@@ -189,9 +189,9 @@ def refresh_run(
     """
     match policy:
         case Assign():
-            yield from _Tree(dividing, run_key, policy, False, write).refresh()
+            yield from _RefreshedTree(dividing, run_key, policy, False, write).refresh()
         case Recluster():
-            yield from _Tree(dividing, run_key, policy, replay, write).refresh()
+            yield from _RefreshedTree(dividing, run_key, policy, replay, write).refresh()
         case _:
             return
 
@@ -314,7 +314,9 @@ def _inputs(vectors: _Vectors, selection: Selection) -> list[Input]:
 
 def _assigned(base: _Base, config: DivisionConfig, vectors: _Vectors) -> _Assignment:
     members = base.members
-    fitted = out_of_sample.described(_numbers(vectors.own.image_ids, members), vectors.own.vectors)
+    fitted = out_of_sample.described_clusters(
+        _numbers(vectors.own.image_ids, members), vectors.own.vectors
+    )
     ids = vectors.scope.image_ids
     later = np.array([image_id not in members for image_id in ids], bool)
     new = vectors.scope.vectors[later]
@@ -329,7 +331,7 @@ def _numbers(image_ids: Sequence[str], members: Mapping[str, str]) -> Labels:
     return np.array([cluster_number(members[image_id]) for image_id in image_ids], np.int64)
 
 
-class _Tree:
+class _RefreshedTree:
     """One run with everything nested under it, while a policy is applied."""
 
     def __init__(
@@ -349,7 +351,7 @@ class _Tree:
         self._divisions = Divisions(self._store, self._run_key)
         self._history = all_records(self._store, self._run_key)
 
-    def refresh(self) -> Iterator[Step]:
+    def refresh(self) -> Iterator[RefreshStep]:
         """See :func:`refresh_run`."""
         yield self._root()
         nested = [key for key in self._divisions.records if key != self._run_key]
@@ -359,7 +361,7 @@ class _Tree:
         if self._write:
             yield from self._saves()
 
-    def _root(self) -> Step:
+    def _root(self) -> RefreshStep:
         key, dividing = self._run_key, self._dividing
         record = self._divisions.get(key)
         config = resolve_clustering(key, {}, self._divisions, dividing.registry)
@@ -368,18 +370,22 @@ class _Tree:
         )
         return self._divide(key, config, selection, record, follows=True)
 
-    def _nested(self, key: str) -> Step:
+    def _nested(self, key: str) -> RefreshStep:
         node = parse_node(key)
         record = self._divisions.records[key]
         parent = self._divisions.records.get(node.division)
         if parent is None or node.division in self._divisions.stale:
-            return Step(key, "left", f"left as it is, since {node.division} is not up to date")
+            return RefreshStep(
+                key, "left", f"left as it is, since {node.division} is not up to date"
+            )
         names = set(rows_of(self._store, "clusters", parent.record_id)["cluster"].to_pylist())
         if node.cluster not in names:
-            return Step(key, "left", f"left as it is, since there is no cluster {node} any more")
+            return RefreshStep(
+                key, "left", f"left as it is, since there is no cluster {node} any more"
+            )
         follows = key not in self._divisions.stale or _follows(record, parent, self._history)
         if not follows and not self._replay:
-            return Step(
+            return RefreshStep(
                 key,
                 "left",
                 f"left stale: {node.division} was made again since, by no policy "
@@ -392,7 +398,7 @@ class _Tree:
             selection = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
             return self._divide(key, config, selection, record, follows)
         except (InputError, NotComputableError) as error:
-            return Step(key, "failed", f"failed: {error}", record)
+            return RefreshStep(key, "failed", f"failed: {error}", record)
 
     def _divide(
         self,
@@ -401,26 +407,26 @@ class _Tree:
         selection: Selection,
         previous: Record,
         follows: bool,
-    ) -> Step:
+    ) -> RefreshStep:
         if isinstance(self._policy, Assign):
             return self._assign(key, config, selection, previous, self._policy)
         asked = self._replay or key in self._divisions.stale
         if not asked and is_current(previous, config, selection, self._store):
-            return Step(key, "same", "up to date", previous)
+            return RefreshStep(key, "same", "up to date", previous)
         if not self._write:
-            return Step(key, "would", self._changes_of_scope(previous, selection), previous)
+            return RefreshStep(key, "would", self._changes_of_scope(previous, selection), previous)
         computed = self._dividing.compute(key, config, selection, previous)
         before = _members(self._store, previous)
         if follows:
             computed = carried(computed, _matched(computed, previous, before))
         if previous.data_version == computed.record.data_version:
-            return Step(key, "same", "the same, its record stays", previous)
+            return RefreshStep(key, "same", "the same, its record stays", previous)
         write_division(self._store, computed.record, computed.answer)
         self._look()
         after = _names(computed.answer)
         numbers = "" if follows else ", in numbers of their own"
         text = f"computed again: {_compared(before, after)}{numbers}"
-        return Step(key, "reclustered", text, computed.record, computed.answer)
+        return RefreshStep(key, "reclustered", text, computed.record, computed.answer)
 
     def _changes_of_scope(self, previous: Record, selection: Selection) -> str:
         before, now = _members(self._store, previous).keys(), set(selection.image_ids)
@@ -434,13 +440,13 @@ class _Tree:
         selection: Selection,
         previous: Record,
         policy: Assign,
-    ) -> Step:
+    ) -> RefreshStep:
         started = datetime.now(UTC)
         base = _base_of(previous, self._history, self._store)
         vectors = _read(self._store, config, base, selection.image_ids)
         inputs = _inputs(vectors, selection)
         if _is_the_same(previous, base, selection, inputs):
-            return Step(key, "same", "up to date", previous)
+            return RefreshStep(key, "same", "up to date", previous)
         found, usage = measured(lambda: _assigned(base, config, vectors))
         answer = _answer(base, config, found, vectors.scope)
         drift = _drift(base, found)
@@ -460,17 +466,17 @@ class _Tree:
             _continued(base, drift),
         )
         if previous.data_version == record.data_version:
-            return Step(key, "same", "up to date", previous)
+            return RefreshStep(key, "same", "up to date", previous)
         due = f"; clustering again is due: {drift.due}" if drift.due else ""
         if not self._write:
             text = f"would assign {drift.nb_new:,} images, {drift.nb_left:,} left{due}"
-            return Step(key, "would", text, record)
+            return RefreshStep(key, "would", text, record)
         text = f"{drift.nb_new:,} images assigned, {drift.nb_left:,} left{due}"
         write_division(self._store, record, answer)
         self._look()
-        return Step(key, "assigned", text, record, answer)
+        return RefreshStep(key, "assigned", text, record, answer)
 
-    def _saves(self) -> Iterator[Step]:
+    def _saves(self) -> Iterator[RefreshStep]:
         """Save the run again under each property that holds what it was before."""
         if self._run_key not in saved_runs(self._store):
             return
@@ -488,12 +494,12 @@ class _Tree:
             if not any(record.refreshed for record in changed):
                 # It may be that Dagster was not told of the save.
                 saved = Saved(name, event, [], False, events)
-                yield Step(self._run_key, "same", f"saved as {name!r}", saved=saved)
+                yield RefreshStep(self._run_key, "same", f"saved as {name!r}", saved=saved)
                 continue
             if not _is_of(held.get(self._run_key), line, self._history):
                 text = f"{name!r} is not saved again: it holds clusters of another computation "
                 text += f"(`panoptic-assets save {self._run_key}`)"
-                yield Step(self._run_key, "left", text)
+                yield RefreshStep(self._run_key, "left", text)
                 continue
             config = SaveConfig(
                 property=name,
@@ -505,14 +511,14 @@ class _Tree:
                 saved = save_run(self._store, self._divisions, self._run_key, config)
             except InputError as error:
                 text = f"{name!r} is not saved again (`panoptic-assets save {self._run_key}`): "
-                yield Step(self._run_key, "asks", f"{text}{error}")
+                yield RefreshStep(self._run_key, "asks", f"{text}{error}")
                 continue
             if saved.appended:
                 # Runs whose scope is a tag come after this one, and read the tags.
                 write_tags(self._store, tag_log.replay(saved.events))
-                yield Step(self._run_key, "saved", f"saved again as {name!r}", saved=saved)
+                yield RefreshStep(self._run_key, "saved", f"saved again as {name!r}", saved=saved)
             else:
-                yield Step(self._run_key, "same", f"saved as {name!r}", saved=saved)
+                yield RefreshStep(self._run_key, "same", f"saved as {name!r}", saved=saved)
 
 
 def _asked(policy: str, registry: Registry, run_key: str) -> tuple[Policy, bool]:
@@ -539,7 +545,9 @@ def _is_the_same(
     return now <= known if previous.record_id == base.record.record_id else now == known
 
 
-def _answer(base: _Base, config: DivisionConfig, found: _Assignment, read: ReadVectors) -> Answer:
+def _answer(
+    base: _Base, config: DivisionConfig, found: _Assignment, read: ReadVectors
+) -> StoredClustering:
     division = clusters.numbered(found.labels, read.vectors)
     rows = {image_id: row for row, image_id in enumerate(base.rows["image_id"].to_pylist())}
     places = [rows.get(image_id) for image_id in found.image_ids]
@@ -550,7 +558,7 @@ def _answer(base: _Base, config: DivisionConfig, found: _Assignment, read: ReadV
             names[number] = row["name"]
         if row["stability"] is not None:
             stability[number] = row["stability"]
-    return Answer(
+    return StoredClustering(
         image_ids=found.image_ids,
         division=division,
         outcome=Outcome(
@@ -559,7 +567,9 @@ def _answer(base: _Base, config: DivisionConfig, found: _Assignment, read: ReadV
             _taken(base.rows["similarity"], places),
             names,
         ),
-        assigned=clusters.assigned(division, read.vectors) if config.assign_remainder else None,
+        assigned=clusters.with_remainder_assigned(division, read.vectors)
+        if config.assign_remainder
+        else None,
         stability=stability,
         later=found.later,
     )
@@ -688,7 +698,7 @@ def _members(store: LanceStore, record: Record) -> dict[str, str]:
     return dict(zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True))
 
 
-def _names(answer: Answer) -> dict[str, str]:
+def _names(answer: StoredClustering) -> dict[str, str]:
     return dict(zip(answer.image_ids, cluster_names(answer.division.labels), strict=True))
 
 

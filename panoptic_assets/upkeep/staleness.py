@@ -574,7 +574,7 @@ class Judge:
         return self._features_of[features]
 
 
-def chosen(standings: Iterable[Standing], keys: Iterable[str]) -> list[Standing]:
+def named_by(standings: Iterable[Standing], keys: Iterable[str]) -> list[Standing]:
     """Those that some keys name.
 
     Args:

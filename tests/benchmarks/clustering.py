@@ -266,9 +266,9 @@ def compare(
     ways: Iterable[Way], vectors: np.ndarray, classes: np.ndarray, rounds: int, corpus: str
 ) -> None:
     """A table of automatic methods, which take turns; medians."""
-    from panoptic_assets.features.neighbors import nearest
+    from panoptic_assets.features.neighbors import nearest_neighbors
 
-    graph = nearest(vectors, 50).indices
+    graph = nearest_neighbors(vectors, 50).indices
     found: dict[Way, list[Measured]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, rows in found.items():

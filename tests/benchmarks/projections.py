@@ -108,12 +108,12 @@ def measured(work: str, folder: Path, seed: int = 0) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    from panoptic_assets.features.neighbors import nearest
+    from panoptic_assets.features.neighbors import nearest_neighbors
 
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     vectors = sheets()
     before = time.process_time()
-    graph = nearest(vectors, 50)
+    graph = nearest_neighbors(vectors, 50)
     print(f"the neighbour graph itself: {time.process_time() - before:.1f} CPU s")
     ways = {"ours, from the graph": OURS, "umap-learn": DEFAULT, "umap-learn, seeded": SEEDED}
     found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in ways}

@@ -42,7 +42,7 @@ from rich.table import Table
 from panoptic_assets.clustering import clusters
 from panoptic_assets.clustering.algorithms.interface import Outcome
 from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.clustering.table import Answer, write_division
+from panoptic_assets.clustering.table import StoredClustering, write_division
 from panoptic_assets.corpus import versions
 from panoptic_assets.corpus.manifest import File
 from panoptic_assets.corpus.table import files_input, write_files
@@ -146,7 +146,7 @@ def _make_run(store: LanceStore, key: str, seed: int, image_ids: list[str]) -> N
         started_at=now,
         finished_at=now,
     )
-    answer = Answer(features.image_ids, division, Outcome(labels), None, {})
+    answer = StoredClustering(features.image_ids, division, Outcome(labels), None, {})
     write_division(store, record, answer)
 
 

@@ -47,7 +47,7 @@ def event(property_name: str, step: int) -> tag_log.Event:
     nodes = [f"greek/{number}" for number in range(_TAGS)]
     places = {image_id(n): nodes[(n * step) % _TAGS] for n in range(_IMAGES)}
     records = {"greek": ("greek@1", "output")}
-    return tag_log.save(property_name, "greek", nodes, records, places, "remainder")
+    return tag_log.save_event(property_name, "greek", nodes, records, places, "remainder")
 
 
 def build(folder: Path) -> None:

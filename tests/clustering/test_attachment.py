@@ -6,17 +6,17 @@ from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering.algorithms import attachment
 from panoptic_assets.clustering.algorithms.attachment import attach_to_tags
-from panoptic_assets.clustering.algorithms.interface import Data, Tag
+from panoptic_assets.clustering.algorithms.interface import Data, TargetTag
 from panoptic_assets.spec.computation import NotComputableError
 
 WORDS = ("animals", "birds", "fish", "tools", "hammers", "flags")
 TREE = (
-    Tag(("animals",)),
-    Tag(("animals", "birds")),
-    Tag(("animals", "fish")),
-    Tag(("tools",)),
-    Tag(("tools", "hammers")),
-    Tag(("flags",)),
+    TargetTag(("animals",)),
+    TargetTag(("animals", "birds")),
+    TargetTag(("animals", "fish")),
+    TargetTag(("tools",)),
+    TargetTag(("tools", "hammers")),
+    TargetTag(("flags",)),
 )
 
 
@@ -105,12 +105,12 @@ def test_if_no_image_is_close_enough_a_note_says_how_close_they_are():
 
 def test_tags_without_images_are_counted():
     assert attach([BIRD]).notes == ("5 of 6 tags are closest to no image.",)
-    assert attach([BIRD], tags=(Tag(("birds",)),)).notes == ()
+    assert attach([BIRD], tags=(TargetTag(("birds",)),)).notes == ()
 
 
 def test_templates_are_averaged_before_they_are_compared():
     """The mean of directions, brought to unit length: each counts alike."""
-    tags = (Tag(("fish",)), Tag(("flags",)))
+    tags = (TargetTag(("fish",)), TargetTag(("flags",)))
     halfway = image(fish=1.1, hammers=1, flags=1)
     plain = attach([halfway], tags=tags).similarities
     mixed = attach([halfway], tags=tags, templates=["{}", "{} hammers"])
@@ -125,7 +125,7 @@ def test_templates_are_averaged_before_they_are_compared():
 def test_equally_close_tags_leave_the_image_to_the_first(block, monkeypatch):
     monkeypatch.setattr(attachment, "_BLOCK", block)
     between = image(birds=1, hammers=1)
-    tags = (Tag(("hammers",)), Tag(("birds",)), Tag(("the hammers",)))
+    tags = (TargetTag(("hammers",)), TargetTag(("birds",)), TargetTag(("the hammers",)))
     assert attach([between] * 5, tags=tags).labels.tolist() == [0] * 5
     assert attach([between] * 5, tags=tags[::-1]).labels.tolist() == [0] * 5
     assert attach([image(hammers=1)], tags=tags[1:] + tags[:1]).labels.tolist() == [1]
@@ -136,7 +136,7 @@ def test_one_and_two_threads_give_the_same_answer():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(500, 64)).astype(np.float32)
     texts = rng.normal(size=(20, 64)).astype(np.float32)
-    tags = tuple(Tag((f"tag {number}",)) for number in range(20))
+    tags = tuple(TargetTag((f"tag {number}",)) for number in range(20))
     answers = []
     for threads in (1, 2):
         with threadpool_limits(threads):
@@ -147,7 +147,7 @@ def test_one_and_two_threads_give_the_same_answer():
 
 @pytest.mark.parametrize("parent_tags", ["use", "ignore"])
 def test_two_tags_of_one_name_are_refused_with_what_tells_them_apart(parent_tags):
-    tags = (Tag(("animals", "fish")), Tag(("flags", "fish")))
+    tags = (TargetTag(("animals", "fish")), TargetTag(("flags", "fish")))
     with pytest.raises(NotComputableError) as caught:
         attach([BIRD], tags=tags, parent_tags=parent_tags)
     assert "'animals > fish' and 'flags > fish' have the same text, 'fish'" in str(caught.value)
@@ -160,11 +160,11 @@ def test_two_tags_of_one_name_are_refused_with_what_tells_them_apart(parent_tags
 
 def test_two_paths_that_read_alike_are_refused_even_combined():
     with pytest.raises(NotComputableError, match="rename one of them"):
-        attach([BIRD], tags=(Tag(("a, b",)), Tag(("a", "b"))), parent_tags="combine")
+        attach([BIRD], tags=(TargetTag(("a, b",)), TargetTag(("a", "b"))), parent_tags="combine")
 
 
 def test_a_tag_that_is_listed_twice_counts_once():
-    assert attach([BIRD], tags=(Tag(("fish",)), Tag(("fish",)))).labels.tolist() == [0]
+    assert attach([BIRD], tags=(TargetTag(("fish",)), TargetTag(("fish",)))).labels.tolist() == [0]
 
 
 @pytest.mark.parametrize(

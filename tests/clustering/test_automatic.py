@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from panoptic_assets.clustering.algorithms.automatic import automatic
 from panoptic_assets.clustering.algorithms.interface import Data
 from panoptic_assets.clustering.algorithms.libraries import kmeans
-from panoptic_assets.features.neighbors import nearest
+from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.spec.computation import NotComputableError
 
 PLANTED = """
@@ -150,7 +150,7 @@ def test_neighbours_behind_copies_are_those_found_without_copies(times):
     order = np.random.default_rng(0).permutation(320 * times)
     copies = np.repeat(vectors, times, axis=0)[order]
     first = np.unique(order // times, return_index=True)[1]
-    graph = nearest(copies, 50).indices.astype(np.int64)
+    graph = nearest_neighbors(copies, 50).indices.astype(np.int64)
     outcome = automatic(Data(copies, neighbors=lambda k: graph[:, :k]), 0)
     alone = automatic(Data(copies[np.sort(first)]), 0)
     assert outcome.labels[np.sort(first)].tolist() == alone.labels.tolist()

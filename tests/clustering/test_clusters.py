@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from panoptic_assets.clustering.clusters import (
     REMAINDER_SCORE,
-    assigned,
     canonical,
     numbered,
     renumbered,
     score,
+    with_remainder_assigned,
 )
 from panoptic_assets.spec.computation import REMAINDER
 
@@ -140,14 +140,14 @@ def test_the_remainder_can_be_put_into_the_nearest_clusters():
     vectors = unit([a, b, near_b, a, near_a])
     division = canonical(np.array([3, 7, -1, 3, -1]), vectors)
     before = division.labels.tolist()
-    numbers = assigned(division, vectors)
+    numbers = with_remainder_assigned(division, vectors)
     assert numbers.tolist() == [before[0], before[1], before[1], before[0], before[0]]
     assert division.labels.tolist() == before
 
 
 def test_without_a_cluster_the_remainder_stays():
     division = canonical(np.array([-1, -1]), random_vectors(2))
-    assert assigned(division, random_vectors(2)).tolist() == [-1, -1]
+    assert with_remainder_assigned(division, random_vectors(2)).tolist() == [-1, -1]
 
 
 def test_labels_without_images_are_refused():
@@ -180,4 +180,4 @@ def test_renumbered_clusters_are_the_same_clusters():
 def test_the_remainder_is_assigned_by_the_numbers_that_clusters_have():
     vectors = np.eye(4, dtype=np.float32)[[0, 1, 1, 0]]
     division = numbered(np.array([9, 4, 4, -1]), vectors)
-    assert assigned(division, vectors).tolist() == [9, 4, 4, 9]
+    assert with_remainder_assigned(division, vectors).tolist() == [9, 4, 4, 9]

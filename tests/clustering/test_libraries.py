@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.clustering.algorithms.interface import Data, Tag, distinct
+from panoptic_assets.clustering.algorithms.interface import Data, TargetTag, distinct
 from panoptic_assets.clustering.clusters import canonical
 from panoptic_assets.clustering.methods import (
     METHODS,
@@ -340,7 +340,7 @@ def test_neighbours_are_computed_when_none_are_stored():
 
 
 def test_a_tag_is_written_with_those_above_it():
-    assert Tag(("animals", "birds")).name == "animals > birds"
+    assert TargetTag(("animals", "birds")).name == "animals > birds"
 
 
 def test_fewer_clusters_than_asked_for_are_said():

@@ -9,10 +9,10 @@ from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering import quality as module
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome
-from panoptic_assets.clustering.quality import Quality, exemplars, quality, stability
+from panoptic_assets.clustering.quality import MeasuredQuality, exemplars, quality, stability
 from panoptic_assets.spec.computation import NotComputableError
 
-UNDEFINED = Quality(None, None, None, None)
+UNDEFINED = MeasuredQuality(None, None, None, None)
 
 
 def unit(rows):

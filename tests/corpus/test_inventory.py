@@ -19,8 +19,8 @@ from panoptic_assets.corpus.inventory import (
     MAX_UNMATCHED,
     Property,
     SidecarError,
-    parse,
-    resolve,
+    match_images,
+    parse_inventory,
 )
 from panoptic_assets.spec.markdown import table
 
@@ -33,7 +33,7 @@ vases/grec/b.png;frise, double;;;;;;
 
 def columns(text):
     """Property name to (type, values)."""
-    found = parse(text.encode() if isinstance(text, str) else text)
+    found = parse_inventory(text.encode() if isinstance(text, str) else text)
     return {column.property.name: (column.property.type, column.values) for column in found.columns}
 
 
@@ -43,13 +43,13 @@ def cells(type_, *values, separator=";"):
     writer = csv.writer(file, delimiter=separator)
     writer.writerow(["path", f"p[{type_}]"])
     writer.writerows(["x.jpg", value] for value in values)
-    found = parse(file.getvalue().encode())
+    found = parse_inventory(file.getvalue().encode())
     return found.columns[0].values, found.findings.first
 
 
 def refusal(text):
     with pytest.raises(SidecarError) as caught:
-        parse(text.encode() if isinstance(text, str) else text)
+        parse_inventory(text.encode() if isinstance(text, str) else text)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     return message
@@ -57,7 +57,7 @@ def refusal(text):
 
 def images_of(text, paths, folder=""):
     """Property name to image id to value, and the whole answer."""
-    found = resolve(parse(text.encode()), paths, folder)
+    found = match_images(parse_inventory(text.encode()), paths, folder)
     return {key.name: value for key, value in found.values.items()}, found
 
 
@@ -82,7 +82,10 @@ def test_an_export_of_panoptic_is_read_with_its_types():
 
 
 def test_types_of_panoptic_that_do_not_exist_here_are_kept_as_text_and_said():
-    causes = [(f.line, f.column, f.cause) for f in parse(PANOPTIC_EXPORT.encode()).findings.first]
+    causes = [
+        (f.line, f.column, f.cause)
+        for f in parse_inventory(PANOPTIC_EXPORT.encode()).findings.first
+    ]
     assert causes == [
         (1, "teinte", "values of type color are kept as text"),
         (1, "vu", "values of type checkbox are kept as text"),
@@ -90,7 +93,7 @@ def test_types_of_panoptic_that_do_not_exist_here_are_kept_as_text_and_said():
 
 
 def test_brackets_that_hold_no_type_belong_to_the_name():
-    found = parse(b"path;hauteur [cm]\na;12\n")
+    found = parse_inventory(b"path;hauteur [cm]\na;12\n")
     assert [column.property for column in found.columns] == [Property("hauteur [cm]", "number")]
     [finding] = found.findings.first
     assert "cm is not a type" in finding.cause
@@ -116,25 +119,25 @@ def test_the_other_separator_may_stand_in_a_quoted_header():
 
 
 def test_quoted_cells_hold_separators_quotes_and_newlines():
-    found = parse(b'path;t;n\na;"x;""y""\nz, w";1\nb;q;2\n')
+    found = parse_inventory(b'path;t;n\na;"x;""y""\nz, w";1\nb;q;2\n')
     assert [column.values for column in found.columns] == [['x;"y"\nz, w', "q"], [1.0, 2.0]]
     assert found.lines == [2, 4]
 
 
 def test_blank_lines_and_blank_cells_at_the_end_count_for_nothing():
-    found = parse(b"\n;;\npath;t;;\n\na;x;;\n;;;\nb;\n")
+    found = parse_inventory(b"\n;;\npath;t;;\n\na;x;;\n;;;\nb;\n")
     assert (found.files, found.columns[0].values) == (["a", "b"], ["x", None])
     assert found.findings.total == 0
 
 
 @pytest.mark.parametrize("name", ["path", "Chemin", "FILE", "fichier", "filename", "file_name"])
 def test_the_column_of_files_is_known_by_its_name_wherever_it_stands(name):
-    found = parse(f"titre;{name}\nAmphore;a.jpg\n".encode())
+    found = parse_inventory(f"titre;{name}\nAmphore;a.jpg\n".encode())
     assert (found.files, len(found.columns)) == (["a.jpg"], 1)
 
 
 def test_path_is_the_column_of_files_before_any_other_name():
-    found = parse(b"image;path;path[text]\nx;a.jpg;p\n")
+    found = parse_inventory(b"image;path;path[text]\nx;a.jpg;p\n")
     assert found.files == ["a.jpg"]
     assert [column.property.name for column in found.columns] == ["image", "path"]
 
@@ -143,7 +146,7 @@ def test_the_attribution_of_the_sample_is_read():
     """A real file: commas between cells, semicolons inside them."""
     sample = Path(panoptic_assets.__file__).parent / "sample"
     with (sample / "ATTRIBUTION.csv").open("rb") as file:
-        found = parse(file)
+        found = parse_inventory(file)
         assert not file.closed
     assert (found.separator, len(found.files), found.findings.total) == (",", 253, 0)
     assert all((sample / path).is_file() for path in found.files)
@@ -169,7 +172,7 @@ def test_what_the_csv_module_writes_is_read_back(separator, newline_and_quoting,
     writer = csv.writer(file, delimiter=separator, lineterminator=newline, quoting=quoting)
     writer.writerow(["path", "t[text]", "n[number]"])
     writer.writerows((path, text, f"{number:e}") for path, text, number in rows)
-    found = parse(file.getvalue().encode())
+    found = parse_inventory(file.getvalue().encode())
     assert found.files == [path for path, _, _ in rows]
     assert found.columns[0].values == [text for _, text, _ in rows]
     assert found.columns[1].values == [float(f"{number:e}") for _, _, number in rows]
@@ -180,12 +183,12 @@ def test_what_the_csv_module_writes_is_read_back(separator, newline_and_quoting,
 def test_no_bytes_give_anything_but_a_table_or_a_plain_refusal(data):
     """Hostile by default."""
     try:
-        found = parse(b"path;a[number];b[date];c[multi_tags];d\n" + data)
+        found = parse_inventory(b"path;a[number];b[date];c[multi_tags];d\n" + data)
     except SidecarError as error:
         assert len(str(error).splitlines()) == 1
     else:
         assert all(len(column.values) == len(found.files) for column in found.columns)
-        resolve(found, {"i": ["x"]})
+        match_images(found, {"i": ["x"]})
 
 
 # --- values
@@ -362,7 +365,7 @@ def test_an_endless_line_is_refused_before_it_is_read():
 
     endless = Endless()
     with pytest.raises(SidecarError, match="more than 1,048,576 characters"):
-        parse(io.BufferedReader(endless))
+        parse_inventory(io.BufferedReader(endless))
     assert endless.given < 4 * MAX_LINE
 
 
@@ -381,7 +384,7 @@ def test_a_first_line_with_a_stray_quote_is_still_the_header():
 
 
 def test_a_short_line_and_a_line_without_a_file_are_findings():
-    found = parse(b"path;t;n\na\n ;x;1\nb;y;2\n")
+    found = parse_inventory(b"path;t;n\na\n ;x;1\nb;y;2\n")
     assert found.files == ["a", "b"]
     assert [(f.line, f.cause) for f in found.findings.first] == [
         (2, "the line has 1 cells, the header 3; the rest is empty"),
@@ -391,7 +394,7 @@ def test_a_short_line_and_a_line_without_a_file_are_findings():
 
 def test_findings_are_counted_and_the_first_by_line_are_kept():
     n = 20 * MAX_FINDINGS
-    found = parse(("path;n[number];d[date]\n" + "x;a;b\n" * n).encode()).findings
+    found = parse_inventory(("path;n[number];d[date]\n" + "x;a;b\n" * n).encode()).findings
     assert found.total == 2 * n
     assert [f.line for f in found.first] == [2 + i // 2 for i in range(MAX_FINDINGS)]
 

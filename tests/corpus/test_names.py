@@ -426,7 +426,7 @@ def imported_notes(project, tmp_path):
 def vectors_notes(project, tmp_path):
     known = image_names(store_of(project), project.images)
     batch = ([OTHER_CASE, "b" * 64], np.eye(2, dtype=np.float32))
-    imported_vectors.check([batch], known, "vectors.other", store_of(project))
+    imported_vectors.check_vectors([batch], known, "vectors.other", store_of(project))
     return known.notes
 
 
@@ -448,8 +448,8 @@ def test_every_door_says_that_it_took_another_letter_case(project, door, tmp_pat
 
 
 def test_the_inventory_says_that_it_took_another_letter_case(project):
-    table = inventory.parse(f"path;t\n{OTHER_CASE};x\n".encode())
-    [finding] = inventory.resolve(table, present_files(store_of(project))).findings.first
+    table = inventory.parse_inventory(f"path;t\n{OTHER_CASE};x\n".encode())
+    [finding] = inventory.match_images(table, present_files(store_of(project))).findings.first
     assert "letter case" in finding.cause
 
 
@@ -468,14 +468,14 @@ def test_a_row_of_vectors_in_another_letter_case_gives_way_to_the_image_s_own(pr
         return [(names[:1], vectors[:1]), (names[1:], vectors[1:])]
 
     known = image_names(store, project.images)
-    checked = imported_vectors.check(batches(), known, "vectors.other", store)
+    checked = imported_vectors.check_vectors(batches(), known, "vectors.other", store)
     assert (checked.nb_vectors, checked.unknown, known.notes) == (2, [OTHER_CASE], [])
     [staged] = imported_vectors.stage(
         batches(), known, set(), "vectors.other", store, checked.unknown
     )
     assert staged.nb_vectors == 2
     with pytest.raises(InputError, match="Two rows are of one image"):
-        imported_vectors.check(
+        imported_vectors.check_vectors(
             [([OTHER_CASE, "ÉPOQUE/été.jpg"], vectors[:2])], known, "vectors.other", store
         )
 

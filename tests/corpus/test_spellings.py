@@ -144,7 +144,7 @@ def with_vectors(project, name, tmp_path):
 
     store = store_of(project)
     known = image_names(store, project.images)
-    checked = imported_vectors.check(batches(), known, "vectors.other", store)
+    checked = imported_vectors.check_vectors(batches(), known, "vectors.other", store)
     assert (checked.nb_vectors, checked.unknown) == (2, [])
     [staged] = imported_vectors.stage(batches(), known, {"b" * 64}, "vectors.other", store)
     assert staged.nb_vectors == 1
@@ -161,8 +161,8 @@ def imported(project, name, tmp_path):
 
 
 def of_inventory(project, name, tmp_path):
-    table = inventory.parse(f"path;t\n{name};x\n".encode())
-    found = inventory.resolve(table, present_files(store_of(project)), project.images)
+    table = inventory.parse_inventory(f"path;t\n{name};x\n".encode())
+    found = inventory.match_images(table, present_files(store_of(project)), project.images)
     [values] = found.values.values()
     return list(values)
 
@@ -230,8 +230,8 @@ def test_of_two_files_that_look_alike_an_inexact_spelling_is_refused(twins, door
 
 
 def test_of_two_files_that_look_alike_an_inexact_line_of_the_inventory_is_told(twins):
-    table = inventory.parse(f"path;t\n{SPELLINGS['mixed']};x\n".encode())
-    found = inventory.resolve(table, present_files(store_of(twins)))
+    table = inventory.parse_inventory(f"path;t\n{SPELLINGS['mixed']};x\n".encode())
+    found = inventory.match_images(table, present_files(store_of(twins)))
     assert (found.values, found.nb_unmatched) == ({}, 1)
     assert "several files could be meant" in found.findings.first[0].cause
 
@@ -318,7 +318,7 @@ def recommended(project, name):
 def status(project, name):
     [stored] = set(store_of(project).read("tags", ["property"])["property"].to_pylist())
     known = [Standing("property", stored, "greek", ())]
-    return staleness.chosen(known, [f"property:{name}"])
+    return staleness.named_by(known, [f"property:{name}"])
 
 
 PROPERTY_DOORS = {

@@ -10,7 +10,13 @@ import pytest
 
 from panoptic_assets.corpus import manifest
 from panoptic_assets.corpus.table import read_manifest
-from panoptic_assets.corpus.versions import diff, find_version, record_version, replay, versions
+from panoptic_assets.corpus.versions import (
+    diff,
+    find_version,
+    record_version,
+    replay_versions,
+    versions,
+)
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.project_folder import ProjectSettings, create
@@ -84,7 +90,7 @@ def test_the_replay_of_the_log_is_the_manifest_at_every_version(bench):
         image(bench, step + 5).unlink()
         bench.run("images")
         states.append(holding(read_manifest(bench.store)))
-    assert [holding(replay(bench.store, number)) for number in (1, 2, 3, 4)] == states
+    assert [holding(replay_versions(bench.store, number)) for number in (1, 2, 3, 4)] == states
 
 
 def test_a_refresh_that_was_killed_before_the_log_is_made_up_for_by_the_next(bench):
@@ -98,7 +104,7 @@ def test_a_refresh_that_was_killed_before_the_log_is_made_up_for_by_the_next(ben
     bench.run("images")  # nothing has changed since; the log has to be mended all the same
     found = bench.read.corpus_diff()
     assert (found["new"]["number"], len(found["changes"]["added"])) == (2, 3)
-    assert holding(replay(bench.store)) == holding(read_manifest(bench.store))
+    assert holding(replay_versions(bench.store)) == holding(read_manifest(bench.store))
 
 
 def test_a_store_that_is_older_than_the_log_starts_it_with_all_files(bench):
@@ -194,7 +200,7 @@ def test_two_refreshes_at_once_leave_a_log_whose_replay_is_one_of_their_manifest
     rows = store.read("corpus_log", ["version", "path"]).to_pylist()
     assert len({(row["version"], row["path"]) for row in rows}) == len(rows)
     record_version(store, by_path(B), "run")
-    assert holding(replay(store)) == holding(by_path(B))
+    assert holding(replay_versions(store)) == holding(by_path(B))
 
 
 def test_an_image_of_which_the_rows_are_deleted_never_was(store):
@@ -202,10 +208,10 @@ def test_an_image_of_which_the_rows_are_deleted_never_was(store):
     record_version(store, by_path(A, B), "run")
     record_version(store, by_path(A, replace(B, status="missing")), "run")
     lancedb.connect(store.uri).open_table("corpus_log").delete("image_id = 'B'")
-    assert holding(replay(store, 1)) == holding(by_path(A))
+    assert holding(replay_versions(store, 1)) == holding(by_path(A))
     record_version(store, by_path(A), "run")
     assert versions(store)[-1].number == 3
-    assert holding(replay(store)) == holding(by_path(A))
+    assert holding(replay_versions(store)) == holding(by_path(A))
 
 
 def test_the_commands_list_versions_and_compare_them(bench):

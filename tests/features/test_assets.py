@@ -13,7 +13,7 @@ from PIL import Image
 
 from panoptic_assets.corpus import table as image_tables
 from panoptic_assets.features import table as vector_tables
-from panoptic_assets.features.neighbors import nearest
+from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.spec.records import vectors_hash
 from resources.errors import InputError
 from resources.registry import Registry
@@ -53,7 +53,7 @@ def corpus(bench):
 def test_every_image_has_its_nearest_others_by_name(corpus):
     """DESIGN 3: the graph is computed once; the API gives ids."""
     read = vectors_of(corpus)
-    graph = nearest(read.vectors, 50)
+    graph = nearest_neighbors(read.vectors, 50)
     stored = corpus.read.neighbors("mini")
     assert stored["image_id"].to_pylist() == read.image_ids
     for row in (0, 100, 252):
@@ -96,7 +96,7 @@ def test_images_that_come_go_or_change_leave_the_graph_that_a_full_run_gives(cor
     assert 0 < shown["nb_compared_now"] < shown["nb_images"] == 253 - len(gone)
     updated = vector_tables.read_graph(corpus.store, "planted")
     now = vectors_of(corpus, "planted")
-    full = nearest(now.vectors, 5)
+    full = nearest_neighbors(now.vectors, 5)
     assert updated.image_ids == now.image_ids
     assert not gone & set(updated.image_ids)
     assert np.array_equal(updated.graph.indices, full.indices)
@@ -107,7 +107,7 @@ def test_a_graph_of_many_images_comes_from_the_index_with_its_recall(corpus):
     shown = metadata(corpus.run("neighbors", "mini", k=20, exact_up_to=100), "neighbors")
     assert shown["method"] == "index"
     found = vector_tables.read_graph(corpus.store, "mini")
-    exact = nearest(vectors_of(corpus).vectors, 20)
+    exact = nearest_neighbors(vectors_of(corpus).vectors, 20)
     shares = [
         len(set(mine) & set(theirs)) / 20
         for mine, theirs in zip(found.graph.indices, exact.indices, strict=True)
@@ -129,7 +129,7 @@ def test_images_that_are_gone_are_not_found_by_the_index(corpus):
     shown = metadata(corpus.run("neighbors", "mini", k=10, exact_up_to=0), "neighbors")
     assert (shown["method"], shown["recall"], shown["nb_images"]) == ("index", 1.0, len(kept))
     graph = vector_tables.read_graph(corpus.store, "mini").graph
-    assert np.array_equal(graph.indices, nearest(vectors_of(corpus).vectors, 10).indices)
+    assert np.array_equal(graph.indices, nearest_neighbors(vectors_of(corpus).vectors, 10).indices)
 
 
 @pytest.mark.parametrize("nb_images", [0, 1, 2, 3])

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.features.neighbors import Graph, nearest, nearest_of, recall, scored, updated
+from panoptic_assets.features.neighbors import (
+    Graph,
+    nearest_neighbors,
+    nearest_of,
+    recall,
+    scored,
+    updated,
+)
 from panoptic_assets.spec.computation import NotComputableError
 
 
@@ -53,7 +60,7 @@ def equal(one, other):
 @pytest.mark.parametrize("block", [1, 7, 64, 1024])
 def test_the_graph_is_that_of_the_definition_whatever_the_blocks(block):
     rows = vectors(60)
-    graph = nearest(rows, 9, block)
+    graph = nearest_neighbors(rows, 9, block)
     indices, similarities = by_definition(rows, 9)
     assert graph.indices.tolist() == indices
     assert graph.similarities.tolist() == similarities
@@ -68,13 +75,13 @@ def test_the_blocks_that_are_compared_can_be_followed():
             seen.append((pair, len(pairs)))
             yield pair
 
-    nearest(vectors(50), 3, block=20, track=track)
+    nearest_neighbors(vectors(50), 3, block=20, track=track)
     assert seen == [(pair, 6) for pair in [(0, 0), (0, 20), (0, 40), (20, 20), (20, 40), (40, 40)]]
 
 
 def test_similarities_are_cosines():
     rows = vectors(80).astype(np.float64)
-    graph = nearest(rows.astype(np.float32), 79)
+    graph = nearest_neighbors(rows.astype(np.float32), 79)
     cosines = np.take_along_axis(rows @ rows.T, graph.indices.astype(np.int64), axis=1)
     assert np.abs(cosines - graph.similarities).max() < 4e-7
 
@@ -82,7 +89,7 @@ def test_similarities_are_cosines():
 def test_equal_images_are_neighbours_with_similarity_one_and_no_image_is_its_own():
     rows = unit(np.random.default_rng(0).normal(size=(40, 512)))
     rows[[3, 20, 35]] = rows[3]
-    graph = nearest(rows, 5)
+    graph = nearest_neighbors(rows, 5)
     assert graph.indices[20, :2].tolist() == [3, 35]
     assert graph.similarities[[3, 20, 35], :2].tolist() == [[1, 1]] * 3
     assert not (graph.indices == np.arange(40)[:, None]).any()
@@ -90,14 +97,14 @@ def test_equal_images_are_neighbours_with_similarity_one_and_no_image_is_its_own
 
 @pytest.mark.parametrize("nb_rows", [0, 1, 2, 3, 6])
 def test_fewer_images_than_neighbours_get_all_others(nb_rows):
-    graph = nearest(vectors(nb_rows), 6)
+    graph = nearest_neighbors(vectors(nb_rows), 6)
     assert graph.indices.shape == (nb_rows, max(0, min(6, nb_rows - 1)))
     for row, others in enumerate(graph.indices):
         assert sorted([row, *others]) == list(range(nb_rows))
 
 
 def test_images_that_are_all_equal_have_the_first_others_as_neighbours():
-    graph = nearest(unit(np.ones((50, 8))), 3, 16)
+    graph = nearest_neighbors(unit(np.ones((50, 8))), 3, 16)
     assert graph.indices[10].tolist() == [0, 1, 2]
     assert graph.indices[1].tolist() == [0, 2, 3]
 
@@ -106,9 +113,9 @@ def test_one_and_two_threads_and_another_process_give_the_same_graph(tmp_path):
     rows = vectors(1500, 512)
     np.save(tmp_path / "vectors.npy", rows)
     with threadpool_limits(limits=1):
-        one = nearest(rows, 20)
+        one = nearest_neighbors(rows, 20)
     with threadpool_limits(limits=2):
-        two = nearest(rows, 20, 400)
+        two = nearest_neighbors(rows, 20, 400)
     code = (
         "import sys, numpy as np\n"
         "from panoptic_assets.features.neighbors import nearest\n"
@@ -126,14 +133,14 @@ def test_the_order_of_the_rows_changes_names_and_nothing_else():
     """Distinct vectors: between ties, the order of rows decides, and is meant to."""
     rows = unit(np.random.default_rng(1).normal(size=(300, 64)))
     order = np.random.default_rng(2).permutation(300)
-    graph, shuffled = nearest(rows, 10), nearest(rows[order], 10)
+    graph, shuffled = nearest_neighbors(rows, 10), nearest_neighbors(rows[order], 10)
     assert np.array_equal(order[shuffled.indices], graph.indices[order])
     assert np.array_equal(shuffled.similarities, graph.similarities[order])
 
 
 def test_some_rows_have_the_neighbours_that_they_have_in_the_whole_graph():
     rows, some = vectors(200), np.array([0, 3, 77, 199])
-    whole = nearest(rows, 8)
+    whole = nearest_neighbors(rows, 8)
     part = nearest_of(rows, some, 8, 33)
     assert equal(part, Graph(whole.indices[some], whole.similarities[some]))
 
@@ -146,7 +153,7 @@ def test_an_updated_graph_equals_one_made_from_nothing(data):
     pool = vectors(data.draw(st.integers(1, 70)), 4, data.draw(st.integers(0, 9)))
     draw_set = st.sets(st.integers(0, len(pool) - 1))
     before = np.array(sorted(data.draw(draw_set)), dtype=np.int64)
-    graph = nearest(pool[before], k)
+    graph = nearest_neighbors(pool[before], k)
     for _ in range(data.draw(st.integers(1, 3))):
         gone = data.draw(st.sets(st.sampled_from([*range(len(pool))]), max_size=6))
         come = data.draw(st.sets(st.sampled_from([*range(len(pool))]), max_size=6))
@@ -163,25 +170,25 @@ def test_an_updated_graph_equals_one_made_from_nothing(data):
             dtype=np.int64,
         )
         graph, _ = updated(pool[after], k, graph, places, data.draw(st.sampled_from([3, 16, 1024])))
-        assert equal(graph, nearest(pool[after], k))
+        assert equal(graph, nearest_neighbors(pool[after], k))
         before = after
 
 
 def test_one_new_image_is_compared_with_all_and_no_other_one_is():
     rows = vectors(300)
-    graph, compared = updated(rows, 5, nearest(rows[:299], 5), np.arange(299))
+    graph, compared = updated(rows, 5, nearest_neighbors(rows[:299], 5), np.arange(299))
     assert compared == 1
-    assert equal(graph, nearest(rows, 5))
+    assert equal(graph, nearest_neighbors(rows, 5))
 
 
 def test_the_best_candidates_are_the_exact_graph_when_they_hold_it():
     rows = vectors(120)
     candidates = np.array([np.random.default_rng(row).permutation(120) for row in range(120)])
-    assert equal(scored(rows, candidates, 7), nearest(rows, 7))
+    assert equal(scored(rows, candidates, 7), nearest_neighbors(rows, 7))
 
 
 def test_recall_is_the_share_of_the_exact_neighbours():
-    exact = nearest(vectors(50), 4)
+    exact = nearest_neighbors(vectors(50), 4)
     found = exact.indices.copy()
     found[:, 3] = np.arange(50)  # itself, which is never a neighbour
     assert recall(exact, exact) == 1
@@ -193,4 +200,4 @@ def test_vectors_that_are_not_of_unit_length_are_refused(value):
     rows = vectors(5)
     rows[2] = value
     with pytest.raises(NotComputableError, match="not of unit length"):
-        nearest(rows, 2)
+        nearest_neighbors(rows, 2)

@@ -11,7 +11,7 @@ from sklearn.manifold import trustworthiness as trustworthiness_of_sklearn
 from threadpoolctl import threadpool_limits
 
 from panoptic_assets.features.config import PROJECTION_METHODS
-from panoptic_assets.features.neighbors import nearest
+from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.features.projections import METHODS, project, trustworthiness
 from panoptic_assets.spec.computation import NotComputableError
 
@@ -32,7 +32,7 @@ def parameters(name, **changes):
 
 
 def points_of(name, vectors, nb_dimensions=2, seed=0, **changes):
-    graph = nearest(vectors, 50)
+    graph = nearest_neighbors(vectors, 50)
     return project(name, vectors, nb_dimensions, seed, graph, parameters(name, **changes)).points
 
 
@@ -153,7 +153,7 @@ def test_umap_of_many_equal_images_among_others_is_finite():
 def test_umap_is_fed_by_the_graph_that_it_is_given():
     """Another graph of the same vectors gives another map."""
     vectors = blobs()
-    foreign = nearest(vectors[::-1].copy(), 50)
+    foreign = nearest_neighbors(vectors[::-1].copy(), 50)
     ours = points_of("umap", vectors)
     assert not np.array_equal(
         ours, project("umap", vectors, 2, 0, foreign, parameters("umap")).points
@@ -163,7 +163,7 @@ def test_umap_is_fed_by_the_graph_that_it_is_given():
 def test_the_graph_must_have_as_many_neighbours_as_umap_is_asked_to_use():
     vectors = blobs()
     with pytest.raises(NotComputableError, match="at most 11, or materialize .* k: 14 or more"):
-        project("umap", vectors, 2, 0, nearest(vectors, 10), parameters("umap"))
+        project("umap", vectors, 2, 0, nearest_neighbors(vectors, 10), parameters("umap"))
 
 
 @pytest.mark.parametrize(

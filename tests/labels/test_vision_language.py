@@ -21,7 +21,7 @@ from PIL import Image
 
 from panoptic_assets.labels.config import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel
-from panoptic_assets.labels.vision_language import suggest
+from panoptic_assets.labels.vision_language import ask_for_labels
 from panoptic_assets.spec.resolution import parse
 from resources.decoding import decode, thumbnail
 from resources.errors import InputError
@@ -98,7 +98,7 @@ class Corpus:
     def suggest(self, endpoint, clusters, seed=0, report=lambda line: None, **options):
         url = endpoint if isinstance(endpoint, str) else endpoint.url
         config = VisionModel(base_url=url, **{"timeout": 20, "concurrency": 1} | options)
-        return suggest(clusters, config, seed, self.store, self.source, report, backoff=WAIT)
+        return ask_for_labels(clusters, config, seed, self.store, self.source, report, backoff=WAIT)
 
     def label(self, endpoint, clusters, **options):
         """The suggestions by node."""

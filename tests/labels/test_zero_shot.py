@@ -16,7 +16,7 @@ from panoptic_assets.clustering.table import Divisions
 from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
-from panoptic_assets.labels.zero_shot import read_vocabulary, suggest
+from panoptic_assets.labels.zero_shot import read_vocabulary, suggest_terms
 from panoptic_assets.tags.edits import LONGEST_NAME
 from resources.models import OpenClipModels
 from resources.project_folder import find
@@ -83,7 +83,7 @@ def test_half_of_the_folders_of_the_sample_get_an_acceptable_name(bench, languag
         for number, folder in enumerate(sorted(members))
     ]
     folder = str(bench.project.folder)
-    found = suggest(
+    found = suggest_terms(
         clusters,
         ZeroShot(language=language),
         Divisions(bench.store, "all").get("all"),

@@ -6,12 +6,12 @@ import shutil
 import dagster as dg
 import pyarrow as pa
 import pytest
-from panoptic_assets.clustering.table import Divisions, all_records
-from resources.project_folder import find
 
+from panoptic_assets.clustering.table import Divisions, all_records
 from resources.errors import InputError
-from tests.conftest import Workbench
+from resources.project_folder import find
 from tests.cli.test_main import refused, run
+from tests.conftest import Workbench
 from tests.proof.test_verification import edit_record
 from tests.tiny import tiny_project
 

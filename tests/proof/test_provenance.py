@@ -1,15 +1,15 @@
 """Where a tag on an image comes from, through renames, merges, splits and undone events."""
 
 from panoptic_assets.proof.provenance import origin
-from panoptic_assets.spec.tag_log import Event, Tag, save
-from panoptic_assets.tags.edits import Images, resolve
+from panoptic_assets.spec.tag_log import Event, Tag, save_event
+from panoptic_assets.tags.edits import Images, resolve_edits
 
 RECORDS = {"k": ("k@1-a", "output")}
 
 
 def saved():
     places = {"one": "k/0", "two": "k/0", "three": "k/1"}
-    return save("P", "k", ["k/0", "k/1"], RECORDS, places, "remainder")
+    return save_event("P", "k", ["k/0", "k/1"], RECORDS, places, "remainder")
 
 
 def tag_of(event, node):
@@ -77,7 +77,9 @@ def test_an_accept_concerns_its_own_images_alone():
         Event("create", "P", (Tag("kept", "P", "Vases"),)),
     ]
     find = Images(lambda name: name)
-    log += resolve([{"accept": {"property": "P", "tag": "Vases", "images": ["two"]}}], log, find)
+    log += resolve_edits(
+        [{"accept": {"property": "P", "tag": "Vases", "images": ["two"]}}], log, find
+    )
     assert log[-1].tag_ids == ("part 0",)
     log.append(Event("accept", "P", images=(("kept", "three"),), tag_ids=("part 0", "part 1")))
     assert origin(log, "part 0", "one").numbers == [1]

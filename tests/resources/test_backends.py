@@ -101,12 +101,12 @@ class Multiply:
 
 def test_a_backend_that_gives_other_vectors_is_refused_with_the_figure():
     with pytest.raises(InputError, match=r"cosine -?0\.\d+ to PyTorch"):
-        backends.check(Multiply(tilt=1.0), Multiply(), SIZE, "OpenVINO in fp32")
+        backends.check_backend(Multiply(tilt=1.0), Multiply(), SIZE, "OpenVINO in fp32")
 
 
 def test_a_backend_without_a_direction_is_refused():
     with pytest.raises(InputError, match="cosine nan"):
-        backends.check(Multiply(tilt=np.nan), Multiply(), SIZE, "OpenVINO in fp32")
+        backends.check_backend(Multiply(tilt=np.nan), Multiply(), SIZE, "OpenVINO in fp32")
 
 
 @pytest.mark.parametrize(

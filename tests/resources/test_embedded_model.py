@@ -15,7 +15,7 @@ from PIL import Image
 
 from panoptic_assets.clustering.algorithms.attachment import attach_to_tags
 from panoptic_assets.clustering.algorithms.duplicates import find_duplicates
-from panoptic_assets.clustering.algorithms.interface import Data, Tag
+from panoptic_assets.clustering.algorithms.interface import Data, TargetTag
 from resources import embedded_model
 from resources.errors import InputError
 from resources.models import Encoder, ModelSpec, OpenClipModels
@@ -194,7 +194,7 @@ def test_images_are_attached_to_the_tags_that_people_would_give_them(
 ) -> None:
     """A32: measured .57 in English and .57 in French; chance is .05."""
     vectors, labels = seen
-    tags = tuple(Tag((names[language],)) for names in CLASSES.values())
+    tags = tuple(TargetTag((names[language],)) for names in CLASSES.values())
     data = Data(vectors, encode_texts=encoder.encode_texts, tags=tags)
 
     outcome = attach_to_tags(

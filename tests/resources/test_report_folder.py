@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resources.project_folder import ProjectSettings, create
-from resources.report_folder import MOUNT, ReportFolder, address, thumbnail
+from resources.report_folder import MOUNT, ReportFolder, address, thumbnail_path
 from tests import processes
 
 
@@ -120,4 +120,4 @@ def test_thumbnails_are_written_once(reports):
     ids = ["ab" * 32, "cd" * 32]
     reports.add_thumbnails([(ids[0], b"webp")])
     assert reports.missing_thumbnails(ids) == ids[1:]
-    assert (reports.root / thumbnail(ids[0])).read_bytes() == b"webp"
+    assert (reports.root / thumbnail_path(ids[0])).read_bytes() == b"webp"

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn import metrics
 
 from panoptic_assets.review import agreement as core
-from panoptic_assets.review.agreement import Labeling, compare, contingency, excerpt
+from panoptic_assets.review.agreement import Labeling, compare_labelings, contingency, largest_part
 
 
 def labeling(labels, remainder=(), size=None):
@@ -48,14 +48,16 @@ PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, ma
 def test_the_figures_are_those_of_scikit_learn(seed):
     """D57: of homogeneity and completeness, with the second side as the truth."""
     a, b = drawn(seed)
-    found = compare(a, b).counted
+    found = compare_labelings(a, b).counted
     one, two = a.labels, b.labels
     assert found.adjusted_rand == metrics.adjusted_rand_score(one, two)
     assert found.adjusted_mutual_information == metrics.adjusted_mutual_info_score(one, two)
     assert found.homogeneity == metrics.homogeneity_score(two, one)
     assert found.completeness == metrics.completeness_score(two, one)
     assert found.v_measure == metrics.v_measure_score(two, one)
-    assert (dense(compare(a, b).table) == metrics.cluster.contingency_matrix(one, two)).all()
+    assert (
+        dense(compare_labelings(a, b).table) == metrics.cluster.contingency_matrix(one, two)
+    ).all()
 
 
 def test_the_variation_of_information_is_that_of_an_example_by_hand():
@@ -66,9 +68,9 @@ def test_the_variation_of_information_is_that_of_an_example_by_hand():
     they sum up to 1 bit.
     """
     a, b = labeling([0, 0, 0, 1, 1, 1]), labeling([0, 0, 0, 0, 1, 1])
-    assert compare(a, b).counted.variation_of_information == pytest.approx(1.0, abs=1e-12)
+    assert compare_labelings(a, b).counted.variation_of_information == pytest.approx(1.0, abs=1e-12)
     one_cluster, singles = labeling([0] * 8), labeling(range(8))
-    assert compare(one_cluster, singles).counted.variation_of_information == 3.0
+    assert compare_labelings(one_cluster, singles).counted.variation_of_information == 3.0
 
 
 @settings(max_examples=200, deadline=None)
@@ -132,7 +134,7 @@ def test_of_equally_good_matches_the_same_one_is_always_taken():
 def test_images_move_when_they_leave_the_counterpart_of_their_cluster():
     a = labeling([0, 0, 0, 1, 1, 2])
     b = labeling([1, 1, 0, 0, 0, 0])
-    found = compare(a, b)
+    found = compare_labelings(a, b)
     assert [(pair.a, pair.b, pair.both) for pair in found.counted.matched] == [(0, 1, 2), (1, 0, 2)]
     assert found.moved.tolist() == [False, False, True, False, False, False]
     counted = found.counted
@@ -143,7 +145,7 @@ def test_the_remainder_is_counted_as_a_cluster_and_left_out():
     """A33, D46: on the images that are in no remainder, the figures are those of these alone."""
     a = labeling([0, 0, 1, 1, 2, 2], remainder=[2])
     b = labeling([0, 0, 1, 2, 1, 2], remainder=[2])
-    found = compare(a, b)
+    found = compare_labelings(a, b)
     assert found.counted.nb_images == 6
     assert found.counted.adjusted_rand == metrics.adjusted_rand_score(a.labels, b.labels)
     assert (found.left_out.nb_images, found.left_out.nb_groups) == (3, (2, 2))
@@ -155,7 +157,7 @@ def test_the_remainder_is_counted_as_a_cluster_and_left_out():
 def test_without_an_image_in_clusters_of_both_there_are_no_figures_but_a_reason():
     a = labeling([0, 0, 1, 1], remainder=[1])
     b = labeling([0, 0, 1, 1], remainder=[0])
-    found = compare(a, b).left_out
+    found = compare_labelings(a, b).left_out
     assert found.reason == "no image is in a cluster of both"
     assert found.adjusted_rand is found.v_measure is found.variation_of_information is None
     assert (found.nb_images, found.matched) == (0, ())
@@ -164,7 +166,7 @@ def test_without_an_image_in_clusters_of_both_there_are_no_figures_but_a_reason(
 def test_the_ami_of_too_many_clusters_is_left_out_and_says_so(monkeypatch):
     monkeypatch.setattr(core, "MOST_PAIRS", 48)
     a, b = drawn(0)
-    found = compare(a, b).counted
+    found = compare_labelings(a, b).counted
     assert found.adjusted_mutual_information is None
     assert found.reason == "no AMI: 7 × 9 pairs of clusters take too long"
     assert found.adjusted_rand is not None
@@ -172,7 +174,7 @@ def test_the_ami_of_too_many_clusters_is_left_out_and_says_so(monkeypatch):
 
 def test_labels_of_other_images_are_refused():
     with pytest.raises(ValueError, match="3 labels cannot be compared with 2"):
-        compare(labeling([0, 0, 1]), labeling([0, 1]))
+        compare_labelings(labeling([0, 0, 1]), labeling([0, 1]))
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 100])
@@ -180,7 +182,7 @@ def test_an_excerpt_has_matches_on_its_diagonal_and_every_image(most):
     a, b = drawn(3, k=9)
     table = contingency(a, b)
     matched = core.match(table)
-    found = excerpt(table, matched, most)
+    found = largest_part(table, matched, most)
     partner = {pair.a: pair.b for pair in matched}
     for row, column in zip(
         found.rows[: found.nb_matched], found.columns[: found.nb_matched], strict=True

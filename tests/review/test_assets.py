@@ -17,7 +17,7 @@ from panoptic_assets.labels import assets as labels_assets
 from panoptic_assets.review import assets as review_assets
 from panoptic_assets.spec.markdown import escaped
 from panoptic_assets.tags import assets as tags_assets
-from resources.report_folder import page_of, thumbnail
+from resources.report_folder import page_of, thumbnail_path
 from tests.conftest import SAMPLE, data_version, metadata
 from tests.review.test_map_data import read, unpacked
 from tests.review.test_run_pages import Page
@@ -53,7 +53,7 @@ def test_a_report_shows_the_clusters_that_were_found_and_links_to_itself(divided
     for cluster in range(4):
         ids += Page(folder_of(divided) / page_of(f"greek/{cluster}")).all("button", "data-id")
     assert sorted(ids) == divided.read.assignments("greek")["image_id"].to_pylist()
-    assert all((divided.project.reports / thumbnail(image_id)).is_file() for image_id in ids)
+    assert all((divided.project.reports / thumbnail_path(image_id)).is_file() for image_id in ids)
     below = Page(folder_of(divided) / page_of("greek/3/0")).all("button", "data-id")
     assert sorted(below) == divided.read.exemplars("greek/3/0")["image_id"].sort().to_pylist()
 
@@ -67,7 +67,9 @@ def test_typical_images_come_first(divided):
 def test_thumbnails_are_those_of_the_store_and_written_once(divided):
     divided.run("clustering_report", "greek")
     rows = divided.read.images().to_pylist()
-    places = {row["image_id"]: divided.project.reports / thumbnail(row["image_id"]) for row in rows}
+    places = {
+        row["image_id"]: divided.project.reports / thumbnail_path(row["image_id"]) for row in rows
+    }
     assert all(places[row["image_id"]].read_bytes() == row["thumbnail"] for row in rows)
     for place in places.values():
         os.utime(place, (1, 1))

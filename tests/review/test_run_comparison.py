@@ -19,7 +19,7 @@ from panoptic_assets.review import agreement as core
 from panoptic_assets.review import comparisons
 from panoptic_assets.review.comparison_pages import flow, heat_map, page_name
 from panoptic_assets.review.comparisons import compare
-from panoptic_assets.review.sides import Sides, chosen
+from panoptic_assets.review.sides import Sides, chosen_sides
 from resources.errors import InputError
 from resources.project_folder import find
 from resources.schemas import SCHEMAS
@@ -340,7 +340,7 @@ def test_the_asset_compares_all_pairs_and_tells_them_at_a_glance(own):
 def test_many_runs_are_capped_and_the_choice_is_told(own, monkeypatch):
     monkeypatch.setattr(comparisons, "MOST_SIDES", 2)
     sides = Sides(own.store)
-    found, notes = chosen(sides, [], "")
+    found, notes = chosen_sides(sides, [], "")
     assert notes[0] == (
         "The 2 newest of 5 runs are compared with each other; name others to see them. The "
         "leaderboard has all."
@@ -524,8 +524,8 @@ def test_a_picture_of_many_clusters_is_capped_and_says_so():
     generator = np.random.default_rng(0)
     a, b = generator.integers(0, 100, 3000), generator.integers(0, 90, 3000)
     sides = core.Labeling(a, np.zeros(100, bool)), core.Labeling(b, np.zeros(90, bool))
-    result = core.compare(*sides)
-    part = core.excerpt(result.table, result.counted.matched, 60)
+    result = core.compare_labelings(*sides)
+    part = core.largest_part(result.table, result.counted.matched, 60)
     names = [str(n) for n in range(61)]
     heat = heat_map(names, names, part.counts, part.nb_matched)
     assert len(heat.rows) == len(heat.columns) == 61

@@ -14,7 +14,7 @@ from panoptic_assets.review.run_pages import (
     write_first_page,
     write_run,
 )
-from panoptic_assets.review.run_tree import Cluster, RunTree
+from panoptic_assets.review.run_tree import ClusterView, RunTree
 from panoptic_assets.spec.records import Counts, Record
 from resources.project_folder import ProjectSettings, create
 from resources.report_folder import ReportFolder, page_of
@@ -94,7 +94,9 @@ def cluster(node, rows, score=20.0, **more):
         "certainties": None,
     }
     values |= {"division": None, "medoid": int(rows[0]), "method": "kmeans"} | more
-    return Cluster(node=node, size=len(rows), score=score, rows=rows, distances=distances, **values)
+    return ClusterView(
+        node=node, size=len(rows), score=score, rows=rows, distances=distances, **values
+    )
 
 
 def tree(clusters, paths, **more):

@@ -16,11 +16,11 @@ from panoptic_assets.spec.tag_log import (
     paths,
     replay,
     replayed,
-    save,
+    save_event,
     tag_names,
     undone,
 )
-from panoptic_assets.tags.edits import EditError, Images, resolve
+from panoptic_assets.tags.edits import EditError, Images, resolve_edits
 
 RECORDS = {"r": ("r@1", "hash-r"), "r/1": ("r/1@1", "hash-r1")}
 NODES = ["r/0", "r/1", "r/1/0", "r/1/remainder"]
@@ -28,7 +28,7 @@ PLACES = {"i": "r/0", "j": "r/1/0", "k": "r/1/remainder", "l": "r/1"}
 
 
 def event(property_name="Clustering", **options):
-    return save(property_name, "r", NODES, RECORDS, PLACES, "remainder", **options)
+    return save_event(property_name, "r", NODES, RECORDS, PLACES, "remainder", **options)
 
 
 def made(*names, above=None, property_name="Clustering"):
@@ -290,7 +290,7 @@ def test_a_tag_counts_the_images_below_it():
 
 def test_siblings_are_ordered_as_numbers_with_the_remainder_last():
     nodes = ["r/10", "r/remainder", "r/9", "r/9/0"]
-    tags = save("P", "r", nodes, RECORDS | {"r/9": ("r/9@1", "h")}, {}, "remainder").tags
+    tags = save_event("P", "r", nodes, RECORDS | {"r/9": ("r/9@1", "h")}, {}, "remainder").tags
     assert [tag.node for tag in in_tree_order(tags)] == ["r/9", "r/9/0", "r/10", "r/remainder"]
 
 
@@ -340,13 +340,13 @@ def edited(seed, count=200):
     rng = random.Random(seed)
     places = {image_id: f"r/{number % 4}" for number, image_id in enumerate(POOL)}
     nodes = [f"r/{number}" for number in range(4)]
-    log = [save("Clustering", "r", nodes, RECORDS, places, "remainder")]
+    log = [save_event("Clustering", "r", nodes, RECORDS, places, "remainder")]
     state = replayed(log)
     states = [state.tables()]
     while len(log) <= count:
         edit = any_edit(state, log, rng)
         try:
-            [found] = resolve([edit], log, FIND)
+            [found] = resolve_edits([edit], log, FIND)
         except EditError:
             continue
         log.append(found)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_assets.spec.tag_log import Event, Tag, paths, replay, replayed, save
+from panoptic_assets.spec.tag_log import Event, Tag, paths, replay, replayed, save_event
 from panoptic_assets.tags.carry_over import CarryOverError, carry_over
 
 
@@ -22,7 +22,7 @@ def saved(tree, record=1, depth=None):
     divisions = {node.rpartition("/")[0] for node in order}
     records = {key: (f"{key}@{record}", f"hash of {key} {record}") for key in divisions}
     places = {image: f"r/{place}" for place, images in tree.items() for image in images}
-    return save("P", "r", order, records, places, "remainder", depth=depth)
+    return save_event("P", "r", order, records, places, "remainder", depth=depth)
 
 
 def no_means(sets):

@@ -5,7 +5,14 @@ import unicodedata
 import pytest
 
 from panoptic_assets.spec.tag_log import Event, Tag, known_property, paths, replay
-from panoptic_assets.tags.edits import DEEPEST, LONGEST_NAME, EditError, Images, from_rows, resolve
+from panoptic_assets.tags.edits import (
+    DEEPEST,
+    LONGEST_NAME,
+    EditError,
+    Images,
+    from_rows,
+    resolve_edits,
+)
 
 IMAGES = {name: name * 64 for name in "ijk"} | {"one.jpg": "i" * 64}
 FIND = Images(lambda name: IMAGES.get(name) or (name if name in IMAGES.values() else None))
@@ -30,7 +37,7 @@ LOG = [
 
 def done(*edits, log=LOG):
     """Each property's tags, by path, with their images' first letters."""
-    tables = replay([*log, *resolve(edits, log, FIND)])
+    tables = replay([*log, *resolve_edits(edits, log, FIND)])
     names = paths(tables.tags)
     found = {(t.property, names[t.tag_id]): "" for t in tables.tags}
     for tag_id, image_id in tables.images:
@@ -69,12 +76,12 @@ def test_a_tag_is_deleted_with_what_lies_below_it():
 
 
 def test_a_new_property_has_no_tags():
-    events = resolve([{"create_property": {"property": "Style"}}], LOG, FIND)
+    events = resolve_edits([{"create_property": {"property": "Style"}}], LOG, FIND)
     assert replay([*LOG, *events]).properties == ["Clustering", "Style", NFC]
 
 
 def test_a_tag_is_made_with_its_colour():
-    [event] = resolve([{"create": {"tag": "a > b", "colour": "#AABBCC"}}], LOG, FIND)
+    [event] = resolve_edits([{"create": {"tag": "a > b", "colour": "#AABBCC"}}], LOG, FIND)
     assert [(made.name, made.colour) for made in event.tags] == [("a", None), ("b", "#aabbcc")]
 
 
@@ -92,21 +99,23 @@ def test_later_edits_see_what_earlier_ones_did():
 def test_of_several_edits_none_is_done_if_one_cannot_be():
     edits = [{"create": {"tag": "n"}}, {"delete": {"tag": "nothing"}}]
     with pytest.raises(EditError, match=r"^edit 2 of 2: there is no tag .* Nothing was changed\.$"):
-        resolve(edits, LOG, FIND)
+        resolve_edits(edits, LOG, FIND)
 
 
 @pytest.mark.parametrize("given", ["Grèce", unicodedata.normalize("NFD", "Grèce"), " Grèce "])
 def test_names_are_compared_without_regard_to_their_unicode_form(given):
     assert done({"rename": {"tag": given, "to": "Rome"}})["Rome"] == ""
     with pytest.raises(EditError, match="already: choose another name, or merge"):
-        resolve([{"rename": {"tag": "3", "to": given}}], LOG, FIND)
+        resolve_edits([{"rename": {"tag": "3", "to": given}}], LOG, FIND)
     with pytest.raises(EditError, match="there is a tag 'Grèce' already"):
-        resolve([{"create": {"tag": given}}], LOG, FIND)
+        resolve_edits([{"create": {"tag": given}}], LOG, FIND)
 
 
 @pytest.mark.parametrize("given", [NFC, NFD])
 def test_a_property_is_found_in_either_unicode_form(given):
-    [event] = resolve([{"rename": {"tag": "Été > 1", "to": "x", "property": given}}], LOG, FIND)
+    [event] = resolve_edits(
+        [{"rename": {"tag": "Été > 1", "to": "x", "property": given}}], LOG, FIND
+    )
     assert (event.property, event.tag_id) == (NFC, "x")
     assert known_property(given, [NFD]) == NFD
     assert known_property(given, []) == NFC
@@ -176,35 +185,35 @@ DEEP = " > ".join(map(str, range(DEEPEST)))
 )
 def test_what_cannot_be_done_is_said(edit, message):
     with pytest.raises(EditError) as caught:
-        resolve([edit], LOG, FIND)
+        resolve_edits([edit], LOG, FIND)
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_what_is_undone_is_not_undone_again():
     with pytest.raises(EditError, match="event 2 is undone already"):
-        resolve([{"undo": {"event": 2}}, {"undo": {"event": 2}}], LOG, FIND)
+        resolve_edits([{"undo": {"event": 2}}, {"undo": {"event": 2}}], LOG, FIND)
     with pytest.raises(EditError, match="there is no event 3 to undo"):
-        resolve([{"undo": {"event": 2}}, {"undo": {"event": 3}}], LOG, FIND)
+        resolve_edits([{"undo": {"event": 2}}, {"undo": {"event": 3}}], LOG, FIND)
     with pytest.raises(EditError, match="there is nothing to undo"):
-        resolve([{"undo": {}}], [], FIND)
+        resolve_edits([{"undo": {}}], [], FIND)
 
 
 def test_a_tree_of_tags_does_not_grow_too_deep():
-    log = [*LOG, *resolve([{"create": {"tag": DEEP}}], LOG, FIND)]
+    log = [*LOG, *resolve_edits([{"create": {"tag": DEEP}}], LOG, FIND)]
     last = {"tag": DEEP.rpartition(" > ")[0]}
     for edit in (
         {"move": {"tag": "4", "under": last["tag"]}},
         {"merge": {"tags": ["4"], "into": DEEP}},
     ):
         with pytest.raises(EditError, match="at most 50 levels"):
-            resolve([edit], log, FIND)
+            resolve_edits([edit], log, FIND)
 
 
 def test_two_tags_of_one_path_are_named_by_their_ids():
     log = [*LOG, Event("create", "Clustering", (tag("z", "3"),))]
     with pytest.raises(EditError, match="2 tags of 'Clustering' are called '3': .* a or z"):
-        resolve([{"delete": {"tag": "3"}}], log, FIND)
+        resolve_edits([{"delete": {"tag": "3"}}], log, FIND)
     assert "3" in done({"delete": {"tag": "z"}}, log=log)
 
 
@@ -258,9 +267,9 @@ def test_an_undo_that_would_make_a_tree_too_deep_is_refused():
         Event("move", "Clustering", tag_id="q0", parent_id=None),
     ]
     with pytest.raises(EditError, match="levels: move tags up first"):
-        resolve([{"undo": {"event": 3}}], log, FIND)
+        resolve_edits([{"undo": {"event": 3}}], log, FIND)
 
 
 def test_a_number_that_python_does_not_write_is_refused_in_words():
     with pytest.raises(EditError, match="a very long number"):
-        resolve([{"undo": {"event": 10**5000}}], LOG, FIND)
+        resolve_edits([{"undo": {"event": 10**5000}}], LOG, FIND)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from panoptic_assets.spec.tag_log import Event, Tag, TagTables, replay
-from panoptic_assets.tags.edits import Images, resolve
+from panoptic_assets.tags.edits import Images, resolve_edits
 from panoptic_assets.tags.recommendations import (
-    Group,
     Judgements,
+    TagGroup,
     judgements,
     recommend,
     still_open,
@@ -75,14 +75,14 @@ def test_the_ranking_is_that_of_comparing_every_pair():
     """C14: score, margin and order, in a tree with tags that are not wanted or have no image."""
     vectors = blobs()
     tags = [
-        Group(None, rows(*range(30)), rows(100, 101)),
-        Group(0, rows(*range(10)), NONE),
-        Group(0, rows(*range(10, 20)), NONE),
-        Group(2, rows(*range(10, 14)), NONE),
-        Group(None, rows(*range(30, 40)), NONE),
-        Group(None, NONE, NONE),
-        Group(None, rows(*range(40, 60)), NONE, wanted=False),
-        Group(6, rows(*range(50, 60)), NONE),
+        TagGroup(None, rows(*range(30)), rows(100, 101)),
+        TagGroup(0, rows(*range(10)), NONE),
+        TagGroup(0, rows(*range(10, 20)), NONE),
+        TagGroup(2, rows(*range(10, 14)), NONE),
+        TagGroup(None, rows(*range(30, 40)), NONE),
+        TagGroup(None, NONE, NONE),
+        TagGroup(None, rows(*range(40, 60)), NONE, wanted=False),
+        TagGroup(6, rows(*range(50, 60)), NONE),
     ]
     candidates = np.arange(40, 300)
     found = recommend(vectors, tags, candidates, 12)
@@ -96,7 +96,7 @@ def test_the_ranking_is_that_of_comparing_every_pair():
 
 def test_blocks_do_not_change_the_answer(monkeypatch):
     vectors = blobs()
-    tags = [Group(None, rows(*range(n, n + 20)), NONE) for n in (0, 20, 40)]
+    tags = [TagGroup(None, rows(*range(n, n + 20)), NONE) for n in (0, 20, 40)]
     whole = recommend(vectors, tags, np.arange(60, 300), 30)
     monkeypatch.setattr("panoptic_assets.tags.recommendations._HELD", 1)
     for mine, theirs in zip(recommend(vectors, tags, np.arange(60, 300), 30), whole, strict=True):
@@ -106,14 +106,14 @@ def test_blocks_do_not_change_the_answer(monkeypatch):
 
 def test_images_of_equal_rank_come_in_the_order_of_their_rows():
     vectors = unit([1, 0], [1, 0.1], [0, 1], *[[1, 0.05]] * 5)
-    [found] = recommend(vectors, [Group(None, rows(0, 1), rows(4))], np.arange(2, 8), 3)
+    [found] = recommend(vectors, [TagGroup(None, rows(0, 1), rows(4))], np.arange(2, 8), 3)
     assert found.rows.tolist() == [3, 5, 6]
     assert np.isnan(found.margins).all(), "there is no other tag"
 
 
 def test_an_image_nearer_to_the_rest_is_not_proposed():
     vectors = unit([1, 0], [1, 0.1], [0, 1], [0.1, 1], [1, 0.05])
-    [found] = recommend(vectors, [Group(None, rows(0, 1), NONE)], rows(2, 3, 4), 10)
+    [found] = recommend(vectors, [TagGroup(None, rows(0, 1), NONE)], rows(2, 3, 4), 10)
     assert found.rows.tolist() == [4]
 
 
@@ -127,7 +127,7 @@ def test_an_image_nearer_to_the_rest_is_not_proposed():
     ids=["all are members", "all are equal", "no image"],
 )
 def test_without_a_direction_nothing_is_proposed(vectors, members):
-    [found] = recommend(vectors, [Group(None, members, NONE)], np.arange(len(vectors)), 10)
+    [found] = recommend(vectors, [TagGroup(None, members, NONE)], np.arange(len(vectors)), 10)
     assert not len(found.rows)
 
 
@@ -206,12 +206,16 @@ def test_what_a_remainder_was_cut_into_is_remainder_until_people_use_it(edits, c
 def test_accepting_takes_an_image_out_of_a_part_of_the_remainder():
     """C15; and an acceptance that is older than this rule is replayed as it was."""
     known = Images(lambda name: name)
-    [event] = resolve([{"accept": {"tag": "a", "images": ["i2"], "property": "P"}}], [SAVED], known)
+    [event] = resolve_edits(
+        [{"accept": {"tag": "a", "images": ["i2"], "property": "P"}}], [SAVED], known
+    )
     assert {tag for tag, image in replay([SAVED, event]).images if image == "i2"} == {"a"}
     older = replace(event, tag_ids=())
     assert {tag for tag, image in replay([SAVED, older]).images if image == "i2"} == {"a", "r00"}
     log = [SAVED, Event("rename", "P", tag_id="r00", name="cups")]
-    [event] = resolve([{"accept": {"tag": "a", "images": ["i2"], "property": "P"}}], log, known)
+    [event] = resolve_edits(
+        [{"accept": {"tag": "a", "images": ["i2"], "property": "P"}}], log, known
+    )
     assert {tag for tag, image in replay([*log, event]).images if image == "i2"} == {"a", "r00"}
     proposal = [(("a", "i3"), False), (("a", "i2"), False)]
     assert still_open(proposal, replay(log)) == [True, False]

@@ -6,9 +6,9 @@ import pytest
 from panoptic_assets.upkeep.out_of_sample import (
     assigned,
     carried_numbers,
-    described,
+    described_clusters,
     nb_moved,
-    nearest,
+    nearest_clusters,
     novelty,
 )
 
@@ -23,7 +23,7 @@ def labels(*numbers):
     return np.array(numbers, np.int64)
 
 
-EAST_AND_NORTH = described(labels(7, 7, 2, 2), at(-10, 10, 80, 100))
+EAST_AND_NORTH = described_clusters(labels(7, 7, 2, 2), at(-10, 10, 80, 100))
 
 
 def test_clusters_are_described_by_their_numbers_and_the_directions_of_their_means():
@@ -39,14 +39,14 @@ def test_an_image_is_compared_with_the_mean_of_the_others():
 
 
 def test_the_remainder_is_no_cluster_but_says_how_far_images_usually_are():
-    found = described(labels(0, 0, -1), at(0, 10, 90))
+    found = described_clusters(labels(0, 0, -1), at(0, 10, 90))
     assert found.numbers.tolist() == [0]
     assert found.radii == pytest.approx([1 - np.cos(np.deg2rad(10))], abs=1e-6)
     assert found.usual[0][-1] == pytest.approx(1 - np.cos(np.deg2rad(85)), abs=1e-6)
 
 
 def test_a_cluster_of_one_image_has_no_radius_and_its_image_counts_with_the_next_cluster():
-    found = described(labels(0, 1, 1), at(0, 90, 90))
+    found = described_clusters(labels(0, 1, 1), at(0, 90, 90))
     assert found.radii.tolist() == [0, 0]
     assert [len(usual) for usual in found.usual] == [0, 3]
 
@@ -56,19 +56,19 @@ def test_newcomers_go_to_the_nearest_cluster_by_its_number():
 
 
 def test_of_clusters_that_are_equally_near_the_lowest_number_is_taken():
-    found = described(labels(3, 3, 1, 1), np.eye(4, dtype=np.float32)[[0, 0, 1, 1]])
+    found = described_clusters(labels(3, 3, 1, 1), np.eye(4, dtype=np.float32)[[0, 0, 1, 1]])
     assert assigned(found, np.eye(4, dtype=np.float32)[[2]], False).tolist() == [1]
 
 
 def test_what_is_farther_than_every_image_of_the_cluster_is_left_over():
     """The radius is 20 degrees, and a cluster of identical images takes only such ones."""
     assert assigned(EAST_AND_NORTH, at(19, 21, 71), True).tolist() == [7, -1, 2]
-    identical = described(labels(0, 0), at(5, 5))
+    identical = described_clusters(labels(0, 0), at(5, 5))
     assert assigned(identical, at(5, 6), True).tolist() == [0, -1]
 
 
 def test_without_a_cluster_all_is_left_over_and_nothing_is_new():
-    nothing = described(labels(-1, -1), at(0, 10))
+    nothing = described_clusters(labels(-1, -1), at(0, 10))
     assert assigned(nothing, at(0, 90), False).tolist() == [-1, -1]
     assert novelty(nothing, at(0)) is None
 
@@ -82,18 +82,21 @@ def test_blocks_give_what_one_block_gives(monkeypatch):
     vectors = rng.normal(size=(50, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     numbers = rng.integers(-1, 4, 50)
-    whole = described(numbers, vectors)
+    whole = described_clusters(numbers, vectors)
     monkeypatch.setattr("panoptic_assets.upkeep.out_of_sample._BLOCK", 7)
-    parts = described(numbers, vectors)
+    parts = described_clusters(numbers, vectors)
     assert all(np.array_equal(a, b) for a, b in zip(whole.usual, parts.usual, strict=True))
     assert np.array_equal(whole.radii, parts.radii)
-    assert nearest(whole, vectors).distances.tolist() == nearest(parts, vectors).distances.tolist()
+    assert (
+        nearest_clusters(whole, vectors).distances.tolist()
+        == nearest_clusters(parts, vectors).distances.tolist()
+    )
 
 
 def test_a_newcomer_counts_by_the_images_that_are_as_far():
     """Of 39 images, 1 to 39 degrees from it: 5 % of 40 is two, so at most one may be as far."""
     usual = 1 - np.cos(np.deg2rad(np.arange(1, 40)))
-    found = described(labels(0, 0), at(0, 0))
+    found = described_clusters(labels(0, 0), at(0, 0))
     found = type(found)(found.numbers, found.directions, found.radii, (np.round(usual, 6),))
     assert novelty(found, at(50)) == 1
     assert novelty(found, at(38.5)) == 1
@@ -102,7 +105,7 @@ def test_a_newcomer_counts_by_the_images_that_are_as_far():
 
 
 def test_a_small_cluster_cannot_say_more_than_its_images_do():
-    found = described(labels(*[0] * 9), at(*range(9)))
+    found = described_clusters(labels(*[0] * 9), at(*range(9)))
     assert novelty(found, at(90)) == 0.5
 
 
@@ -113,7 +116,7 @@ def test_of_newcomers_like_the_others_one_in_twenty_is_unusual(nb_images, nb_clu
     numbers = rng.integers(0, nb_clusters, 2 * nb_images)
     vectors = rng.normal(size=(nb_clusters, 32))[numbers] + rng.normal(size=(2 * nb_images, 32))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    found = described(numbers[:nb_images], vectors[:nb_images])
+    found = described_clusters(numbers[:nb_images], vectors[:nb_images])
     assert novelty(found, vectors[nb_images:]) == pytest.approx(0.05, abs=0.015)
 
 
@@ -125,7 +128,7 @@ def test_newcomers_of_another_kind_are_unusual():
         (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
         for found in (vectors, strange)
     )
-    found = described(np.argmax(vectors[:, :3], axis=1), vectors)
+    found = described_clusters(np.argmax(vectors[:, :3], axis=1), vectors)
     assert novelty(found, strange) > 0.8
 
 

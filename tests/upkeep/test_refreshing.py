@@ -25,7 +25,7 @@ from panoptic_assets.proof.verification import Verifier
 from panoptic_assets.spec.records import output_hash
 from panoptic_assets.spec.resolution import parse
 from panoptic_assets.upkeep.config import BackfillConfig
-from panoptic_assets.upkeep.refreshing import Step, backfill, refresh_run
+from panoptic_assets.upkeep.refreshing import RefreshStep, refresh_run, refresh_runs
 from resources.models import OpenClipModels
 from resources.project_folder import ProjectSettings, create, find
 from resources.registry import Registry
@@ -655,8 +655,8 @@ def test_runs_are_refreshed_after_those_that_they_are_made_from(bench):
     bench.run("clustering", "both", method={"consensus": {"runs": ["greek", "zeta"]}})
     bench.run("clustering", "alpha", method=TWO, scope={"node": {"node": "zeta/0"}})
     grow(bench)
-    done = backfill(dividing(bench), BackfillConfig(policy="recluster"))
-    order = [item.run_key for item in done if not isinstance(item, Step)]
+    done = refresh_runs(dividing(bench), BackfillConfig(policy="recluster"))
+    order = [item.run_key for item in done if not isinstance(item, RefreshStep)]
     assert order.index("zeta") < order.index("alpha")
     assert order.index("zeta") < order.index("both")
     assert len(places(bench, "both")) == 160
@@ -669,7 +669,7 @@ def test_a_run_of_a_tag_sees_the_images_that_the_tag_has_got(bench):
     scope = {"tag": {"path": "2"}}
     bench.run("clustering", "a-first", method=TWO, scope=scope)
     grow(bench)
-    list(backfill(dividing(bench), BackfillConfig(policy="assign")))
+    list(refresh_runs(dividing(bench), BackfillConfig(policy="assign")))
     members = {i for i, cluster in places(bench).items() if cluster == "2"}
     assert places(bench, "a-first").keys() == members
     assert record(bench, "a-first").refreshed.drift.nb_new > 0

@@ -9,7 +9,13 @@ from typing import Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, Tag, check, distinct
+from panoptic_assets.clustering.algorithms.interface import (
+    Data,
+    Outcome,
+    TargetTag,
+    check_data,
+    distinct,
+)
 from panoptic_assets.spec.computation import REMAINDER, NotComputableError, Vectors
 
 _BLOCK = 4096
@@ -63,7 +69,7 @@ def attach_to_tags(
             "This vector type knows no texts, so that no image can be compared with a tag: take "
             "one whose model has a text tower, such as vit-b-32 or mini."
         )
-    check(data)
+    check_data(data)
     if not data.tags:
         raise NotComputableError("There is no tag that images could be attached to.")
     taken, names = tag_texts(data.tags, parent_tags)
@@ -95,7 +101,7 @@ def attach_to_tags(
     )
 
 
-def tag_texts(tags: tuple[Tag, ...], parent_tags: ParentTags) -> tuple[list[int], list[str]]:
+def tag_texts(tags: tuple[TargetTag, ...], parent_tags: ParentTags) -> tuple[list[int], list[str]]:
     """Which tags images can be attached to, and what each of them is called.
 
     A path that is there twice counts once.
@@ -124,7 +130,7 @@ def tag_texts(tags: tuple[Tag, ...], parent_tags: ParentTags) -> tuple[list[int]
             if parent_tags != "combine":
                 remedy = "with `parent_tags: combine` the tags above tell them apart"
             raise NotComputableError(
-                f"The tags '{Tag(other).name}' and '{Tag(path).name}' have the same text, "
+                f"The tags '{TargetTag(other).name}' and '{TargetTag(path).name}' have the same text, "
                 f"'{text}', and no image could be told to be of one or the other: {remedy}."
             )
     return list(places.values()), list(texts)

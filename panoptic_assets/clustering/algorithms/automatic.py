@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, Rows, check, distinct
+from panoptic_assets.clustering.algorithms.interface import (
+    Data,
+    Outcome,
+    Rows,
+    check_data,
+    distinct,
+)
 from panoptic_assets.spec.computation import Labels, Vectors
 
 _MIN_IMAGES = 5
@@ -72,7 +78,7 @@ def automatic(data: Data, seed: int) -> Outcome:
     Raises:
         NotComputableError: There is no image, or a vector cannot be used.
     """
-    check(data)
+    check_data(data)
     first, places = distinct(data.points)
     if len(first) < _MIN_IMAGES:
         return _undivided(len(data), len(first))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError
 
 _ABSENT = -2
@@ -59,7 +59,7 @@ def consensus(
         NotComputableError: There are fewer than two runs, no image, fewer different images than
             clusters asked for, or too many different ones to compare all pairs.
     """
-    check(data)
+    check_data(data)
     if len(data.runs) < 2:
         raise NotComputableError(
             f"A consensus needs two or more runs to compare, and there are {len(data.runs)}."

@@ -21,7 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, Rows, check, distinct
+from panoptic_assets.clustering.algorithms.interface import (
+    Data,
+    Outcome,
+    Rows,
+    check_data,
+    distinct,
+)
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Vectors
 
 DEFAULT_SIMILARITY = 0.95
@@ -85,7 +91,7 @@ def find_duplicates(
             "Whether images are almost the same is judged by the cosine of their vectors, which "
             "points of a projection do not keep: take the vector type, not its projection."
         )
-    check(data)
+    check_data(data)
     least = DEFAULT_SIMILARITY if min_similarity is None else min_similarity
     first, places = distinct(data.points)
     points = data.points[first] + np.float32(0)

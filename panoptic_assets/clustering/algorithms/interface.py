@@ -17,7 +17,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Tag:
+class TargetTag:
     """A tag that images can be attached to."""
 
     path: tuple[str, ...]
@@ -43,7 +43,7 @@ class Data:
     row itself left out. None: they are computed when they are needed."""
     encode_texts: Callable[[list[str]], Vectors] | None = None
     """Gives (m, d) unit vectors of texts in the space of the points; None: the model cannot."""
-    tags: tuple[Tag, ...] = ()
+    tags: tuple[TargetTag, ...] = ()
     """The tags of the property that a method asked for, in the order of their tree."""
     runs: tuple[Labels, ...] = ()
     """For each run that a method asked for, the label of each row: -1 where it was in the run's
@@ -60,9 +60,9 @@ class Data:
         if k == 0:
             return np.empty((len(self), 0), np.int64)
         if self.unit:
-            from panoptic_assets.features.neighbors import nearest
+            from panoptic_assets.features.neighbors import nearest_neighbors
 
-            return nearest(self.points, k).indices.astype(np.int64)
+            return nearest_neighbors(self.points, k).indices.astype(np.int64)
         from sklearn.neighbors import NearestNeighbors
 
         index = NearestNeighbors(n_neighbors=k).fit(self.points)
@@ -94,7 +94,7 @@ Method = Callable[..., Outcome]
 """A method is called with :class:`Data`, a seed, and its parameters by name."""
 
 
-def check(data: Data) -> None:
+def check_data(data: Data) -> None:
     """Refuse what no method can divide.
 
     Raises:

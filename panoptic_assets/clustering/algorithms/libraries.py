@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering.algorithms.automatic import automatic
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check, distinct
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data, distinct
 from panoptic_assets.spec.computation import Labels, NotComputableError, Vectors
 
 _MOST_PARTS = 50
@@ -64,7 +64,7 @@ def kmeans(
         return automatic(data, seed)
     from sklearn.cluster import KMeans
 
-    check(data)
+    check_data(data)
     nb_distinct = _check_number(nb_clusters, data)
     nb_images, dim = data.points.shape
     options: dict[str, Any] = {"tol": tol, "random_state": seed}
@@ -133,7 +133,7 @@ def birch(
     """
     from sklearn.cluster import Birch
 
-    check(data)
+    check_data(data)
     wanted = None if nb_clusters in (None, -1) else nb_clusters
     if wanted:
         _check_number(wanted, data)
@@ -171,7 +171,7 @@ def agglomerative(
         NotComputableError: There are fewer distinct images than clusters asked for, or the
             distances of all pairs would not fit in the memory.
     """
-    check(data)
+    check_data(data)
     wanted = 10 if nb_clusters is None and distance_threshold is None else nb_clusters
     if wanted:
         _check_number(wanted, data)
@@ -215,7 +215,7 @@ def hdbscan(
     """
     from hdbscan import HDBSCAN
 
-    check(data)
+    check_data(data)
     if len(data) < min_cluster_size:
         found = "is only one image" if len(data) == 1 else f"are only {len(data)} images"
         raise NotComputableError(
@@ -265,7 +265,7 @@ def hdbscan(
 
 
 def _fit_predict(estimator: Any, data: Data, nb_clusters: int) -> Outcome:
-    check(data)
+    check_data(data)
     _check_number(nb_clusters, data)
     with threadpool_limits(limits=1):
         labels = estimator.fit_predict(data.points).astype(np.int64)

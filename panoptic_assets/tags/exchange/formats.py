@@ -328,7 +328,7 @@ def read_csv(file: BinaryIO) -> Said:
         ExchangeError: It is no such table.
     """
     try:
-        with contextlib.closing(inventory.cells(file)) as table:
+        with contextlib.closing(inventory.inventory_rows(file)) as table:
             _, headers = next(table)
             folded = [header.casefold() for header in headers]
             if {"image_id", "property", "tag"} <= set(folded):

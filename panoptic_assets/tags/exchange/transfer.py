@@ -321,7 +321,7 @@ def _put(
 
 
 @dataclass(frozen=True)
-class Change:
+class ImportedChange:
     """What an import does to one property."""
 
     property: str
@@ -336,7 +336,7 @@ class Change:
 class Imported:
     """What an import did, or would do."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[ImportedChange, ...]
     """Properties that stay as they are, are left out."""
     nb_images: int
     """Of the file that are in the corpus."""
@@ -401,7 +401,7 @@ def import_tags(
         ):
             break
     changes = [
-        Change(
+        ImportedChange(
             event.property,
             len(event.tags),
             len({image_id for _, image_id in event.images}),
