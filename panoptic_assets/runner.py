@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_assets.cli.terminal import tell
 from panoptic_assets.orchestration.insides import NO_COMPUTE_LOGS
 from panoptic_assets.orchestration.instance import (
     alone,
@@ -249,7 +248,9 @@ class Runner:
         given = {name: value for name, value in given.items() if value is not None}
         # Refused here, before Dagster stores a failed run.
         config = parse(EditsConfig, given)
-        check_edits(self.store, config, self.folder.images, lambda note: tell(note, "yellow"))
+        check_edits(
+            self.store, config, self.folder.images, lambda note: self.reporter.tell(note, "yellow")
+        )
         self.materialize("tags", None, given)
 
     def tag(
@@ -313,7 +314,7 @@ class Runner:
         config = parse(EditsConfig, {"author": author or "", "reason": reason or ""})
         done = import_tags(self.store, file, config, self.folder.images, property_name, mode, check)
         for note in done.notes:
-            tell(note, "yellow")
+            self.reporter.tell(note, "yellow")
         if done.nb_unknown:
             more = ", …" if done.nb_unknown > len(done.unknown) else ""
             self.reporter.tell(

@@ -1,6 +1,7 @@
 """The tables of a project: their columns, types and keys.
 
-Belongs here: what a row holds. Does not belong here: reading and writing rows (``resources.lance``).
+Belongs here: what a row holds. Does not belong here: reading and writing rows
+(``resources.lance``).
 """
 
 import pyarrow as pa

@@ -114,7 +114,7 @@ def test_no_name_of_a_class_or_public_function_has_two_meanings():
             continue
         for node in parsed(path).body:
             is_class = isinstance(node, ast.ClassDef)
-            if is_class or isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            if is_class or (isinstance(node, ast.FunctionDef) and not node.name.startswith("_")):
                 places[node.name].append(str(path.relative_to(ROOT)))
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 

@@ -7,14 +7,9 @@ Belongs here: pure matching. Does not belong here: dates (``spec.dates``), the f
 import unicodedata
 from datetime import datetime
 
-import numpy as np
-import numpy.typing as npt
-
 from panoptic_assets.corpus.inventory import PropertyType, Value, read_number, tag_path
 from panoptic_assets.spec.dates import period
 from panoptic_assets.spec.tag_log import HIERARCHY
-
-Rows = npt.NDArray[np.int64]
 
 
 def below(path: str) -> list[str]:

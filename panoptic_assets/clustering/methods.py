@@ -39,9 +39,9 @@ class MethodConfig(Parameters):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What must be read for :class:`~panoptic_assets.clustering.algorithms.interface.Data` beside the points:
-    ``texts`` (the model's text tower), ``tags`` (those of the field ``property``, or in ``tags``),
-    ``runs`` (the labels of the runs in the field ``runs``)."""
+    """What must be read for :class:`~panoptic_assets.clustering.algorithms.interface.Data` beside
+    the points: ``texts`` (the model's text tower), ``tags`` (those of the field ``property``, or in
+    ``tags``), ``runs`` (the labels of the runs in the field ``runs``)."""
 
     @property
     def leaves_remainder(self) -> bool:

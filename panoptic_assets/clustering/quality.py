@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, Rows
-from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Vectors
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome
+from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Rows, Vectors
 
 _SAMPLE = 5_000
 """Images above which the silhouette is of a sample: it compares all pairs."""

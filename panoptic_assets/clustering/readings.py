@@ -1,8 +1,8 @@
 """What a division reads from the store beside its features, and the proof of each reading.
 
 Belongs here: neighbours, texts, tags and other runs, in the form that methods take
-(:class:`panoptic_assets.clustering.algorithms.interface.Data`). Does not belong here: the features themselves
-(``tables``), which images are in scope, and what methods compute (``core``).
+(:class:`panoptic_assets.clustering.algorithms.interface.Data`). Does not belong here: the features
+themselves (``tables``), which images are in scope, and what methods compute (``core``).
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from panoptic_assets.clustering.algorithms.interface import Data, Rows, TargetTag
+from panoptic_assets.clustering.algorithms.interface import Data, TargetTag
 from panoptic_assets.clustering.config import DivisionConfig
 from panoptic_assets.clustering.selection import text_encoder
 from panoptic_assets.clustering.table import Divisions
@@ -18,7 +18,7 @@ from panoptic_assets.corpus.properties import read_properties, stored_property
 from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.features.table import Features, read_graph, vector_hashes
 from panoptic_assets.spec import tag_log
-from panoptic_assets.spec.computation import REMAINDER, Labels, Vectors
+from panoptic_assets.spec.computation import REMAINDER, Labels, Rows, Vectors
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.spec.keys import parse_division, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Input, digest, vectors_hash

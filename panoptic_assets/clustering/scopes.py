@@ -1,7 +1,8 @@
 """The scopes that a run can be asked for: one Config class each.
 
 Belongs here: each field's default, limits and meaning. Does not belong here: which images a scope
-takes (``clustering.selection``), which loads the store's libraries: the command line's help need not.
+takes (``clustering.selection``), which loads the store's libraries: the command line's help need
+not.
 """
 
 from typing import Annotated, Any, Literal, Self

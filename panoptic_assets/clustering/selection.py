@@ -280,8 +280,8 @@ def _having(scope: WithProperty, kind: PropertyType, values: dict[str, Any]) -> 
             wanted[matching.word(kind, text)] = text
         except ValueError as error:
             raise InputError(
-                f"The property {scope.property!r} is of type {kind}, and {in_quotes(text)} is no value "
-                f"of it: {error}."
+                f"The property {scope.property!r} is of type {kind}, and {in_quotes(text)} is no "
+                f"value of it: {error}."
             ) from error
     words = {image_id: set(matching.words(kind, value)) for image_id, value in values.items()}
     known = set().union(*words.values())
@@ -517,8 +517,8 @@ def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
     read = read_vectors(corpus.store, vector_type, corpus.present)
     if image_id not in read.image_ids:
         raise InputError(
-            f"The image {in_quotes(scope.image)} has no vector of type {vector_type!r}: materialize "
-            f"`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`)."
+            f"The image {in_quotes(scope.image)} has no vector of type {vector_type!r}: "
+            f"materialize `embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`)."
         )
     vector = read.vectors[read.image_ids.index(image_id)]
     ranked = _rank(scope, f"the image {in_quotes(scope.image)}", corpus, read, vector)

@@ -1,6 +1,6 @@
 """The corpus: which images there are, and what a model sees in them.
 
-Belongs here: ``images`` and ``embeddings``. Does not belong here: what changed (``corpus.manifest``),
+Belongs here: ``images``. Does not belong here: what changed (``corpus.manifest``),
 decoding (``resources.decoding``), and how vectors are made (``resources.engine``).
 """
 

@@ -1,4 +1,10 @@
-"""Says what belongs here."""
+"""The data contracts of ``images``, judged after each materialization.
+
+Belongs here: what must hold of images and files, and how grave a breach is. Does not belong here:
+preventing breaches, which the asset does.
+
+A breach of integrity is an error. What a person may knowingly live with is a warning.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +13,7 @@ import dagster as dg
 
 from panoptic_assets.corpus.assets import images
 from panoptic_assets.corpus.table import read_manifest
-from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
+from panoptic_assets.orchestration.asset_checks import ContractVerdict, selected, specs
 from resources.lance import LanceStore
 from resources.registry import Registry
 
@@ -29,21 +35,21 @@ def image_contracts(
     yield from selected(context, images, _IMAGES, _judged_images(store, registry))
 
 
-def _judged_images(store: LanceStore, registry: Registry) -> Iterator[Verdict]:
+def _judged_images(store: LanceStore, registry: Registry) -> Iterator[ContractVerdict]:
     ids = store.read("images", ["image_id"])["image_id"].to_pylist()
     paths = store.read("files", ["path"])["path"].to_pylist()
     files = read_manifest(store)
     repeated = sum(count - 1 for count in Counter(ids).values())
     repeated += sum(count - 1 for count in Counter(paths).values())
-    yield Verdict("image_ids_unique", repeated == 0, {"nb_repeated": repeated})
+    yield ContractVerdict("image_ids_unique", repeated == 0, {"nb_repeated": repeated})
 
     having = set(ids)
     homeless = [path for path, file in files.items() if file.holds and file.holds not in having]
-    yield Verdict("files_have_images", not homeless, {"nb_without_image": len(homeless)})
+    yield ContractVerdict("files_have_images", not homeless, {"nb_without_image": len(homeless)})
 
     there = [file for file in files.values() if file.status != "missing"]
     refused = sum(file.status == "quarantined" for file in there)
     share = refused / len(there) if there else 0.0
     limit = registry.settings.max_quarantined
     found = {"nb_quarantined": refused, "share": share, "limit": limit}
-    yield Verdict("quarantine_share", share <= limit, found, dg.AssetCheckSeverity.WARN)
+    yield ContractVerdict("quarantine_share", share <= limit, found, dg.AssetCheckSeverity.WARN)

@@ -114,8 +114,8 @@ class ImageNames:
                 f"known are {', '.join(map(in_quotes, known))}" if known else "there are none yet"
             )
             raise InputError(
-                f"There is no image {in_quotes(name)}: give its id, the first {SHORTEST_ID} or more "
-                "characters of it, or the path of its file below the images' folder "
+                f"There is no image {in_quotes(name)}: give its id, the first {SHORTEST_ID} or "
+                "more characters of it, or the path of its file below the images' folder "
                 f"({listed})."
             )
         return image_id
@@ -204,8 +204,8 @@ class ImageNames:
                 for image_id, path in sorted(held.items(), key=lambda file: file[1])[:2]
             )
             raise InputError(
-                f"{in_quotes(name)} may be {files}, whose names differ only in {what}: name the image "
-                "by its id."
+                f"{in_quotes(name)} may be {files}, whose names differ only in {what}: name the "
+                "image by its id."
             )
         return next(iter(held))
 

@@ -1,4 +1,8 @@
-"""Says what belongs here."""
+"""Properties of images in the store: what the inventory says of each image.
+
+Belongs here: taking an inventory in, and reading values by the name of a property. Does not belong
+here: what its cells mean (``corpus.inventory``), and the tags of people (``tags``).
+"""
 
 import hashlib
 from dataclasses import dataclass

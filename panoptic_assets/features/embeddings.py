@@ -1,4 +1,9 @@
-"""Says what belongs here."""
+"""The asset ``embeddings``: what a model sees in the images, or another program's vectors.
+
+Belongs here: which images lack a vector, and committing those that are made. Does not belong here:
+making them (``resources.engine``), and checking those of other programs
+(``features.imported_vectors``).
+"""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,8 @@
-"""Says what belongs here."""
+"""The data contracts of ``embeddings`` and ``neighbors``, judged after each materialization.
+
+Belongs here: which contracts there are, and how grave a breach is. Does not belong here: finding
+breaches of vectors (``features.contracts``), or preventing them, which the assets do.
+"""
 
 from collections.abc import Iterator
 
@@ -11,7 +15,7 @@ from panoptic_assets.features.contracts import inspect_vectors
 from panoptic_assets.features.embeddings import embeddings
 from panoptic_assets.features.neighbors import sampled_recall
 from panoptic_assets.features.table import model_identity, read_graph, read_vectors
-from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
+from panoptic_assets.orchestration.asset_checks import ContractVerdict, selected, specs
 from panoptic_assets.orchestration.running import partition_of
 from resources.lance import LanceStore
 from resources.registry import Registry
@@ -61,7 +65,9 @@ def neighbor_contracts(
     )
 
 
-def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> Iterator[Verdict]:
+def _judged_vectors(
+    vector_type: str, store: LanceStore, registry: Registry
+) -> Iterator[ContractVerdict]:
     table = vectors_table(vector_type)
     present = present_files(store).keys()
     having: set[str] = set()
@@ -76,9 +82,9 @@ def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> 
     found = inspect_vectors(batches(), known)
     counts = vars(found)
 
-    def none(check: str, *names: str) -> Verdict:
+    def none(check: str, *names: str) -> ContractVerdict:
         wrong = {name: counts[name] for name in names}
-        return Verdict(check, not any(wrong.values()), wrong)
+        return ContractVerdict(check, not any(wrong.values()), wrong)
 
     yield none("vector_ids_unique", "nb_repeated")
     yield none("vectors_of_known_images", "nb_unknown")
@@ -88,24 +94,24 @@ def _judged_vectors(vector_type: str, store: LanceStore, registry: Registry) -> 
     identity = model_identity(store, vector_type)
     differing = registry.model(vector_type).differences(identity) if identity else []
     told = {"differing": "; ".join(differing) or "(none)"}
-    yield Verdict("model_identity_constant", not differing, told)
+    yield ContractVerdict("model_identity_constant", not differing, told)
 
     lacking = {"nb_not_embedded": len(present - having)}
     passed = not any(lacking.values())
-    yield Verdict("every_image_embedded", passed, lacking, dg.AssetCheckSeverity.WARN)
+    yield ContractVerdict("every_image_embedded", passed, lacking, dg.AssetCheckSeverity.WARN)
 
 
-def _judged_neighbors(vector_type: str, store: LanceStore) -> Iterator[Verdict]:
+def _judged_neighbors(vector_type: str, store: LanceStore) -> Iterator[ContractVerdict]:
     stored = read_graph(store, vector_type)
     read = read_vectors(store, vector_type, present_files(store), may_be_none=True)
     known = stored.image_ids if stored else []
     current = known == read.image_ids
     images_in_graph = {"nb_images": len(known)}
-    yield Verdict("neighbors_current", current, images_in_graph, dg.AssetCheckSeverity.WARN)
+    yield ContractVerdict("neighbors_current", current, images_in_graph, dg.AssetCheckSeverity.WARN)
     if stored and not current:
         read = read_vectors(store, vector_type, known, may_be_none=True)
     # An image whose vector is gone has no neighbours to be compared with.
     comparable = stored is not None and known == read.image_ids
     recall = sampled_recall(read.vectors, stored.graph) if stored and comparable else 0.0
     least = _LEAST_RECALL if stored and stored.info.method == "index" else 1.0
-    yield Verdict("neighbors_recall", recall >= least, {"recall": recall, "least": least})
+    yield ContractVerdict("neighbors_recall", recall >= least, {"recall": recall, "least": least})

@@ -108,12 +108,9 @@ def stage(
     """Stage a checked file's vectors, scaled to unit length, for :meth:`LanceStore.commit`.
 
     Args:
-        batches: As for :func:`check_data`.
-        known: The images of the corpus.
-        stored: Ids of the images that have a vector already.
-        table: The vector table.
-        store: Where it is.
-        left_out: Names that are not to be looked for: those that :func:`check_data` found to be unknown.
+        batches: As for :func:`check_data`. known: The images of the corpus. stored: Ids of the
+        images that have a vector already. table: The vector table. store: Where it is. left_out:
+        Names that are not to be looked for: those that :func:`check_data` found to be unknown.
     """
     wanted = known.ids - stored
     unknown = set(left_out)

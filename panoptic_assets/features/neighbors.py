@@ -22,9 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.spec.computation import NotComputableError, Vectors
+from panoptic_assets.spec.computation import NotComputableError, Rows, Vectors
 
-Rows = npt.NDArray[np.int64]
 Pair = tuple[int, int]
 """First rows of two blocks."""
 
@@ -153,7 +152,8 @@ def updated(
 
 
 def scored(vectors: Vectors, candidates: npt.NDArray[np.int64], k: int) -> Graph:
-    """The k best of some candidates for each row, with the similarities of :func:`nearest_clusters`.
+    """The k best of some candidates for each row, with the similarities of
+    :func:`nearest_clusters`.
 
     Args:
         vectors: (n, d) float32 unit vectors.

@@ -1,10 +1,13 @@
-"""Says what belongs here."""
+"""Similarity: how near images are to one direction, and which are nearest.
+
+Belongs here: cosines of vectors. Does not belong here: neighbours of all images
+(``features.neighbors``).
+"""
 
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.clustering.matching import Rows
-from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.computation import Rows, Vectors
 
 _DECIMALS = 6
 """Of a similarity: a float32 vector's cosine with itself is 1 only when rounded so."""

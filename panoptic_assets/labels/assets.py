@@ -1,8 +1,8 @@
 """Labels: names for the clusters of a run's whole tree.
 
 Belongs here: ``cluster_labels``, and the job that does it by a vision language model. Does not
-belong here: how clusters are named (``labels.zero_shot``, ``labels.vision_language``), and saving them under
-their names (``tags``).
+belong here: how clusters are named (``labels.zero_shot``, ``labels.vision_language``), and saving
+them under their names (``tags``).
 """
 
 from collections.abc import Mapping, Sequence

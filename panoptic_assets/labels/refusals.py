@@ -2,7 +2,8 @@
 
 Belongs here: telling them from names, in English, French, German, Spanish, Italian, Portuguese,
 Dutch, and by their commonest forms in other languages of Europe and in Chinese and Japanese, which
-some models fall back to. Does not belong here: where in an answer the name is (``labels.vision_language``).
+some models fall back to. Does not belong here: where in an answer the name is
+(``labels.vision_language``).
 
 A group of images may be called anything, so a phrase counts only where no name has it: an apology
 with what follows it in a refusal, "I can't" with a service that is declined. "Sorry notes", "soldat

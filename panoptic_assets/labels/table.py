@@ -1,4 +1,8 @@
-"""Says what belongs here."""
+"""Labels in the store: the names that clusters of a run's tree were given.
+
+Belongs here: their rows, and which of them are of the clusters of now. Does not belong here:
+finding labels (``labels.zero_shot``, ``labels.vision_language``).
+"""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -15,7 +15,7 @@ from panoptic_assets.orchestration.insides import about
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ContractVerdict:
     """Whether one contract holds."""
 
     check: str
@@ -73,7 +73,7 @@ def selected(
     context: dg.AssetCheckExecutionContext,
     asset: dg.AssetsDefinition,
     descriptions: Mapping[str, str],
-    verdicts: Iterable[Verdict],
+    verdicts: Iterable[ContractVerdict],
 ) -> Iterator[dg.AssetCheckResult]:
     """The results that were asked for; all of an asset's cost little more than one.
 

@@ -1,8 +1,8 @@
 """The history of a Dagster instance: removing runs whole, and what may show something.
 
 Belongs here: removing runs with all that Dagster keeps of them. Does not belong here: which runs
-are too old (``panoptic_assets.upkeep.retention``), how an instance is opened (``instance``), and Dagster's
-tables (``insides``).
+are too old (``panoptic_assets.upkeep.retention``), how an instance is opened (``instance``), and
+Dagster's tables (``insides``).
 
 Dagster's own ``delete_run`` leaves the last event of each asset in the table of assets, the results
 of asset checks, the logs of the computation, and, in SQLite, the text itself on freed pages.

@@ -145,7 +145,7 @@ def latest_evaluation(
 # The instance
 
 
-def open_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg.DagsterInstance":
+def instance_with(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg.DagsterInstance":
     """The instance in a folder, with some settings in place of its ``dagster.yaml``'s.
 
     ``dg.DagsterInstance.from_config`` takes none in their place. Whatever Dagster's YAML reader,

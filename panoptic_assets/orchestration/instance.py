@@ -143,7 +143,7 @@ def open_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg
         InputError: Dagster cannot read its settings or reach its database.
     """
     try:
-        return insides.open_instance(home, overrides)
+        return insides.instance_with(home, overrides)
     except OSError:
         raise
     # Whatever its YAML reader, its own checks or its database raise comes through here as it is.

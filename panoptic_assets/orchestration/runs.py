@@ -104,6 +104,7 @@ def pending(instance: dg.DagsterInstance, concerns: Callable[[dg.DagsterRun], bo
 
 
 def read_cursor(cursor: str | None) -> dict[str, Any]:
+    """What a sensor kept from its last look; empty where it kept nothing that can be read."""
     try:
         content = json.loads(cursor or "{}")
     except ValueError:

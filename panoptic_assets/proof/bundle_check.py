@@ -5,8 +5,8 @@ allows. Does not belong here: writing bundles (``proof.bundles``).
 
 Nothing but Python 3.10 or later and its standard library; where numpy is installed and the bundle
 has vectors, scores are computed again as well. This file is put together from ``spec.seals``,
-``spec.tag_log`` and ``proof.bundle_check`` of panoptic_assets (Apache License 2.0), so that checking
-replays the tag log by the very rules by which it was written.
+``spec.tag_log`` and ``proof.bundle_check`` of panoptic_assets (Apache License 2.0), so that
+checking replays the tag log by the very rules by which it was written.
 
 Exit codes: 0 all is as it was written, 1 something is not and is named, 2 it is no bundle.
 """

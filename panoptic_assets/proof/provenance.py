@@ -1,7 +1,8 @@
 """Where a tag on an image comes from, by the tag log.
 
 Belongs here: which events made a tag what it is, and which one gave it to an image. Does not belong
-here: what an event means (``spec.tag_log``), and what lies behind a saved cluster (``proof.explanation``).
+here: what an event means (``spec.tag_log``), and what lies behind a saved cluster
+(``proof.explanation``).
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Verifying a division: it is computed again on what it read, and every link is compared.
 
 Belongs here: which links the chain from the pixels to the stored clusters has, and what each of
-them amounts to. Does not belong here: computing (``clustering.dividing``), seals (``spec.seals``), and how a
-verdict is shown (``cli.proof``, ``proof.assets``).
+them amounts to. Does not belong here: computing (``clustering.dividing``), seals (``spec.seals``),
+and how a verdict is shown (``cli.proof``, ``proof.assets``).
 
 A link that is not what was recorded breaks the proof. Circumstances, such as the version of a
 library, are named when they differ, but break nothing as long as the answer is the same.

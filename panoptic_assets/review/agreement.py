@@ -2,8 +2,8 @@
 
 Belongs here: the table of who is where in both, measures of agreement, which cluster of one is
 which of the other, and which images moved. Does not belong here: where labelings come from
-(``panoptic_assets.review.comparisons``), how good one of them is (``quality``), making one out of several
-(``consensus``).
+(``panoptic_assets.review.comparisons``), how good one of them is (``quality``), making one out of
+several (``consensus``).
 
 Everything follows from the contingency table, of which only the cells with images are held:
 100,000 images in 1,000 clusters on each side fill at most 100,000 of a million cells.

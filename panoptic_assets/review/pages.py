@@ -4,8 +4,8 @@ Belongs here: turning plain values into pages in which every name is escaped. Do
 what the pages are about (``run_pages``, ``comparison_pages``).
 
 A page asks nothing of any other host and holds no script of its own: scripts and data are files
-beside it. So the server can forbid everything else (see ``panoptic_assets.serve.webserver``), and the page
-works as well when it is opened from the disk.
+beside it. So the server can forbid everything else (see ``panoptic_assets.serve.webserver``), and
+the page works as well when it is opened from the disk.
 """
 
 import functools

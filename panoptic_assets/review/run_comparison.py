@@ -1,7 +1,7 @@
 """Comparisons: which runs agree, and with what is known of the images.
 
-Belongs here: ``run_comparison``. Does not belong here: the measures (``review.agreement``), what can
-be compared (``review.comparisons``), what its pages show (``review.comparison_report``).
+Belongs here: ``run_comparison``. Does not belong here: the measures (``review.agreement``), what
+can be compared (``review.comparisons``), what its pages show (``review.comparison_report``).
 """
 
 import heapq

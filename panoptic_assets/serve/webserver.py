@@ -83,7 +83,8 @@ _FOR_OWN_PAGES = {
 
 
 class PanopticWebserver(DagsterWebserver):
-    """Dagster's web server, with the reports of a project at :data:`resources.report_folder.MOUNT`."""
+    """Dagster's web server, with the reports of a project at
+    :data:`resources.report_folder.MOUNT`."""
 
     def __init__(self, context: "Workspace", reports: Path, allowed_hosts: Iterable[str]):
         self._reports = reports

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
 
 REMAINDER = -1
 """The label that a method gives to an image that no cluster took. Never shown to people."""

@@ -107,8 +107,8 @@ class Drift(BaseModel, frozen=True):
     """Images that left the scope, the corpus, or the vectors since."""
     novelty: float | None
     """Share of the new ones that are farther from their cluster than 95 % of its usual images;
-    0.05 is expected (:func:`panoptic_assets.upkeep.out_of_sample.novelty`). None without new ones, or
-    without clusters."""
+    0.05 is expected (:func:`panoptic_assets.upkeep.out_of_sample.novelty`). None without new ones,
+    or without clusters."""
     growth: float
     """New images for each one that was clustered."""
     due: str

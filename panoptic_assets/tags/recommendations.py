@@ -23,10 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_assets.features.similarity import similarities
-from panoptic_assets.spec.computation import Vectors
+from panoptic_assets.spec.computation import Rows, Vectors
 from panoptic_assets.spec.tag_log import Event, Pair, Tag, TagTables, remainders, undone
 
-Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
 
 _BLOCK = 4096

@@ -1,10 +1,14 @@
-"""Says what belongs here."""
+"""The data contract of ``tags``, judged after each materialization.
+
+Belongs here: comparing the stored tags with the replay of the tag log. Does not belong here: the
+replay (``spec.tag_log``).
+"""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from panoptic_assets.orchestration.asset_checks import Verdict, selected, specs
+from panoptic_assets.orchestration.asset_checks import ContractVerdict, selected, specs
 from panoptic_assets.spec import tag_log
 from panoptic_assets.tags.assets import tags
 from panoptic_assets.tags.table import read_log, tags_are
@@ -23,7 +27,7 @@ def tag_contracts(
     yield from selected(context, tags, _TAGS, _judged_tags(store))
 
 
-def _judged_tags(store: LanceStore) -> Iterator[Verdict]:
+def _judged_tags(store: LanceStore) -> Iterator[ContractVerdict]:
     log = read_log(store)
     same = tags_are(store, tag_log.replay([entry.event for entry in log]))
-    yield Verdict("tags_are_the_replay", same, {"nb_events": len(log)})
+    yield ContractVerdict("tags_are_the_replay", same, {"nb_events": len(log)})

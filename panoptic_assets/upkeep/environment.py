@@ -2,8 +2,8 @@
 
 Belongs here: reading them, and saying at once what is wrong with one. Does not belong here: those
 of one service, beside its client (``resources.labeller``, ``resources.notifier``), and where the
-project lies (``resources.project_folder``). Nothing heavy is imported: what a person mistypes is said
-before that.
+project lies (``resources.project_folder``). Nothing heavy is imported: what a person mistypes is
+said before that.
 """
 
 import difflib

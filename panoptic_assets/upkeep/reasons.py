@@ -1,8 +1,8 @@
 """Staleness: whether an answer is what it would be if it were made now, and if not, why.
 
 Belongs here: comparing what was read then with what is there now, and the reasons in plain words.
-Does not belong here: reading either of them (``panoptic_assets.upkeep.staleness``), and which divisions of
-a tree hang on which (``spec.tree``).
+Does not belong here: reading either of them (``panoptic_assets.upkeep.staleness``), and which
+divisions of a tree hang on which (``spec.tree``).
 
 A thing is stale if making it again would give another data version. What a person can count is
 counted: images, vectors, clusters.

@@ -10,9 +10,10 @@ again, a refresh ends as if it had not been killed.
 What an ``assign`` record holds follows from four things: the assignments of the record whose
 clusters these are (``Refreshed.record_id``), the vectors of its images, the images in scope, and
 their vectors. An image of that record keeps its cluster, any other gets the one of
-:func:`panoptic_assets.upkeep.out_of_sample.assigned`. See :func:`assigned_again`. What a ``recluster``
-record holds is what its configuration gives on its inputs, in canonical numbers, each of which
-became the one that ``Refreshed.numbers`` says (:func:`panoptic_assets.clustering.dividing.carried`).
+:func:`panoptic_assets.upkeep.out_of_sample.assigned`. See :func:`assigned_again`. What a
+``recluster`` record holds is what its configuration gives on its inputs, in canonical numbers, each
+of which became the one that ``Refreshed.numbers`` says
+(:func:`panoptic_assets.clustering.dividing.carried`).
 """
 
 from collections import defaultdict

@@ -1,7 +1,8 @@
 """Which divisions, labels and saved properties are up to date, and why the others are not.
 
 Belongs here: reading what was recorded and what is there now, each once. Does not belong here: the
-comparison and its words (``upkeep.reasons``), and computing anything again (``clustering.dividing``).
+comparison and its words (``upkeep.reasons``), and computing anything again
+(``clustering.dividing``).
 
 Judging hashes what a division would read now and compares the hashes with its record's. Runs of one
 scope and features share that work, so that a thousand of them cost about what one costs; and what

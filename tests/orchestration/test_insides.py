@@ -37,7 +37,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def instance(home):
-    with insides.open_instance(home) as opened:
+    with insides.instance_with(home) as opened:
         yield opened
 
 
@@ -223,7 +223,7 @@ def test_the_last_evaluation_is_that_of_the_partition(instance):
 
 
 def test_settings_take_the_place_of_those_in_the_file(home):
-    with insides.open_instance(home, insides.NO_COMPUTE_LOGS) as opened:
+    with insides.instance_with(home, insides.NO_COMPUTE_LOGS) as opened:
         found = type(opened.compute_log_manager).__name__
         assert found == "NoOpComputeLogManager", "Dagster does not take settings beside the file's."
         assert opened.telemetry_enabled is False, "Dagster does not read the file beside settings."

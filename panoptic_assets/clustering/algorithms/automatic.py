@@ -17,14 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.clustering.algorithms.interface import (
-    Data,
-    Outcome,
-    Rows,
-    check_data,
-    distinct,
-)
-from panoptic_assets.spec.computation import Labels, Vectors
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data, distinct
+from panoptic_assets.spec.computation import Labels, Rows, Vectors
 
 _MIN_IMAGES = 5
 """Images that a cluster has at least, and distinct ones without which nothing is divided."""

@@ -21,14 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from panoptic_assets.clustering.algorithms.interface import (
-    Data,
-    Outcome,
-    Rows,
-    check_data,
-    distinct,
-)
-from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Vectors
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data, distinct
+from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Rows, Vectors
 
 DEFAULT_SIMILARITY = 0.95
 """Least cosine where neither the request nor the model's file gives one."""

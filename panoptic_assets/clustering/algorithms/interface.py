@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.spec.computation import Labels, NotComputableError, Vectors
-
-Rows = npt.NDArray[np.int64]
+from panoptic_assets.spec.computation import Labels, NotComputableError, Rows, Vectors
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Tags as other programs write and read them.
 
 Belongs here: the rows, cells and entries of every format, what a file says about tags, and the
-events that make it so. Does not belong here: opening files (``panoptic_assets.tags.exchange.transfer``), and
-where images lie in a tree of folders (``tags.exchange.folders``).
+events that make it so. Does not belong here: opening files
+(``panoptic_assets.tags.exchange.transfer``), and where images lie in a tree of folders
+(``tags.exchange.folders``).
 
 Spreadsheets take a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, so whoever
 names a file or a tag could run one on another person's machine. Such cells get an apostrophe, see

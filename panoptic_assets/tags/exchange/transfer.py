@@ -1,8 +1,8 @@
 """Tags to and from files of other programs.
 
 Belongs here: opening, reading and writing those files whole or not at all, and the refusals. Does
-not belong here: what stands in them (``tags.exchange.formats``), and what an import means for the tags
-(``spec.tag_log``).
+not belong here: what stands in them (``tags.exchange.formats``), and what an import means for the
+tags (``spec.tag_log``).
 """
 
 import json
