@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from panoptic_assets.clustering import quality, sweeps
-from panoptic_assets.clustering import table as division_tables
+from panoptic_assets.clustering import table as clustering_tables
 from panoptic_assets.clustering.policies import policy_document, policy_of
 from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
 from panoptic_assets.clustering.selection import Report
@@ -27,7 +27,7 @@ from panoptic_assets.review import comparisons
 from panoptic_assets.review.sides import Sides, chosen_sides
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import (
-    parse_division,
+    parse_clustering,
     parse_name,
     parse_node,
     parse_projection,
@@ -87,22 +87,22 @@ class Project:
         return self._project.folder
 
     def runs(self, report: Report | None = None) -> list[dict[str, Any]]:
-        """Every run and every division of a cluster: one dictionary each, by key.
+        """Every run and every clustering of a cluster: one dictionary each, by key.
 
         Those are left out whose record cannot be read: a newer version wrote it, or it was changed.
 
         Args:
             report: Called with a sentence for each of these.
         """
-        divisions = division_tables.Divisions(self._store)
+        clusterings = clustering_tables.Clusterings(self._store)
         if report is not None:
-            for key, unreadable in divisions.unreadable.items():
+            for key, unreadable in clusterings.unreadable.items():
                 report(f"{key} is left out: {unreadable.text}")
         return [
             {
                 "key": record.key,
                 "run_key": record.run_key,
-                "status": divisions.status(record.key),
+                "status": clusterings.status(record.key),
                 "method": next(iter(record.config["method"])),
                 "features": record.config["features"],
                 "nb_images": record.counts.clustered + record.counts.remainder,
@@ -111,36 +111,36 @@ class Project:
                 "revision": record.revision,
                 "finished_at": record.finished_at,
             }
-            for record in divisions.records.values()
+            for record in clusterings.records.values()
         ]
 
     def run_info(self, key: str) -> dict[str, Any]:
-        """Everything that is recorded of a run, or of the division of a cluster (``greek/3``).
+        """Everything that is recorded of a run, or of the clustering of a cluster (``greek/3``).
 
         And its status, its data version, and the refresh policy of its run, with its limits.
 
         Raises:
             InputError: There is none of that key, or the policy in its run's file cannot be used.
         """
-        divisions = self._divisions(key)
-        record = divisions.get(key)
+        clusterings = self._clusterings(key)
+        record = clusterings.get(key)
         policy = policy_of(Registry(folder=str(self.folder)), record.run_key)
         return record.model_dump() | {
             "record_id": record.record_id,
-            "status": divisions.status(record.key),
+            "status": clusterings.status(record.key),
             "data_version": record.data_version,
             "policy": policy_document(policy),
         }
 
     def status(self, *keys: str) -> dict[str, Any]:
-        """The corpus, and whether each division, label set and saved property is up to date.
+        """The corpus, and whether each clustering, label set and saved property is up to date.
 
         Holds:
 
         - corpus: version (number), sha256, changed_at (of its newest version; None before the
           first), nb_images, nb_files, nb_missing, nb_quarantined (files), and not_embedded: for
           each vector type in use, how many images lack a vector;
-        - standings, stale ones first: what (``division``, ``labels`` or ``property``), key,
+        - staleness, stale ones first: what (``clustering``, ``labels`` or ``property``), key,
           run_key, state (``up to date``, ``stale``, or ``unknown`` if a model would have to be
           loaded to tell), text, and reasons: kind, count and text of each.
 
@@ -164,16 +164,16 @@ class Project:
                 "changed_at": version.at if version else None,
                 **{name: value for name, value in vars(corpus).items() if name != "version"},
             },
-            "standings": [
+            "staleness": [
                 {
-                    "what": standing.what,
-                    "key": standing.key,
-                    "run_key": standing.run_key,
-                    "state": standing.state,
-                    "text": standing.text,
-                    "reasons": [vars(reason) for reason in standing.reasons],
+                    "what": judged.what,
+                    "key": judged.key,
+                    "run_key": judged.run_key,
+                    "state": judged.state,
+                    "text": judged.text,
+                    "reasons": [vars(reason) for reason in judged.reasons],
                 }
-                for standing in core_staleness.most_urgent_first(found)
+                for judged in core_staleness.most_urgent_first(found)
             ],
         }
 
@@ -221,7 +221,7 @@ class Project:
         registry = Registry(folder=str(self.folder))
         parse_run_key(key)
         cells = sweeps.cells(key, sweeps.parse_sweep(registry.sweep(key), f"The sweep {key!r}"))
-        known = division_tables.Divisions(self._store).records
+        known = clustering_tables.Clusterings(self._store).records
         return [sweeps.row(cell, known.get(cell.key)) for cell in cells]
 
     def compare(self, a: str, b: str, depth: int = 1) -> dict[str, Any]:
@@ -321,10 +321,10 @@ class Project:
         Raises:
             InputError: There is none of that key.
         """
-        divisions = self._divisions(key)
-        rows = divisions.clusters(key)
+        clusterings = self._clusterings(key)
+        rows = clusterings.clusters(key)
         nodes = [f"{key}/{name}" for name in rows["cluster"].to_pylist()]
-        found = read_labels(self._store, divisions, run_key_of(key))
+        found = read_labels(self._store, clusterings, run_key_of(key))
         labels = [found[node]["label"] if node in found else None for node in nodes]
         names = ["cluster", "size", "score", "medoid", "name", "stability", "record_id"]
         return (
@@ -344,10 +344,10 @@ class Project:
         Raises:
             InputError: There is no such run.
         """
-        divisions = self._divisions(parse_run_key(run_key))
-        divisions.get(run_key)
-        found = read_labels(self._store, divisions, run_key)
-        rows = [found[node] for node in divisions.nodes(run_key) if node in found]
+        clusterings = self._clusterings(parse_run_key(run_key))
+        clusterings.get(run_key)
+        found = read_labels(self._store, clusterings, run_key)
+        rows = [found[node] for node in clusterings.nodes(run_key) if node in found]
         names = ["node", "label", "score", "alternatives", "description", "reason", "method"]
         fields = [SCHEMAS["labels"].field(name) for name in names]
         schema = pa.schema([*fields, pa.field("record_id", pa.string())])
@@ -365,7 +365,7 @@ class Project:
         Raises:
             InputError: There is none of that key.
         """
-        rows = self._divisions(key).assignments(key)
+        rows = self._clusterings(key).assignments(key)
         later = rows["assigned_later"].fill_null(False)  # older records had none
         names = ["image_id", "cluster", "distance", "probability", "similarity", "assigned"]
         return (
@@ -396,9 +396,9 @@ class Project:
             InputError: There is no such node.
         """
         place = parse_node(node)
-        divisions = self._divisions(node)
-        divisions.members(place)
-        rows = divisions.assignments(place.division)
+        clusterings = self._clusterings(node)
+        clusterings.members(place)
+        rows = clusterings.assignments(place.clustering)
         rows = rows.filter(pc.equal(rows["cluster"], place.cluster))
         distances = rows["distance"].to_numpy()
         places = np.arange(len(rows))
@@ -416,9 +416,9 @@ class Project:
         Raises:
             InputError: There is no such run.
         """
-        divisions = self._divisions(parse_run_key(run_key))
-        divisions.get(run_key)
-        places = sorted(divisions.places(run_key).items())
+        clusterings = self._clusterings(parse_run_key(run_key))
+        clusterings.get(run_key)
+        places = sorted(clusterings.places(run_key).items())
         return pa.table(
             {
                 "image_id": pa.array([image_id for image_id, _ in places], pa.string()),
@@ -852,9 +852,9 @@ class Project:
 
         return Runner(self._project, PlainReporter())
 
-    def _divisions(self, key: str) -> division_tables.Divisions:
-        run_key, _, _ = parse_division(key).partition("/")
-        return division_tables.Divisions(self._store, run_key)
+    def _clusterings(self, key: str) -> clustering_tables.Clusterings:
+        run_key, _, _ = parse_clustering(key).partition("/")
+        return clustering_tables.Clusterings(self._store, run_key)
 
     def _tag_tables(self, property_name: str | None) -> TagTables:
         if property_name is not None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from panoptic_assets.clustering.sweeps import Cell
-    from panoptic_assets.clustering.table import Divisions
+    from panoptic_assets.clustering.table import Clusterings
     from panoptic_assets.proof.verification import Verifier
     from panoptic_assets.tags.exchange.formats import Mode
     from panoptic_assets.upkeep.forgetting import Forgotten, Target
@@ -98,7 +98,7 @@ class Runner:
 
     @contextmanager
     def verifier(self, pixels: bool = True) -> "Iterator[Verifier]":
-        """Verifies divisions, with the event log of the project's Dagster instance for a witness.
+        """Verifies clusterings, with the event log of the project's Dagster instance for a witness.
 
         Args:
             pixels: Whether files are read.
@@ -160,7 +160,7 @@ class Runner:
         from panoptic_assets.clustering.selection import select
 
         # Refused here, before Dagster stores a partition and a failed run.
-        config = resolve_clustering(key, given, self.divisions(key), self.registry)
+        config = resolve_clustering(key, given, self.clusterings(key), self.registry)
         select(key, config, self.store, self.registry, self.models, self.reporter.tell)
         self.materialize("clustering", key, given, tags)
 
@@ -186,22 +186,22 @@ class Runner:
         from panoptic_assets.clustering.dividing import resolve_clustering
         from panoptic_assets.spec.resolution import identity_of
 
-        config = resolve_clustering(cell.key, cell.config, judge.divisions, self.registry)
-        record = judge.divisions.records.get(cell.key)
+        config = resolve_clustering(cell.key, cell.config, judge.clusterings, self.registry)
+        record = judge.clusterings.records.get(cell.key)
         if record is None or record.config != identity_of(config):
             return False
         if record.computed_id != record.record_id:  # a refresh assigned images to it
             return False
-        return judge.division(cell.key).state == "up to date"
+        return judge.clustering(cell.key).state == "up to date"
 
     def divide_node(self, key: str, given: dict[str, Any]) -> None:
         """Divide one cluster again."""
         from panoptic_assets.clustering.dividing import present_members, resolve_nested
         from panoptic_assets.spec.keys import parse_node
 
-        divisions = self.divisions(key)
-        present_members(parse_node(key), divisions, self.store)
-        resolve_nested(key, given, divisions, self.registry)
+        clusterings = self.clusterings(key)
+        present_members(parse_node(key), clusterings, self.store)
+        resolve_nested(key, given, clusterings, self.registry)
         self.materialize("nested_clustering", key, given)
 
     def label(self, key: str, given: dict[str, Any]) -> None:
@@ -214,28 +214,28 @@ class Runner:
 
         # Refused here, before Dagster stores a failed run.
         config = parse(LabelsConfig, given)
-        divisions = self.divisions(key)
-        record = divisions.get(key)
+        clusterings = self.clusterings(key)
+        record = clusterings.get(key)
         if isinstance(config.method, ZeroShot):
             read_vocabulary(config.method, self.store, self.registry)
             find_encoder(
                 config.method, record, self.store, self.registry, self.models, self.reporter.tell
             )
         else:
-            clusters = clusters_to_label(divisions, key, config.label_remainder)
+            clusters = clusters_to_label(clusterings, key, config.label_remainder)
             ask_for_labels(clusters, config.method, config.seed, self.store, ImageSource())
         self.materialize("cluster_labels", key, given)
 
     def save(self, key: str, given: dict[str, Any]) -> None:
         """Save a run's tree as tags, and replay the tag log."""
-        self.divisions(key).get(key)
+        self.clusterings(key).get(key)
         self.materialize("saved_clustering", key, given)
         self.materialize("tags")
 
     def report(self, key: str, given: dict[str, Any]) -> Path:
         """Write the report of a run; return its first page."""
         # Refused here, before Dagster stores a partition and a failed run.
-        self.divisions(key).get(key)
+        self.clusterings(key).get(key)
         self.materialize("clustering_report", key, given)
         return self.reports.path(f"runs/{key}") / "index.html"
 
@@ -353,18 +353,18 @@ class Runner:
                 self.reporter.tell,
             )
 
-    def divisions(self, key: str) -> "Divisions":
-        """The divisions of the run that a key belongs to."""
-        from panoptic_assets.clustering.table import Divisions
+    def clusterings(self, key: str) -> "Clusterings":
+        """The clusterings of the run that a key belongs to."""
+        from panoptic_assets.clustering.table import Clusterings
         from panoptic_assets.spec.keys import run_key_of
 
-        return Divisions(self.store, run_key_of(key))
+        return Clusterings(self.store, run_key_of(key))
 
-    def divisions_of_all(self) -> "Divisions":
-        """The divisions of all runs."""
-        from panoptic_assets.clustering.table import Divisions
+    def clusterings_of_all(self) -> "Clusterings":
+        """The clusterings of all runs."""
+        from panoptic_assets.clustering.table import Clusterings
 
-        return Divisions(self.store)
+        return Clusterings(self.store)
 
     def materialize(
         self,
@@ -406,7 +406,7 @@ class Runner:
         # Refused here, before Dagster stores a failed run.
         config = parse(BackfillConfig, given)
         for key in config.keys:
-            self.divisions(key).get(key)
+            self.clusterings(key).get(key)
         job = self.definitions.resolve_job_def("backfill_runs")
         with instance_of(self.home, self.reporter.tell, NO_COMPUTE_LOGS) as instance:
             wait_for_pool(instance, self.reporter.tell)

@@ -102,13 +102,13 @@ class Registry(BaseModel):
         content = file.model_dump(exclude_none=True)
         write_file(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
 
-    def run(self, division: str) -> dict[str, Any] | None:
+    def run(self, clustering: str) -> dict[str, Any] | None:
         """The Dagster run config in ``configs/runs/<key>.yaml``; None without such a file.
 
         Raises:
             InputError: The file is not a YAML mapping.
         """
-        return self._document("runs", division)
+        return self._document("runs", clustering)
 
     def policy(self, key: str) -> Any:
         """What ``configs/runs/<key>.yaml`` says under ``refresh``; ``keep`` if it says nothing.

@@ -141,7 +141,7 @@ SCHEMAS = {
     ),
     "labels": pa.schema(
         [
-            _key("record_id"),  # of the division that the cluster is of
+            _key("record_id"),  # of the clustering that the cluster is of
             _key("cluster"),
             pa.field("node", pa.string()),
             pa.field("run_key", pa.string()),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pyarrow as pa
 
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels import questions
 from panoptic_assets.labels.naming import Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
@@ -35,7 +35,7 @@ def written_labels(bench, task="", label="Vases"):
     }
     schema = SCHEMAS["label_answers"]
     bench.store.upsert("label_answers", pa.Table.from_pylist([row], schema))
-    clusters = clusters_to_label(Divisions(bench.store, KEY), KEY)
+    clusters = clusters_to_label(Clusterings(bench.store, KEY), KEY)
     found = [Suggestion(c.node, label, None, (), None, "Pots.") for c in clusters]
     config = {
         "model": "gpt-4o-mini",

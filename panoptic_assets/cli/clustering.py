@@ -17,10 +17,10 @@ from panoptic_assets.cli.opening import open_project, open_runner, reader_of
 from panoptic_assets.cli.options import (
     check_tagging,
     clustering_options,
-    division_options,
-    given_division,
+    given_clustering,
     scope_of,
     scope_options,
+    shared_clustering_options,
     tagging_options,
 )
 from panoptic_assets.cli.terminal import output_console, say, tell
@@ -33,7 +33,7 @@ from resources.errors import InputError
 @click.argument("key")
 @scope_options
 @clustering_options
-@division_options
+@shared_clustering_options
 @click.pass_obj
 def cluster(folder: Path | None, key: str, **options: Any) -> None:
     """Divide the corpus, or a part of it, into clusters, as the run KEY."""
@@ -42,7 +42,7 @@ def cluster(folder: Path | None, key: str, **options: Any) -> None:
     parse_run_key(key)
     runner = open_runner(folder)
     scope = scope_of(options, runner.folder.folder)
-    given = given_division(options, runner, key) | scope
+    given = given_clustering(options, runner, key) | scope
     runner.divide_corpus(key, given)
     print_clusters(reader_of(runner), key)
     warn_of_stale(reader_of(runner), key)
@@ -95,7 +95,7 @@ def sweep(
     described = sweeps.parse_sweep(runner.registry.sweep(key), f"configs/sweeps/{key}.yaml")
     asked = sweeps.cells(key, described)
     failures = {} if show else runner.sweep(key, asked)
-    known = runner.divisions_of_all().records
+    known = runner.clusterings_of_all().records
     rows = [sweeps.row(cell, known.get(cell.key), failures.get(cell.key)) for cell in asked]
     print_sweep(rows, asked)
     if failures:
@@ -125,7 +125,7 @@ def _grid(options: tuple[str, ...]) -> dict[str, Any]:
 @click.command()
 @click.argument("node")
 @clustering_options
-@division_options
+@shared_clustering_options
 @click.pass_obj
 def divide(folder: Path | None, node: str, **options: Any) -> None:
     """Divide one cluster again: NODE is its address, such as greek/3 or greek/3/0."""
@@ -133,7 +133,7 @@ def divide(folder: Path | None, node: str, **options: Any) -> None:
 
     parse_node(node)
     runner = open_runner(folder)
-    runner.divide_node(node, given_division(options, runner, node))
+    runner.divide_node(node, given_clustering(options, runner, node))
     print_clusters(reader_of(runner), node)
     warn_of_stale(reader_of(runner), node)
 

@@ -108,7 +108,7 @@ def print_labels(reader: "Project", run_key: str) -> None:
 
 
 def warn_of_stale(reader: "Project", key: str) -> None:
-    """Name the divisions below a run or node that are stale now."""
+    """Name the clusterings below a run or node that are stale now."""
     stale = [
         run["key"]
         for run in reader.runs()

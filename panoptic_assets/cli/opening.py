@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from panoptic_assets.cli.terminal import TerminalReporter
 from panoptic_assets.runner import Runner, open_store
-from panoptic_assets.spec.keys import parse_division
+from panoptic_assets.spec.keys import parse_clustering
 from resources.project_folder import find
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def open_project(folder: Path | None, key: str | None = None) -> "Project":
     from panoptic_assets.project import Project
 
     if key is not None:
-        parse_division(key)
+        parse_clustering(key)
     project = find(folder)
     open_store(project)
     return Project(project.folder)

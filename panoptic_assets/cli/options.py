@@ -98,7 +98,7 @@ def _option(
 clustering_options = method_options(METHODS, "clustering")
 
 
-def division_options(command: Callable[..., None]) -> Callable[..., None]:
+def shared_clustering_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that all methods have in common."""
     for option in (
         click.option(
@@ -223,13 +223,13 @@ def scope_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     )
 
 
-def given_division(options: dict[str, Any], runner: Runner, key: str) -> dict[str, Any]:
+def given_clustering(options: dict[str, Any], runner: Runner, key: str) -> dict[str, Any]:
     """The options that were given, in the form of a run's configuration."""
 
     def known() -> dict[str, Any] | None:
         from panoptic_assets.clustering.dividing import registry_config
 
-        record = runner.divisions(key).records.get(key)
+        record = runner.clusterings(key).records.get(key)
         asset = "nested_clustering" if "/" in key else "clustering"
         return record.config if record else registry_config(runner.registry, key, asset)
 

@@ -31,8 +31,8 @@ def verify(
     Of a run, all that is divided below it is verified, too. Exit code 0: each is proved; 1: one is
     not, and the links that differ are marked with ✗; 3: each is proved, but one has no witness:
     Dagster's event log does not know its record. What is marked with ≠ is another one now, such as
-    the version of a library, and breaks nothing as long as the answer is the same. A division that
-    held an image which was forgotten cannot be verified any more, and is marked with ?.
+    the version of a library, and breaks nothing as long as the answer is the same. A clustering
+    that held an image which was forgotten cannot be verified any more, and is marked with ?.
     """
     if every == bool(keys):
         raise InputError("Give the keys of runs or nodes, or --all: one of the two.")
@@ -55,10 +55,10 @@ def verify(
     if not asked:
         tell("No runs yet: panoptic-assets cluster KEY")
     if without:
-        text = f"Proved, no witness: {counted(without, 'division')}. {NO_WITNESS}: {REMEDY}."
+        text = f"Proved, no witness: {counted(without, 'clustering')}. {NO_WITNESS}: {REMEDY}."
         tell(text, "yellow")
     if failed:
-        tell(f"Not proved: {counted(failed, 'division')}.", "red")
+        tell(f"Not proved: {counted(failed, 'clustering')}.", "red")
         context.exit(1)
     if without:
         context.exit(3)

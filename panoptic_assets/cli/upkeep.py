@@ -50,9 +50,9 @@ def policy(
     from panoptic_assets.spec.keys import parse_run_key
 
     runner = open_runner(folder)
-    record = runner.divisions(parse_run_key(key)).records.get(key)
+    record = runner.clusterings(parse_run_key(key)).records.get(key)
     if record is None and registry_config(runner.registry, key, "clustering") is None:
-        runner.divisions(key).get(key)  # which says what there is
+        runner.clusterings(key).get(key)  # which says what there is
     limits = {"most_novel": most_novel, "most_new": most_new}
     given = {name: value for name, value in limits.items() if value is not None}
     if policy is None and not given:
@@ -76,8 +76,8 @@ def _shown(document: Any) -> str:
 def replay(folder: Path | None, key: str) -> None:
     """Compute the run KEY, and all that is divided below it, again on the corpus of now.
 
-    With the recorded parameters, stale divisions too. Clusters keep the numbers of those with which
-    they share most of their images.
+    With the recorded parameters, stale clusterings too. Clusters keep the numbers of those with
+    which they share most of their images.
     """
     from panoptic_assets.spec.keys import parse_run_key
 
@@ -146,7 +146,7 @@ def _end(found: dict[str, Any]) -> None:
 
 
 _STYLES = {"stale": "yellow", "unknown": "magenta", "up to date": "green"}
-_WORDS = {"division": "clustering", "labels": "labels", "property": "saved tags"}
+_WORDS = {"clustering": "clustering", "labels": "labels", "property": "saved tags"}
 _HASH_SHOWN = 12
 _PATHS_SHOWN = 20
 
@@ -171,15 +171,15 @@ def status(
     found = project.status(*key)
     home = dagster_home(find(context.obj))
     found["corpus"]["refreshed_at"] = last_materialization(home, "images")
-    standings = found["standings"]
-    nb_stale = sum(one["state"] == "stale" for one in standings)
+    staleness = found["staleness"]
+    nb_stale = sum(one["state"] == "stale" for one in staleness)
     if only_stale:
-        standings = [one for one in standings if one["state"] != "up to date"]
+        staleness = [one for one in staleness if one["state"] != "up to date"]
     if as_json:
-        _print_json(found | {"standings": standings})
+        _print_json(found | {"staleness": staleness})
     else:
         _print_corpus(found["corpus"])
-        _print_standings(standings, len(found["standings"]), nb_stale)
+        _print_staleness(staleness, len(found["staleness"]), nb_stale)
     if exit_code and nb_stale:
         context.exit(1)
 
@@ -275,13 +275,13 @@ def _print_corpus(corpus: dict[str, Any]) -> None:
             say(f"Not embedded as {vector_type}: {counted(count, 'image')}")
 
 
-def _print_standings(standings: list[dict[str, Any]], total: int, nb_stale: int) -> None:
+def _print_staleness(staleness: list[dict[str, Any]], total: int, nb_stale: int) -> None:
     if not total:
         say("No runs yet: panoptic-assets cluster KEY")
         return
-    if standings:
+    if staleness:
         grid = Table("key", "what", "state", "why", box=None)
-        for one in standings:
+        for one in staleness:
             state = Text(one["state"], _STYLES[one["state"]])
             words = (one["key"], _WORDS[one["what"]], state, one["text"])
             # A property's name may look like rich's mark-up for a style.

@@ -1,6 +1,6 @@
 """Clusterings: cuts of the corpus, and cuts of clusters, to any depth.
 
-Belongs here: ``clustering`` and ``nested_clustering``, two doors to the same division. Does not
+Belongs here: ``clustering`` and ``nested_clustering``, two doors to the same clustering. Does not
 belong here: the methods (``clustering.algorithms.libraries``) and the tree's rules (``spec.tree``).
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 from panoptic_assets.clustering import clusters, quality
 from panoptic_assets.clustering.config import (
     ClusteringConfig,
-    DivisionConfig,
     NestedClusteringConfig,
+    SharedClusteringConfig,
 )
 from panoptic_assets.clustering.dividing import (
     Dividing,
@@ -26,11 +26,11 @@ from panoptic_assets.clustering.dividing import (
 from panoptic_assets.clustering.methods import name_of
 from panoptic_assets.clustering.selection import Selection, select
 from panoptic_assets.clustering.table import (
-    Divisions,
+    Clusterings,
     StoredClustering,
     cluster_name,
     stored_record,
-    write_division,
+    write_clustering,
 )
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import files_input, read_thumbnails
@@ -85,11 +85,11 @@ def clustering(
     """
     key = parse_run_key(partition_of(context))
     given = given_config(context.run.run_config, "clustering")
-    divisions = Divisions(store, key)
-    config = resolve_clustering(key, given, divisions, registry)
+    clusterings = Clusterings(store, key)
+    config = resolve_clustering(key, given, clusterings, registry)
     selection = select(key, config, store, registry, models, context.log.info)
     dividing = _dividing(context, store, models, registry)
-    return _materialized(context, dividing, key, config, divisions, selection)
+    return _materialized(context, dividing, key, config, clusterings, selection)
 
 
 @dg.asset(
@@ -114,14 +114,14 @@ def nested_clustering(
     """
     node = parse_node(partition_of(context))
     given = given_config(context.run.run_config, "nested_clustering")
-    divisions = Divisions(store, node.run_key)
+    clusterings = Clusterings(store, node.run_key)
     version = store.version("files")
-    image_ids = present_members(node, divisions, store, version)
-    config = resolve_nested(str(node), given, divisions, registry)
-    parent = divisions.get(node.division)
+    image_ids = present_members(node, clusterings, store, version)
+    config = resolve_nested(str(node), given, clusterings, registry)
+    parent = clusterings.get(node.clustering)
     selection = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
     dividing = _dividing(context, store, models, registry)
-    return _materialized(context, dividing, str(node), config, divisions, selection)
+    return _materialized(context, dividing, str(node), config, clusterings, selection)
 
 
 def _dividing(
@@ -140,8 +140,8 @@ def _materialized(
     context: dg.AssetExecutionContext,
     dividing: Dividing,
     key: str,
-    config: DivisionConfig,
-    divisions: Divisions,
+    config: SharedClusteringConfig,
+    clusterings: Clusterings,
     selection: Selection,
 ) -> dg.MaterializeResult[None]:
     """Divide the images in scope and store the answer, unless it is stored already."""
@@ -149,7 +149,7 @@ def _materialized(
         context.run_id,
         {"panoptic/method": name_of(type(config.method)), "panoptic/features": config.features},
     )
-    previous = divisions.records.get(key)
+    previous = clusterings.records.get(key)
     if previous and previous.id_list and _has_changed(previous.id_list, selection.id_list):
         context.log.warning(
             f"{previous.id_list.file} has changed since {key}@{previous.revision} was made."
@@ -165,9 +165,9 @@ def _materialized(
         context.log.info(f"{key} gave the same answer as before; its record stays.")
         record = previous
     else:
-        write_division(dividing.store, record, computed.answer)
+        write_clustering(dividing.store, record, computed.answer)
     return dg.MaterializeResult(
-        metadata=division_metadata(dividing.store, record, computed.answer),
+        metadata=clustering_metadata(dividing.store, record, computed.answer),
         data_version=dg.DataVersion(record.data_version),
     )
 
@@ -180,13 +180,13 @@ def _has_changed(before: records.IdList, now: records.IdList | None) -> bool:
     return now is not None and now.file == before.file and now.sha256 != before.sha256
 
 
-def division_metadata(
+def clustering_metadata(
     store: LanceStore, record: records.Record, answer: StoredClustering
 ) -> dict[str, Any]:
-    """What Dagster shows of a division."""
-    image_ids, division = answer.image_ids, answer.division
+    """What Dagster shows of a clustering."""
+    image_ids, clustering = answer.image_ids, answer.clustering
     names = {
-        cluster.number: answer.outcome.names.get(cluster.label) for cluster in division.clusters
+        cluster.number: answer.outcome.names.get(cluster.label) for cluster in clustering.clusters
     }
     measures = record.quality
     numbers = {
@@ -205,7 +205,7 @@ def division_metadata(
         "nb_images": len(image_ids),
         "nb_clusters": record.nb_clusters,
         "remainder_ratio": record.counts.remainder / len(image_ids),
-        "mean_score": division.mean_score,
+        "mean_score": clustering.mean_score,
         "baseline_score": record.baseline_score,
         "nb_not_embedded": record.counts.not_embedded,
         **{name: value for name, value in numbers.items() if value is not None},
@@ -219,7 +219,7 @@ def division_metadata(
                         score_text(c.score, c.size),
                         *([names[c.number] or ""] if any(names.values()) else []),
                     ]
-                    for c in division.clusters
+                    for c in clustering.clusters
                 ],
                 _CLUSTERS_SHOWN,
             )
@@ -227,12 +227,12 @@ def division_metadata(
         "contact_sheet": dg.MetadataValue.md(
             contact_sheet(
                 [
-                    read_thumbnails(store, [image_ids[row] for row in _exemplars(division, c)])
-                    for c in division.clusters[:_CLUSTERS_SHOWN]
+                    read_thumbnails(store, [image_ids[row] for row in _exemplars(clustering, c)])
+                    for c in clustering.clusters[:_CLUSTERS_SHOWN]
                 ],
                 names=[
                     f"{cluster_name(c.number)} {names[c.number] or ''}"
-                    for c in division.clusters[:_CLUSTERS_SHOWN]
+                    for c in clustering.clusters[:_CLUSTERS_SHOWN]
                 ],
             )
         ),
@@ -256,8 +256,8 @@ def _report_of(record: records.Record) -> str:
     return address(place, page_of(record.key))
 
 
-def _exemplars(division: clusters.CanonicalClustering, cluster: clusters.Cluster) -> list[int]:
+def _exemplars(clustering: clusters.CanonicalClustering, cluster: clusters.Cluster) -> list[int]:
     """Rows of the images nearest to a cluster's mean."""
-    rows = np.flatnonzero(division.labels == cluster.number)
-    nearest = quality.exemplars(rows, division.distances[rows], "nearest", _EXEMPLARS, seed=0)
+    rows = np.flatnonzero(clustering.labels == cluster.number)
+    nearest = quality.exemplars(rows, clustering.distances[rows], "nearest", _EXEMPLARS, seed=0)
     return nearest.tolist()

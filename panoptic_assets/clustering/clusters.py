@@ -1,7 +1,7 @@
 """What a cutting of images into clusters is worth, in canonical form.
 
 Belongs here: scores, canonical numbers, medoids and distances of labels that a method gave. Does
-not belong here: the methods (``methods``), the tree of divisions (``spec.tree``).
+not belong here: the methods (``methods``), the tree of clusterings (``spec.tree``).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Cluster:
-    """One cluster of a division; ``number`` is -1 for the remainder."""
+    """One cluster of a clustering; ``number`` is -1 for the remainder."""
 
     number: int
     size: int
@@ -98,19 +98,19 @@ def numbered(labels: Labels, vectors: Vectors) -> CanonicalClustering:
     return _canonical_clustering(labels, vectors, keep_numbers=True)
 
 
-def renumbered(division: CanonicalClustering, numbers: Mapping[int, int]) -> CanonicalClustering:
-    """A division whose clusters have other numbers, each its own.
+def renumbered(clustering: CanonicalClustering, numbers: Mapping[int, int]) -> CanonicalClustering:
+    """A clustering whose clusters have other numbers, each its own.
 
     Args:
-        division: The division; it is not changed.
+        clustering: The clustering; it is not changed.
         numbers: For each number of its clusters the one to have instead.
     """
     carried = {**numbers, REMAINDER: REMAINDER}
-    labels = division.labels.copy()
-    for cluster in division.clusters:
-        labels[division.labels == cluster.number] = carried[cluster.number]
-    clusters = [replace(found, number=carried[found.number]) for found in division.clusters]
-    return replace(division, labels=labels, clusters=clusters)
+    labels = clustering.labels.copy()
+    for cluster in clustering.clusters:
+        labels[clustering.labels == cluster.number] = carried[cluster.number]
+    clusters = [replace(found, number=carried[found.number]) for found in clustering.clusters]
+    return replace(clustering, labels=labels, clusters=clusters)
 
 
 def _canonical_clustering(
@@ -143,18 +143,18 @@ def _canonical_clustering(
     return CanonicalClustering(numbers, distances, clusters, score(vectors))
 
 
-def with_remainder_assigned(division: CanonicalClustering, vectors: Vectors) -> Labels:
-    """The division with its remainder put into the nearest clusters, by cosine to their means.
+def with_remainder_assigned(clustering: CanonicalClustering, vectors: Vectors) -> Labels:
+    """The clustering with its remainder put into the nearest clusters, by cosine to their means.
 
     Args:
-        division: The division; it is not changed.
+        clustering: The clustering; it is not changed.
         vectors: (n, d) the unit vectors that it was made canonical with.
 
     Returns:
         (n,) cluster numbers; still -1 for the remainder when there is no cluster.
     """
-    numbers = division.labels.copy()
-    found = [cluster.number for cluster in division.clusters if cluster.number != REMAINDER]
+    numbers = clustering.labels.copy()
+    found = [cluster.number for cluster in clustering.clusters if cluster.number != REMAINDER]
     if not found:
         return numbers
     directions = np.stack([_direction(vectors[numbers == number]) for number in found])

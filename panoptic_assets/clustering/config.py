@@ -42,8 +42,8 @@ Scope = (
 )
 
 
-class DivisionConfig(Parameters):
-    """What the first division of a corpus and the division of a cluster have in common."""
+class SharedClusteringConfig(Parameters):
+    """What the first clustering of a corpus and the clustering of a cluster have in common."""
 
     method: Method = Field(
         default=KMeans(),
@@ -78,7 +78,7 @@ class DivisionConfig(Parameters):
     )
 
 
-class ClusteringConfig(DivisionConfig):
+class ClusteringConfig(SharedClusteringConfig):
     """Configuration of one clustering run."""
 
     scope: Scope = Field(
@@ -89,5 +89,5 @@ class ClusteringConfig(DivisionConfig):
     )
 
 
-class NestedClusteringConfig(DivisionConfig):
-    """Configuration of the division of one cluster; its scope is the cluster."""
+class NestedClusteringConfig(SharedClusteringConfig):
+    """Configuration of the clustering of one cluster; its scope is the cluster."""

@@ -1,6 +1,6 @@
-"""Computing one division: from its configuration to its answer and its record.
+"""Computing one clustering: from its configuration to its answer and its record.
 
-Belongs here: what a key resolves to, and the one way in which every division is computed, whoever
+Belongs here: what a key resolves to, and the one way in which every clustering is computed, whoever
 asks for it: an asset, a replay, a verification. Does not belong here: which images a scope takes
 (``clustering.selection``), the methods (``clustering.algorithms.libraries``), and storing answers
 (``tables``).
@@ -19,14 +19,14 @@ from panoptic_assets.clustering import clusters, quality
 from panoptic_assets.clustering.algorithms.interface import Data
 from panoptic_assets.clustering.config import (
     ClusteringConfig,
-    DivisionConfig,
     NestedClusteringConfig,
+    SharedClusteringConfig,
 )
 from panoptic_assets.clustering.methods import FindDuplicates
-from panoptic_assets.clustering.policies import registered_division
+from panoptic_assets.clustering.policies import registered_clustering
 from panoptic_assets.clustering.readings import Readings
 from panoptic_assets.clustering.selection import Selection
-from panoptic_assets.clustering.table import Divisions, StoredClustering, cluster_names
+from panoptic_assets.clustering.table import Clusterings, StoredClustering, cluster_names
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.features.table import Features, read_features
 from panoptic_assets.spec import records
@@ -46,7 +46,7 @@ from resources.models import ModelSpec, OpenClipModels
 from resources.registry import Registry
 
 T = TypeVar("T")
-ConfigT = TypeVar("ConfigT", bound=DivisionConfig)
+ConfigT = TypeVar("ConfigT", bound=SharedClusteringConfig)
 
 DISTORTED = (
     "Distances between the points of a projection are distorted; clusters of its vectors are often "
@@ -55,10 +55,10 @@ DISTORTED = (
 
 
 def resolve_clustering(
-    key: str, given: Document, divisions: Divisions, registry: Registry
+    key: str, given: Document, clusterings: Clusterings, registry: Registry
 ) -> ClusteringConfig:
     """The configuration of a run; raises InputError when the key refuses it."""
-    record = divisions.find(key)
+    record = clusterings.find(key)
     defaults = {"features": registry.default_vector_type}
     recorded = record.config if record else None
     registered = registry_config(registry, key, "clustering")
@@ -67,15 +67,15 @@ def resolve_clustering(
 
 
 def resolve_nested(
-    key: str, given: Document, divisions: Divisions, registry: Registry
+    key: str, given: Document, clusterings: Clusterings, registry: Registry
 ) -> NestedClusteringConfig:
-    """The configuration of a node's division; raises InputError when the key refuses it."""
+    """The configuration of a node's clustering; raises InputError when the key refuses it."""
     node = parse_node(key)
-    record = divisions.find(key)
-    defaults = {"features": divisions.get(node.run_key).config["features"]}
+    record = clusterings.find(key)
+    defaults = {"features": clusterings.get(node.run_key).config["features"]}
     recorded = record.config if record else None
     registered = registry_config(registry, key, "nested_clustering")
-    guarded = key not in divisions.stale
+    guarded = key not in clusterings.stale
     config = resolve(NestedClusteringConfig, key, given, recorded, registered, defaults, guarded)
     return _completed(config, registry)
 
@@ -98,20 +98,20 @@ def _completed(config: ConfigT, registry: Registry) -> ConfigT:
 
 
 def present_members(
-    node: Node, divisions: Divisions, store: LanceStore, version: int | None = None
+    node: Node, clusterings: Clusterings, store: LanceStore, version: int | None = None
 ) -> list[str]:
     """Sorted ids of a node's images, those left out whose files are missing by now.
 
     Args:
         node: The node.
-        divisions: The divisions of its run.
+        clusterings: The clusterings of its run.
         store: The store.
         version: The version of ``files`` to read; the newest by default.
 
     Raises:
         InputError: The node does not exist, is stale, or has no image left.
     """
-    found = sorted(present_files(store, version).keys() & set(divisions.members(node)))
+    found = sorted(present_files(store, version).keys() & set(clusterings.members(node)))
     if not found:
         raise InputError(
             f"All images of {node} are missing from the corpus by now: nothing to divide."
@@ -120,9 +120,9 @@ def present_members(
 
 
 def is_current(
-    record: records.Record, config: DivisionConfig, selection: Selection, store: LanceStore
+    record: records.Record, config: SharedClusteringConfig, selection: Selection, store: LanceStore
 ) -> bool:
-    """Whether a division was made with a configuration, of the images and features of now."""
+    """Whether a clustering was made with a configuration, of the images and features of now."""
     # Images were put into clusters that were computed without them.
     if record.computed_id != record.record_id:
         return False
@@ -142,12 +142,12 @@ def registry_config(registry: Registry, key: str, asset: str) -> Document | None
     Raises:
         InputError: The file holds something else.
     """
-    return registered_division(registry.run(key), asset, f"configs/runs/{key}.yaml")
+    return registered_clustering(registry.run(key), asset, f"configs/runs/{key}.yaml")
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A division that was computed; nothing of it is stored yet."""
+    """A clustering that was computed; nothing of it is stored yet."""
 
     record: records.Record
     answer: StoredClustering
@@ -156,7 +156,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class Dividing:
-    """Computes the divisions of one store."""
+    """Computes the clusterings of one store."""
 
     store: LanceStore
     """What is read."""
@@ -172,14 +172,14 @@ class Dividing:
     def compute(
         self,
         key: str,
-        config: DivisionConfig,
+        config: SharedClusteringConfig,
         selection: Selection,
         previous: records.Record | None = None,
     ) -> Computed:
         """Divide the images in scope.
 
         Args:
-            key: Of the division.
+            key: Of the clustering.
             config: Its configuration, resolved.
             selection: The images in scope.
             previous: The record that the key has so far: the new one gets the next revision.
@@ -193,15 +193,15 @@ class Dividing:
         readings = Readings(key, self.store, self.models, self.registry, features, config, self.log)
         data = readings.data()
         outcome, usage = measured(lambda: config.method.compute(data, config.seed))
-        division = clusters.canonical(outcome.labels, features.vectors)
+        clustering = clusters.canonical(outcome.labels, features.vectors)
         answer = StoredClustering(
             image_ids=features.image_ids,
-            division=division,
+            clustering=clustering,
             outcome=outcome,
-            assigned=clusters.with_remainder_assigned(division, features.vectors)
+            assigned=clusters.with_remainder_assigned(clustering, features.vectors)
             if config.assign_remainder
             else None,
-            stability=self._stability(config, data, division),
+            stability=self._stability(config, data, clustering),
         )
         record = self.recorded(
             key,
@@ -220,7 +220,7 @@ class Dividing:
     def recorded(
         self,
         key: str,
-        config: DivisionConfig,
+        config: SharedClusteringConfig,
         answer: StoredClustering,
         vectors: Vectors,
         selection: Selection,
@@ -234,7 +234,7 @@ class Dividing:
         """The record of an answer.
 
         Args:
-            key: Of the division.
+            key: Of the clustering.
             config: Its configuration, resolved.
             answer: What was found.
             vectors: (n, d) of the answer's images.
@@ -246,13 +246,13 @@ class Dividing:
             previous: The record that the key has so far.
             refreshed: How a policy made the answer from an older one.
         """
-        division = answer.division
-        names = cluster_names(division.labels)
+        clustering = answer.clustering
+        names = cluster_names(clustering.labels)
         in_scope = len(selection.image_ids)
         remainder = names.count(REMAINDER)
         parent = selection.parent
         distorted = [DISTORTED] if "/" in config.features else []
-        measures = quality.quality(vectors, division.labels, config.seed)
+        measures = quality.quality(vectors, clustering.labels, config.seed)
         return records.Record(
             key=key,
             run_key=run_key_of(key),
@@ -269,9 +269,9 @@ class Dividing:
                 not_embedded=in_scope - len(names),
             ),
             nb_clusters=len(set(names) - {REMAINDER}),
-            baseline_score=division.baseline_score,
+            baseline_score=clustering.baseline_score,
             output=records.output_hash(zip(answer.image_ids, names, strict=True)),
-            mean_score=division.mean_score,
+            mean_score=clustering.mean_score,
             notes=[*notes, *distorted],
             quality=records.Quality(measured_on=vector_type_of(config.features), **vars(measures)),
             stability=answer.mean_stability,
@@ -287,33 +287,35 @@ class Dividing:
         )
 
     def _stability(
-        self, config: DivisionConfig, data: Data, division: clusters.CanonicalClustering
+        self, config: SharedClusteringConfig, data: Data, clustering: clusters.CanonicalClustering
     ) -> dict[int, float]:
         """The stability of each cluster, by number; empty if it was not asked for."""
         if not config.stability:
             return {}
         rounds = iter(self.rounds(range(config.stability), config.stability))
-        return quality.stability(config.method.compute, data, division.labels, config.seed, rounds)
+        return quality.stability(
+            config.method.compute, data, clustering.labels, config.seed, rounds
+        )
 
 
 def carried(computed: Computed, refreshed: records.Refreshed) -> Computed:
-    """A division whose clusters have the numbers that were carried over from an older record.
+    """A clustering whose clusters have the numbers that were carried over from an older record.
 
     Args:
-        computed: The division, in canonical numbers.
+        computed: The clustering, in canonical numbers.
         refreshed: Which number each of these becomes.
     """
     before = computed.answer
-    division = clusters.renumbered(before.division, refreshed.numbers)
+    clustering = clusters.renumbered(before.clustering, refreshed.numbers)
     answer = replace(
         before,
-        division=division,
+        clustering=clustering,
         assigned=None
         if before.assigned is None
-        else clusters.with_remainder_assigned(division, computed.features.vectors),
+        else clusters.with_remainder_assigned(clustering, computed.features.vectors),
         stability={refreshed.numbers[n]: value for n, value in before.stability.items()},
     )
-    names = cluster_names(division.labels)
+    names = cluster_names(clustering.labels)
     output = records.output_hash(zip(answer.image_ids, names, strict=True))
     record = computed.record.model_copy(update={"output": output, "refreshed": refreshed})
     return Computed(record, answer, computed.features)

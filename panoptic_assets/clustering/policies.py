@@ -105,7 +105,7 @@ def policy_document(policy: Policy) -> str | Document:
     return {policy.name: fields} if fields else policy.name
 
 
-def registered_division(document: Document | None, asset: str, file: str) -> Document | None:
+def registered_clustering(document: Document | None, asset: str, file: str) -> Document | None:
     """What the registry file of a run, or of a divided cluster, asks for; None without such a file.
 
     Args:

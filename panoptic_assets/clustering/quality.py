@@ -1,8 +1,8 @@
-"""How good one division is: what can be said of it without knowing the right one.
+"""How good one clustering is: what can be said of it without knowing the right one.
 
 Belongs here: measures of clusters on the vectors, how stable clusters are, and which images show
 what is in one. Does not belong here: the score, by which clusters are ordered (``clusters``);
-comparing two divisions.
+comparing two clusterings.
 
 All distances are Euclidean, between unit vectors: their square is twice the cosine distance, and
 the measures of Davies and Bouldin and of Calinski and Harabasz are defined for it.
@@ -31,7 +31,7 @@ Exemplars = Literal["nearest", "farthest", "random"]
 
 @dataclass(frozen=True)
 class MeasuredQuality:
-    """Measures of one division, of its clustered images alone: the remainder is left out."""
+    """Measures of one clustering, of its clustered images alone: the remainder is left out."""
 
     silhouette: float | None
     """In [-1, 1], higher is better: how much nearer images are to their own cluster than to the
@@ -52,7 +52,7 @@ class MeasuredQuality:
 def quality(
     vectors: Vectors, labels: Labels, seed: int = 0, sample: int = _SAMPLE
 ) -> MeasuredQuality:
-    """Measure a division.
+    """Measure a clustering.
 
     Memory beside the vectors is linear in the number of images, and of clusters.
 
@@ -101,7 +101,7 @@ def stability(
 ) -> dict[int, float]:
     """How surely each cluster comes back when a fifth of the images is missing.
 
-    For each of some subsamples of 80 % of the images, drawn without replacement, the division is
+    For each of some subsamples of 80 % of the images, drawn without replacement, the clustering is
     computed again, and for each cluster the new cluster is found that overlaps most with what is
     left of it: the images in both, by the images in either (Jaccard). The mean over the subsamples
     is Hennig's stability (2007); he calls clusters stable from .75 on, and dissolved below .5.
@@ -113,7 +113,7 @@ def stability(
         compute: The method with its parameters, of data and a seed.
         data: (n) images that were divided.
         labels: (n,) int64, -1 for the remainder.
-        seed: Of the subsamples, and of each division.
+        seed: Of the subsamples, and of each clustering.
         rounds: One item for each subsample; what the items are does not matter.
 
     Returns:

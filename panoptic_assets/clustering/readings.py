@@ -1,4 +1,4 @@
-"""What a division reads from the store beside its features, and the proof of each reading.
+"""What a clustering reads from the store beside its features, and the proof of each reading.
 
 Belongs here: neighbours, texts, tags and other runs, in the form that methods take
 (:class:`panoptic_assets.clustering.algorithms.interface.Data`). Does not belong here: the features
@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from panoptic_assets.clustering.algorithms.interface import Data, TargetTag
-from panoptic_assets.clustering.config import DivisionConfig
+from panoptic_assets.clustering.config import SharedClusteringConfig
 from panoptic_assets.clustering.selection import text_encoder
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.properties import read_properties, stored_property
 from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.features.table import Features, read_graph, vector_hashes
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import REMAINDER, Labels, Rows, Vectors
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
-from panoptic_assets.spec.keys import parse_division, run_key_of, vector_type_of
+from panoptic_assets.spec.keys import parse_clustering, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Input, digest, vectors_hash
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
@@ -34,15 +34,15 @@ ABSENT = -2
 
 @dataclass
 class Readings:
-    """What one division reads; ``inputs`` grows as its method asks for more."""
+    """What one clustering reads; ``inputs`` grows as its method asks for more."""
 
     key: str
-    """Of the division."""
+    """Of the clustering."""
     store: LanceStore
     models: OpenClipModels
     registry: Registry
     features: Features
-    config: DivisionConfig
+    config: SharedClusteringConfig
     log: Callable[[str], None]
     inputs: list[Input] = field(default_factory=list)
 
@@ -116,17 +116,17 @@ class Readings:
     def _runs(self) -> tuple[Labels, ...]:
         labels = []
         for key in getattr(self.config.method, "runs", []):
-            root, _, _ = parse_division(key).partition("/")
+            root, _, _ = parse_clustering(key).partition("/")
             if root == run_key_of(self.key):
                 raise InputError(
                     f"{self.key} cannot combine {key}, which is of the same run: its own answer "
                     "would decide it. Take other runs, or another key."
                 )
-            divisions = Divisions(self.store, root)
-            record = divisions.get(key)
-            if key in divisions.stale:
+            clusterings = Clusterings(self.store, root)
+            record = clusterings.get(key)
+            if key in clusterings.stale:
                 raise InputError(f"{key} is stale: divide it again before you combine it.")
-            rows = divisions.assignments(key)
+            rows = clusterings.assignments(key)
             clusters = dict(
                 zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True)
             )

@@ -26,7 +26,7 @@ from panoptic_assets.clustering.scopes import (
     WithProperty,
     WithTag,
 )
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.inventory import PropertyType
 from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, stored_property
@@ -56,7 +56,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Selection:
-    """The images of a division's scope."""
+    """The images of a clustering's scope."""
 
     image_ids: list[str]
     """Sorted; all of them are present."""
@@ -66,7 +66,7 @@ class Selection:
     """What a person must know, one sentence each."""
     id_list: IdList | None = None
     parent: Record | None = None
-    """The division of which the scope is a cluster."""
+    """The clustering of which the scope is a cluster."""
 
 
 def select(
@@ -518,7 +518,8 @@ def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
     if image_id not in read.image_ids:
         raise InputError(
             f"The image {in_quotes(scope.image)} has no vector of type {vector_type!r}: "
-            f"materialize `embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`)."
+            f"materialize `embeddings` first (`panoptic-assets refresh "
+            f"--vector-type {vector_type}`)."
         )
     vector = read.vectors[read.image_ids.index(image_id)]
     ranked = _rank(scope, f"the image {in_quotes(scope.image)}", corpus, read, vector)
@@ -564,11 +565,11 @@ def _in_node(scope: InNode, corpus: _Corpus, key: str) -> _Found:
             f"The run {key!r} cannot take a cluster of its own: divide it instead, as the node "
             f"{scope.node} (`panoptic-assets divide {scope.node}`), or choose a new key."
         )
-    divisions = Divisions(corpus.store, node.run_key)
+    clusterings = Clusterings(corpus.store, node.run_key)
     return _Found(
-        divisions.members(node),
+        clusterings.members(node),
         f"All images of {node} are missing from the corpus by now: take another cluster.",
-        parent=divisions.get(node.division),
+        parent=clusterings.get(node.clustering),
     )
 
 

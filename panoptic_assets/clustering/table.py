@@ -1,6 +1,6 @@
-"""Divisions in the store: records with their seals, clusters, assignments, labels.
+"""Clusterings in the store: records with their seals, clusters, assignments, labels.
 
-Belongs here: which division of a key counts, and its rows. Does not belong here: what a record
+Belongs here: which clustering of a key counts, and its rows. Does not belong here: what a record
 holds (``spec.records``), and computing one (``clustering.dividing``).
 """
 
@@ -49,8 +49,8 @@ class Unreadable:
     """Why, and what to do; one line."""
 
 
-class Divisions:
-    """The divisions that count: the newest record of every key, read once.
+class Clusterings:
+    """The clusterings that count: the newest record of every key, read once.
 
     Args:
         store: The store.
@@ -85,7 +85,7 @@ class Divisions:
         self.stale = tree.stale(record.branch for record in self.records.values())
 
     def get(self, key: str) -> Record:
-        """The record of a division.
+        """The record of a clustering.
 
         Raises:
             InputError: There is none, and the message lists those of the most similar keys; or it
@@ -99,7 +99,7 @@ class Divisions:
         return self.records[key]
 
     def find(self, key: str) -> Record | None:
-        """The record of a division; None if there is none.
+        """The record of a clustering; None if there is none.
 
         Raises:
             UnreadableRecordError: It cannot be read.
@@ -113,7 +113,7 @@ class Divisions:
         return "stale" if key in self.stale else "current"
 
     def valid(self, run_key: str) -> dict[str, Record]:
-        """The divisions of one run that are not stale, by key."""
+        """The clusterings of one run that are not stale, by key."""
         return {
             key: record
             for key, record in self.records.items()
@@ -121,7 +121,7 @@ class Divisions:
         }
 
     def clusters(self, key: str) -> pa.Table:
-        """Clusters of a division, from the lowest score; the remainder last."""
+        """Clusters of a clustering, from the lowest score; the remainder last."""
         where = f"record_id = {quoted(self.get(key).record_id)}"
         rows = self._store.read("clusters", where=where)
         names, scores = rows["cluster"].to_pylist(), rows["score"].to_pylist()
@@ -131,12 +131,12 @@ class Divisions:
         return rows.take(pa.array(order, pa.int64()))
 
     def assignments(self, key: str) -> pa.Table:
-        """Which cluster each image of a division is in, by image id."""
+        """Which cluster each image of a clustering is in, by image id."""
         where = f"record_id = {quoted(self.get(key).record_id)}"
         return self._store.read("assignments", where=where).sort_by("image_id")
 
     def nodes(self, run_key: str) -> list[str]:
-        """Every node of a run's tree, stale divisions left out, parents before their children."""
+        """Every node of a run's tree, stale clusterings left out, parents before their children."""
         names = {key: self.clusters(key)["cluster"].to_pylist() for key in self.valid(run_key)}
         return list(tree.walk(names, run_key))
 
@@ -150,7 +150,7 @@ class Divisions:
         }
 
     def places(self, run_key: str) -> dict[str, str]:
-        """The deepest node that holds each image of a run, stale divisions left out."""
+        """The deepest node that holds each image of a run, stale clusterings left out."""
         members = {}
         for key in self.valid(run_key):
             rows = self.assignments(key)
@@ -163,18 +163,18 @@ class Divisions:
         """Ids of the images in a node, sorted.
 
         Raises:
-            InputError: The node does not exist, or lies in a stale division.
+            InputError: The node does not exist, or lies in a stale clustering.
         """
-        if node.division in self.stale:
+        if node.clustering in self.stale:
             raise InputError(
-                f"{node.division} is stale, since the clustering above it was made again: divide "
+                f"{node.clustering} is stale, since the clustering above it was made again: divide "
                 "it again before you divide one of its clusters."
             )
         known = [] if self.find(node.run_key) is None else self.nodes(node.run_key)
         if str(node) not in known:
             listed = ", ".join(known) or f"none (there is no run {node.run_key!r})"
             raise InputError(f"There is no node {str(node)!r}. Existing ones: {listed}.")
-        rows = self.assignments(node.division)
+        rows = self.assignments(node.clustering)
         return rows.filter(pc.equal(rows["cluster"], node.cluster))["image_id"].to_pylist()
 
 
@@ -196,11 +196,11 @@ def rows_of(store: LanceStore, table: str, record_id: str) -> pa.Table:
 
 @dataclass(frozen=True)
 class StoredClustering:
-    """A division with all that is stored of it."""
+    """A clustering with all that is stored of it."""
 
     image_ids: list[str]
-    """Sorted; the rows of the division."""
-    division: CanonicalClustering
+    """Sorted; the rows of the clustering."""
+    clustering: CanonicalClustering
     outcome: Outcome
     """What the method said, in its own numbering."""
     assigned: Labels | None
@@ -213,15 +213,15 @@ class StoredClustering:
     @property
     def mean_stability(self) -> float | None:
         """Of the clusters, weighted by their sizes; None if it was not asked for."""
-        sizes = {c.number: c.size for c in self.division.clusters if c.number in self.stability}
+        sizes = {c.number: c.size for c in self.clustering.clusters if c.number in self.stability}
         total = sum(sizes.values())
         if not total:
             return None
         return sum(self.stability[number] * size for number, size in sizes.items()) / total
 
 
-def write_division(store: LanceStore, record: Record, answer: StoredClustering) -> None:
-    """Store a division; its record comes last and makes it count.
+def write_clustering(store: LanceStore, record: Record, answer: StoredClustering) -> None:
+    """Store a clustering; its record comes last and makes it count.
 
     A crash before that leaves rows under a record id that nobody reads; two processes that compute
     one key at the same time write under two record ids, and both records are whole.
@@ -246,7 +246,7 @@ def write_division(store: LanceStore, record: Record, answer: StoredClustering) 
 
 
 def cluster_rows(record: Record, answer: StoredClustering) -> pa.Table:
-    """What the table `clusters` holds of a division."""
+    """What the table `clusters` holds of a clustering."""
     rows = [
         {
             "record_id": record.record_id,
@@ -258,21 +258,21 @@ def cluster_rows(record: Record, answer: StoredClustering) -> pa.Table:
             "name": answer.outcome.names.get(cluster.label),
             "stability": answer.stability.get(cluster.number),
         }
-        for cluster in answer.division.clusters
+        for cluster in answer.clustering.clusters
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMAS["clusters"])
 
 
 def assignment_rows(record: Record, answer: StoredClustering) -> pa.Table:
-    """What the table `assignments` holds of a division."""
-    image_ids, division, outcome = answer.image_ids, answer.division, answer.outcome
+    """What the table `assignments` holds of a clustering."""
+    image_ids, clustering, outcome = answer.image_ids, answer.clustering, answer.outcome
     return pa.table(
         {
             "record_id": pa.array([record.record_id] * len(image_ids), pa.string()),
             "image_id": image_ids,
             "key": pa.array([record.key] * len(image_ids), pa.string()),
-            "cluster": cluster_names(division.labels),
-            "distance": division.distances,
+            "cluster": cluster_names(clustering.labels),
+            "distance": clustering.distances,
             "probability": _or_null(outcome.probabilities, len(image_ids)),
             "similarity": _or_null(outcome.similarities, len(image_ids)),
             "assigned": pa.nulls(len(image_ids), pa.string())
@@ -378,7 +378,7 @@ def read_clustering(store: LanceStore, record: Record) -> StoredClustering:
     place = {image_id: row for row, image_id in enumerate(image_ids)}
     listed = rows_of(store, "clusters", record.record_id).sort_by("score").to_pylist()
     numbers = [cluster_number(row["cluster"]) for row in listed]
-    division = CanonicalClustering(
+    clustering = CanonicalClustering(
         labels=np.array([cluster_number(name) for name in rows["cluster"].to_pylist()], np.int64),
         distances=rows["distance"].to_numpy(),
         clusters=[
@@ -389,7 +389,9 @@ def read_clustering(store: LanceStore, record: Record) -> StoredClustering:
     )
     told = zip(numbers, listed, strict=True)
     names = {number: row["name"] for number, row in told if row["name"] is not None}
-    return StoredClustering(image_ids, division, Outcome(division.labels, names=names), None, {})
+    return StoredClustering(
+        image_ids, clustering, Outcome(clustering.labels, names=names), None, {}
+    )
 
 
 def cluster_number(name: str) -> int:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from panoptic_assets.corpus import manifest
 from panoptic_assets.corpus.config import ImagesConfig
 from panoptic_assets.corpus.contact_sheet import contact_sheet
-from panoptic_assets.corpus.properties import SidecarReport, apply_sidecar
+from panoptic_assets.corpus.properties import InventoryReport, apply_inventory
 from panoptic_assets.corpus.table import (
     forgotten_images,
     paths_of_images,
@@ -115,7 +115,7 @@ def images(
         for table_name in ("files", "images", "records", "clusters", "assignments"):
             store.optimize(table_name)
     record_version(store, after, context.run_id)
-    properties = apply_sidecar(store, metadata, paths_of_images(after.values()), registry.images)
+    properties = apply_inventory(store, metadata, paths_of_images(after.values()), registry.images)
     return _corpus_result(store, before, after, len(todo.read), len(refused), properties)
 
 
@@ -171,7 +171,7 @@ def _corpus_result(
     after: Mapping[str, manifest.File],
     nb_files_read: int,
     nb_files_forgotten: int,
-    properties: SidecarReport,
+    properties: InventoryReport,
 ) -> dg.MaterializeResult[None]:
     changes = manifest.changes(before, after)
     statuses = Counter(file.status for file in after.values())
@@ -211,7 +211,7 @@ def _in_rows(thumbnails: list[bytes]) -> str:
     return contact_sheet([thumbnails[row : row + _PICTURED] for row in rows], _SHEET_BYTES)
 
 
-def _findings_table(properties: SidecarReport) -> str:
+def _findings_table(properties: InventoryReport) -> str:
     """Lines of the file of metadata that name no file, and cells that were left out."""
     found = [
         [entry.line, entry.column, entry.value, entry.cause] for entry in properties.findings.first

@@ -10,7 +10,7 @@ headers without a type, ``a > b`` for a tag below another, and the decimal comma
 ``;``, which is how spreadsheets write them where it is the custom.
 
 The file is made by hand and may be anything. What breaks the table as a whole is a
-:class:`SidecarError`; a cell that cannot be read is left out and becomes a :class:`Finding`.
+:class:`InventoryError`; a cell that cannot be read is left out and becomes a :class:`Finding`.
 """
 
 import csv
@@ -76,7 +76,7 @@ _DAY_FIRST = re.compile(
 _MONTH = re.compile(r"(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})")
 
 
-class SidecarError(ValueError):
+class InventoryError(ValueError):
     """The file is no table of metadata; the message is one plain line with cause and remedy."""
 
 
@@ -118,7 +118,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Sidecar:
+class Inventory:
     """The table as it was read: n lines that each name a file."""
 
     separator: Literal[";", ","]
@@ -145,7 +145,7 @@ class ImageValues:
     findings: Findings
 
 
-def parse_inventory(source: bytes | BinaryIO) -> Sidecar:
+def parse_inventory(source: bytes | BinaryIO) -> Inventory:
     """Read a table of metadata: UTF-8 with or without a mark, any kind of newline, quoted by ``"``.
 
     The first line that is not blank is the header. The separator is the one of ``;`` and ``,`` by
@@ -172,7 +172,7 @@ def parse_inventory(source: bytes | BinaryIO) -> Sidecar:
         source: The file's bytes, or the file opened in binary mode; read once, not closed.
 
     Raises:
-        SidecarError: It is not UTF-8, holds NUL bytes, has no header or no column of files, two
+        InventoryError: It is not UTF-8, holds NUL bytes, has no header or no column of files, two
             columns of one name, a line with too many cells, quotes that do not close, or is too
             large.
     """
@@ -189,7 +189,7 @@ def inventory_rows(source: BinaryIO) -> Generator[tuple[int, list[str]], None, N
     Rows have as many cells as the header. :func:`parse_inventory` says which files can be read.
 
     Raises:
-        SidecarError: While iterating: the file cannot be read as a table.
+        InventoryError: While iterating: the file cannot be read as a table.
     """
     lines = _Lines(source)
     try:
@@ -215,7 +215,7 @@ def file_column(headers: list[str]) -> int:
     """Which column names the files.
 
     Raises:
-        SidecarError: None does.
+        InventoryError: None does.
     """
     folded = [_folded(header) for header in headers]
     for word in _FILE_COLUMNS:
@@ -224,14 +224,14 @@ def file_column(headers: list[str]) -> int:
     hint = ""
     if folded[:1] == ["id"]:
         hint = " Panoptic's ids mean nothing here: export with paths."
-    raise SidecarError(
+    raise InventoryError(
         f"No column names the files; the header is {_shown(', '.join(headers))}. Separate columns "
         f"by ';' or ',' and call one `path` (or {', '.join(_FILE_COLUMNS[1:])}).{hint}"
     )
 
 
 def match_images(
-    sidecar: Sidecar, paths_of_images: Mapping[str, Iterable[str]], folder: str = ""
+    inventory: Inventory, paths_of_images: Mapping[str, Iterable[str]], folder: str = ""
 ) -> ImageValues:
     """Give each image its values.
 
@@ -243,27 +243,27 @@ def match_images(
     are findings; of multi_tags the image gets all.
 
     Args:
-        sidecar: The table.
+        inventory: The table.
         paths_of_images: For each image id, the paths of its files, POSIX, below the images' folder.
         folder: Where the images' folder is, if lines may name files by whole paths.
     """
-    findings = _Collector(sidecar.findings)
+    findings = _Collector(inventory.findings)
     corpus = Corpus(paths_of_images, folder)
     placed: list[tuple[str, int]] = []
     unmatched: list[str] = []
-    for row, given in enumerate(sidecar.files):
+    for row, given in enumerate(inventory.files):
         paths, other_case = corpus.find(given)
         if len(paths) == 1:
             placed.append((paths[0], row))
             if other_case:
                 cause = f"taken for {_shown(paths[0])}, whose name differs in letter case"
-                findings.add(sidecar.lines[row], "", given, cause)
+                findings.add(inventory.lines[row], "", given, cause)
             continue
         if len(unmatched) < MAX_UNMATCHED:
             unmatched.append(_shown(given))
         if paths:
             findings.add(
-                sidecar.lines[row],
+                inventory.lines[row],
                 "",
                 given,
                 f"several files could be meant, such as {_shown(paths[0])} and {_shown(paths[1])}: "
@@ -272,14 +272,14 @@ def match_images(
     placed.sort()
     images = [(corpus.images[path], row) for path, row in placed]
     values = {}
-    for column in sidecar.columns:
-        found = _values(column, images, sidecar.lines, findings)
+    for column in inventory.columns:
+        found = _values(column, images, inventory.lines, findings)
         if found:
             values[column.property] = found
     return ImageValues(
         values,
-        len(sidecar.files),
-        len(sidecar.files) - len(placed),
+        len(inventory.files),
+        len(inventory.files) - len(placed),
         tuple(unmatched),
         findings.findings(),
     )
@@ -308,7 +308,7 @@ class _Lines(Iterator[str]):
             line = self._text.readline(MAX_LINE + 1)
         except UnicodeDecodeError as error:
             before = len(re.findall(rb"\r\n?|\n", error.object[: error.start]))
-            raise SidecarError(
+            raise InventoryError(
                 f"Line {self.number + 1 + before} is not UTF-8 (byte "
                 f"0x{error.object[error.start]:02x}): save the file as UTF-8, which spreadsheets "
                 "call 'CSV UTF-8'."
@@ -319,17 +319,17 @@ class _Lines(Iterator[str]):
         self._in_row += len(line)
         self._total += len(line)
         if "\0" in line:
-            raise SidecarError(
+            raise InventoryError(
                 f"Line {self.number} holds a NUL byte: the file is damaged or in UTF-16; save it "
                 "as UTF-8."
             )
         if self._in_row > MAX_LINE:
-            raise SidecarError(
+            raise InventoryError(
                 f"The line of the table that ends at line {self.number} or later has more than "
                 f"{MAX_LINE:,} characters: look there for a quote that is not closed."
             )
         if self._total > MAX_CHARACTERS:
-            raise SidecarError(
+            raise InventoryError(
                 f"The file has more than {MAX_CHARACTERS:,} characters: leave out columns that "
                 "are not needed."
             )
@@ -416,7 +416,7 @@ def _ending(path: str, any_case: bool) -> str:
     return comparable_path(path, any_case)[::-1] + "/"
 
 
-def _parse(lines: _Lines) -> Sidecar:
+def _parse(lines: _Lines) -> Inventory:
     findings = _Collector()
     taken = _header_lines(lines)
     separator, headers = _header(taken)
@@ -439,7 +439,7 @@ def _parse(lines: _Lines) -> Sidecar:
             continue
         numbers.append(line)
         if len(numbers) * len(headers) > MAX_CELLS:
-            raise SidecarError(
+            raise InventoryError(
                 f"The file has more than {MAX_CELLS:,} cells up to line {line}: leave out columns "
                 "that are not needed."
             )
@@ -452,12 +452,12 @@ def _parse(lines: _Lines) -> Sidecar:
             found = Property(name, given_type or _inferred(texts[at]))
             columns.append(Column(found, _read(found, texts[at], numbers, separator, findings)))
             texts[at] = []  # the text of a column is let go as soon as its values are known
-    return Sidecar(separator, texts[files], numbers, columns, findings.findings())
+    return Inventory(separator, texts[files], numbers, columns, findings.findings())
 
 
 def _check_width(line: int, row: list[str], headers: list[str], separator: str) -> None:
     if any(cell.strip() for cell in row[len(headers) :]):
-        raise SidecarError(
+        raise InventoryError(
             f"Line {line} has {len(row)} cells, the header has {len(headers)}: put cells that "
             f"hold {separator!r} into double quotes."
         )
@@ -475,11 +475,11 @@ def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[
             line = reader.line_num + 1
     except csv.Error as error:
         if "field limit" in str(error):
-            raise SidecarError(
+            raise InventoryError(
                 f"A cell on line {line} or just below has more than {csv.field_size_limit():,} "
                 "characters: look there for a quote that is not closed."
             ) from error
-        raise SidecarError(
+        raise InventoryError(
             f"Line {line} cannot be read ({error}): put cells that hold a separator, a quote or a "
             'newline into double quotes, and write quotes inside them twice ("").'
         ) from error
@@ -495,7 +495,7 @@ def _header_lines(lines: _Lines) -> list[str]:
         if quotes % 2 == 0 and not _BLANK.fullmatch(line):
             break
     if all(map(_BLANK.fullmatch, taken)):
-        raise SidecarError(
+        raise InventoryError(
             "The file is empty: its first line must name the columns, one of them `path`."
         )
     return taken
@@ -517,7 +517,7 @@ def _header(taken: list[str]) -> tuple[Literal[";", ","], list[str]]:
             header.pop()
         readings.append((separator, header))
     if not readings:
-        raise SidecarError(
+        raise InventoryError(
             f"The header cannot be read ({failure}): look for a quote that is not closed."
         )
     return max(readings, key=lambda reading: (_names_files(reading[1]), len(reading[1])))
@@ -552,24 +552,26 @@ def _property_of(header: str, line: int, findings: _Collector) -> tuple[str, Pro
 
 def _check_names(names: list[str], file_column: int) -> None:
     if len(names) > MAX_COLUMNS:
-        raise SidecarError(f"The header has {len(names):,} columns; {MAX_COLUMNS:,} are possible.")
+        raise InventoryError(
+            f"The header has {len(names):,} columns; {MAX_COLUMNS:,} are possible."
+        )
     seen: set[str] = set()
     for at, name in enumerate(names):
         if at == file_column:
             continue
         if not name:
-            raise SidecarError(f"Column {at + 1} of the header has no name: name or remove it.")
+            raise InventoryError(f"Column {at + 1} of the header has no name: name or remove it.")
         if len(name) > MAX_NAME:
-            raise SidecarError(
+            raise InventoryError(
                 f"The name of column {_shown(name)} has {len(name):,} characters; at most "
                 f"{MAX_NAME} are possible."
             )
         if _CONTROL.search(name):
-            raise SidecarError(
+            raise InventoryError(
                 f"The name of column {_shown(name)} holds control characters: remove them."
             )
         if name in seen:
-            raise SidecarError(f"Two columns have the name {_shown(name)}: rename one of them.")
+            raise InventoryError(f"Two columns have the name {_shown(name)}: rename one of them.")
         seen.add(name)
 
 

@@ -33,7 +33,7 @@ def stored_property(store: LanceStore, name: str, version: int | None = None) ->
 
 
 @dataclass(frozen=True)
-class SidecarReport:
+class InventoryReport:
     """What became of a file of metadata."""
 
     nb_rows: int
@@ -52,12 +52,12 @@ class SidecarReport:
     """Whether the values differ from those that were stored."""
 
 
-def apply_sidecar(
+def apply_inventory(
     store: LanceStore,
     path: Path | None,
     paths_of_images: dict[str, list[str]],
     folder: str = "",
-) -> SidecarReport:
+) -> InventoryReport:
     """Make the values that a file of metadata gives to images the stored ones, in one commit.
 
     The file is the source of truth: what it no longer says is removed, and without a file
@@ -75,7 +75,7 @@ def apply_sidecar(
     """
     resolved = inventory.ImageValues({}, 0, 0, (), inventory.Findings((), 0))
     if path is not None:
-        resolved = inventory.match_images(_parse_sidecar(path), paths_of_images, folder)
+        resolved = inventory.match_images(_parse_inventory(path), paths_of_images, folder)
     result = hashlib.sha256()
     parts = [SCHEMAS["property_values"].empty_table()]
     for found in sorted(resolved.values, key=lambda found: found.name):
@@ -85,7 +85,7 @@ def apply_sidecar(
         result.update(_values_hash(found, image_ids, in_order).encode())
         parts.append(_property_rows(found, image_ids, in_order))
     rows = pa.concat_tables(parts)
-    return SidecarReport(
+    return InventoryReport(
         resolved.nb_rows,
         len(parts) - 1,
         rows.num_rows,
@@ -148,7 +148,7 @@ def _are_stored(store: LanceStore, rows: pa.Table) -> bool:
     return True
 
 
-def _parse_sidecar(path: Path) -> inventory.Sidecar:
+def _parse_inventory(path: Path) -> inventory.Inventory:
     # Opening a FIFO would wait for ever.
     if not path.is_file():
         raise InputError(
@@ -158,7 +158,7 @@ def _parse_sidecar(path: Path) -> inventory.Sidecar:
     try:
         with path.open("rb") as file:
             return inventory.parse_inventory(file)
-    except inventory.SidecarError as error:
+    except inventory.InventoryError as error:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(

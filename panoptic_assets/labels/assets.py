@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from panoptic_assets.clustering import quality
 from panoptic_assets.clustering.assets import clustering, nested_clustering
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import read_thumbnails
 from panoptic_assets.labels import vision_language, zero_shot
@@ -81,16 +81,16 @@ def cluster_labels(
         # Launched from the command line, Dagster leaves out the configuration of the job.
         given = {"method": {"vision_model": {}}} | given
     config = parse(LabelsConfig, given)
-    divisions = Divisions(store, run_key)
-    clusters = clusters_to_label(divisions, run_key, config.label_remainder)
-    if divisions.stale:
+    clusterings = Clusterings(store, run_key)
+    clusters = clusters_to_label(clusterings, run_key, config.label_remainder)
+    if clusterings.stale:
         context.log.warning(
-            f"Stale, and left out until divided again: {', '.join(sorted(divisions.stale))}."
+            f"Stale, and left out until divided again: {', '.join(sorted(clusterings.stale))}."
         )
     used: dict[str, int | float] = {}
     match config.method:
         case ZeroShot():
-            record = divisions.get(run_key)
+            record = clusterings.get(run_key)
             found = zero_shot.suggest_terms(
                 clusters, config.method, record, store, registry, models, context.log.info
             )
@@ -109,7 +109,7 @@ def cluster_labels(
     suggestions = [by_node[cluster.node] for cluster in clusters]
     method, document = next(iter(document_of(config)["method"].items()))
     write_labels(store, run_key, clusters, suggestions, method, document)
-    return _result(store, run_key, divisions, clusters, suggestions, config, used)
+    return _result(store, run_key, clusterings, clusters, suggestions, config, used)
 
 
 label_clusters_with_gpt4v = dg.define_asset_job(
@@ -146,7 +146,7 @@ def _check_failures(context: dg.AssetExecutionContext, found: Mapping[str, Sugge
 def _result(
     store: LanceStore,
     run_key: str,
-    divisions: Divisions,
+    clusterings: Clusterings,
     clusters: Sequence[ClusterToLabel],
     suggestions: Sequence[Suggestion],
     config: LabelsConfig,
@@ -182,7 +182,7 @@ def _result(
             "contact_sheet": dg.MetadataValue.md(
                 contact_sheet(
                     [
-                        read_thumbnails(store, _exemplars(divisions, cluster))
+                        read_thumbnails(store, _exemplars(clusterings, cluster))
                         for cluster in clusters[:_PICTURED]
                     ],
                     names=[
@@ -214,10 +214,10 @@ def _cut(text: str) -> str:
     return text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}…"
 
 
-def _exemplars(divisions: Divisions, cluster: ClusterToLabel) -> list[str]:
+def _exemplars(clusterings: Clusterings, cluster: ClusterToLabel) -> list[str]:
     """Ids of the images nearest to a cluster's mean."""
-    division, _, name = cluster.node.rpartition("/")
-    rows = divisions.assignments(division)
+    clustering, _, name = cluster.node.rpartition("/")
+    rows = clusterings.assignments(clustering)
     rows = rows.filter(pc.equal(rows["cluster"], name))
     distances = rows["distance"].to_numpy()
     nearest = quality.exemplars(np.arange(len(rows)), distances, "nearest", _EXEMPLARS, seed=0)

@@ -37,12 +37,12 @@ class ClusterToLabel:
     node: str
     """Its address, such as `greek/3/0`."""
     record_id: str
-    """Of the division that it is a cluster of."""
+    """Of the clustering that it is a cluster of."""
     image_ids: tuple[str, ...]
     """Its images, sorted."""
     is_remainder: bool
     parent: str | None
-    """The node above; None for a cluster of the run's first division."""
+    """The node above; None for a cluster of the run's first clustering."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,10 @@ def name_clusters(
     nb_alternatives: int = 4,
     min_score: float = 0.0,
 ) -> list[Suggestion]:
-    """Name clusters so that the names tell those of one division apart.
+    """Name clusters so that the names tell those of one clustering apart.
 
     The score of a term for a cluster is the geometric mean of two shares: its coverage of the
-    cluster, and of all its coverage in the clusters of the division the part that is in this one
+    cluster, and of all its coverage in the clusters of the clustering the part that is in this one
     (each cluster counting once, however large). So a term that fits all siblings alike, such as
     `tool`, loses to one that fits one of them. A cluster without siblings is told apart from one
     that all terms cover alike.
@@ -170,7 +170,7 @@ def name_clusters(
     2.5 one less. What is missed is what the model does not know: flags, windmills, tools.
 
     Args:
-        clusters: The clusters; those of one division are siblings.
+        clusters: The clusters; those of one clustering are siblings.
         covered: (len(clusters), m) see :func:`coverage`.
         terms: (m,) the terms, all different.
         broader: See :func:`coverage`.
@@ -184,12 +184,12 @@ def name_clusters(
     for place in _narrowest_first(broader):
         prior[broader[place]] += prior[place]
     found: dict[str, _Named] = {}
-    divisions: dict[str, list[int]] = {}
+    clusterings: dict[str, list[int]] = {}
     for row, cluster in enumerate(clusters):
-        divisions.setdefault(cluster.node.rpartition("/")[0], []).append(row)
-    for division in sorted(divisions, key=lambda key: key.count("/")):
-        rows = divisions[division]
-        named = found.get(division)
+        clusterings.setdefault(cluster.node.rpartition("/")[0], []).append(row)
+    for clustering in sorted(clusterings, key=lambda key: key.count("/")):
+        rows = clusterings[clustering]
+        named = found.get(clustering)
         taken = _with_broader(named, broader) if named else frozenset()
         found |= _name_siblings(
             [clusters[row] for row in rows],
@@ -203,7 +203,7 @@ def name_clusters(
 
 @dataclass(frozen=True)
 class _Words:
-    """The terms that the clusters of one division may get."""
+    """The terms that the clusters of one clustering may get."""
 
     terms: Sequence[str]
     broader: Sequence[int]

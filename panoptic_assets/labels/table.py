@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.questions import UnusableAnswerError, checked
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
@@ -20,39 +20,39 @@ from resources.schemas import SCHEMAS
 
 
 def clusters_to_label(
-    divisions: Divisions, run_key: str, label_remainder: bool = False
+    clusterings: Clusterings, run_key: str, label_remainder: bool = False
 ) -> list[ClusterToLabel]:
-    """The clusters of a run's whole tree, stale divisions left out, parents before children.
+    """The clusters of a run's whole tree, stale clusterings left out, parents before children.
 
     Args:
-        divisions: Those of the run.
+        clusterings: Those of the run.
         run_key: The run.
         label_remainder: Whether remainders are among them.
 
     Raises:
         InputError: There is no such run.
     """
-    divisions.get(run_key)
+    clusterings.get(run_key)
     members: dict[str, list[str]] = {}
-    for key in divisions.valid(run_key):
-        rows = divisions.assignments(key)
+    for key in clusterings.valid(run_key):
+        rows = clusterings.assignments(key)
         for image_id, cluster in zip(
             rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True
         ):
             members.setdefault(f"{key}/{cluster}", []).append(image_id)
     found = []
-    for node in divisions.nodes(run_key):
-        division, _, cluster = node.rpartition("/")
+    for node in clusterings.nodes(run_key):
+        clustering, _, cluster = node.rpartition("/")
         is_remainder = cluster == REMAINDER_NAME
         if label_remainder or not is_remainder:
             found.append(
                 ClusterToLabel(
                     node=node,
                     # Images that are assigned later do not change what its cluster is.
-                    record_id=divisions.get(division).computed_id,
+                    record_id=clusterings.get(clustering).computed_id,
                     image_ids=tuple(members[node]),
                     is_remainder=is_remainder,
-                    parent=division if "/" in division else None,
+                    parent=clustering if "/" in clustering else None,
                 )
             )
     return found
@@ -94,7 +94,9 @@ def write_labels(
     store.optimize("labels")
 
 
-def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[str, dict[str, Any]]:
+def read_labels(
+    store: LanceStore, clusterings: Clusterings, run_key: str
+) -> dict[str, dict[str, Any]]:
     """The row of the table `labels` for each node of a run's tree that has one.
 
     What was found for the clusters of an older record is not of those of a newer one, even where
@@ -103,10 +105,10 @@ def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[s
 
     Args:
         store: The store.
-        divisions: Those of the run.
+        clusterings: Those of the run.
         run_key: The run.
     """
-    current = {record.computed_id for record in divisions.records.values()}
+    current = {record.computed_id for record in clusterings.records.values()}
     rows = store.read("labels", where=f"run_key = {quoted(run_key)}").to_pylist()
     found = {row["node"]: row for row in rows if row["record_id"] in current}
     for node, row in found.items():
@@ -121,17 +123,17 @@ def read_labels(store: LanceStore, divisions: Divisions, run_key: str) -> dict[s
 
 
 def names_of_clusters(
-    divisions: Divisions, run_key: str, labels: Mapping[str, Mapping[str, Any]]
+    clusterings: Clusterings, run_key: str, labels: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, str]:
     """What the clusters of a run's tree are called beside their numbers, by node.
 
     A label comes before the name that the method gave, since somebody asked for it.
 
     Args:
-        divisions: Those of the run.
+        clusterings: Those of the run.
         run_key: The run.
         labels: Its labels, as :func:`read_labels` gives them.
     """
-    return divisions.names(run_key) | {
+    return clusterings.names(run_key) | {
         node: row["label"] for node, row in labels.items() if row["label"]
     }

@@ -14,7 +14,7 @@ NODES = dg.DynamicPartitionsDefinition(name="nodes")
 LINEAGE_ONLY = dg.SpecificPartitionsPartitionMapping([])
 """Shows a dependency in Dagster's lineage without saying on which partitions it is.
 
-Which vector type a run reads is in its configuration, and which division lies above a node is in
+Which vector type a run reads is in its configuration, and which clustering lies above a node is in
 its key: no mapping that Dagster's web server can load says that. The default, all partitions, would
 call every run, node and save stale as soon as any other one is made.
 """

@@ -1,11 +1,11 @@
 """Verification in Dagster: the asset check ``verified``, and the job that verifies all runs.
 
-Belongs here: when divisions are verified, and in what form Dagster shows the verdict. Does not
+Belongs here: when clusterings are verified, and in what form Dagster shows the verdict. Does not
 belong here: verifying (``proof.verification``).
 
-The check computes a division again, which costs as much as the division. So it says nothing in a
-run that materializes it, which Dagster would otherwise let it follow each time: it is run by itself
-(in the UI: the asset's checks, Execute), or by the job ``verify_runs``.
+The check computes a clustering again, which costs as much as the clustering. So it says nothing in
+a run that materializes it, which Dagster would otherwise let it follow each time: it is run by
+itself (in the UI: the asset's checks, Execute), or by the job ``verify_runs``.
 """
 
 from collections.abc import Iterator
@@ -112,7 +112,7 @@ verified_nested_clustering = _check(nested_clustering)
 
 @dg.op(tags={"kind": "lancedb"}, config_schema=schema_of(VerifyConfig))
 @plain_failures()
-def verify_divisions(
+def verify_clusterings(
     context: dg.OpExecutionContext,
     store: dg.ResourceParam[LanceStore],
     models: dg.ResourceParam[OpenClipModels],
@@ -140,14 +140,14 @@ def verify_divisions(
             failed.append(key)
     context.add_output_metadata(
         {
-            "nb_divisions": len(keys),
+            "nb_clusterings": len(keys),
             "nb_not_proved": len(failed),
             "nb_without_witness": nb_without_witness,
         }
     )
     if failed:
         raise dg.Failure(
-            f"Not proved: {len(failed):,} of {len(keys):,} divisions: {', '.join(failed[:20])}. "
+            f"Not proved: {len(failed):,} of {len(keys):,} clusterings: {', '.join(failed[:20])}. "
             "Their checks say which link differs.",
             allow_retries=False,
         )
@@ -156,7 +156,7 @@ def verify_divisions(
 @dg.job(description="Verifies every run, and reports each as the asset check `verified`.")
 def verify_runs() -> None:
     """The same as ``panoptic-assets verify --all``, for schedules and the UI."""
-    verify_divisions()
+    verify_clusterings()
 
 
 def _verifier(

@@ -477,16 +477,16 @@ class Check:
             if record is None or tag.node is None:
                 self.skipped.append(f"event {number}: the record {tag.record_id} is not here")
                 continue
-            division, _, cluster = tag.node.rpartition("/")
+            clustering, _, cluster = tag.node.rpartition("/")
             rows = self.members[tag.record_id or ""]
             expected = {image_id for image_id, own in rows.items() if own == cluster}
             parent = tags.get(tag.parent_id or "")
             whole = parent is None or (
-                parent.node == division
+                parent.node == clustering
                 and self.records.get(parent.record_id or "", {}).get("output")
                 == record["parent_output"]
             )
-            # A tag that was kept from an older division has the images that are still there.
+            # A tag that was kept from an older clustering has the images that are still there.
             if given[tag.tag_id] != expected if whole else not given[tag.tag_id] <= expected:
                 self._find(
                     f"tag_log.jsonl: event {number}: the tag {tag.name} has other images than "

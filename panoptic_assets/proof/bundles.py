@@ -24,7 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_assets.clustering.table import Divisions, StoredRecord, stored_record, stored_records
+from panoptic_assets.clustering.table import (
+    Clusterings,
+    StoredRecord,
+    stored_record,
+    stored_records,
+)
 from panoptic_assets.corpus.table import certificates_of_records
 from panoptic_assets.features.table import model_identity, read_vectors
 from panoptic_assets.labels import questions as prompts
@@ -100,13 +105,13 @@ def write_bundle(
             bundle does not pass its own check.
     """
     parse_run_key(run_key)
-    divisions = Divisions(store, run_key)
-    divisions.get(run_key)
+    clusterings = Clusterings(store, run_key)
+    clusterings.get(run_key)
     if path.exists() and not (overwrite and path.is_file()):
         raise InputError(f"{path} is there already: choose another name, or give --replace.")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent} is not a folder: make it first.")
-    evidence = _Evidence(store, models, registry, run_key, divisions, report)
+    evidence = _Evidence(store, models, registry, run_key, clusterings, report)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("xb") as file:
@@ -182,18 +187,18 @@ class _Evidence:
         models: OpenClipModels,
         registry: Registry,
         run_key: str,
-        divisions: Divisions,
+        clusterings: Clusterings,
         report: Callable[[str], None],
     ):
         self.store, self.models, self.registry, self.report = store, models, registry, report
-        self.run_key, self.divisions = run_key, divisions
+        self.run_key, self.clusterings = run_key, clusterings
         self.log = read_log(store)
         self.events = self._events()
         self.records = self._records()
 
     def files(self, with_vectors: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Every file with its bytes, the manifest apart."""
-        root = self.divisions.get(self.run_key)
+        root = self.clusterings.get(self.run_key)
         files_version = next(read.version for read in root.inputs if read.table == "files")
         corpus, corpus_hash, of_then = self._corpus(files_version)
         left_out, unknown = self._not_embedded()
@@ -248,7 +253,7 @@ class _Evidence:
 
     def _records(self) -> dict[str, StoredRecord]:
         """The records of the tree, and all that these and the saved tags refer to, by id."""
-        waiting = [record.record_id for record in self.divisions.valid(self.run_key).values()]
+        waiting = [record.record_id for record in self.clusterings.valid(self.run_key).values()]
         waiting += [
             tag.record_id
             for entry in self.events
@@ -342,8 +347,8 @@ class _Evidence:
         yield "image_tags.csv", _csv(("tag_id", "image_id", "property", "event"), pairs)
 
     def _labels(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        labels = read_labels(self.store, self.divisions, self.run_key)
-        # Not those of divisions that are stale by now.
+        labels = read_labels(self.store, self.clusterings, self.run_key)
+        # Not those of clusterings that are stale by now.
         rows = [row for _, row in sorted(labels.items()) if row["record_id"] in self.records]
         asked: dict[str, dict[str, str]] = {}
         models = set()
@@ -412,7 +417,7 @@ class _Evidence:
             wanted.append(configs / kind / f"{name}.yaml")
         for path in wanted:
             name = path.relative_to(configs.parent).as_posix()
-            # Whatever else somebody keeps there is of no division.
+            # Whatever else somebody keeps there is of no clustering.
             if path.is_file() and bundle_check.NAME.fullmatch(name):
                 text = path.read_bytes().decode(errors="replace")
                 yield name, [self._portable(text).encode()]

@@ -1,7 +1,7 @@
 """Why an image carries a tag: the chain from the tag's events down to the file, each link checked.
 
 Belongs here: following the chain and checking its hashes. Does not belong here: what the tag log
-says (``proof.provenance``), and computing divisions again (``proof.verification``).
+says (``proof.provenance``), and computing clusterings again (``proof.verification``).
 """
 
 import hashlib

@@ -62,7 +62,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of verifying one division."""
+    """What became of verifying one clustering."""
 
     key: str
     record_id: str

@@ -1,4 +1,4 @@
-"""Verifying a division: it is computed again on what it read, and every link is compared.
+"""Verifying a clustering: it is computed again on what it read, and every link is compared.
 
 Belongs here: which links the chain from the pixels to the stored clusters has, and what each of
 them amounts to. Does not belong here: computing (``clustering.dividing``), seals (``spec.seals``),
@@ -7,7 +7,7 @@ and how a verdict is shown (``cli.proof``, ``proof.assets``).
 A link that is not what was recorded breaks the proof. Circumstances, such as the version of a
 library, are named when they differ, but break nothing as long as the answer is the same.
 
-Whoever may write to the store can seal a forged record anew. So all that a division stores is
+Whoever may write to the store can seal a forged record anew. So all that a clustering stores is
 compared with what comes out again, not its answer alone; and what does not come out again (when a
 record was made, by which Dagster run, what it cost, whether its drift was due by the limits of that
 time) only a witness outside the store can confirm. A proof without one says so.
@@ -27,13 +27,13 @@ import pyarrow as pa
 
 from panoptic_assets.clustering.config import (
     ClusteringConfig,
-    DivisionConfig,
     NestedClusteringConfig,
+    SharedClusteringConfig,
 )
 from panoptic_assets.clustering.dividing import Computed, Dividing, carried, present_members
 from panoptic_assets.clustering.selection import Selection, select
 from panoptic_assets.clustering.table import (
-    Divisions,
+    Clusterings,
     StoredRecord,
     assignment_rows,
     cluster_rows,
@@ -59,7 +59,7 @@ from panoptic_assets.proof.verdict import (
 )
 from panoptic_assets.spec import records, seals
 from panoptic_assets.spec.computation import REMAINDER, NotComputableError
-from panoptic_assets.spec.keys import parse_division, parse_node, run_key_of, vector_type_of
+from panoptic_assets.spec.keys import parse_clustering, parse_node, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Input, Record, digest, output_hash
 from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.text import beginning, cut
@@ -140,7 +140,7 @@ class FileHashes:
 
 @dataclass
 class Verifier:
-    """Verifies divisions of one project."""
+    """Verifies clusterings of one project."""
 
     store: LanceStore
     models: OpenClipModels
@@ -162,33 +162,33 @@ class Verifier:
         """What is to be verified of a key: of a run its tree without what is stale; else itself.
 
         Raises:
-            InputError: There is no such division.
+            InputError: There is no such clustering.
         """
-        parse_division(key)
-        divisions = Divisions(self.store, run_key_of(key))
-        divisions.get(key)
-        return [key] if "/" in key else sorted(divisions.valid(key), key=_depth_first)
+        parse_clustering(key)
+        clusterings = Clusterings(self.store, run_key_of(key))
+        clusterings.get(key)
+        return [key] if "/" in key else sorted(clusterings.valid(key), key=_depth_first)
 
     def all_keys(self) -> list[str]:
-        """Every division that counts and is not stale, or of which that cannot be told."""
-        divisions = Divisions(self.store)
-        known = divisions.records.keys() | divisions.unreadable
-        return sorted(known - divisions.stale, key=_depth_first)
+        """Every clustering that counts and is not stale, or of which that cannot be told."""
+        clusterings = Clusterings(self.store)
+        known = clusterings.records.keys() | clusterings.unreadable
+        return sorted(known - clusterings.stale, key=_depth_first)
 
     def verify(self, key: str) -> Verdict:
-        """Compute a division on what it read, and compare.
+        """Compute a clustering on what it read, and compare.
 
         Raises:
-            InputError: There is no such division.
+            InputError: There is no such clustering.
         """
-        parse_division(key)
-        divisions = Divisions(self.store, run_key_of(key))
-        if key not in divisions.records:  # somebody may have filed it under another run
-            divisions = Divisions(self.store)
-        if found := divisions.unreadable.get(key):
+        parse_clustering(key)
+        clusterings = Clusterings(self.store, run_key_of(key))
+        if key not in clusterings.records:  # somebody may have filed it under another run
+            clusterings = Clusterings(self.store)
+        if found := clusterings.unreadable.get(key):
             link = Link("record", "differs", found.text)
             return Verdict(key, found.record_id, "not computed", [link], found.text)
-        newest = divisions.get(key)
+        newest = clusterings.get(key)
         stored = stored_record(self.store, newest.record_id)
         if stored is None or stored.record.record_id != newest.record_id:
             text = "it is filed under another id than its own"
@@ -416,7 +416,7 @@ class _Verification:
         )
 
     def _in_its_numbers(self, computed: Computed) -> Computed:
-        """The division with the numbers that a refresh carried over from an older record."""
+        """The clustering with the numbers that a refresh carried over from an older record."""
         refreshed = self.record.refreshed
         assert refreshed is not None  # noqa: S101
         older = stored_record(self.by.store, refreshed.record_id)
@@ -430,7 +430,7 @@ class _Verification:
             self._say("base", "same", text)
             return carried_again(self.by.store, computed, older.record)
         # Those that are recorded are the only ones that are known then.
-        numbers = {cluster.number for cluster in computed.answer.division.clusters}
+        numbers = {cluster.number for cluster in computed.answer.clustering.clusters}
         if numbers - {REMAINDER} == refreshed.numbers.keys():
             return carried(computed, refreshed)
         return computed
@@ -488,11 +488,11 @@ class _Verification:
         return {"records": one_of("record_id", sorted(ids))}
 
     def _above(self) -> str | None:
-        """The key of the division of which a cluster is in scope."""
+        """The key of the clustering of which a cluster is in scope."""
         if "/" in self.record.key:
-            return parse_node(self.record.key).division
+            return parse_node(self.record.key).clustering
         scope = self.record.config.get("scope", {}).get("node")
-        return parse_node(scope["node"]).division if scope else None
+        return parse_node(scope["node"]).clustering if scope else None
 
     def _combined(self, key: str, read: Input) -> set[str]:
         where = f"key = {quoted(key)}"
@@ -546,7 +546,7 @@ class _Verification:
                 self.gone[table] = versions.pop(table)
         return versions
 
-    def selection(self, config: DivisionConfig, seen: dict[str, str]) -> Selection:
+    def selection(self, config: SharedClusteringConfig, seen: dict[str, str]) -> Selection:
         """The images in scope: selected again; else those of the answer, if they hash right."""
         record, by = self.record, self.by
         versions = self._versions(self.selected)
@@ -558,10 +558,10 @@ class _Verification:
                 found = select(record.key, config, store, by.registry, by.models, by.report)
             else:
                 node = parse_node(record.key)
-                divisions = Divisions(store, node.run_key)
+                clusterings = Clusterings(store, node.run_key)
                 version = store.version("files")
-                image_ids = present_members(node, divisions, store, version)
-                parent = divisions.get(node.division)
+                image_ids = present_members(node, clusterings, store, version)
+                parent = clusterings.get(node.clustering)
                 found = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
         except InputError as error:
             failure = str(error)
@@ -689,7 +689,7 @@ class _Verification:
             "assignments": (rows, "image_id"),
             "clusters": (cluster_rows(self.record, answer), "cluster"),
         }
-        distances = dict(zip(answer.image_ids, answer.division.distances.tolist(), strict=True))
+        distances = dict(zip(answer.image_ids, answer.clustering.distances.tolist(), strict=True))
         for table, (right, key) in expected.items():
             stored = self.by.store.read(table, where=where)
             states = _states(stored, right, key, self._rounds_otherwise(), distances)
@@ -835,7 +835,7 @@ def selection_of(
     return made.selection(_config_of(stored.record), made.seen())
 
 
-def _config_of(record: Record) -> DivisionConfig:
+def _config_of(record: Record) -> SharedClusteringConfig:
     kind = NestedClusteringConfig if "/" in record.key else ClusteringConfig
     return parse(kind, record.config)
 
@@ -868,7 +868,7 @@ def _states(
     """The keys of the rows that are not as they came out again; what each of them amounts to.
 
     Args:
-        stored: Rows of a division.
+        stored: Rows of a clustering.
         right: What they should be.
         key: The column that names them.
         rounds_otherwise: Whether another machine or library made them: what single images decide

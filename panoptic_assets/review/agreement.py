@@ -33,7 +33,7 @@ class Labeling:
     """(n,) int64 rows of ``remainder``, in any order; a group may be without an image."""
     remainder: Mask
     """(k,) for each group, whether it is one that no cluster took: the remainder of a run, or the
-    one of a division below it."""
+    one of a clustering below it."""
 
 
 @dataclass(frozen=True)

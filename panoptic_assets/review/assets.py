@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 
 from panoptic_assets.clustering.assets import clustering, nested_clustering
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import read_thumbnails
 from panoptic_assets.features.assets import projection
@@ -90,7 +90,7 @@ def list_reports(store: LanceStore, reports: ReportFolder) -> None:
     """List the runs that have a report on the first page of all, the newest first."""
     with_report = [
         record
-        for record in Divisions(store).records.values()
+        for record in Clusterings(store).records.values()
         if record.key == record.run_key and reports.path(f"runs/{record.key}").is_dir()
     ]
     with_report.sort(key=lambda record: record.finished_at, reverse=True)
@@ -187,7 +187,7 @@ def _result(
     record = tree.record
     place = f"runs/{record.key}"
     shown = tree.clusters[:_SHOWN]
-    divided = [cluster for cluster in tree.walk() if cluster.division]
+    divided = [cluster for cluster in tree.walk() if cluster.clustering]
     notes = [f"{key} is stale and was left out." for key in tree.stale]
     return dg.MaterializeResult(
         metadata={
@@ -216,7 +216,11 @@ def _result(
         data_version=dg.DataVersion(
             digest(
                 record.record_id,
-                [division.division.record_id for division in divided if division.division],
+                [
+                    clustering.clustering.record_id
+                    for clustering in divided
+                    if clustering.clustering
+                ],
                 [[cluster.node, cluster.name, cluster.remark] for cluster in tree.walk()],
                 [tree.paths, tree.stale, points.title],
                 vectors_hash([tree.image_ids[row] for row in points.rows], points.points),

@@ -36,7 +36,7 @@ _LETTERS = 24
 
 
 @dataclass(frozen=True)
-class StandingView:
+class StalenessView:
     """Whether a run or node was up to date when the page was made."""
 
     state: str
@@ -56,7 +56,7 @@ class SideView:
     nb_images: int
     nb_clusters: int
     nb_remainder: int
-    standing: StandingView | None
+    judged: StalenessView | None
     """Of a run or node."""
     notes: Sequence[str]
 
@@ -207,7 +207,7 @@ class LeaderboardRow:
     key: str
     address: str | None
     """Of its report."""
-    standing: StandingView
+    judged: StalenessView
     cells: Sequence[str]
 
 

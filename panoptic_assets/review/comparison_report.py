@@ -142,7 +142,7 @@ class ReportWriter:
                 pages.LeaderboardRow(
                     row["key"],
                     self._report_of(row["key"]),
-                    self._standing_of(row["key"]),
+                    self._judged_of(row["key"]),
                     _cells(row, against),
                 )
                 for row in rows
@@ -221,13 +221,13 @@ class ReportWriter:
             len(side.image_ids),
             side.nb_clusters,
             side.nb_remainder,
-            self._standing_of(side.key) if side.record else None,
+            self._judged_of(side.key) if side.record else None,
             side.notes,
         )
 
-    def _standing_of(self, key: str) -> pages.StandingView:
-        standing = self._judge.division(key)
-        return pages.StandingView(standing.state, [reason.text for reason in standing.reasons])
+    def _judged_of(self, key: str) -> pages.StalenessView:
+        judged = self._judge.clustering(key)
+        return pages.StalenessView(judged.state, [reason.text for reason in judged.reasons])
 
     def _report_of(self, run_key: str) -> str | None:
         """The address of a run's report, if it was made."""

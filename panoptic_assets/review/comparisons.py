@@ -139,7 +139,7 @@ def described(record: Record) -> dict[tuple[str, str], str]:
 
 
 def quality_of(record: Record) -> dict[str, Any]:
-    """What a record says of its own division; None where it does not."""
+    """What a record says of its own clustering; None where it does not."""
     clustered, remainder = record.counts.clustered, record.counts.remainder
     measures = record.quality
     return {
@@ -176,7 +176,7 @@ def leaderboard(
     truth = sides.get(against) if against else None
     rows = []
     for key in sorted(sides.newest_runs()):
-        record = sides.divisions.records[key]
+        record = sides.clusterings.records[key]
         row = {
             "key": key,
             "method": next(iter(record.config["method"])),

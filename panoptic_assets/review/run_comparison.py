@@ -96,7 +96,7 @@ def run_comparison(
             moves.update(moved(compared)["image_id"].to_pylist())
             pages.write_pair(compared, config.depth)
         rows = leaderboard(read, config.against, config.remainder)
-        standings = [judge.division(row["key"]) for row in rows]
+        staleness = [judge.clustering(row["key"]) for row in rows]
         restless = heapq.nsmallest(
             MOST_RESTLESS, moves.items(), key=lambda item: (-item[1], item[0])
         )
@@ -109,7 +109,7 @@ def run_comparison(
         metadata={
             "nb_runs": len(sides),
             "nb_pairs": len(pairs),
-            "nb_stale": sum(standing.state == "stale" for standing in standings),
+            "nb_stale": sum(judged.state == "stale" for judged in staleness),
             **({} if mean is None else {"mean_adjusted_rand": mean}),
             **({} if best is None else {"best_adjusted_rand": best}),
             "comparison": dg.MetadataValue.md(_matrix(sides, pairs)),
@@ -125,7 +125,7 @@ def run_comparison(
                 [(side.key, side.data_version) for side in sides],
                 # Computing a run again gives the same answer in another time.
                 [row | {"cpu_seconds": None} for row in rows],
-                [(standing.key, standing.text) for standing in standings],
+                [(judged.key, judged.text) for judged in staleness],
             )
         ),
     )

@@ -129,7 +129,7 @@ class _Pages:
     def overview(self) -> None:
         """The page that people come to."""
         tree, record = self.tree, self.tree.record
-        nested = [cluster for cluster in tree.walk() if cluster.division]
+        nested = [cluster for cluster in tree.walk() if cluster.clustering]
         self._write(
             "index.html",
             "run.html",
@@ -183,9 +183,9 @@ class _Pages:
         )
 
     def record(self) -> None:
-        """Everything that is recorded of the run and of the divisions below it."""
+        """Everything that is recorded of the run and of the clusterings below it."""
         records = [self.tree.record] + [
-            cluster.division for cluster in self.tree.walk() if cluster.division
+            cluster.clustering for cluster in self.tree.walk() if cluster.clustering
         ]
         self._write("record.html", "record.html", page="record", records=map(_described, records))
 

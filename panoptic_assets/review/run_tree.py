@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from panoptic_assets.clustering.clusters import REMAINDER_SCORE
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.labels.table import names_of_clusters, read_labels
 from panoptic_assets.spec.keys import REMAINDER
@@ -23,7 +23,7 @@ from resources.lance import LanceStore
 
 @dataclass(frozen=True)
 class ClusterView:
-    """A node of the tree: one cluster, or the remainder, of a division."""
+    """A node of the tree: one cluster, or the remainder, of a clustering."""
 
     node: str
     """Its address, such as ``greek/3/0``."""
@@ -32,21 +32,21 @@ class ClusterView:
     medoid: int
     """Row of the image that is nearest to the cluster's mean."""
     method: str
-    """Name of the method of its division."""
+    """Name of the method of its clustering."""
     name: str
     """What it is called beside its number; empty if nothing is known."""
     remark: str
     """What its label came with: a description, or why there is none."""
     stability: float | None
     baseline_score: float
-    """Score of all images that its division divided."""
+    """Score of all images that its clustering divided."""
     rows: npt.NDArray[np.int64]
     """(size,) rows of :attr:`RunTree.image_ids`, the typical images first."""
     distances: npt.NDArray[np.float32]
     """(size,) cosine distance to the cluster's mean, in the order of ``rows``."""
     certainties: npt.NDArray[np.float32] | None
     """(size,) what the method says of belonging here, in [0, 1], if it says something."""
-    division: Record | None
+    clustering: Record | None
     """Of the clusters below; None if it was not divided."""
     clusters: "list[ClusterView]" = field(default_factory=list)
     """Those below, from the lowest score."""
@@ -58,7 +58,7 @@ class ClusterView:
 
     @property
     def number(self) -> str:
-        """Its name in its division: ``3``, or ``remainder``."""
+        """Its name in its clustering: ``3``, or ``remainder``."""
         return self.node.rpartition("/")[2]
 
     @property
@@ -87,7 +87,7 @@ class ClusterView:
 
 @dataclass(frozen=True)
 class RunTree:
-    """One run, its divisions that are not stale, and its images."""
+    """One run, its clusterings that are not stale, and its images."""
 
     record: Record
     image_ids: list[str]
@@ -101,7 +101,7 @@ class RunTree:
     places: list[str]
     """For each image the deepest node that holds it."""
     stale: list[str]
-    """Divisions of the run that are left out, since the one above them was made again."""
+    """Clusterings of the run that are left out, since the one above them was made again."""
 
     @property
     def method(self) -> str:
@@ -129,14 +129,14 @@ def read_tree(store: LanceStore, run_key: str) -> RunTree:
     Raises:
         InputError: There is no such run.
     """
-    divisions = Divisions(store, run_key)
-    record = divisions.get(run_key)
-    valid = divisions.valid(run_key)
-    image_ids = divisions.assignments(run_key)["image_id"].to_pylist()
+    clusterings = Clusterings(store, run_key)
+    record = clusterings.get(run_key)
+    valid = clusterings.valid(run_key)
+    image_ids = clusterings.assignments(run_key)["image_id"].to_pylist()
     present = present_files(store)
-    labels = read_labels(store, divisions, run_key)
-    names = names_of_clusters(divisions, run_key, labels)
-    reader = _Reader(divisions, valid, np.array(image_ids, dtype=object), names, labels)
+    labels = read_labels(store, clusterings, run_key)
+    names = names_of_clusters(clusterings, run_key, labels)
+    reader = _Reader(clusterings, valid, np.array(image_ids, dtype=object), names, labels)
     clusters = reader.clusters(run_key)
     places = [""] * len(image_ids)
     for cluster in (found for top in clusters for found in top.walk()):
@@ -149,7 +149,7 @@ def read_tree(store: LanceStore, run_key: str) -> RunTree:
         _shapes(store, image_ids),
         clusters,
         places,
-        sorted(divisions.stale),
+        sorted(clusterings.stale),
     )
 
 
@@ -162,17 +162,17 @@ def _shapes(store: LanceStore, image_ids: list[str]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Reader:
-    divisions: Divisions
+    clusterings: Clusterings
     valid: dict[str, Record]
     image_ids: npt.NDArray[Any]
     names: dict[str, str]
     labels: dict[str, dict[str, Any]]
 
     def clusters(self, key: str) -> list[ClusterView]:
-        """The clusters of a division with all below them."""
+        """The clusters of a clustering with all below them."""
         record = self.valid[key]
         method = method_name(record)
-        members = self.divisions.assignments(key)
+        members = self.clusterings.assignments(key)
         rows = self._rows_of(members["image_id"])
         distances = members["distance"].to_numpy()
         column = members["probability"]
@@ -183,7 +183,7 @@ class _Reader:
         order = np.lexsort((rows, distances, first, codes))
         parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
         of_cluster = dict(zip(names.tolist(), parts, strict=True))
-        listed = self.divisions.clusters(key)
+        listed = self.clusterings.clusters(key)
         medoids = self._rows_of(listed["medoid"])
         found = []
         for cluster, medoid in zip(listed.to_pylist(), medoids.tolist(), strict=True):
@@ -204,7 +204,7 @@ class _Reader:
                     rows=rows[mine],
                     distances=distances[mine],
                     certainties=None if certainties is None else certainties[mine],
-                    division=self.valid.get(node),
+                    clustering=self.valid.get(node),
                     clusters=self.clusters(node) if node in self.valid else [],
                 )
             )

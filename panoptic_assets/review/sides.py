@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.properties import read_properties, stored_property
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.labels.table import names_of_clusters, read_labels
 from panoptic_assets.review import agreement as core
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.computation import Labels
-from panoptic_assets.spec.keys import REMAINDER, parse_division, run_key_of
+from panoptic_assets.spec.keys import REMAINDER, parse_clustering, run_key_of
 from panoptic_assets.spec.records import Record, digest
 from panoptic_assets.spec.text import cut, in_quotes, nearest
 from resources.errors import InputError
@@ -97,7 +97,7 @@ class Sides:
     def __init__(self, store: LanceStore, depth: int = 1):
         self._store = store
         self._depth = depth
-        self.divisions = Divisions(store)
+        self.clusterings = Clusterings(store)
         self._known: dict[str, Side] = {}
 
     def get(self, key: str) -> Side:
@@ -113,7 +113,7 @@ class Sides:
             elif key.startswith(PROPERTY):
                 side = self._property(key.removeprefix(PROPERTY))
             else:
-                side = self._division(key)
+                side = self._clustering(key)
             self._known[key] = replace(side, data_version=_version_of(side))
         return self._known[key]
 
@@ -137,22 +137,22 @@ class Sides:
 
     def newest_runs(self, most: int | None = None) -> list[str]:
         """Keys of the root runs, the newest first."""
-        runs = [record for record in self.divisions.records.values() if "/" not in record.key]
+        runs = [record for record in self.clusterings.records.values() if "/" not in record.key]
         runs.sort(key=lambda record: (record.finished_at, record.key), reverse=True)
         return [record.key for record in runs[:most]]
 
-    def _division(self, key: str) -> Side:
-        if key not in self.divisions.records:
+    def _clustering(self, key: str) -> Side:
+        if key not in self.clusterings.records:
             raise InputError(self._no_side(key))
-        record = self.divisions.records[key]
+        record = self.clusterings.records[key]
         below = {
             other
-            for other in self.divisions.records
+            for other in self.clusterings.records
             if other.startswith(f"{key}/") and other.count("/") - key.count("/") < self._depth
         }
-        stale = sorted(below & self.divisions.stale)
+        stale = sorted(below & self.clusterings.stale)
         notes = [f"{other} is stale, and is left out." for other in stale]
-        rows = self.divisions.assignments(key)
+        rows = self.clusterings.assignments(key)
         places = rows["cluster"].combine_chunks()
         for node in sorted(below - set(stale), key=lambda other: (other.count("/"), other)):
             places = self._divided(places, rows["image_id"], node.removeprefix(f"{key}/"), node)
@@ -176,7 +176,7 @@ class Sides:
                 for code in order
             ),
             record=record,
-            status=self.divisions.status(key),
+            status=self.clusterings.status(key),
             notes=tuple(notes),
         )
 
@@ -184,17 +184,17 @@ class Sides:
         self, places: pa.Array, image_ids: pa.ChunkedArray, at: str, node: str
     ) -> pa.Array:
         """Places, with those in a divided node one level deeper."""
-        rows = self.divisions.assignments(node)
+        rows = self.clusterings.assignments(node)
         found = pc.index_in(image_ids.combine_chunks(), value_set=rows["image_id"].combine_chunks())
         deeper = pc.binary_join_element_wise(at, rows["cluster"].combine_chunks().take(found), "/")
         inside = pc.and_(pc.equal(places, at), pc.is_valid(found))
         return pc.if_else(inside, deeper, places)
 
     def _labels_of(self, root: str) -> dict[str, str]:
-        """What clusters are called, by place below a division."""
+        """What clusters are called, by place below a clustering."""
         run_key = run_key_of(root)
-        labels = read_labels(self._store, self.divisions, run_key)
-        names = names_of_clusters(self.divisions, run_key, labels)
+        labels = read_labels(self._store, self.clusterings, run_key)
+        names = names_of_clusters(self.clusterings, run_key, labels)
         inside = f"{root}/"
         return {
             node.removeprefix(inside): name
@@ -283,7 +283,7 @@ class Sides:
             what = f"There is no property {in_quotes(key.removeprefix(PROPERTY))} that has tags."
         else:
             try:
-                parse_division(key)
+                parse_clustering(key)
             except InputError:
                 what = f"{in_quotes(key)} is nothing that can be compared."
             else:
@@ -294,7 +294,7 @@ class Sides:
         saved = self._store.read("tags", ["property"])["property"].to_pylist()
         given = self._store.read("property_values", ["property"], "tags IS NOT NULL")
         properties = {f"{PROPERTY}{name}" for name in (*saved, *given["property"].to_pylist())}
-        known = [*self.divisions.records, *properties]
+        known = [*self.clusterings.records, *properties]
         shown = nearest(wanted, known, _NAMES_LISTED)
         shown += [name for name in sorted(known) if name not in shown][: _NAMES_LISTED - len(shown)]
         more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""

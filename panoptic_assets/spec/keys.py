@@ -29,13 +29,13 @@ class Node:
         return "/".join((self.run_key, *self.path))
 
     @property
-    def division(self) -> str:
-        """Key of the division that made this cluster: the run's, or the node above."""
+    def clustering(self) -> str:
+        """Key of the clustering that made this cluster: the run's, or the node above."""
         return "/".join((self.run_key, *self.path[:-1]))
 
     @property
     def cluster(self) -> str:
-        """The cluster's name inside that division."""
+        """The cluster's name inside that clustering."""
         return self.path[-1]
 
 
@@ -76,8 +76,8 @@ def parse_node(text: str) -> Node:
     return Node(run_key, tuple(path))
 
 
-def parse_division(text: str) -> str:
-    """Check the key of a division, which is a run key or a node, and return it."""
+def parse_clustering(text: str) -> str:
+    """Check the key of a clustering, which is a run key or a node, and return it."""
     return str(parse_node(text)) if "/" in text else parse_run_key(text)
 
 
@@ -108,9 +108,9 @@ def vector_type_of(features: str) -> str:
     return features.split("/", 1)[0]
 
 
-def run_key_of(division: str) -> str:
-    """The root run of a division."""
-    return division.split("/", 1)[0]
+def run_key_of(clustering: str) -> str:
+    """The root run of a clustering."""
+    return clustering.split("/", 1)[0]
 
 
 def _check_length(text: str, what: str) -> None:

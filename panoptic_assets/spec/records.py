@@ -1,9 +1,9 @@
-"""What a division, or a projection, must be able to prove: its record.
+"""What a clustering, or a projection, must be able to prove: its record.
 
 Belongs here: what a record holds, and the provenance that goes into it. Does not belong here: how
 records are stored (``clustering.table``), or what the numbers mean (``core``).
 
-The records of divisions are append-only. Computing a key again gives it the next revision
+The records of clusterings are append-only. Computing a key again gives it the next revision
 (``greek@2``); the old record keeps its clusters and assignments, and the newest revision is the one
 that counts.
 """
@@ -37,7 +37,7 @@ _LIBRARIES = (
 
 
 class Input(BaseModel, frozen=True):
-    """One table that a division read."""
+    """One table that a clustering read."""
 
     table: str
     version: int
@@ -59,7 +59,7 @@ class IdList(BaseModel, frozen=True):
 
 
 class Counts(BaseModel, frozen=True):
-    """How many images a division looked at."""
+    """How many images a clustering looked at."""
 
     in_scope: int
     clustered: int
@@ -69,7 +69,7 @@ class Counts(BaseModel, frozen=True):
 
 
 class Quality(BaseModel, frozen=True):
-    """How good a division is by common measures; None where one is not defined.
+    """How good a clustering is by common measures; None where one is not defined.
 
     They are computed on the vectors, whatever was clustered, and on the clustered images only.
     """
@@ -144,7 +144,7 @@ class Refreshed(BaseModel, frozen=True):
 
 
 class Record(BaseModel, frozen=True):
-    """The stored parameters and versions of one division."""
+    """The stored parameters and versions of one clustering."""
 
     key: str
     run_key: str
@@ -153,8 +153,8 @@ class Record(BaseModel, frozen=True):
     """The resolved configuration, defaults filled in; a Launchpad accepts it as it is."""
     inputs: list[Input]
     parent_record: str | None
-    """For the division of a cluster, and for a run whose scope is one: the record of the division
-    that made the cluster."""
+    """For the clustering of a cluster, and for a run whose scope is one: the record of the
+    clustering that made the cluster."""
     parent_output: str | None
     id_list: IdList | None = None
     """For a run whose scope is a list."""
@@ -196,7 +196,7 @@ class Record(BaseModel, frozen=True):
 
     @property
     def branch(self) -> Branch:
-        """The division's place in the tree."""
+        """The clustering's place in the tree."""
         return Branch(self.key, self.output, self.parent_output)
 
     @property

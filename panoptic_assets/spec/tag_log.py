@@ -53,7 +53,7 @@ class Tag:
     name: str
     parent_id: str | None = None
     record_id: str | None = None
-    """The record of the division whose cluster was saved; None for a tag that a person made."""
+    """The record of the clustering whose cluster was saved; None for a tag that a person made."""
     node: str | None = None
     """That cluster."""
     is_remainder: bool = False
@@ -124,7 +124,7 @@ def save_event(
         property_name: The property to save under.
         run_key: The root run.
         nodes: Every node of the tree, parents before their children.
-        records: For each division, its record's id and the hash of its output.
+        records: For each clustering, its record's id and the hash of its output.
         places: For each image id, the deepest node that holds it.
         remainder: The name that the remainder has as a cluster.
         names: For nodes that have one, a name other than their number; see :func:`tag_names`.
@@ -135,9 +135,9 @@ def save_event(
     for node in nodes:
         if depth is not None and node.count("/") > depth:
             continue
-        division, _, cluster = node.rpartition("/")
-        record_id, output = records[division]
-        parent = tags.get(division)
+        clustering, _, cluster = node.rpartition("/")
+        record_id, output = records[clustering]
+        parent = tags.get(clustering)
         tags[node] = Tag(
             # From content, so that saving the same cluster again finds the same tag.
             sha256("\0".join((property_name, output, node)).encode()).hexdigest()[:16],
@@ -175,11 +175,11 @@ def tag_names(found: Mapping[str, str], longest: int) -> dict[str, str]:
     taken: dict[str, set[str]] = defaultdict(set)
     names: dict[str, str] = {}
     for node, parts in sorted(split.items()):
-        division, name = node.rpartition("/")[0], parts[-1]
-        if shared[division, name] > 1 and parts[:-1]:
+        clustering, name = node.rpartition("/")[0], parts[-1]
+        if shared[clustering, name] > 1 and parts[:-1]:
             name = f"{name} ({', '.join(parts[:-1])})"
-        names[node] = free_name(name[: longest - len(" (99999)")], taken[division])
-        taken[division].add(names[node])
+        names[node] = free_name(name[: longest - len(" (99999)")], taken[clustering])
+        taken[clustering].add(names[node])
     return names
 
 

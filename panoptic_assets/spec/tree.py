@@ -1,7 +1,7 @@
 """The tree of nested clusterings, as plain data.
 
-Belongs here: which divisions are up to date, which nodes exist, in which place each image is. Does
-not belong here: reading records or computing divisions.
+Belongs here: which clusterings are up to date, which nodes exist, in which place each image is.
+Does not belong here: reading records or computing clusterings.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,23 +10,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Branch:
-    """A division of the tree: the run itself, or a node that was divided again."""
+    """A clustering of the tree: the run itself, or a node that was divided again."""
 
     key: str
     output: str
     """Hash of who is in which of its clusters."""
     parent_output: str | None
-    """That hash of the division above, when this one was computed; None for a run."""
+    """That hash of the clustering above, when this one was computed; None for a run."""
 
 
 def parent_of(key: str) -> str | None:
-    """Key of the division above (``greek/3`` for ``greek/3/0``); None for a run."""
+    """Key of the clustering above (``greek/3`` for ``greek/3/0``); None for a run."""
     above, _, _ = key.rpartition("/")
     return above or None
 
 
 def stale(branches: Iterable[Branch]) -> set[str]:
-    """Keys of the divisions whose parent is gone, stale, or no longer gives the same clusters."""
+    """Keys of the clusterings whose parent is gone, stale, or no longer gives the same clusters."""
     found = {branch.key: branch for branch in branches}
     result: set[str] = set()
     for key in sorted(found, key=lambda key: key.count("/")):
@@ -43,7 +43,7 @@ def places(assignments: Mapping[str, Mapping[str, str]], run_key: str) -> dict[s
     """The deepest node that holds each image of a run.
 
     Args:
-        assignments: For each division that counts, image id to cluster.
+        assignments: For each clustering that counts, image id to cluster.
         run_key: The run at the root; it must be among them.
     """
 
@@ -64,7 +64,7 @@ def walk(clusters: Mapping[str, Iterable[str]], run_key: str) -> Iterator[str]:
     """Every node of a run, parents before their children.
 
     Args:
-        clusters: For each division that counts, the names of its clusters in order.
+        clusters: For each clustering that counts, the names of its clusters in order.
         run_key: The run at the root.
     """
     for cluster in clusters.get(run_key, ()):

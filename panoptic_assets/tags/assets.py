@@ -14,7 +14,7 @@ from panoptic_assets.clustering.assets import clustering, nested_clustering
 from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.clustering.scopes import FoundByText
 from panoptic_assets.clustering.selection import select
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import image_names, present_files, read_thumbnails
 from panoptic_assets.orchestration.config_schema import schema_of
@@ -71,16 +71,16 @@ def saved_clustering(
     """
     run_key = parse_run_key(partition_of(context))
     config = parse(SaveConfig, given_config(context.run.run_config, "saved_clustering"))
-    divisions = Divisions(store, run_key)
-    record = divisions.get(run_key)
+    clusterings = Clusterings(store, run_key)
+    record = clusterings.get(run_key)
     notes = [
         *(
             f"{key} is stale and was left out: divide it again to save it."
-            for key in sorted(divisions.stale)
+            for key in sorted(clusterings.stale)
         ),
-        *_what_is_missing(record, divisions.places(run_key), store, registry, models),
+        *_what_is_missing(record, clusterings.places(run_key), store, registry, models),
     ]
-    saving = save_run(store, divisions, run_key, config)
+    saving = save_run(store, clusterings, run_key, config)
     for note in notes:
         context.log.warning(note)
     if not saving.appended:
@@ -88,7 +88,7 @@ def saved_clustering(
     for line in change_lines(saving.changes):
         context.log.info(line)
     return dg.MaterializeResult(
-        metadata=save_metadata(store, run_key, divisions, saving, notes),
+        metadata=save_metadata(store, run_key, clusterings, saving, notes),
         data_version=save_version(saving.event),
     )
 
@@ -99,14 +99,14 @@ def save_version(event: tag_log.Event) -> dg.DataVersion:
 
 
 def save_metadata(
-    store: LanceStore, run_key: str, divisions: Divisions, saving: Saved, notes: Sequence[str]
+    store: LanceStore, run_key: str, clusterings: Clusterings, saving: Saved, notes: Sequence[str]
 ) -> dict[str, Any]:
     """What Dagster shows of a run that was saved.
 
     Args:
         store: The store.
         run_key: The run.
-        divisions: Those of the run.
+        clusterings: Those of the run.
         saving: How it is saved.
         notes: What a person must know.
     """
@@ -123,7 +123,7 @@ def save_metadata(
         "nb_tags": len(held.tags),
         "nb_images": len({image_id for _, image_id in held.images}),
         **{f"nb_{kind}": counted[kind] for kind in KINDS if saving.changes},
-        "left_out_as_stale": ", ".join(sorted(divisions.stale)) or "(none)",
+        "left_out_as_stale": ", ".join(sorted(clusterings.stale)) or "(none)",
         "tags": dg.MetadataValue.md(tag_table(held)),
         "contact_sheet": dg.MetadataValue.md(_contact_sheet(store, held)),
         **({"changes": dg.MetadataValue.md(_changes(saving.changes))} if saving.changes else {}),

@@ -101,7 +101,7 @@ def carry_over(
     cluster is left goes, unless people made or edited it, or put below it a tag that stays. One
     that has a name that somebody asked for, or that lies below one of people, stays as long as
     images of it are in no cluster, since their files may come back. Where a cluster was divided and
-    the new one is not yet, images keep the tags of that division.
+    the new one is not yet, images keep the tags of that clustering.
 
     Args:
         old: The latest save of the property that is not undone, of the same run.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.features.table import read_vectors
 from panoptic_assets.labels.table import read_labels
 from panoptic_assets.labels.vocabulary import cleaned
@@ -44,12 +44,14 @@ class Saved:
     """The whole log, with it."""
 
 
-def save_run(store: LanceStore, divisions: Divisions, run_key: str, config: SaveConfig) -> Saved:
+def save_run(
+    store: LanceStore, clusterings: Clusterings, run_key: str, config: SaveConfig
+) -> Saved:
     """Append the event to the tag log that saves a run's tree, unless it is saved just so.
 
     Args:
         store: The store.
-        divisions: Those of the run.
+        clusterings: Those of the run.
         run_key: The run.
         config: How it is saved.
 
@@ -57,8 +59,8 @@ def save_run(store: LanceStore, divisions: Divisions, run_key: str, config: Save
         InputError: There is no such run, its property holds other tags, or it is not certain which
             tag belongs to which cluster now. Nothing is saved then.
     """
-    record = divisions.get(run_key)
-    made = saved(store, divisions, run_key, config.property, config.depth, config.use_labels)
+    record = clusterings.get(run_key)
+    made = saved(store, clusterings, run_key, config.property, config.depth, config.use_labels)
     made = dataclasses.replace(made, depth=config.depth)
     means = _means_of(store, vector_type_of(record.config["features"]))
     while True:
@@ -171,20 +173,20 @@ def author_of(config: SaveConfig | EditsConfig) -> str:
 
 def saved(
     store: LanceStore,
-    divisions: Divisions,
+    clusterings: Clusterings,
     run_key: str,
     property_name: str,
     depth: int | None = None,
     use_labels: bool = True,
 ) -> tag_log.Event:
-    """The event that saves a run's tree, as it is, under a property; stale divisions left out.
+    """The event that saves a run's tree, as it is, under a property; stale clusterings left out.
 
     A tag is called by its cluster's label, since somebody asked for one; else by the name that the
     method gave, such as the tag that images were attached to; else by its number.
 
     Args:
         store: The store.
-        divisions: Those of the run.
+        clusterings: Those of the run.
         run_key: The run.
         property_name: The property.
         depth: Levels of the tree; all by default.
@@ -193,13 +195,13 @@ def saved(
     Raises:
         InputError: There is no such run.
     """
-    divisions.get(run_key)
-    valid = divisions.valid(run_key).items()
-    nodes = divisions.nodes(run_key)
+    clusterings.get(run_key)
+    valid = clusterings.valid(run_key).items()
+    nodes = clusterings.nodes(run_key)
     # Numbers as well: a label may be one.
-    names = {node: node.rpartition("/")[2] for node in nodes} | divisions.names(run_key)
+    names = {node: node.rpartition("/")[2] for node in nodes} | clusterings.names(run_key)
     if use_labels:
-        labels = read_labels(store, divisions, run_key)
+        labels = read_labels(store, clusterings, run_key)
         names |= {
             node: _as_name(row["label"])
             for node, row in labels.items()
@@ -210,7 +212,7 @@ def saved(
         run_key,
         nodes,
         {key: (record.record_id, record.output) for key, record in valid},
-        divisions.places(run_key),
+        clusterings.places(run_key),
         REMAINDER_NAME,
         tag_log.tag_names(names, LONGEST_NAME),
         depth,

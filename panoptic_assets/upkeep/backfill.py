@@ -9,9 +9,9 @@ from typing import Any
 
 import dagster as dg
 
-from panoptic_assets.clustering.assets import clustering, division_metadata, nested_clustering
+from panoptic_assets.clustering.assets import clustering, clustering_metadata, nested_clustering
 from panoptic_assets.clustering.dividing import Dividing
-from panoptic_assets.clustering.table import Divisions, read_clustering
+from panoptic_assets.clustering.table import Clusterings, read_clustering
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.insides import version_of, version_tags
 from panoptic_assets.orchestration.partitions import NODES, RUNS
@@ -87,7 +87,7 @@ def summary(done: Sequence[RunRefresh]) -> dict[str, Any]:
 
     Holds nb_runs, nb_kept (whose policy is ``keep``), nb_failed, runs (a table) and results: for
     each that was not kept run_key, policy, failed, happened, drift, and steps: key, what and text
-    of each division and property; if there are several runs, without those that were up to date.
+    of each clustering and property; if there are several runs, without those that were up to date.
     """
     others = [result for result in done if result.policy != "keep"]
     rows = [_as_row(result, len(done) == 1) for result in others]
@@ -144,8 +144,8 @@ class _Reporter:
             version = save_version(step.saved.event)
             if not self._knows(saved_clustering, step.key, version):
                 self._instance.add_dynamic_partitions(str(RUNS.name), [step.key])
-                divisions = Divisions(self._store, step.key)
-                shown = save_metadata(self._store, step.key, divisions, step.saved, [])
+                clusterings = Clusterings(self._store, step.key)
+                shown = save_metadata(self._store, step.key, clusterings, step.saved, [])
                 read = self._latest(clustering, step.key)
                 yield self._made(saved_clustering, step.key, version, shown, clustering, read)
         record = step.record
@@ -158,7 +158,9 @@ class _Reporter:
         partitions = NODES if asset is nested_clustering else RUNS
         self._instance.add_dynamic_partitions(str(partitions.name), [record.key])
         answer = step.answer or read_clustering(self._store, record)
-        yield self._made(asset, record.key, version, division_metadata(self._store, record, answer))
+        yield self._made(
+            asset, record.key, version, clustering_metadata(self._store, record, answer)
+        )
 
     def tags(self) -> Iterator[dg.AssetMaterialization]:
         """The tags, after the replay of their log, if Dagster does not know them."""

@@ -21,7 +21,7 @@ class BackfillConfig(Parameters):
     policy: Literal["", "keep", "assign", "recluster", "replay"] = Field(
         default="",
         description="What is done with each, whatever its own policy is; empty: that. `replay` is "
-        "`recluster` for all of a tree, its stale divisions too, and whether or not anything is "
+        "`recluster` for all of a tree, its stale clusterings too, and whether or not anything is "
         "new.",
     )
 

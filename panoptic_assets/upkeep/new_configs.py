@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 import dagster as dg
 
 from panoptic_assets.clustering.dividing import resolve_clustering, resolve_nested
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.features.assets import registry_projection
 from panoptic_assets.features.config import ProjectionConfig
 from panoptic_assets.orchestration.partitions import NODES, PROJECTIONS, RUNS, VECTOR_TYPES
 from panoptic_assets.orchestration.runs import read_cursor
-from panoptic_assets.spec.keys import parse_division, parse_name, parse_node, parse_projection
+from panoptic_assets.spec.keys import parse_clustering, parse_name, parse_node, parse_projection
 from panoptic_assets.spec.resolution import resolve
 from panoptic_assets.upkeep.environment import sensor_seconds
 from panoptic_assets.upkeep.jobs import divide_corpus, divide_node, project, refresh_corpus
@@ -119,13 +119,13 @@ class _Results:
     def __init__(self, store: LanceStore, registry: Registry):
         self._store = store
         self._registry = registry
-        self._divisions: Divisions | None = None
+        self._clusterings: Clusterings | None = None
 
     @property
-    def divisions(self) -> Divisions:
-        if self._divisions is None:
-            self._divisions = Divisions(self._store)
-        return self._divisions
+    def clusterings(self) -> Clusterings:
+        if self._clusterings is None:
+            self._clusterings = Clusterings(self._store)
+        return self._clusterings
 
     def has(self, entry: _Entry) -> bool:
         """Whether what a file describes is computed, with whatever parameters."""
@@ -133,7 +133,7 @@ class _Results:
             return entry.key in vector_tables.vector_types(self._store)
         if entry.job == project.name:
             return entry.key in vector_tables.projections(self._store)
-        return entry.key in self.divisions.records or entry.key in self.divisions.unreadable
+        return entry.key in self.clusterings.records or entry.key in self.clusterings.unreadable
 
     def missing(self, entry: _Entry) -> str:
         """What must be there before a file's run can be computed; empty if all of it is.
@@ -149,16 +149,16 @@ class _Results:
             resolve(ProjectionConfig, entry.key, {}, None, registered, {})
             return self._without_features(parse_projection(entry.key)[0])
         if entry.job == divide_corpus.name:
-            config = resolve_clustering(entry.key, {}, self.divisions, self._registry)
+            config = resolve_clustering(entry.key, {}, self.clusterings, self._registry)
             return self._without_features(config.features)
         node = parse_node(entry.key)
-        if node.division not in self.divisions.records:
-            return f"there is no clustering {node.division!r} yet"
-        if node.division in self.divisions.stale:
-            return f"the clustering {node.division!r} is stale"
-        if node.cluster not in self.divisions.clusters(node.division)["cluster"].to_pylist():
-            raise InputError(f"{entry.file}: {node.division!r} has no cluster {node.cluster}.")
-        nested = resolve_nested(entry.key, {}, self.divisions, self._registry)
+        if node.clustering not in self.clusterings.records:
+            return f"there is no clustering {node.clustering!r} yet"
+        if node.clustering in self.clusterings.stale:
+            return f"the clustering {node.clustering!r} is stale"
+        if node.cluster not in self.clusterings.clusters(node.clustering)["cluster"].to_pylist():
+            raise InputError(f"{entry.file}: {node.clustering!r} has no cluster {node.cluster}.")
+        nested = resolve_nested(entry.key, {}, self.clusterings, self._registry)
         return self._without_features(nested.features)
 
     def _without_features(self, features: str) -> str:
@@ -172,7 +172,7 @@ def _entries(registry: Registry, problems: list[str]) -> Iterator[_Entry]:
     kinds = (
         ("models", lambda key: parse_name(key, "vector type"), refresh_corpus.name, VECTOR_TYPES),
         ("projections", lambda key: "/".join(parse_projection(key)), project.name, PROJECTIONS),
-        ("runs", parse_division, "", RUNS),
+        ("runs", parse_clustering, "", RUNS),
     )
     for folder, parse, job, partitions in kinds:
         root = registry.folder_path / "configs" / folder

@@ -1,4 +1,5 @@
-"""What becomes of a division when its corpus changes: assigning newcomers, drift, carried numbers.
+"""What becomes of a clustering when its corpus changes: assigning newcomers, drift, carried
+numbers.
 
 Belongs here: the nearest of the clusters that there are, how unlike these the newcomers are, and
 which cluster keeps which number when all are computed again. Does not belong here: which images are
@@ -35,7 +36,7 @@ _DECIMALS = 6
 
 @dataclass(frozen=True)
 class Clusters:
-    """The clusters of a division as they were clustered."""
+    """The clusters of a clustering as they were clustered."""
 
     numbers: Labels
     """(k,) ascending; the remainder is none of them."""
@@ -118,8 +119,8 @@ def nearest_clusters(clusters: Clusters, vectors: Vectors) -> Nearest:
 def assigned(clusters: Clusters, vectors: Vectors, leaves_remainder: bool) -> Labels:
     """The number of the cluster that each newcomer goes to.
 
-    Where the division may leave a remainder, an image that is farther from its nearest cluster than
-    every image of this is from its others goes there. All do where there is no cluster.
+    Where the clustering may leave a remainder, an image that is farther from its nearest cluster
+    than every image of this is from its others goes there. All do where there is no cluster.
 
     Args:
         clusters: The clusters as they were clustered.
@@ -170,11 +171,11 @@ def novelty(clusters: Clusters, vectors: Vectors) -> float | None:
 def carried_numbers(
     labels: Labels, before: Labels, nb_clusters: int, next_number: int
 ) -> dict[int, int]:
-    """The number that each cluster keeps, or gets, when a division is computed again.
+    """The number that each cluster keeps, or gets, when a clustering is computed again.
 
     Clusters keep the numbers of those with which they share images: in the pairing of the greatest
     total overlap (Kuhn, 1955), where overlap is the Jaccard index among the images that both
-    divisions have; less than 0.1 is none. The others get numbers that were never used.
+    clusterings have; less than 0.1 is none. The others get numbers that were never used.
 
     Args:
         labels: (n,) new numbers, 0 to ``nb_clusters`` - 1, of the images that both have; -1 for the
@@ -203,7 +204,7 @@ def carried_numbers(
 
 
 def nb_moved(labels: Iterable[str], before: Iterable[str]) -> int:
-    """How many images, of those that two divisions have, are in another cluster."""
+    """How many images, of those that two clusterings have, are in another cluster."""
     return sum(new != old for new, old in zip(labels, before, strict=True))
 
 

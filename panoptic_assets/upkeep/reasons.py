@@ -2,7 +2,7 @@
 
 Belongs here: comparing what was read then with what is there now, and the reasons in plain words.
 Does not belong here: reading either of them (``panoptic_assets.upkeep.staleness``), and which
-divisions of a tree hang on which (``spec.tree``).
+clusterings of a tree hang on which (``spec.tree``).
 
 A thing is stale if making it again would give another data version. What a person can count is
 counted: images, vectors, clusters.
@@ -39,15 +39,15 @@ Kind = Literal[
     "not_judged",
     "labels_outdated",
     "clusters_unlabelled",
-    "divisions_renewed",
-    "divisions_unsaved",
-    "divisions_stale",
+    "clusterings_renewed",
+    "clusterings_unsaved",
+    "clusterings_stale",
     "run_stale",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 State = Literal["up to date", "stale", "unknown"]
-What = Literal["division", "labels", "property"]
+What = Literal["clustering", "labels", "property"]
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,19 @@ class Reason:
 
     kind: Kind
     count: int
-    """Of what the kind names: images, vectors, clusters, divisions; 0 where nothing is counted."""
+    """Of what the kind names: images, vectors, clusters, clusterings; 0 where nothing is
+    counted."""
     text: str
     """A part of a sentence."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Whether a division, the labels of a run, or a saved property is up to date."""
+class Staleness:
+    """Whether a clustering, the labels of a run, or a saved property is up to date."""
 
     what: What
     key: str
-    """Of the division, of the run, or the property's name."""
+    """Of the clustering, of the run, or the property's name."""
     run_key: str
     reasons: tuple[Reason, ...] = ()
 
@@ -94,15 +95,15 @@ class Standing:
         return found
 
 
-def most_urgent_first(standings: Iterable[Standing]) -> list[Standing]:
+def most_urgent_first(staleness: Iterable[Staleness]) -> list[Staleness]:
     """What is stale, then what is unknown, then the rest; each in the order that it had."""
     order: dict[State, int] = {"stale": 0, "unknown": 1, "up to date": 2}
-    return sorted(standings, key=lambda standing: order[standing.state])
+    return sorted(staleness, key=lambda judged: order[judged.state])
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a division looks at, at one time."""
+    """What a clustering looks at, at one time."""
 
     in_scope: Collection[str]
     """Ids of the images in scope."""
@@ -119,13 +120,13 @@ class Seen:
 
 
 def what_changed(then: Seen, now: Seen) -> list[Reason]:
-    """In what a division would look at other images, or at other features of them.
+    """In what a clustering would look at other images, or at other features of them.
 
     An image whose file now holds another image has changed; it neither came nor went. Images that
     the corpus had all along, and that the scope takes or leaves by now, are counted apart.
 
     Args:
-        then: When the division was made.
+        then: When the clustering was made.
         now: If it was made now.
     """
     before, after = set(then.in_scope), set(now.in_scope)
@@ -202,8 +203,8 @@ def judged_labels(
 
     Args:
         labelled: Record id and cluster of each label, or try at one.
-        clusters: The same of each cluster of the tree, remainders and stale divisions left out.
-        current: Record ids of the run's divisions that are not stale.
+        clusters: The same of each cluster of the tree, remainders and stale clusterings left out.
+        current: Record ids of the run's clusterings that are not stale.
     """
     there = set(labelled)
     wanted = set(clusters)
@@ -219,8 +220,8 @@ def judged_labels(
 
 
 @dataclass(frozen=True)
-class SavedDivision:
-    """A division as it was saved, or as it is now."""
+class SavedClustering:
+    """A clustering as it was saved, or as it is now."""
 
     record_id: str
     made_before_save: bool = True
@@ -229,19 +230,20 @@ class SavedDivision:
 
 def judged_save(
     saved: Mapping[str, str],
-    valid: Mapping[str, SavedDivision],
+    valid: Mapping[str, SavedClustering],
     stale: Collection[str],
     run_key: str,
     run_is_stale: bool,
 ) -> list[Reason]:
     """Whether a saved property holds a run's tree as it is now.
 
-    A save may have left out the lower levels of the tree. It did so if a division was there at the
-    time and is not in it; then later divisions of that level or below are no reason to save again.
+    A save may have left out the lower levels of the tree. It did so if a clustering was there at
+    the time and is not in it; then later clusterings of that level or below are no reason to save
+    again.
 
     Args:
-        saved: For each division that was saved, its record's id.
-        valid: The run's divisions now, those that are stale left out.
+        saved: For each clustering that was saved, its record's id.
+        valid: The run's clusterings now, those that are stale left out.
         stale: Those.
         run_key: The run.
         run_is_stale: Whether the run itself would have another answer now.
@@ -256,27 +258,27 @@ def judged_save(
     ]
     left_out = [
         key.count("/")
-        for key, division in valid.items()
-        if key not in saved and division.made_before_save
+        for key, clustering in valid.items()
+        if key not in saved and clustering.made_before_save
     ]
     limit = min(left_out, default=None)
     unsaved = [
         key
-        for key, division in valid.items()
+        for key, clustering in valid.items()
         if key not in saved
-        and not division.made_before_save
+        and not clustering.made_before_save
         and (limit is None or key.count("/") < limit)
     ]
     gone = sorted(key for key in saved if key in stale or key not in valid)
     if renewed:
-        text = f"{counted(len(renewed), 'division')} made again since: {_listed(renewed)}"
-        reasons.append(Reason("divisions_renewed", len(renewed), text))
+        text = f"{counted(len(renewed), 'clustering')} made again since: {_listed(renewed)}"
+        reasons.append(Reason("clusterings_renewed", len(renewed), text))
     if unsaved:
-        text = f"{counted(len(unsaved), 'division')} not saved: {_listed(unsaved)}"
-        reasons.append(Reason("divisions_unsaved", len(unsaved), text))
+        text = f"{counted(len(unsaved), 'clustering')} not saved: {_listed(unsaved)}"
+        reasons.append(Reason("clusterings_unsaved", len(unsaved), text))
     if gone:
-        text = f"{counted(len(gone), 'saved division')} stale by now: {_listed(gone)}"
-        reasons.append(Reason("divisions_stale", len(gone), text))
+        text = f"{counted(len(gone), 'saved clustering')} stale by now: {_listed(gone)}"
+        reasons.append(Reason("clusterings_stale", len(gone), text))
     if run_is_stale:
         reasons.append(Reason("run_stale", 1, f"its run {run_key} is stale"))
     return reasons

@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from panoptic_assets.clustering import clusters
 from panoptic_assets.clustering.algorithms.interface import Outcome
-from panoptic_assets.clustering.config import DivisionConfig
+from panoptic_assets.clustering.config import SharedClusteringConfig
 from panoptic_assets.clustering.dividing import (
     DISTORTED,
     Computed,
@@ -44,13 +44,13 @@ from panoptic_assets.clustering.dividing import (
 from panoptic_assets.clustering.policies import Assign, Policy, Recluster, parse_policy, policy_of
 from panoptic_assets.clustering.selection import Selection, select
 from panoptic_assets.clustering.table import (
-    Divisions,
+    Clusterings,
     StoredClustering,
     all_records,
     cluster_names,
     cluster_number,
     rows_of,
-    write_division,
+    write_clustering,
 )
 from panoptic_assets.corpus.table import files_input
 from panoptic_assets.features.table import Features, ReadVectors, read_vectors
@@ -82,15 +82,15 @@ be done without one, and is left as it is; ``would``: of a plan."""
 
 @dataclass(frozen=True)
 class RefreshStep:
-    """What became of one division, or of one property that the run is saved as."""
+    """What became of one clustering, or of one property that the run is saved as."""
 
     key: str
-    """Of the division; of a save, that of the run."""
+    """Of the clustering; of a save, that of the run."""
     what: What
     text: str
     """For people, one line."""
     record: Record | None = None
-    """The record that counts now, of a division."""
+    """The record that counts now, of a clustering."""
     answer: StoredClustering | None = None
     """What was stored with it, if it is new."""
     saved: Saved | None = None
@@ -141,7 +141,7 @@ def refresh_runs(
     Yields each step once it is done, and after the steps of a run what became of it.
 
     Args:
-        dividing: What is read, and how divisions are computed.
+        dividing: What is read, and how clusterings are computed.
         config: Which runs, and the policy if it is not their own.
         write: Whether to do it; otherwise the steps say what would be done.
 
@@ -149,10 +149,10 @@ def refresh_runs(
         InputError: A run that is named does not exist.
     """
     store = dividing.store
-    divisions = Divisions(store)
-    keys = [divisions.get(parse_run_key(key)).key for key in config.keys]
-    keys = keys or [key for key in divisions.records if "/" not in key]
-    for run_key in _in_order(keys, divisions.records, store):
+    clusterings = Clusterings(store)
+    keys = [clusterings.get(parse_run_key(key)).key for key in config.keys]
+    keys = keys or [key for key in clusterings.records if "/" not in key]
+    for run_key in _in_order(keys, clusterings.records, store):
         result = RunRefresh(run_key)
         try:
             policy, replay = _asked(config.policy, dividing.registry, run_key)
@@ -177,10 +177,9 @@ def refresh_run(
     """Apply a policy to a run with everything nested under it; yields each step once it is done.
 
     Args:
-        dividing: What is read, and how divisions are computed.
-        run_key: The run.
-        policy: What to do.
-        replay: Compute all of the tree again, its stale divisions and what nothing has changed for
+        dividing: What is read, and how clusterings are computed. run_key: The run. policy: What to
+        do. replay: Compute all of the tree again, its stale clusterings and what nothing has
+        changed for
             too; the policy is then ``Recluster``.
         write: Whether to do it; otherwise the steps say what would be done.
 
@@ -198,7 +197,7 @@ def refresh_run(
 
 
 def assigned_again(
-    dividing: Dividing, record: Record, config: DivisionConfig, selection: Selection
+    dividing: Dividing, record: Record, config: SharedClusteringConfig, selection: Selection
 ) -> Computed:
     """Make an ``assign`` record again, from the clusters that it continues; nothing is stored.
 
@@ -240,11 +239,11 @@ def assigned_again(
 
 
 def carried_again(store: LanceStore, computed: Computed, previous: Record) -> Computed:
-    """Carry the numbers of an older record over to a division of the same key once more.
+    """Carry the numbers of an older record over to a clustering of the same key once more.
 
     Args:
         store: Where the older record has its rows.
-        computed: The division, in canonical numbers.
+        computed: The clustering, in canonical numbers.
         previous: The older record.
     """
     return carried(computed, _matched(computed, previous, _members(store, previous)))
@@ -252,7 +251,7 @@ def carried_again(store: LanceStore, computed: Computed, previous: Record) -> Co
 
 @dataclass(frozen=True)
 class _Base:
-    """A division whose clusters were computed, to which images are assigned."""
+    """A clustering whose clusters were computed, to which images are assigned."""
 
     record: Record
     rows: pa.Table
@@ -298,7 +297,7 @@ def _base_of(record: Record, history: Mapping[str, Record], store: LanceStore) -
 
 
 def _read(
-    store: LanceStore, config: DivisionConfig, base: _Base, image_ids: Iterable[str]
+    store: LanceStore, config: SharedClusteringConfig, base: _Base, image_ids: Iterable[str]
 ) -> _Vectors:
     vector_type = vector_type_of(config.features)
     table = vectors_table(vector_type)
@@ -313,7 +312,7 @@ def _inputs(vectors: _Vectors, selection: Selection) -> list[Input]:
     return [vectors.scope.source, *own, *selection.sources]
 
 
-def _assigned(base: _Base, config: DivisionConfig, vectors: _Vectors) -> _Assignment:
+def _assigned(base: _Base, config: SharedClusteringConfig, vectors: _Vectors) -> _Assignment:
     members = base.members
     fitted = out_of_sample.described_clusters(
         _numbers(vectors.own.image_ids, members), vectors.own.vectors
@@ -349,13 +348,13 @@ class _RefreshedTree:
         self._look()
 
     def _look(self) -> None:
-        self._divisions = Divisions(self._store, self._run_key)
+        self._clusterings = Clusterings(self._store, self._run_key)
         self._history = all_records(self._store, self._run_key)
 
     def refresh(self) -> Iterator[RefreshStep]:
         """See :func:`refresh_run`."""
         yield self._root()
-        nested = [key for key in self._divisions.records if key != self._run_key]
+        nested = [key for key in self._clusterings.records if key != self._run_key]
         for key in sorted(nested, key=lambda key: (key.count("/"), key)):
             if self._write:
                 yield self._nested(key)
@@ -364,8 +363,8 @@ class _RefreshedTree:
 
     def _root(self) -> RefreshStep:
         key, dividing = self._run_key, self._dividing
-        record = self._divisions.get(key)
-        config = resolve_clustering(key, {}, self._divisions, dividing.registry)
+        record = self._clusterings.get(key)
+        config = resolve_clustering(key, {}, self._clusterings, dividing.registry)
         selection = select(
             key, config, self._store, dividing.registry, dividing.models, dividing.log
         )
@@ -373,29 +372,29 @@ class _RefreshedTree:
 
     def _nested(self, key: str) -> RefreshStep:
         node = parse_node(key)
-        record = self._divisions.records[key]
-        parent = self._divisions.records.get(node.division)
-        if parent is None or node.division in self._divisions.stale:
+        record = self._clusterings.records[key]
+        parent = self._clusterings.records.get(node.clustering)
+        if parent is None or node.clustering in self._clusterings.stale:
             return RefreshStep(
-                key, "left", f"left as it is, since {node.division} is not up to date"
+                key, "left", f"left as it is, since {node.clustering} is not up to date"
             )
         names = set(rows_of(self._store, "clusters", parent.record_id)["cluster"].to_pylist())
         if node.cluster not in names:
             return RefreshStep(
                 key, "left", f"left as it is, since there is no cluster {node} any more"
             )
-        follows = key not in self._divisions.stale or _follows(record, parent, self._history)
+        follows = key not in self._clusterings.stale or _follows(record, parent, self._history)
         if not follows and not self._replay:
             return RefreshStep(
                 key,
                 "left",
-                f"left stale: {node.division} was made again since, by no policy "
+                f"left stale: {node.clustering} was made again since, by no policy "
                 f"(`panoptic-assets replay {self._run_key}`, or `divide {key}`)",
             )
         try:
             version = self._store.version("files")
-            image_ids = present_members(node, self._divisions, self._store, version)
-            config = resolve_nested(key, {}, self._divisions, self._dividing.registry)
+            image_ids = present_members(node, self._clusterings, self._store, version)
+            config = resolve_nested(key, {}, self._clusterings, self._dividing.registry)
             selection = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
             return self._divide(key, config, selection, record, follows)
         except (InputError, NotComputableError) as error:
@@ -404,14 +403,14 @@ class _RefreshedTree:
     def _divide(
         self,
         key: str,
-        config: DivisionConfig,
+        config: SharedClusteringConfig,
         selection: Selection,
         previous: Record,
         follows: bool,
     ) -> RefreshStep:
         if isinstance(self._policy, Assign):
             return self._assign(key, config, selection, previous, self._policy)
-        asked = self._replay or key in self._divisions.stale
+        asked = self._replay or key in self._clusterings.stale
         if not asked and is_current(previous, config, selection, self._store):
             return RefreshStep(key, "same", "up to date", previous)
         if not self._write:
@@ -422,7 +421,7 @@ class _RefreshedTree:
             computed = carried(computed, _matched(computed, previous, before))
         if previous.data_version == computed.record.data_version:
             return RefreshStep(key, "same", "the same, its record stays", previous)
-        write_division(self._store, computed.record, computed.answer)
+        write_clustering(self._store, computed.record, computed.answer)
         self._look()
         after = _names(computed.answer)
         numbers = "" if follows else ", in numbers of their own"
@@ -437,7 +436,7 @@ class _RefreshedTree:
     def _assign(
         self,
         key: str,
-        config: DivisionConfig,
+        config: SharedClusteringConfig,
         selection: Selection,
         previous: Record,
         policy: Assign,
@@ -473,7 +472,7 @@ class _RefreshedTree:
             text = f"would assign {drift.nb_new:,} images, {drift.nb_left:,} left{due}"
             return RefreshStep(key, "would", text, record)
         text = f"{drift.nb_new:,} images assigned, {drift.nb_left:,} left{due}"
-        write_division(self._store, record, answer)
+        write_clustering(self._store, record, answer)
         self._look()
         return RefreshStep(key, "assigned", text, record, answer)
 
@@ -481,7 +480,7 @@ class _RefreshedTree:
         """Save the run again under each property that holds what it was before."""
         if self._run_key not in saved_runs(self._store):
             return
-        valid = self._divisions.valid(self._run_key)
+        valid = self._clusterings.valid(self._run_key)
         line = _lineage(valid[self._run_key], self._history)
         events = [entry.event for entry in read_log(self._store)]
         # Not of a property whose tags people deleted.
@@ -509,7 +508,7 @@ class _RefreshedTree:
                 reason=f"refresh policy {'replay' if self._replay else self._policy.name}",
             )
             try:
-                saved = save_run(self._store, self._divisions, self._run_key, config)
+                saved = save_run(self._store, self._clusterings, self._run_key, config)
             except InputError as error:
                 text = f"{name!r} is not saved again (`panoptic-assets save {self._run_key}`): "
                 yield RefreshStep(self._run_key, "asks", f"{text}{error}")
@@ -547,9 +546,9 @@ def _is_the_same(
 
 
 def _answer(
-    base: _Base, config: DivisionConfig, found: _Assignment, read: ReadVectors
+    base: _Base, config: SharedClusteringConfig, found: _Assignment, read: ReadVectors
 ) -> StoredClustering:
-    division = clusters.numbered(found.labels, read.vectors)
+    clustering = clusters.numbered(found.labels, read.vectors)
     rows = {image_id: row for row, image_id in enumerate(base.rows["image_id"].to_pylist())}
     places = [rows.get(image_id) for image_id in found.image_ids]
     names, stability = {}, {}
@@ -561,14 +560,14 @@ def _answer(
             stability[number] = row["stability"]
     return StoredClustering(
         image_ids=found.image_ids,
-        division=division,
+        clustering=clustering,
         outcome=Outcome(
             found.labels,
             _taken(base.rows["probability"], places),
             _taken(base.rows["similarity"], places),
             names,
         ),
-        assigned=clusters.with_remainder_assigned(division, read.vectors)
+        assigned=clusters.with_remainder_assigned(clustering, read.vectors)
         if config.assign_remainder
         else None,
         stability=stability,
@@ -658,7 +657,7 @@ def _matched(computed: Computed, previous: Record, before: Mapping[str, str]) ->
     shared = [row for row, image_id in enumerate(answer.image_ids) if image_id in before]
     both = [answer.image_ids[row] for row in shared]
     numbers = out_of_sample.carried_numbers(
-        answer.division.labels[shared],
+        answer.clustering.labels[shared],
         _numbers(both, before),
         computed.record.nb_clusters,
         previous.next_number,
@@ -682,7 +681,7 @@ def _lineage(record: Record, history: Mapping[str, Record]) -> list[Record]:
 
 
 def _follows(nested: Record, parent: Record, history: Mapping[str, Record]) -> bool:
-    """Whether a division was of the cluster that has this number in the division above now."""
+    """Whether a clustering was of the cluster that has this number in the clustering above now."""
     line = _lineage(parent, history)
     if nested.parent_output in {record.output for record in line}:
         return True
@@ -700,7 +699,7 @@ def _members(store: LanceStore, record: Record) -> dict[str, str]:
 
 
 def _names(answer: StoredClustering) -> dict[str, str]:
-    return dict(zip(answer.image_ids, cluster_names(answer.division.labels), strict=True))
+    return dict(zip(answer.image_ids, cluster_names(answer.clustering.labels), strict=True))
 
 
 def _compared(before: Mapping[str, str], after: Mapping[str, str]) -> str:
@@ -733,7 +732,7 @@ def _in_order(keys: Sequence[str], records: Mapping[str, Record], store: LanceSt
 
 
 def _made_from(record: Record, of_property: Mapping[str, str]) -> set[str]:
-    """The runs whose answers a division reads."""
+    """The runs whose answers a clustering reads."""
     [parameters] = record.config["method"].values()
     [(scope, fields)] = record.config.get("scope", {"corpus": {}}).items()
     found = {run_key_of(key) for key in parameters.get("runs", [])}

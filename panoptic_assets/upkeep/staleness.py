@@ -1,13 +1,13 @@
-"""Which divisions, labels and saved properties are up to date, and why the others are not.
+"""Which clusterings, labels and saved properties are up to date, and why the others are not.
 
 Belongs here: reading what was recorded and what is there now, each once. Does not belong here: the
 comparison and its words (``upkeep.reasons``), and computing anything again
 (``clustering.dividing``).
 
-Judging hashes what a division would read now and compares the hashes with its record's. Runs of one
-scope and features share that work, so that a thousand of them cost about what one costs; and what
-has changed is looked up in the recorded versions only where the hashes differ, once for each of
-them. No model is loaded.
+Judging hashes what a clustering would read now and compares the hashes with its record's. Runs of
+one scope and features share that work, so that a thousand of them cost about what one costs; and
+what has changed is looked up in the recorded versions only where the hashes differ, once for each
+of them. No model is loaded.
 """
 
 import functools
@@ -25,7 +25,7 @@ from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.clustering.readings import tag_paths
 from panoptic_assets.clustering.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.clustering.selection import Selection, select
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import files_input, present_files
 from panoptic_assets.corpus.versions import CorpusVersion, versions
 from panoptic_assets.features.table import (
@@ -46,9 +46,9 @@ from panoptic_assets.spec.text import nearest
 from panoptic_assets.tags.table import read_log
 from panoptic_assets.upkeep.reasons import (
     Reason,
-    SavedDivision,
+    SavedClustering,
     Seen,
-    Standing,
+    Staleness,
     judged_labels,
     judged_save,
     what_changed,
@@ -108,51 +108,51 @@ class Judge:
     Args:
         store: The store.
         registry: Where the project's folder is.
-        run_key: Judge only this run's divisions, labels and saves; all by default.
+        run_key: Judge only this run's clusterings, labels and saves; all by default.
     """
 
     def __init__(self, store: LanceStore, registry: Registry, run_key: str | None = None):
         self._store = store
         self._registry = registry
         self._run_key = run_key
-        self.divisions = Divisions(store, run_key)
+        self.clusterings = Clusterings(store, run_key)
         self._code_version = records.code_version()
         held = store.read("forgotten", ["records"])["records"].to_pylist()
         self._forgotten = Counter(record_id for ids in held for record_id in ids or ())
         # For scopes that are found by a text; these are never selected here.
         self._models = OpenClipModels(folder=registry.folder)
-        self._standings: dict[str, Standing] = {}
+        self._staleness: dict[str, Staleness] = {}
         self._now_of: dict[str, _Now | Reason] = {}
         self._changes: dict[str, list[Reason]] = {}
-        self._other_runs: dict[str, Divisions] = {}
+        self._other_runs: dict[str, Clusterings] = {}
         self._scopes: dict[str, Any] = {}
         self._vectors_of: dict[str, ReadVectors] = {}
         self._features_of: dict[str, _Features] = {}
         self._tags = functools.cache(lambda name: tag_paths(store, name))
 
-    def all(self) -> list[Standing]:
-        """Of every division, then of labels by run, then of saved properties, each by key."""
-        divisions = [self.division(key) for key in self.divisions.records]
+    def all(self) -> list[Staleness]:
+        """Of every clustering, then of labels by run, then of saved properties, each by key."""
+        clusterings = [self.clustering(key) for key in self.clusterings.records]
         unreadable = [
-            Standing("division", key, run_key_of(key), (Reason("not_judged", 0, found.text),))
-            for key, found in self.divisions.unreadable.items()
+            Staleness("clustering", key, run_key_of(key), (Reason("not_judged", 0, found.text),))
+            for key, found in self.clusterings.unreadable.items()
         ]
-        return [*divisions, *unreadable, *self.labels(), *self.saves()]
+        return [*clusterings, *unreadable, *self.labels(), *self.saves()]
 
-    def division(self, key: str) -> Standing:
+    def clustering(self, key: str) -> Staleness:
         """Of a run, or of a divided node.
 
         Raises:
             InputError: There is none of that key.
         """
-        if key not in self._standings:
-            record = self.divisions.get(key)
-            self._standings[key] = Standing(
-                "division", key, record.run_key, tuple(self._reasons(record))
+        if key not in self._staleness:
+            record = self.clusterings.get(key)
+            self._staleness[key] = Staleness(
+                "clustering", key, record.run_key, tuple(self._reasons(record))
             )
-        return self._standings[key]
+        return self._staleness[key]
 
-    def labels(self) -> list[Standing]:
+    def labels(self) -> list[Staleness]:
         """Of every run that has labels."""
         columns = ["run_key", "record_id", "cluster"]
         labelled: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -161,7 +161,7 @@ class Judge:
         found = []
         for run_key, pairs in sorted(labelled.items()):
             # What a refresh assigned images to keeps the labels of the clusters as computed.
-            valid = {record.computed_id for record in self.divisions.valid(run_key).values()}
+            valid = {record.computed_id for record in self.clusterings.valid(run_key).values()}
             clusters = [
                 (record_id, cluster)
                 for record_id in valid
@@ -169,10 +169,10 @@ class Judge:
                 if cluster != REMAINDER
             ]
             reasons = judged_labels(pairs, clusters, valid)
-            found.append(Standing("labels", run_key, run_key, tuple(reasons)))
+            found.append(Staleness("labels", run_key, run_key, tuple(reasons)))
         return found
 
-    def saves(self) -> list[Standing]:
+    def saves(self) -> list[Staleness]:
         """Of every property that clusters were saved under, by its latest save."""
         log = read_log(self._store, with_images=False)
         left_out = tag_log.undone([entry.event for entry in log])
@@ -192,17 +192,17 @@ class Judge:
                 if tag.node and tag.record_id
             }
             valid = {
-                key: SavedDivision(record.record_id, record.finished_at <= entry.at)
-                for key, record in self.divisions.valid(run_key).items()
+                key: SavedClustering(record.record_id, record.finished_at <= entry.at)
+                for key, record in self.clusterings.valid(run_key).items()
             }
-            run_is_stale = run_key in valid and self.division(run_key).state == "stale"
-            reasons = judged_save(saved, valid, self.divisions.stale, run_key, run_is_stale)
-            found.append(Standing("property", name, run_key, tuple(reasons)))
+            run_is_stale = run_key in valid and self.clustering(run_key).state == "stale"
+            reasons = judged_save(saved, valid, self.clusterings.stale, run_key, run_is_stale)
+            found.append(Staleness("property", name, run_key, tuple(reasons)))
         return found
 
     def _reasons(self, record: Record) -> list[Reason]:
         found = []
-        if record.key in self.divisions.stale:
+        if record.key in self.clusterings.stale:
             above = record.key.rpartition("/")[0]
             text = f"the clustering above it, {above}, was made again or is stale"
             found.append(Reason("parent_changed", 1, text))
@@ -252,7 +252,7 @@ class Judge:
         return self._scopes[key]
 
     def _now(self, record: Record, scope: Any) -> "_Now | Reason":
-        """What a division would read now, or why it could not."""
+        """What a clustering would read now, or why it could not."""
         cause = [record.config["features"]]
         if scope is None:
             cause.append(record.key)
@@ -273,7 +273,7 @@ class Judge:
     def _read_now(self, key: str, record: Record, scope: Any) -> "_Now":
         if scope is None:
             node = parse_node(record.key)
-            parent = self.divisions.get(node.division)
+            parent = self.clusterings.get(node.clustering)
             members = self._members[parent.record_id].get(node.cluster, [])
             image_ids = sorted(self._present.keys() & set(members))
             if not image_ids:
@@ -333,7 +333,7 @@ class Judge:
         return [Reason("parent_changed", 1, text)]
 
     def _what_changed(self, record: Record, scope: Any, known: "_Now") -> list[Reason]:
-        """The reasons why the inputs of a division differ, with counts."""
+        """The reasons why the inputs of a clustering differ, with counts."""
         read = [(source.table, source.version, source.sha256) for source in record.inputs]
         # Members of a node, and results of a search, are those of one record.
         own = record.parent_record if scope is None else None
@@ -366,7 +366,7 @@ class Judge:
         return found
 
     def _then(self, record: Record, scope: Any) -> tuple[Seen, str]:
-        """What a division looked at, and a remark if that is not known to the full."""
+        """What a clustering looked at, and a remark if that is not known to the full."""
         features = record.config["features"]
         try:
             past = self._store.at(_last(record))
@@ -398,7 +398,7 @@ class Judge:
         present: Collection[str] | None = None,
         files: Mapping[str, str] | None = None,
     ) -> Seen:
-        """What a division looked at by its answer, which lacks the images without features."""
+        """What a clustering looked at by its answer, which lacks the images without features."""
         embedded = sorted(self._embedded_of(record))
         vectors = None
         if "/" not in record.config["features"]:
@@ -412,7 +412,7 @@ class Judge:
         """The recorded vectors, if they are others than those of now; and a remark.
 
         Args:
-            record: Of the division.
+            record: Of the clustering.
             having: The images that had a vector.
             embedded: Those of them that had features, whose vectors are wanted.
         """
@@ -453,7 +453,7 @@ class Judge:
         recorded = {(read.table, read.sha256): read for read in record.inputs}
         found = []
         for name in parameters.get("runs", []) if method == "consensus" else []:
-            other = self._division_of(name)
+            other = self._clustering_of(name)
             if other is None or ("assignments", other.output) not in recorded:
                 found.append(name)
         reasons = []
@@ -490,15 +490,15 @@ class Judge:
         text = f"{count:,} of the tags of {property_name!r} that it reads are new, gone or renamed"
         return [Reason("tags_changed", count, text)]
 
-    def _division_of(self, key: str) -> Record | None:
-        """The record of a division that is not stale, of any run."""
+    def _clustering_of(self, key: str) -> Record | None:
+        """The record of a clustering that is not stale, of any run."""
         root = run_key_of(key)
-        divisions = self.divisions
+        clusterings = self.clusterings
         if self._run_key not in (None, root):
             if root not in self._other_runs:
-                self._other_runs[root] = Divisions(self._store, root)
-            divisions = self._other_runs[root]
-        return None if key in divisions.stale else divisions.records.get(key)
+                self._other_runs[root] = Clusterings(self._store, root)
+            clusterings = self._other_runs[root]
+        return None if key in clusterings.stale else clusterings.records.get(key)
 
     @property
     def _of_runs(self) -> str | None:
@@ -511,7 +511,7 @@ class Judge:
         where = None
         if self._run_key is not None:
             where = one_of(
-                "record_id", (record.record_id for record in self.divisions.records.values())
+                "record_id", (record.record_id for record in self.clusterings.records.values())
             )
         for record_id, cluster in _rows(self._store, "clusters", ["record_id", "cluster"], where):
             found[record_id].append(cluster)
@@ -519,11 +519,11 @@ class Judge:
 
     @functools.cached_property
     def _members(self) -> dict[str, dict[str, list[str]]]:
-        """For each division that has divisions below it, its record's images by cluster."""
+        """For each clustering that has clusterings below it, its record's images by cluster."""
         parents = {
-            self.divisions.records[above].record_id
-            for key in self.divisions.records
-            if (above := key.rpartition("/")[0]) in self.divisions.records
+            self.clusterings.records[above].record_id
+            for key in self.clusterings.records
+            if (above := key.rpartition("/")[0]) in self.clusterings.records
         }
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         columns = ["record_id", "cluster", "image_id"]
@@ -544,7 +544,7 @@ class Judge:
         return found
 
     def _embedded_of(self, record: Record) -> list[str]:
-        """The images of a division's answer: those in scope that had features."""
+        """The images of a clustering's answer: those in scope that had features."""
         where = f"record_id = {quoted(record.record_id)}"
         return self._store.read("assignments", ["image_id"], where)["image_id"].to_pylist()
 
@@ -575,19 +575,19 @@ class Judge:
         return self._features_of[features]
 
 
-def named_by(standings: Iterable[Standing], keys: Iterable[str]) -> list[Standing]:
+def named_by(staleness: Iterable[Staleness], keys: Iterable[str]) -> list[Staleness]:
     """Those that some keys name.
 
     Args:
-        standings: All of them.
-        keys: A run key names all that belongs to the run, a node its division and those below it,
+        staleness: All of them.
+        keys: A run key names all that belongs to the run, a node its clustering and those below it,
             ``property:NAME`` a saved property.
 
     Raises:
         InputError: One names nothing.
     """
-    known = list(standings)
-    found: set[Standing] = set()
+    known = list(staleness)
+    found: set[Staleness] = set()
     for key in keys:
         name = unicodedata.normalize("NFC", key.strip())
         if name.startswith(PROPERTY):
@@ -597,7 +597,7 @@ def named_by(standings: Iterable[Standing], keys: Iterable[str]) -> list[Standin
             ]
         elif "/" in name:
             named = [one for one in known if f"{one.key}/".startswith(f"{name}/")]
-            named = [one for one in named if one.what == "division"]
+            named = [one for one in named if one.what == "clustering"]
         else:
             named = [one for one in known if one.run_key == name]
         if not named:
@@ -613,10 +613,10 @@ def named_by(standings: Iterable[Standing], keys: Iterable[str]) -> list[Standin
 
 @dataclass(frozen=True)
 class _Now:
-    """What a division would read now."""
+    """What a clustering would read now."""
 
     key: str
-    """Equal for divisions that would read the same."""
+    """Equal for clusterings that would read the same."""
     selection: Selection
     embedded: list[str]
     """Sorted ids of the images in scope that have features."""

@@ -22,14 +22,14 @@ from panoptic_assets.orchestration.running import partition_of
 from panoptic_assets.spec.keys import run_key_of
 from panoptic_assets.spec.markdown import bullets
 from panoptic_assets.tags.assets import saved_clustering
-from panoptic_assets.upkeep.reasons import Kind, Standing
+from panoptic_assets.upkeep.reasons import Kind, Staleness
 from panoptic_assets.upkeep.staleness import Judge
 from resources.lance import LanceStore
 from resources.registry import Registry
 
 _CHECK = "up_to_date"
 
-_OF_DIVISIONS: tuple[Kind, ...] = (
+_OF_CLUSTERINGS: tuple[Kind, ...] = (
     "images_added",
     "images_removed",
     "images_changed",
@@ -37,10 +37,10 @@ _OF_DIVISIONS: tuple[Kind, ...] = (
     "vectors_changed",
 )
 _COUNTED: dict[str, tuple[Kind, ...]] = {
-    "clustering": _OF_DIVISIONS,
-    "nested_clustering": _OF_DIVISIONS,
+    "clustering": _OF_CLUSTERINGS,
+    "nested_clustering": _OF_CLUSTERINGS,
     "cluster_labels": ("labels_outdated", "clusters_unlabelled"),
-    "saved_clustering": ("divisions_renewed", "divisions_unsaved", "divisions_stale"),
+    "saved_clustering": ("clusterings_renewed", "clusterings_unsaved", "clusterings_stale"),
 }
 """For each asset what is always told, even if it is 0: the UI plots it."""
 _DESCRIPTIONS = {
@@ -54,9 +54,9 @@ _DESCRIPTIONS = {
 
 
 def _check(
-    asset: dg.AssetsDefinition, judged: Callable[[Judge, str], Sequence[Standing]]
+    asset: dg.AssetsDefinition, judged: Callable[[Judge, str], Sequence[Staleness]]
 ) -> dg.AssetChecksDefinition:
-    """The check of one partition of an asset; a partition may have several standings, or none."""
+    """The check of one partition of an asset; a partition may have several staleness, or none."""
     name = asset.key.to_user_string()
 
     @dg.multi_asset_check(
@@ -74,8 +74,8 @@ def _check(
     return up_to_date
 
 
-clustering_up_to_date = _check(clustering, lambda judge, key: [judge.division(key)])
-nested_clustering_up_to_date = _check(nested_clustering, lambda judge, key: [judge.division(key)])
+clustering_up_to_date = _check(clustering, lambda judge, key: [judge.clustering(key)])
+nested_clustering_up_to_date = _check(nested_clustering, lambda judge, key: [judge.clustering(key)])
 cluster_labels_up_to_date = _check(cluster_labels, lambda judge, _: judge.labels())
 saved_clustering_up_to_date = _check(saved_clustering, lambda judge, _: judge.saves())
 
@@ -92,14 +92,14 @@ def judge_partitions(
         definition.name: set(instance.get_dynamic_partitions(str(definition.name)))
         for definition in (RUNS, NODES)
     }
-    judged: dict[tuple[str, str], list[Standing]] = defaultdict(list)
-    for standing in Judge(store, registry).all():
-        asset, partition = _place(standing)
+    of_places: dict[tuple[str, str], list[Staleness]] = defaultdict(list)
+    for judged in Judge(store, registry).all():
+        asset, partition = _place(judged)
         if partition in known[NODES.name if asset == "nested_clustering" else RUNS.name]:
-            judged[asset, partition].append(standing)
+            of_places[asset, partition].append(judged)
     nb_stale = nb_reported = 0
-    for (asset, partition), standings in judged.items():
-        verdict = _verdict(asset, standings)
+    for (asset, partition), staleness in of_places.items():
+        verdict = _verdict(asset, staleness)
         nb_stale += not verdict["passed"]
         if _latest(instance, asset, partition) != verdict["description"]:
             report_evaluation(context, dg.AssetKey(asset), _CHECK, partition, verdict)
@@ -120,23 +120,23 @@ def judge_runs() -> None:
     judge_partitions()
 
 
-def _place(standing: Standing) -> tuple[str, str]:
-    """The asset and the partition that a standing is of."""
-    if standing.what == "division":
-        return "nested_clustering" if "/" in standing.key else "clustering", standing.key
-    return "cluster_labels" if standing.what == "labels" else "saved_clustering", standing.run_key
+def _place(judged: Staleness) -> tuple[str, str]:
+    """The asset and the partition that a judged is of."""
+    if judged.what == "clustering":
+        return "nested_clustering" if "/" in judged.key else "clustering", judged.key
+    return "cluster_labels" if judged.what == "labels" else "saved_clustering", judged.run_key
 
 
-def _verdict(asset: str, standings: Iterable[Standing]) -> dict[str, Any]:
+def _verdict(asset: str, staleness: Iterable[Staleness]) -> dict[str, Any]:
     """What is reported of a partition; the description tells whether it is another verdict."""
     states = []
     lines = []
     counts: dict[str, int] = dict.fromkeys(_COUNTED[asset], 0)
-    for standing in standings:
-        states.append(standing.state)
-        of = f"{standing.key}: " if standing.what == "property" else ""
-        lines += [f"{of}{reason.text}" for reason in standing.reasons]
-        for kind, count in standing.counts.items():
+    for judged in staleness:
+        states.append(judged.state)
+        of = f"{judged.key}: " if judged.what == "property" else ""
+        lines += [f"{of}{reason.text}" for reason in judged.reasons]
+        for kind, count in judged.counts.items():
             counts[kind] = counts.get(kind, 0) + count
     worst = next((state for state in ("stale", "unknown") if state in states), "up to date")
     said = worst.capitalize() + (f": {'; '.join(lines)}" if lines else "")

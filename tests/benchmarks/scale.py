@@ -42,7 +42,7 @@ from rich.table import Table
 from panoptic_assets.clustering import clusters
 from panoptic_assets.clustering.algorithms.interface import Outcome
 from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.clustering.table import StoredClustering, write_division
+from panoptic_assets.clustering.table import StoredClustering, write_clustering
 from panoptic_assets.corpus import versions
 from panoptic_assets.corpus.manifest import File
 from panoptic_assets.corpus.table import files_input, write_files
@@ -120,8 +120,8 @@ def _make_run(store: LanceStore, key: str, seed: int, image_ids: list[str]) -> N
     config = parse(ClusteringConfig, {"method": method, "features": "tiny", "seed": seed})
     features = read_features(store, "tiny", image_ids)
     labels = np.random.default_rng(seed).integers(0, 5, len(image_ids))
-    division = clusters.canonical(labels, features.vectors)
-    names = [str(number) for number in division.labels]
+    clustering = clusters.canonical(labels, features.vectors)
+    names = [str(number) for number in clustering.labels]
     now = datetime.now(UTC)
     record = records.Record(
         key=key,
@@ -135,9 +135,9 @@ def _make_run(store: LanceStore, key: str, seed: int, image_ids: list[str]) -> N
             in_scope=len(image_ids), clustered=len(image_ids), remainder=0, not_embedded=0
         ),
         nb_clusters=5,
-        baseline_score=division.baseline_score,
+        baseline_score=clustering.baseline_score,
         output=records.output_hash(zip(image_ids, names, strict=True)),
-        mean_score=division.mean_score,
+        mean_score=clustering.mean_score,
         libraries=records.library_versions(),
         code_version=records.code_version(),
         git_commit=None,
@@ -146,8 +146,8 @@ def _make_run(store: LanceStore, key: str, seed: int, image_ids: list[str]) -> N
         started_at=now,
         finished_at=now,
     )
-    answer = StoredClustering(features.image_ids, division, Outcome(labels), None, {})
-    write_division(store, record, answer)
+    answer = StoredClustering(features.image_ids, clustering, Outcome(labels), None, {})
+    write_clustering(store, record, answer)
 
 
 def make_instance(home: Path, keys: list[str]) -> None:

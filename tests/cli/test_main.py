@@ -456,7 +456,7 @@ def test_a_terminal_that_lacks_the_letters_of_a_name_shows_their_numbers(folder)
     assert r"\xc9poque" in run("tags", cwd=folder, PYTHONIOENCODING="ascii").stdout
 
 
-def test_the_clusters_of_a_stale_division_are_shown_as_stale(folder):
+def test_the_clusters_of_a_stale_clustering_are_shown_as_stale(folder):
     run("cluster", "demo", cwd=folder)
     run("divide", "demo/9", "--nb-clusters", 2, cwd=folder)
     assert "stale" not in run("clusters", "demo/9", cwd=folder).stdout

@@ -1,4 +1,4 @@
-"""Measures of a division agree with their definitions, and cost no more than the images do."""
+"""Measures of a clustering agree with their definitions, and cost no more than the images do."""
 
 import tracemalloc
 
@@ -39,7 +39,7 @@ def test_measures_are_those_of_their_authors():
     assert found.calinski_harabasz == pytest.approx(calinski_harabasz_score(exact, TRUTH))
 
 
-def test_the_right_division_is_better_than_another_by_every_measure():
+def test_the_right_clustering_is_better_than_another_by_every_measure():
     """D57: runs can be compared."""
     right, wrong = quality(blobs(), TRUTH), quality(blobs(), np.roll(TRUTH, 11))
     assert right.silhouette > wrong.silhouette

@@ -17,8 +17,8 @@ from panoptic_assets.corpus.inventory import (
     MAX_FINDINGS,
     MAX_LINE,
     MAX_UNMATCHED,
+    InventoryError,
     Property,
-    SidecarError,
     match_images,
     parse_inventory,
 )
@@ -48,7 +48,7 @@ def cells(type_, *values, separator=";"):
 
 
 def refusal(text):
-    with pytest.raises(SidecarError) as caught:
+    with pytest.raises(InventoryError) as caught:
         parse_inventory(text.encode() if isinstance(text, str) else text)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
@@ -184,7 +184,7 @@ def test_no_bytes_give_anything_but_a_table_or_a_plain_refusal(data):
     """Hostile by default."""
     try:
         found = parse_inventory(b"path;a[number];b[date];c[multi_tags];d\n" + data)
-    except SidecarError as error:
+    except InventoryError as error:
         assert len(str(error).splitlines()) == 1
     else:
         assert all(len(column.values) == len(found.files) for column in found.columns)
@@ -364,7 +364,7 @@ def test_an_endless_line_is_refused_before_it_is_read():
             return len(buffer)
 
     endless = Endless()
-    with pytest.raises(SidecarError, match="more than 1,048,576 characters"):
+    with pytest.raises(InventoryError, match="more than 1,048,576 characters"):
         parse_inventory(io.BufferedReader(endless))
     assert endless.given < 4 * MAX_LINE
 

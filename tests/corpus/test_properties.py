@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from panoptic_assets.corpus.properties import apply_sidecar
+from panoptic_assets.corpus.properties import apply_inventory
 from panoptic_assets.project import Project
 from resources.errors import InputError
 from resources.lance import LanceStore
@@ -37,7 +37,7 @@ def apply(project, store):
     def _apply(text=TEXT, paths=PATHS, folder=""):
         path = project.folder / project.settings.metadata
         path.write_text(text, encoding="utf-8")
-        return apply_sidecar(store, path, paths, folder)
+        return apply_inventory(store, path, paths, folder)
 
     return _apply
 
@@ -123,14 +123,14 @@ def test_what_the_file_no_longer_says_is_removed(project, apply):
 def test_without_a_file_the_values_are_removed_in_one_commit(project, store, apply):
     apply()
     version = store.version("property_values")
-    reports = [apply_sidecar(store, None, PATHS) for _ in range(2)]
+    reports = [apply_inventory(store, None, PATHS) for _ in range(2)]
     assert [report.changed for report in reports] == [True, False]
     assert store.version("property_values") == version + 1
     assert Project(project.folder).properties() == []
 
 
 def test_a_project_that_never_had_a_file_gets_no_table(store):
-    report = apply_sidecar(store, None, PATHS)
+    report = apply_inventory(store, None, PATHS)
     assert (report.changed, report.nb_values) == (False, 0)
     assert "property_values" not in store.tables()
 
@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_used_is_refused_and_leaves_the_values(
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        apply_sidecar(store, path, PATHS)
+        apply_inventory(store, path, PATHS)
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert values(project, "titre") == {"i1": "Amphore", "i2": "=1+1"}

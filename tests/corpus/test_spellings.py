@@ -34,7 +34,7 @@ from panoptic_assets.tags.exchange.transfer import import_tags, saved_tags
 from panoptic_assets.tags.table import append_events, properties_with_tags, read_log, write_tags
 from panoptic_assets.upkeep import staleness
 from panoptic_assets.upkeep.forgetting import find_images
-from panoptic_assets.upkeep.reasons import Standing
+from panoptic_assets.upkeep.reasons import Staleness
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
@@ -317,7 +317,7 @@ def recommended(project, name):
 
 def status(project, name):
     [stored] = set(store_of(project).read("tags", ["property"])["property"].to_pylist())
-    known = [Standing("property", stored, "greek", ())]
+    known = [Staleness("property", stored, "greek", ())]
     return staleness.named_by(known, [f"property:{name}"])
 
 

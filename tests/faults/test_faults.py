@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from panoptic_assets.clustering import dividing
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus import table as corpus_table
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.project import Project
@@ -109,7 +109,7 @@ def story(folder, rounds=ROUNDS, ready=None):
         incoming = desk.project.folder / "incoming" / f"{number:04}"
         if incoming.exists():
             incoming.rename(Path(desk.project.images) / incoming.name)
-        done = Divisions(desk.store).records
+        done = Clusterings(desk.store).records
         replayed = replay([entry.event for entry in read_log(desk.store)])
         key, node, tag = f"r{number}", f"r{number}/0", f"T{number}"
         if tag in {made.name for made in replayed.tags}:
@@ -169,8 +169,8 @@ def check_nothing_is_twice(store):
 
 def check_answers_are_whole(store):
     """The newest record of every key counts only with all of its rows."""
-    for key, record in Divisions(store).records.items():
-        rows = Divisions(store).assignments(key)
+    for key, record in Clusterings(store).records.items():
+        rows = Clusterings(store).assignments(key)
         pairs = zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True)
         assert output_hash(pairs) == record.output, key
 
@@ -191,7 +191,7 @@ def lost(before, after):
 def answers(project):
     """What a project says, in words that are the same however often it was disturbed."""
     store = LanceStore(uri=project.store)
-    divisions = Divisions(store)
+    clusterings = Clusterings(store)
     replayed = replay([entry.event for entry in read_log(store)])
     names = {tag.tag_id: (tag.property, tag.name, tag.node) for tag in replayed.tags}
     files = store.read("files", ["path", "image_id", "status"]).sort_by("path").to_pylist()
@@ -199,7 +199,7 @@ def answers(project):
         "files": files,
         "images": sorted(columns(store, "images", ["image_id"])[0]),
         "vectors": store.read("vectors.tiny").sort_by("image_id").to_pylist(),
-        "outputs": {key: record.output for key, record in divisions.records.items()},
+        "outputs": {key: record.output for key, record in clusterings.records.items()},
         "tags": sorted((names[tag_id], image_id) for tag_id, image_id in replayed.images),
     }
 
@@ -394,7 +394,7 @@ def test_a_clock_that_was_set_back_changes_neither_which_record_counts_nor_the_l
     desk.run("saved_clustering", "a", property="P")
     desk.run("tags", edits=[{"create": {"tag": "T", "property": "Mine"}}])
 
-    record = Divisions(desk.store).get("a")
+    record = Clusterings(desk.store).get("a")
     assert (record.revision, record.nb_clusters) == (2, 4)
     log = read_log(desk.store)
     assert [entry.event.kind for entry in log] == ["save", "save", "create"]

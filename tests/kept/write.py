@@ -110,7 +110,7 @@ def facts(project: Project) -> dict[str, Any]:
             for version in project.corpus_versions()
         ],
         "not_embedded": status["corpus"]["not_embedded"],
-        "standings": {f"{s['what']} {s['key']}": s["state"] for s in status["standings"]},
+        "staleness": {f"{s['what']} {s['key']}": s["state"] for s in status["staleness"]},
         "projections": [found["key"] for found in project.projections()],
         "recommendations": project.recommendations().num_rows,
     }

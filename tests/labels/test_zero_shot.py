@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from panoptic_assets.cli.main import main
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
@@ -40,8 +40,8 @@ def command(bench, *arguments):
 
 def suggested(bench, *labels, method="zero_shot"):
     """Give the run `greek` these labels, for its first clusters."""
-    divisions = Divisions(bench.store, "greek")
-    clusters = clusters_to_label(divisions, "greek")[: len(labels)]
+    clusterings = Clusterings(bench.store, "greek")
+    clusters = clusters_to_label(clusterings, "greek")[: len(labels)]
     found = [
         Suggestion(cluster.node, label, 1.0, (), None, None)
         for cluster, label in zip(clusters, labels, strict=True)
@@ -86,7 +86,7 @@ def test_half_of_the_folders_of_the_sample_get_an_acceptable_name(bench, languag
     found = suggest_terms(
         clusters,
         ZeroShot(language=language),
-        Divisions(bench.store, "all").get("all"),
+        Clusterings(bench.store, "all").get("all"),
         bench.store,
         Registry(folder=folder),
         OpenClipModels(folder=folder),
@@ -109,7 +109,7 @@ def test_every_cluster_of_the_tree_is_named_apart_from_those_beside_it_and_above
     told = metadata(bench.run("cluster_labels", "greek"), "cluster_labels")
     found = labels_of(bench)
     assert (told["nb_labels"], told["nb_clusters"], told["nb_failed"]) == (9, 9, 0)
-    assert list(found) == Divisions(bench.store, "greek").nodes("greek")
+    assert list(found) == Clusterings(bench.store, "greek").nodes("greek")
     below = {label for node, label in found.items() if node.startswith("greek/5/")}
     beside = {label for node, label in found.items() if node.count("/") == 1}
     assert (len(below), len(beside)) == (3, 6)
@@ -251,7 +251,7 @@ def test_tags_follow_their_clusters_whatever_they_are_labelled_now(greek):
     assert {tag["name"] for tag in bench.read.tags("Clustering")} == set(labels_of(bench).values())
 
 
-def test_a_division_that_is_stale_is_left_out(greek):
+def test_a_clustering_that_is_stale_is_left_out(greek):
     bench = greek
     bench.run("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 2}})
     bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 8}}, replace=True)

@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from panoptic_assets.clustering.table import Divisions, all_records
+from panoptic_assets.clustering.table import Clusterings, all_records
 from resources.errors import InputError
 from resources.project_folder import find
 from tests.cli.test_main import refused, run
@@ -52,7 +52,7 @@ def test_the_other_runs_go_on_beside_a_record_of_a_newer_version(bench):
     assert "roman" in listed.stdout
     assert "greek is left out: The record greek@1-" in listed.stderr
     assert NEWER in listed.stderr
-    [unknown] = [s for s in bench.read.status()["standings"] if s["key"] == "greek"]
+    [unknown] = [s for s in bench.read.status()["staleness"] if s["key"] == "greek"]
     assert (unknown["state"], NEWER in unknown["text"]) == ("unknown", True)
     assert NEWER in run("status", cwd=folder).stdout
     assert {"roman", "greek/0"} <= {run["key"] for run in bench.read.runs()}
@@ -86,7 +86,7 @@ def test_the_record_of_a_newer_version_is_refused_by_name_and_never_overwritten(
 def test_what_a_newer_version_made_of_a_key_is_not_replaced_by_what_it_was(bench):
     bench.run("clustering", "roman", method={"kmeans": {"nb_clusters": 3}}, replace=True)
     newer(bench, "roman")
-    assert "roman" not in Divisions(bench.store).records
+    assert "roman" not in Clusterings(bench.store).records
     assert len(all_records(bench.store, "roman")) == 1
     with pytest.raises(InputError, match=NEWER):
         bench.read.run_info("roman")
@@ -107,7 +107,7 @@ def test_an_older_record_that_cannot_be_read_hides_nothing(bench):
         "seal": None,
     }
     bench.store.upsert("records", pa.Table.from_pylist([row], rows.schema))
-    found = Divisions(bench.store)
+    found = Clusterings(bench.store)
     assert (found.unreadable, found.get("roman").revision) == ({}, 2)
 
 

@@ -167,7 +167,7 @@ def test_other_parameters_under_a_known_key_are_refused(bench):
 
 
 def test_replacing_makes_what_lies_below_stale_and_keeps_the_old_record(bench):
-    """DESIGN 5: stale divisions stay readable, and are left out of saves."""
+    """DESIGN 5: stale clusterings stay readable, and are left out of saves."""
     bench.run("clustering", "greek")
     bench.run("nested_clustering", "greek/9", method=TWO)
     bench.run("nested_clustering", "greek/9/0", method=TWO)
@@ -184,7 +184,7 @@ def test_replacing_makes_what_lies_below_stale_and_keeps_the_old_record(bench):
     assert "is stale" in bench.refused("nested_clustering", "greek/9/0")
 
 
-def test_a_stale_division_is_made_again_on_the_new_cluster(bench):
+def test_a_stale_clustering_is_made_again_on_the_new_cluster(bench):
     bench.run("clustering", "greek")
     bench.run("nested_clustering", "greek/9", method=TWO)
     bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 12}}, replace=True)
@@ -193,7 +193,7 @@ def test_a_stale_division_is_made_again_on_the_new_cluster(bench):
     assert bench.read.clusters("greek/9").num_rows == 3
 
 
-def test_a_stale_division_that_is_made_again_keeps_its_recorded_parameters(bench):
+def test_a_stale_clustering_that_is_made_again_keeps_its_recorded_parameters(bench):
     bench.run("clustering", "greek")
     bench.run("nested_clustering", "greek/9", method=TWO)
     bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 12}}, replace=True)

@@ -113,7 +113,7 @@ class Week:
 
     def status(self, key: str) -> dict[str, int] | str:
         """Why a run is stale, with counts; or its state."""
-        [found] = [s for s in self.read.status(key)["standings"] if s["key"] == key]
+        [found] = [s for s in self.read.status(key)["staleness"] if s["key"] == key]
         if found["state"] != "stale":
             return found["state"]
         return {reason["kind"]: reason["count"] for reason in found["reasons"]}

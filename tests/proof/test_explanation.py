@@ -95,7 +95,7 @@ def test_a_tag_that_was_given_by_hand_says_who_when_and_why(bench):
 def test_a_row_that_was_edited_fails_its_check(bench, table, values, names):
     image_id, path, tag = saved_image(bench)
     rows = bench.store.read(table, where=f"image_id = '{image_id}'").to_pylist()
-    row = max(rows, key=lambda row: row.get("record_id", ""))  # of the last division
+    row = max(rows, key=lambda row: row.get("record_id", ""))  # of the last clustering
     edited = pa.Table.from_pylist([row | values], SCHEMAS[table])
     bench.store.upsert(table, edited)
     found = bench.read.explain(path, tag)

@@ -111,7 +111,7 @@ def edit_record(bench, key, change, seal=False):
 
 
 def edit_row(bench, table, key, **values):
-    """Change one row that a division has in a table; returns it as it was."""
+    """Change one row that a clustering has in a table; returns it as it was."""
     [row, *_] = bench.store.read(table, where=f"key = '{key}'").sort_by("record_id").to_pylist()
     bench.store.upsert(table, pa.Table.from_pylist([row | values], SCHEMAS[table]))
     return row
@@ -660,7 +660,7 @@ def test_a_proof_without_a_witness_ends_with_three_and_warns(proved):
     shutil.rmtree(folder / ".panoptic" / "dagster")
     answer = run("verify", "k", "--no-pixels", cwd=folder, expect=3)
     assert answer.stdout.startswith("? k@1-")
-    assert "Proved, no witness: 2 divisions" in answer.stderr
+    assert "Proved, no witness: 2 clusterings" in answer.stderr
     found = json.loads(run("verify", "h", "--json", "--no-pixels", cwd=folder, expect=3).stdout)
     assert (found["proved"], found["witnessed"]) == (True, False)
     assert found["summary"].startswith("Proved, no witness: ")
@@ -772,15 +772,15 @@ def test_the_job_says_which_materialization_it_judged(bench):
     assert found.target_materialization_data.run_id == made.run_id
 
 
-def test_the_job_reports_every_division_and_goes_on_after_a_failure(proved):
+def test_the_job_reports_every_clustering_and_goes_on_after_a_failure(proved):
     edit_row(proved, "clusters", "h", size=1)
     job = proved.definitions.resolve_job_def("verify_runs")
     config = {"keys": ["h", "k"], "pixels": False}
     for _ in range(2):  # each week another time
-        with pytest.raises(dg.Failure, match="Not proved: 1 of 3 divisions: h"):
+        with pytest.raises(dg.Failure, match="Not proved: 1 of 3 clusterings: h"):
             job.execute_in_process(
                 instance=proved.instance,
-                run_config={"ops": {"verify_divisions": {"config": config}}},
+                run_config={"ops": {"verify_clusterings": {"config": config}}},
             )
     for asset, expected in (("clustering", {"h": False, "k": True}), ("nested_clustering", None)):
         key = dg.AssetCheckKey(dg.AssetKey(asset), "verified")
@@ -803,7 +803,7 @@ def test_the_command_says_each_link_and_ends_with_one_when_something_is_not_prov
     edit_row(proved, "clusters", "h", size=1)
     answer = run("verify", "h", "--no-pixels", "--json", cwd=folder, expect=1)
     assert json.loads(answer.stdout)["proved"] is False
-    assert "Not proved: 1 division." in answer.stderr
+    assert "Not proved: 1 clustering." in answer.stderr
     assert proved.read.verify("k/2", pixels=False)[0]["proved"]
     assert "There is no clustering 'nothing'" in refused("verify", "nothing", cwd=folder)
     assert "or --all: one of the two" in refused("verify", cwd=folder)

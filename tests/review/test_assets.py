@@ -78,7 +78,7 @@ def test_thumbnails_are_those_of_the_store_and_written_once(divided):
     assert all(place.stat().st_mtime == 1 for place in places.values())
 
 
-def test_a_division_that_became_stale_is_left_out_and_named(divided):
+def test_a_clustering_that_became_stale_is_left_out_and_named(divided):
     divided.run("clustering", "greek", method={"kmeans": {"nb_clusters": 5}}, replace=True)
     shown = metadata(divided.run("clustering_report", "greek"), "clustering_report")
     assert "greek/3 is stale and was left out" in shown["notes"]

@@ -206,7 +206,7 @@ def test_a_divided_node_is_a_side(shared):
     assert found["nb_only_a"] == 0
 
 
-def test_a_stale_division_is_named_and_left_out_of_its_run(own):
+def test_a_stale_clustering_is_named_and_left_out_of_its_run(own):
     own.run("clustering", "greek", method={"kmeans": {"nb_clusters": 4}}, replace=True)
     own.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}}, seed=8, replace=True)
     assert own.read.compare("greek/5", "birch")["a"]["status"] == "stale"

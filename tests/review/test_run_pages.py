@@ -93,7 +93,7 @@ def cluster(node, rows, score=20.0, **more):
         "baseline_score": 80.0,
         "certainties": None,
     }
-    values |= {"division": None, "medoid": int(rows[0]), "method": "kmeans"} | more
+    values |= {"clustering": None, "medoid": int(rows[0]), "method": "kmeans"} | more
     return ClusterView(
         node=node, size=len(rows), score=score, rows=rows, distances=distances, **values
     )
@@ -126,7 +126,7 @@ def small_tree(paths=None):
     return tree(
         [
             cluster("greek/0", [0, 1, 2, 3], name="Vases"),
-            cluster("greek/1", [4, 5, 6, 7], 60.0, division=record("greek/1"), clusters=nested),
+            cluster("greek/1", [4, 5, 6, 7], 60.0, clustering=record("greek/1"), clusters=nested),
             cluster("greek/remainder", [8], 1000.0),
         ],
         paths,

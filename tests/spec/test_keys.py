@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from panoptic_assets.spec.keys import (
     MAX_LENGTH,
-    parse_division,
+    parse_clustering,
     parse_features,
     parse_node,
     parse_projection,
@@ -52,7 +52,7 @@ def test_letters_digits_dashes_and_underscores_make_a_run_key(name):
 def test_a_node_reads_back_as_it_was_written(text):
     node = parse_node(text)
     assert str(node) == text
-    assert f"{node.division}/{node.cluster}" == text
+    assert f"{node.clustering}/{node.cluster}" == text
     assert run_key_of(text) == node.run_key
 
 
@@ -73,7 +73,7 @@ def test_a_projection_has_two_names(text):
 
 @given(st.text(max_size=200))
 def test_any_text_is_either_a_key_or_an_input_error_on_one_line(text):
-    for parse in (parse_run_key, parse_node, parse_division, parse_features):
+    for parse in (parse_run_key, parse_node, parse_clustering, parse_features):
         try:
             assert set(str(parse(text))) <= set(LETTERS + "_-/")
         except InputError as error:
@@ -83,7 +83,7 @@ def test_any_text_is_either_a_key_or_an_input_error_on_one_line(text):
 
 @pytest.mark.parametrize("text", BAD)
 def test_what_could_leave_a_folder_or_a_line_is_refused(text):
-    for parse in (parse_run_key, parse_node, parse_division, parse_projection, parse_features):
+    for parse in (parse_run_key, parse_node, parse_clustering, parse_projection, parse_features):
         with pytest.raises(InputError):
             parse(text)
 

@@ -19,8 +19,8 @@ def saved(tree, record=1, depth=None):
         parts = place.split("/")
         nodes |= {f"r/{'/'.join(parts[:d])}": None for d in range(1, len(parts) + 1)}
     order = sorted(nodes)
-    divisions = {node.rpartition("/")[0] for node in order}
-    records = {key: (f"{key}@{record}", f"hash of {key} {record}") for key in divisions}
+    clusterings = {node.rpartition("/")[0] for node in order}
+    records = {key: (f"{key}@{record}", f"hash of {key} {record}") for key in clusterings}
     places = {image: f"r/{place}" for place, images in tree.items() for image in images}
     return save_event("P", "r", order, records, places, "remainder", depth=depth)
 
@@ -194,8 +194,8 @@ def test_a_tag_that_people_moved_stays_where_it_is():
     assert shown(log) == {"0": "", "0 > 1": "cd", "1": "efx", "1 > 0": "aby"}
 
 
-def test_images_keep_the_tags_of_a_division_that_is_not_made_again_yet():
-    """A run computed again has stale divisions, which a save leaves out: names must not go."""
+def test_images_keep_the_tags_of_a_clustering_that_is_not_made_again_yet():
+    """A run computed again has stale clusterings, which a save leaves out: names must not go."""
     log = [saved({"0/0": "abc", "0/1": "def", "1": "ghi"})]
     log.append(Event("rename", "P", tag_id=log[0].tags[1].tag_id, name="cups"))
     found = again(log, {"0": "ghix", "1": "abcdefy"})
@@ -451,7 +451,7 @@ def test_of_a_divided_cluster_every_level_comes_back(edit, names):
     found = shown(back)
     assert {path: found[path] for path in names} == names
     assert sorted("".join(found.values())) == list("abcdefghx")
-    # Its division comes later: what had its tags keeps them until then.
+    # Its clustering comes later: what had its tags keeps them until then.
     held = shown(back_again(away, {"0": "efghx", "1": "abcd"}))
     assert all(held[path] == images for path, images in names.items() if "Vases" in path)
 
@@ -460,7 +460,7 @@ def test_a_tag_below_one_that_is_away_goes_once_its_images_are_elsewhere():
     log = back_again(nested(renames("0", "Vases")), {"0": "efgh"})
     log = back_again(log, {"0": "efgh", "1/0": "abcd", "1/1": "xyz"})
     assert shown(log) == {"1": "efgh", "Vases": "", "Vases > 0": "abcd", "Vases > 1": "xyz"}
-    # Of the old division no part is left: the whole is more like a new part than they are.
+    # Of the old clustering no part is left: the whole is more like a new part than they are.
     assert len({tag_id for event in log if event.kind == "save" for tag_id in event.tag_ids}) == 2
 
 

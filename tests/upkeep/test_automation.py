@@ -697,7 +697,7 @@ def test_what_only_a_person_can_mend_is_not_retried(error, retried):
 
 
 def test_only_a_refresh_is_retried(tiny):
-    """A division is computed on this machine: what fails once fails again."""
+    """A clustering is computed on this machine: what fails once fails again."""
     policies = {
         job.name: job.op_retry_policy
         for job in tiny.definitions.jobs

@@ -35,7 +35,7 @@ def stale(instance):
 
 @pytest.fixture
 def saved(bench):
-    """A run, two divisions below it, their tags: all of it up to date."""
+    """A run, two clusterings below it, their tags: all of it up to date."""
     bench.run("images")
     bench.run("embeddings", "mini")
     bench.run("clustering", "greek")

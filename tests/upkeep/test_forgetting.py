@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import certificates_of_records
 from panoptic_assets.features.table import graph_hash, read_graph, read_vectors
 from panoptic_assets.labels.naming import Suggestion
@@ -38,9 +38,9 @@ def reviewed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reviewed") / "p"
     write_images(folder / "images", 40)
     lines = [f"0000/{number:06}.jpg,shelf {number}" for number in range(40)]
-    folder.joinpath("sidecar.csv").write_text("\n".join(["file,shelf", *lines]) + "\n")
+    folder.joinpath("inventory.csv").write_text("\n".join(["file,shelf", *lines]) + "\n")
     settings = ProjectSettings(
-        images=str(folder / "images"), vector_type="tiny", metadata="sidecar.csv"
+        images=str(folder / "images"), vector_type="tiny", metadata="inventory.csv"
     )
     project = create(folder, settings)
     write_model(folder / "model")
@@ -71,7 +71,7 @@ def reviewed(tmp_path_factory):
     ):
         run(*command.split(), cwd=folder)
     store = store_of(folder)
-    clusters = clusters_to_label(Divisions(store, "a"), "a")
+    clusters = clusters_to_label(Clusterings(store, "a"), "a")
     named = [
         Suggestion(cluster.node, "grey", None, (), None, f"Such as {PATH}") for cluster in clusters
     ]
@@ -214,7 +214,7 @@ def test_the_same_content_does_not_come_back_under_another_name(folder):
 
 
 def test_work_goes_on_after_it(folder):
-    """Refresh, clusters, divisions, saves, edits, labels, pages, comparison, recommendations."""
+    """Refresh, clusters, clusterings, saves, edits, labels, pages, comparison, recommendations."""
     run("forget", PATH, "--yes", cwd=folder)
     (folder / "images" / PATH).unlink()
     for command in (
@@ -270,7 +270,7 @@ def test_the_certificate_says_what_was_done_and_what_is_out_of_reach(folder):
     assert set(found["write_again"]) >= {"panoptic-assets report a", "panoptic-assets compare"}
     assert found["still_there"] == []
     outside = "\n".join(found["outside"])
-    for what in ("1 of its files in the images' folder", "list.txt", "bundle.zip", "sidecar.csv"):
+    for what in ("1 of its files in the images' folder", "list.txt", "bundle.zip", "inventory.csv"):
         assert what in outside
     assert str(file) in shown.stdout
     assert certificates_of_records(store_of(folder)) == {name: [file.name] for name in held}
@@ -287,12 +287,12 @@ def test_what_can_no_longer_be_proved_is_said_and_alarms_nobody(folder):
     assert file.name in verdicts["a"]["summary"]
     assert not [v for v in verdicts.values() for link in v["links"] if link["state"] == "differs"]
     assert "✗" not in shown
-    [standing] = [
-        standing
-        for standing in Project(folder).status("a")["standings"]
-        if (standing["what"], standing["key"]) == ("division", "a")
+    [judged] = [
+        judged
+        for judged in Project(folder).status("a")["staleness"]
+        if (judged["what"], judged["key"]) == ("clustering", "a")
     ]
-    assert "1 image of it was forgotten" in {reason["text"] for reason in standing["reasons"]}
+    assert "1 image of it was forgotten" in {reason["text"] for reason in judged["reasons"]}
     tag = next(tag for tag in Project(folder).tags("Clustering") if tag["image_ids"])
     chain = run("explain", tag["image_ids"][0], "--tag", tag["tag_id"], cwd=folder).stdout
     assert "other images of it were forgotten" in chain

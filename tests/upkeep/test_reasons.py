@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from panoptic_assets.upkeep.reasons import (
     KINDS,
     Reason,
-    SavedDivision,
+    SavedClustering,
     Seen,
-    Standing,
+    Staleness,
     judged_labels,
     judged_save,
     most_urgent_first,
@@ -124,18 +124,18 @@ def test_the_label_of_a_remainder_is_no_reason():
 
 
 def save(saved, valid, stale=(), run_is_stale=False):
-    """`valid`: for each division its record, and whether it was there at the save."""
-    divisions = {key: SavedDivision(*value) for key, value in valid.items()}
-    return counts(judged_save(saved, divisions, set(stale), "a", run_is_stale))
+    """`valid`: for each clustering its record, and whether it was there at the save."""
+    clusterings = {key: SavedClustering(*value) for key, value in valid.items()}
+    return counts(judged_save(saved, clusterings, set(stale), "a", run_is_stale))
 
 
 def test_a_save_of_the_tree_as_it_is_has_no_reason():
     assert save({"a": "r", "a/0": "n"}, {"a": ("r", True), "a/0": ("n", True)}) == {}
 
 
-def test_a_division_that_was_made_again_or_later_is_a_reason():
+def test_a_clustering_that_was_made_again_or_later_is_a_reason():
     valid = {"a": ("new", False), "a/0": ("n", False)}
-    assert save({"a": "r"}, valid) == {"divisions_renewed": 1, "divisions_unsaved": 1}
+    assert save({"a": "r"}, valid) == {"clusterings_renewed": 1, "clusterings_unsaved": 1}
 
 
 def test_levels_that_were_left_out_of_a_save_are_no_reason():
@@ -143,8 +143,8 @@ def test_levels_that_were_left_out_of_a_save_are_no_reason():
     assert save({"a": "r"}, valid) == {}
 
 
-def test_a_saved_division_that_is_stale_by_now_is_a_reason():
-    assert save({"a": "r", "a/0": "n"}, {"a": ("r", True)}, {"a/0"}) == {"divisions_stale": 1}
+def test_a_saved_clustering_that_is_stale_by_now_is_a_reason():
+    assert save({"a": "r", "a/0": "n"}, {"a": ("r", True)}, {"a/0"}) == {"clusterings_stale": 1}
 
 
 def test_a_save_of_a_stale_run_is_stale():
@@ -166,17 +166,17 @@ def test_a_save_of_a_run_that_is_gone_is_stale():
 )
 def test_every_reason_but_ignorance_makes_stale(kinds, state):
     reasons = tuple(Reason(kind, 1, kind) for kind in kinds)
-    assert Standing("division", "a", "a", reasons).state == state
+    assert Staleness("clustering", "a", "a", reasons).state == state
 
 
 def test_what_is_stale_is_listed_first():
-    def standing(key, *kinds):
-        return Standing("division", key, key, tuple(Reason(kind, 1, kind) for kind in kinds))
+    def judged(key, *kinds):
+        return Staleness("clustering", key, key, tuple(Reason(kind, 1, kind) for kind in kinds))
 
-    given = [standing("a"), standing("b", "not_judged"), standing("c", "images_added")]
+    given = [judged("a"), judged("b", "not_judged"), judged("c", "images_added")]
     assert [one.key for one in most_urgent_first(given)] == ["c", "b", "a"]
 
 
 def test_counts_of_one_kind_are_added_up():
     reasons = (Reason("tags_changed", 2, "x"), Reason("tags_changed", 3, "y"))
-    assert Standing("division", "a", "a", reasons).counts == {"tags_changed": 5}
+    assert Staleness("clustering", "a", "a", reasons).counts == {"tags_changed": 5}

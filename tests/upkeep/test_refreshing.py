@@ -16,7 +16,7 @@ from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.clustering.dividing import Dividing, carried
 from panoptic_assets.clustering.policies import Assign, Keep, Recluster
 from panoptic_assets.clustering.selection import select
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.features.table import read_vectors
 from panoptic_assets.labels.naming import Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
@@ -127,7 +127,7 @@ def places(bench, key="greek"):
 
 
 def record(bench, key="greek"):
-    return Divisions(bench.store).get(key)
+    return Clusterings(bench.store).get(key)
 
 
 def nb_records(bench):
@@ -208,7 +208,7 @@ def test_the_whole_tree_follows_and_nothing_is_stale(bench):
         ("greek/3", "assigned"),
         ("greek/3/1", "assigned"),
     ]
-    assert Divisions(bench.store).stale == set()
+    assert Clusterings(bench.store).stale == set()
     for key, before in below.items():
         after = places(bench, key)
         parent, _, cluster = key.rpartition("/")
@@ -452,7 +452,7 @@ def test_clustered_again_clusters_keep_their_numbers(bench):
     in_canonical = sum(str(canonical[int(after[i])]) != before[i] for i in before)
     assert moved <= in_canonical
     assert f"{moved} of 120 images moved, 40 came, 0 left" in steps[0][2]
-    assert Divisions(bench.store).stale == set()
+    assert Clusterings(bench.store).stale == set()
 
 
 def test_what_was_clustered_again_follows_from_the_record_and_its_inputs(bench):
@@ -477,7 +477,7 @@ def test_clustered_again_by_hand_the_same_answer_keeps_its_record_and_numbers(be
     assert record(bench) == found
 
 
-def test_a_cluster_that_is_gone_leaves_its_division_and_says_so(bench):
+def test_a_cluster_that_is_gone_leaves_its_clustering_and_says_so(bench):
     remove(bench, {i for i, cluster in places(bench).items() if cluster == "3"})
     steps = apply(bench, Assign())
     assert whats(steps) == [("greek", "assigned"), ("greek/3", "left"), ("greek/3/1", "left")]
@@ -497,11 +497,11 @@ def test_a_tree_that_was_made_again_by_hand_is_left_stale_until_it_is_replayed(b
     assert "`panoptic-assets replay greek`" in steps[1][2]
     steps = apply(bench, Recluster(), replay=True)
     assert [what for _, what in whats(steps)] == ["reclustered"] * 3
-    assert Divisions(bench.store).stale == set()
+    assert Clusterings(bench.store).stale == set()
     assert {what for _, what in whats(apply(bench, Recluster(), replay=True))} == {"same"}
 
 
-def test_a_division_that_cannot_be_replayed_does_not_keep_the_others(bench):
+def test_a_clustering_that_cannot_be_replayed_does_not_keep_the_others(bench):
     """One that combines another run, which is stale by now."""
     bench.run("clustering", "roman", method=TWO)
     bench.run("nested_clustering", "roman/0", method=TWO)
@@ -531,7 +531,7 @@ def test_an_interrupted_refresh_goes_on_where_it_was(bench):
             steps.close()
         assert {what for _, what in whats(apply(bench, policy))} == {"same"}
         assert nb_records(bench) == before + 3
-        assert Divisions(bench.store).stale == set()
+        assert Clusterings(bench.store).stale == set()
 
 
 def test_tags_keep_their_names_and_get_the_new_images(bench):
@@ -639,7 +639,7 @@ def test_a_property_that_people_deleted_does_not_come_back(bench):
 
 
 def test_labels_stay_with_the_clusters_that_images_are_assigned_to(bench):
-    clusters = clusters_to_label(Divisions(bench.store, "greek"), "greek")
+    clusters = clusters_to_label(Clusterings(bench.store, "greek"), "greek")
     found = [Suggestion(c.node, f"name of {c.node}", 0.5, (), None, None) for c in clusters]
     write_labels(bench.store, "greek", clusters, found, "zero_shot", {})
     grow(bench)

@@ -11,7 +11,7 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import select, update
 
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.proof.assets import seals_in_log
 from panoptic_assets.upkeep.retention import Removed, retain, retention
 from resources.errors import InputError
@@ -65,7 +65,7 @@ def age(instance, days):
 def test_of_every_record_that_counts_a_witness_is_kept(used):
     """The first run of `greek` told its seal; of it the newest, which told it again, is left."""
     witness = seals_in_log(used.instance)
-    records = Divisions(used.store).records
+    records = Clusterings(used.store).records
     before = {key: witness(record) for key, record in records.items()}
     assert retain(used.instance, 30).runs
     assert records["greek"].dagster_run_id not in {r.run_id for r in used.instance.get_runs()}

@@ -1,4 +1,4 @@
-"""What `status` says of divisions, labels and saved properties, and that Dagster agrees."""
+"""What `status` says of clusterings, labels and saved properties, and that Dagster agrees."""
 
 import json
 import shutil
@@ -38,32 +38,32 @@ class TinyBench(Workbench):
     def judge(self):
         return Judge(self.store, Registry(folder=str(self.project.folder)))
 
-    def division(self, key):
-        return self.judge().division(key)
+    def clustering(self, key):
+        return self.judge().clustering(key)
 
     def save(self, key="a", **config):
         self.run("saved_clustering", key, **config)
         self.run("tags")
 
     def state(self, key):
-        return self.division(key).state
+        return self.clustering(key).state
 
     def counts(self, key):
-        return self.division(key).counts
+        return self.clustering(key).counts
 
     def labels(self, key):
-        [standing] = [found for found in self.judge().labels() if found.key == key]
-        return standing
+        [judged] = [found for found in self.judge().labels() if found.key == key]
+        return judged
 
     def saved(self, name="Clustering"):
-        [standing] = [found for found in self.judge().saves() if found.key == name]
-        return standing
+        [judged] = [found for found in self.judge().saves() if found.key == name]
+        return judged
 
     def image(self, number):
         return self.images / "0000" / f"{number:06}.jpg"
 
     def again(self, key):
-        """Materialize a division again; whether its data version stayed."""
+        """Materialize a clustering again; whether its data version stayed."""
         before = self.read.run_info(key)["data_version"]
         try:
             self.run("nested_clustering" if "/" in key else "clustering", key)
@@ -187,12 +187,12 @@ CHANGES = [
 @pytest.mark.parametrize(
     ("happen", "expected"), CHANGES, ids=lambda of: getattr(of, "__name__", "")
 )
-def test_a_division_is_up_to_date_if_and_only_if_dagster_would_get_the_same_data_version(
+def test_a_clustering_is_up_to_date_if_and_only_if_dagster_would_get_the_same_data_version(
     bench, happen, expected
 ):
     happen(bench)
     judge = bench.judge()
-    stale = {key for key in EVERY if judge.division(key).state == "stale"}
+    stale = {key for key in EVERY if judge.clustering(key).state == "stale"}
     if expected is not None:
         assert stale == expected
     for key in sorted(EVERY):
@@ -207,7 +207,7 @@ def test_what_came_and_went_is_counted(bench):
     Image.new("RGB", (64, 64), "red").save(bench.image(5))
     bench.run("images")
     assert bench.counts("a") == {"images_added": 3, "images_removed": 1, "images_changed": 1}
-    assert bench.division("a").text == (
+    assert bench.clustering("a").text == (
         "3 images added; 1 image removed; 1 image replaced in their files by another one"
     )
 
@@ -237,16 +237,16 @@ def test_a_vector_type_whose_table_was_removed_and_made_again_is_told_too(bench)
         1, schema.field("vector"), rows["vector"].take(pa.array(range(39, -1, -1)))
     )
     bench.store.upsert("vectors.tiny", turned)
-    [reason] = bench.division("a").reasons
+    [reason] = bench.clustering("a").reasons
     assert (reason.kind, reason.count) == ("vectors_changed", 40)
     assert "are gone" in reason.text
 
 
-def test_a_division_below_one_that_was_made_again_names_it(bench):
+def test_a_clustering_below_one_that_was_made_again_names_it(bench):
     run_the_parent_again(bench)
-    assert "the clustering above it, a, was made again" in bench.division("a/0").text
+    assert "the clustering above it, a, was made again" in bench.clustering("a/0").text
     assert bench.counts("a/0/0") == {"parent_changed": 1}
-    assert "its scope is a cluster, a, was made again" in bench.division("part").text
+    assert "its scope is a cluster, a, was made again" in bench.clustering("part").text
 
 
 def test_a_run_of_older_code_is_stale(bench):
@@ -260,7 +260,7 @@ def test_a_run_of_older_code_is_stale(bench):
 
 def test_a_scope_that_cannot_be_taken_any_more_says_why(bench):
     (bench.project.folder / "list.txt").unlink()
-    [reason] = bench.division("listed").reasons
+    [reason] = bench.clustering("listed").reasons
     assert reason.kind == "not_possible"
     assert "does not exist" in reason.text
 
@@ -268,24 +268,24 @@ def test_a_scope_that_cannot_be_taken_any_more_says_why(bench):
 def test_runs_of_one_scope_are_judged_by_one_reading(bench):
     """So that a thousand of them cost about what one costs."""
     judge = bench.judge()
-    judge.division("a")
+    judge.clustering("a")
     lancedb.connect(bench.project.store).drop_table("vectors.tiny")
-    assert judge.division("both").state == "up to date"
-    assert bench.division("both").counts == {"not_possible": 0}
+    assert judge.clustering("both").state == "up to date"
+    assert bench.clustering("both").counts == {"not_possible": 0}
 
 
 def test_labels_are_stale_when_clusters_came_later_or_were_made_again(bench):
-    divisions = bench.judge().divisions
+    clusterings = bench.judge().clusterings
     rows = [
         {
-            "record_id": divisions.records[key].record_id,
+            "record_id": clusterings.records[key].record_id,
             "cluster": cluster,
             "node": f"{key}/{cluster}",
             "run_key": "a",
             "label": "x",
         }
         for key in ("a", "a/0", "a/0/0")
-        for cluster in divisions.clusters(key)["cluster"].to_pylist()
+        for cluster in clusterings.clusters(key)["cluster"].to_pylist()
     ]
     bench.store.upsert("labels", pa.Table.from_pylist(rows, SCHEMAS["labels"]))
     assert bench.labels("a").state == "up to date"
@@ -300,13 +300,13 @@ def test_a_saved_property_is_stale_when_the_tree_has_grown_or_the_run_is_stale(b
     bench.save("map", property="Map", depth=1)
     assert bench.saved().state == bench.saved("Map").state == "up to date"
     bench.run("nested_clustering", "a/1", method=TWO)
-    assert bench.saved().counts == {"divisions_unsaved": 1}
+    assert bench.saved().counts == {"clusterings_unsaved": 1}
     bench.save()
     assert bench.saved().state == "up to date"
     add(bench)
     assert bench.saved().counts == {"run_stale": 1}
     bench.run("clustering", "a")
-    assert bench.saved().counts["divisions_renewed"] == 1
+    assert bench.saved().counts["clusterings_renewed"] == 1
 
 
 def test_a_save_that_was_undone_does_not_count(bench):
@@ -369,7 +369,7 @@ def test_a_run_of_a_text_is_unknown_once_it_would_search_other_vectors(embedded_
     image_id = bench.read.assignments("tags")["image_id"][0].as_py()
     table.delete(f"image_id = '{image_id}'")
     assert bench.state("text") == "unknown"
-    assert "known once it is clustered again" in bench.division("text").text
+    assert "known once it is clustered again" in bench.clustering("text").text
 
 
 def test_the_pages_of_a_comparison_say_which_runs_are_stale_and_why(bench):
@@ -400,9 +400,9 @@ def test_status_of_keys_as_json_and_with_an_exit_code(bench):
     run("status", "--exit-code", cwd=folder)
     add(bench)
     found = json.loads(run("status", "a", "--json", "--exit-code", cwd=folder, expect=1).stdout)
-    assert [one["key"] for one in found["standings"]] == ["a", "a/0", "a/0/0"]
-    assert found["standings"][0]["reasons"][0]["count"] == 3
-    stale = json.loads(run("status", "--stale", "--json", cwd=folder).stdout)["standings"]
+    assert [one["key"] for one in found["staleness"]] == ["a", "a/0", "a/0/0"]
+    assert found["staleness"][0]["reasons"][0]["count"] == 3
+    stale = json.loads(run("status", "--stale", "--json", cwd=folder).stdout)["staleness"]
     assert {one["state"] for one in stale} == {"stale"}
     run("status", "vases", "--exit-code", cwd=folder)
     assert "Existing ones: a, " in refused("status", "b", cwd=folder)

@@ -131,7 +131,8 @@ def tag_texts(tags: tuple[TargetTag, ...], parent_tags: ParentTags) -> tuple[lis
                 remedy = "with `parent_tags: combine` the tags above tell them apart"
             raise NotComputableError(
                 f"The tags '{TargetTag(other).name}' and '{TargetTag(path).name}' have the "
-                f"same text, '{text}', and no image could be told to be of one or the other: {remedy}."
+                f"same text, '{text}', and no image could be told to be of one or the "
+                f"other: {remedy}."
             )
     return list(places.values()), list(texts)
 

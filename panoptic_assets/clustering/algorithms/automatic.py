@@ -4,7 +4,7 @@ Belongs here: how clusters are found in the graph of nearest neighbours, and whi
 none. Does not belong here: the neighbours themselves (``neighbors``), methods that are told a
 number.
 
-Clusters are communities of the neighbour graph: the division in which images share more links
+Clusters are communities of the neighbour graph: the clustering in which images share more links
 within clusters than chance would have it, by Louvain's algorithm. What else was tried is in
 ``tests/benchmarks/clustering.py``, with figures. In short: HDBSCAN, by three packages or on this
 graph, leaves half of the images in the remainder, or joins most of them in one cluster; its
@@ -175,7 +175,7 @@ def _affinities(points: Vectors, nearest: Rows) -> Weights:
 
 
 def _communities(links: Any) -> Labels:
-    """(n,) int64 from 0: the division of highest modularity that was found."""
+    """(n,) int64 from 0: the clustering of highest modularity that was found."""
     from scipy.sparse import csr_matrix
 
     total = float(links.sum())

@@ -1,4 +1,4 @@
-"""One division out of several: what runs agree on.
+"""One clustering out of several: what runs agree on.
 
 Belongs here: which images runs put together, and the clusters that follow. Does not belong here:
 reading runs, comparing two of them.

@@ -335,7 +335,7 @@ def read_csv(file: BinaryIO) -> Said:
             if {"image_id", "property", "tag"} <= set(folded):
                 return said(_own(folded, table))
             return _read_panoptic(headers, table)
-    except inventory.SidecarError as error:
+    except inventory.InventoryError as error:
         raise ExchangeError(str(error)) from error
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from panoptic_assets.clustering.table import Divisions
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus import inventory
 from panoptic_assets.corpus.table import image_names, present_files
 from panoptic_assets.spec import tag_log
@@ -96,8 +96,8 @@ def run_tags(store: LanceStore, run_key: str) -> tag_log.TagTables:
     Raises:
         InputError: There is no such run.
     """
-    divisions = Divisions(store, parse_run_key(run_key))
-    tables = tag_log.replay([saved(store, divisions, run_key, run_key)])
+    clusterings = Clusterings(store, parse_run_key(run_key))
+    tables = tag_log.replay([saved(store, clusterings, run_key, run_key)])
     return replace(tables, images=dict.fromkeys(tables.images, 0))  # no event gave them
 
 
