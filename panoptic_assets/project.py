@@ -677,8 +677,9 @@ class Project:
     def explain(self, image: str, tag: str, property: str | None = None) -> dict[str, Any]:
         """Why an image carries a tag: the chain from the tag's events to the image's file.
 
-        Holds image_id, property_name, path (of the tag), holds (whether no check failed), and
-        steps: name, text, checked (None where there is nothing to compare) and sha256 of each.
+        Holds image_id, property_name, path (of the tag), holds (whether no check failed), notes
+        (sentences that a person must know), and steps: name, text, checked (None where there is
+        nothing to compare) and sha256 of each.
 
         Args:
             image: Its id, the first 8 or more characters of it, or a path.

@@ -92,13 +92,13 @@ class ImageNames:
 
         Args:
             name: What is given.
-            refuse: Whether a name is refused that fits several files in another letter case;
-                otherwise it is none, and noted.
+            refuse: Whether a name is refused that is the beginning of several ids, or fits several
+                files in another letter case; otherwise it is none, and noted.
 
         Raises:
             InputError: The name fits several files with different images, or several ids.
         """
-        found = self.find_as_written(name)
+        found = self.find_as_written(name, refuse)
         return self.find_in_any_case(name, refuse) if found is None else found
 
     def one(self, name: str) -> str:
@@ -120,7 +120,7 @@ class ImageNames:
             )
         return image_id
 
-    def find_as_written(self, name: str) -> str | None:
+    def find_as_written(self, name: str, refuse: bool = True) -> str | None:
         """What :meth:`find` finds without another letter case.
 
         Raises:
@@ -133,11 +133,14 @@ class ImageNames:
         if not ids and (paths := self.files(name)):
             return self._only(name, paths, "how accents or separators are written")
         if len(ids) > 1:
-            raise InputError(
+            message = (
                 f"{len(ids)} images have an id that begins with {name.strip()!r}: give more of it, "
                 f"as in {' or '.join(map(repr, _apart(ids[:2])))}."
             )
-        return ids[0] if ids else None
+            if refuse:
+                raise InputError(message)
+            self._notes[f"Left out: {message}"] = None
+        return ids[0] if len(ids) == 1 else None
 
     def find_in_any_case(self, name: str, refuse: bool = True) -> str | None:
         """What :meth:`find` finds in another letter case, and notes.

@@ -132,7 +132,7 @@ def _as_written_first(
     """
     later: list[tuple[str, np.ndarray]] = []
     for names, vectors in batches:
-        ids = [known.find_as_written(name) for name in names]
+        ids = [known.find_as_written(name, refuse=False) for name in names]
         other = [
             image_id is None and bool(known.files(name, any_case=True))
             for name, image_id in zip(names, ids, strict=True)

@@ -183,6 +183,9 @@ def test_the_beginning_of_several_ids_is_refused_with_both(known):
     message = str(caught.value)
     assert "have an id that begins with '01234567': give more of it" in message
     assert repr(A[:17]) in message and repr(B[:17]) in message
+    known = ImageNames(FILES)
+    assert known.find(A[:8], refuse=False) is None
+    assert known.notes == [f"Left out: {message.replace('6 images', '5 images')}"]
 
 
 def test_of_many_notes_the_first_are_told_and_the_others_counted():

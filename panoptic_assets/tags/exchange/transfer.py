@@ -470,7 +470,7 @@ def _image_ids(store: LanceStore, folder: str, content: Said) -> tuple[list[str 
     files = inventory.Corpus(present_files(store), folder)
 
     def by_path(path: str) -> str | None:
-        if found := names.find_as_written(path):
+        if found := names.find_as_written(path, refuse=False):
             return found
         candidates, other_case = files.find(path)
         if len(candidates) == 1 and not other_case:
