@@ -104,10 +104,10 @@ def judge_partitions(
         if _latest(instance, asset, partition) != verdict["description"]:
             report_evaluation(context, dg.AssetKey(asset), _CHECK, partition, verdict)
             nb_reported += 1
-    context.log.info(f"{nb_reported:,} of {len(judged):,} verdicts are others than before.")
+    context.log.info(f"{nb_reported:,} of {len(of_places):,} verdicts are others than before.")
     return dg.Output(
         None,
-        metadata={"nb_judged": len(judged), "nb_stale": nb_stale, "nb_reported": nb_reported},
+        metadata={"nb_judged": len(of_places), "nb_stale": nb_stale, "nb_reported": nb_reported},
     )
 
 
