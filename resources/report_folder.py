@@ -1,7 +1,7 @@
 """ReportFolder: the static pages of one project, and the pictures that they share.
 
 Belongs here: putting finished files where the web server finds them, so that a crash leaves the
-report before. Does not belong here: what a page shows (``panoptic_assets.reports``).
+report before. Does not belong here: what a page shows (``panoptic_assets.review``).
 
 ``.panoptic/reports/`` is served below :data:`MOUNT` and can be opened from the disk as well::
 

@@ -1,6 +1,5 @@
-"""What is assembled, how light it is, and the direction of imports."""
+"""What is assembled, and how light it is."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -116,87 +115,6 @@ def test_dagster_validates_the_workspace_of_the_checkout():
     )
     assert answer.returncode == 0, answer.stderr
     assert "All code locations passed validation" in answer.stdout + answer.stderr
-
-
-def imports_of(path):
-    """Every module that a file imports, at its top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield node.module
-
-
-FORBIDDEN = {
-    "panoptic_assets/core": (
-        "dagster",
-        "lancedb",
-        "torch",
-        "open_clip",
-        "resources",
-        "panoptic_assets.assets",
-        "panoptic_assets.tables",
-        "panoptic_assets.orchestration",
-        "panoptic_assets.spec.resolution",
-        "panoptic_assets.spec.keys",
-        "panoptic_assets.spec.records",
-        "panoptic_assets.reports",
-        "panoptic_assets.project",
-    ),
-    "panoptic_assets/spec": (
-        "dagster",
-        "lancedb",
-        "torch",
-        "open_clip",
-        "sklearn",
-        "resources.lance",
-        "panoptic_assets",
-    ),
-    "panoptic_assets/reports": (
-        "dagster",
-        "lancedb",
-        "torch",
-        "resources.lance",
-        "panoptic_assets.assets",
-        "panoptic_assets.tables",
-        "panoptic_assets.orchestration",
-        "panoptic_assets.spec.resolution",
-        "panoptic_assets.project",
-    ),
-    "resources": ("panoptic_assets", "sklearn"),
-    "panoptic_assets/assets": (
-        "panoptic_assets.project",
-        "panoptic_assets.cli.main",
-        "panoptic_assets.commands",
-    ),
-    "": ("panoptic_assets.definitions",),
-}
-
-
-@pytest.mark.parametrize("folder", FORBIDDEN)
-def test_imports_go_one_way(folder):
-    """DESIGN 12: core and resources know no assets; nothing but the command line, which runs what
-    is assembled, imports the definitions."""
-    sources = [
-        path
-        for package in ("panoptic_assets", "resources")
-        for path in (ROOT / package).rglob("*.py")
-        if path.is_relative_to(ROOT / folder) and path.name != "runner.py"
-    ]
-    assert sources
-    for path in sources:
-        for name in imports_of(path):
-            inside = f"{folder.replace('/', '.')}."
-            if (name + ".").startswith(inside) and folder.count("/"):
-                continue
-            for banned in FORBIDDEN[folder]:
-                assert not (name + ".").startswith(banned + "."), f"{path} imports {name}"
-
-
-def test_no_package_re_exports_what_another_module_defines():
-    for path in [*(ROOT / "panoptic_assets").rglob("__init__.py"), ROOT / "resources/__init__.py"]:
-        assert list(imports_of(path)) == []
 
 
 def test_the_executor_is_in_process_by_default():

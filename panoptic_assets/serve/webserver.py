@@ -1,7 +1,7 @@
 """Dagster's web server with the reports beside it, for browsers that are asked to do harm.
 
 Belongs here: what is served at which address, and to whom. Does not belong here: the processes
-(``cli.serve``) and what the reports show (``panoptic_assets.reports``).
+(``cli.serve``) and what the reports show (``panoptic_assets.review``).
 
 Dagster asks for no password, and its GraphQL carries out what any request asks, a plain GET
 included. So a page of another site could start runs through the browser of whoever has this server

@@ -29,7 +29,7 @@ from panoptic_assets.spec.computation import NotComputableError
 
 COMMON = textwrap.dedent("""
     import numpy as np
-    from panoptic_assets.clustering.algorithms.interface import Data, Tag
+    from panoptic_assets.clustering.algorithms.interface import Data, TargetTag
     from panoptic_assets.clustering.methods import *
 
     def blobs(nb_blobs=8, size=40, dim=64, seed=0):
@@ -44,7 +44,7 @@ COMMON = textwrap.dedent("""
 
     def data(points):
         runs = [np.arange(len(points)) // 40, np.arange(len(points)) // 20]
-        tags = tuple(Tag((str(40 * number),)) for number in range(8))
+        tags = tuple(TargetTag((str(40 * number),)) for number in range(8))
         return Data(points, encode_texts=encode, tags=tags, runs=tuple(runs))
 """)
 SCOPE: dict = {}

@@ -177,7 +177,8 @@ def test_a_projection_of_another_process_has_the_same_points(corpus, tmp_path):
         hashes[record["key"]] = record["output"]
     code = (
         "import sys\n"
-        "from panoptic_assets.tables import images, vectors\n"
+        "from panoptic_assets.corpus import table as images\n"
+        "from panoptic_assets.features import table as vectors\n"
         "from panoptic_assets.features.config import ProjectionConfig\n"
         "from panoptic_assets.spec.resolution import parse\n"
         "from panoptic_assets.features.projections import project\n"

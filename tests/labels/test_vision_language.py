@@ -440,7 +440,7 @@ KILLED = """
 import sys
 from panoptic_assets.labels.config import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel
-from panoptic_assets.labels.vision_language import suggest
+from panoptic_assets.labels.vision_language import ask_for_labels
 from resources.lance import LanceStore
 from resources.source import ImageSource
 
@@ -451,7 +451,7 @@ clusters = [
 ]
 config = VisionModel(base_url=url, concurrency=1)
 print("ready", flush=True)
-for found in suggest(clusters, config, 0, LanceStore(uri=uri), ImageSource(root=images)):
+for found in ask_for_labels(clusters, config, 0, LanceStore(uri=uri), ImageSource(root=images)):
     print(found.node, flush=True)
 print("done", flush=True)
 """

@@ -453,7 +453,8 @@ def test_looking_loads_no_model_library(tiny):
     """A code server stays: torch would stay in its memory."""
     code = (
         "import sys, dagster as dg\n"
-        "from panoptic_assets.upkeep.automation import corpus_changed, new_configs\n"
+        "from panoptic_assets.upkeep.automation import corpus_changed\n"
+        "from panoptic_assets.upkeep.new_configs import new_configs\n"
         "from panoptic_assets.definitions import defs\n"
         "for sensor in (corpus_changed, new_configs):\n"
         "    for _ in range(2):\n"
