@@ -65,8 +65,8 @@ def apply_inventory(
 
     Args:
         store: The store.
-        path: The CSV file, as :func:`~panoptic_assets.corpus.inventory.parse_inventory` reads it; or
-            None.
+        path: The CSV file, as :func:`panoptic_assets.corpus.inventory.parse_inventory` reads
+            it, or None.
         paths_of_images: For each image that is present, the paths of its files.
         folder: Where the images' folder is, for lines that name files by whole paths.
 
