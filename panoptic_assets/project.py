@@ -2,6 +2,8 @@
 
 Belongs here: reading a project as plain dictionaries and Arrow tables. Does not belong here:
 materializing assets, which is Dagster's part.
+
+Long because it is one class, whose every method is a door; what they read is said in the rooms.
 """
 
 from collections.abc import Iterable
@@ -16,8 +18,8 @@ from panoptic_assets.clustering import quality, sweeps
 from panoptic_assets.clustering import table as clustering_tables
 from panoptic_assets.clustering.policies import policy_document, policy_of
 from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
-from panoptic_assets.clustering.selection import Report
-from panoptic_assets.clustering.selection import search as search_images
+from panoptic_assets.clustering.search import Report
+from panoptic_assets.clustering.search import search as search_images
 from panoptic_assets.corpus import table as image_tables
 from panoptic_assets.corpus import versions
 from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, stored_property

@@ -2,6 +2,8 @@
 
 Belongs here: what each act checks before it is done, and the runs that it starts. Does not belong
 here: the commands, and how an instance is opened (``panoptic_assets.orchestration``).
+
+Long because each act has its method, with the same checks before anything is started.
 """
 
 import functools

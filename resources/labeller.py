@@ -6,6 +6,8 @@ belong here: what is asked, and what an answer means (``panoptic_assets.labels.q
 
 Every question gets one :class:`Reply`, whatever happens to it; only what no question can survive,
 such as a wrong key, is an :class:`InputError`.
+
+Long because all that an endpoint can do wrong is met in one place, on one budget.
 """
 
 import asyncio

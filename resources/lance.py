@@ -5,6 +5,8 @@ loses or doubles a row. Does not belong here: what the rows mean.
 
 Every write is one commit. Ids carry Lance's primary-key metadata: without it, two processes that
 insert the same new ids both succeed and leave duplicate rows, with no error.
+
+Long because it is one class, whose methods share one connection and one way to commit.
 """
 
 import functools

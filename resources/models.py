@@ -5,6 +5,9 @@ the embedded model is made (``embedded_model``), decoding image files (``source`
 (``lance``).
 
 torch and open_clip cost seconds to import, so they are imported where a model is loaded.
+
+Long because every way in which open_clip finds weights, with what each can fail of, stands beside
+the others.
 """
 
 import difflib

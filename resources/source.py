@@ -7,6 +7,9 @@ files (ids, quarantine, the tables), which is the assets' part.
 A fault of one file is an :class:`UnreadableImage`; a fault of the whole source, such as a bucket
 that is gone or credentials that are refused, is an :class:`InputError`, so that it never
 quarantines thousands of files.
+
+Long because folders on disks, in stores of objects and behind fsspec keep one contract, and are
+read beside each other.
 """
 
 import contextlib

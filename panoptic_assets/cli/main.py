@@ -31,6 +31,7 @@ from panoptic_assets.cli import (
     upkeep,
 )
 from panoptic_assets.cli.serve import ui
+from panoptic_assets.cli.tag_edits import tag_group
 from panoptic_assets.cli.terminal import tell
 from panoptic_assets.cli.upkeep import diff, forget, retention, status, versions
 from panoptic_assets.spec.text import brief, printable
@@ -153,7 +154,7 @@ for _command in (
     tags.save,
     tags.tags,
     tags.recommend,
-    tags.tag_group,
+    tag_group,
     tags.export,
     tags.import_tags,
     retention,

@@ -7,7 +7,7 @@ Belongs here: pure matching. Does not belong here: dates (``spec.dates``), the f
 import unicodedata
 from datetime import datetime
 
-from panoptic_assets.corpus.inventory import PropertyType, Value, read_number, tag_path
+from panoptic_assets.corpus.values import PropertyType, Value, read_number, tag_path
 from panoptic_assets.spec.dates import period
 from panoptic_assets.spec.tag_log import HIERARCHY
 

@@ -6,6 +6,8 @@ belong here: what they compute (``core``), or how a request is resolved (``spec.
 Another package adds a method by an entry point of the group ``panoptic_assets.methods`` that names
 a subclass of :class:`MethodConfig`; the method is then in the configuration of the assets, on the
 command line and in ``panoptic-assets methods``.
+
+Long because each method is its parameters, with the meaning of each.
 """
 
 import importlib.metadata
@@ -15,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, parameters
-from panoptic_assets.corpus.inventory import tag_path
+from panoptic_assets.corpus.values import tag_path
 from panoptic_assets.spec.fields import OneLine, Parameters
 
 ENTRY_POINTS = "panoptic_assets.methods"

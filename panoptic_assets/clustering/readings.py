@@ -12,7 +12,7 @@ import numpy as np
 
 from panoptic_assets.clustering.algorithms.interface import Data, TargetTag
 from panoptic_assets.clustering.config import SharedClusteringConfig
-from panoptic_assets.clustering.selection import text_encoder
+from panoptic_assets.clustering.search import text_encoder
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.properties import read_properties, stored_property
 from panoptic_assets.features.neighbors import nearest_neighbors

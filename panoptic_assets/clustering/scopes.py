@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from panoptic_assets.corpus.inventory import MAX_NAME, tag_path
+from panoptic_assets.corpus.values import MAX_NAME, tag_path
 from panoptic_assets.spec.dates import period
 from panoptic_assets.spec.fields import Name, OneLine, Parameters, Unquoted
 from panoptic_assets.spec.keys import parse_node

@@ -8,8 +8,8 @@ import fnmatch
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +26,27 @@ from panoptic_assets.clustering.scopes import (
     WithProperty,
     WithTag,
 )
+from panoptic_assets.clustering.search import PresentCorpus, Report, present_corpus, ranked
 from panoptic_assets.clustering.table import Clusterings
-from panoptic_assets.corpus.inventory import PropertyType
-from panoptic_assets.corpus.names import ImageNames, comparable_path
+from panoptic_assets.corpus.names import comparable_path
 from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, stored_property
-from panoptic_assets.corpus.table import files_input, image_names, present_files
-from panoptic_assets.features.similarity import most_similar, similarities
-from panoptic_assets.features.table import ReadVectors, model_identity, read_vectors
+from panoptic_assets.corpus.table import files_input
+from panoptic_assets.corpus.values import PropertyType
 from panoptic_assets.spec import tag_log
-from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.dates import within
 from panoptic_assets.spec.keys import parse_node, vector_type_of
-from panoptic_assets.spec.records import IdList, Input, Record, digest, vectors_hash
+from panoptic_assets.spec.records import IdList, Input, Record, digest
 from panoptic_assets.spec.tag_log import comparable
 from panoptic_assets.spec.text import in_quotes, nearest
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
-from resources.models import Encoder, OpenClipModels
+from resources.models import OpenClipModels
 from resources.registry import Registry
-from resources.vectors_file import VectorsFile
 
 MAX_LIST = 2**27
 """Bytes of a list of ids: two million of them."""
 _SHOWN = 3
 """Names in a message."""
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def select(
     Raises:
         InputError: The scope takes no image, or names something that there is not.
     """
-    corpus = _corpus_of(store, registry)
+    corpus = present_corpus(store, registry)
     vector_type = vector_type_of(config.features)
     scope = config.scope
     match scope:
@@ -107,9 +102,9 @@ def select(
         case Listed():
             found = _listed(scope, corpus)
         case FoundByText() | SimilarTo():
-            ranked = _ranked(scope, corpus, vector_type, models, report)
+            answer = ranked(scope, corpus, vector_type, models, report)
             found = _Found(
-                ranked.image_ids, ranked.nothing, sources=ranked.sources, notes=ranked.notes
+                answer.image_ids, answer.nothing, sources=answer.sources, notes=answer.notes
             )
         case InNode():
             found = _in_node(scope, corpus, key)
@@ -126,79 +121,6 @@ def select(
     )
 
 
-def text_encoder(
-    vector_type: str,
-    store: LanceStore,
-    registry: Registry,
-    models: OpenClipModels,
-    report: Report,
-) -> Encoder:
-    """The model that made a vector type, for texts in the space of its vectors.
-
-    Args:
-        vector_type: The vector type.
-        store: Where its vectors are.
-        registry: Where its model is described.
-        models: Loads it, once in a process.
-        report: Called with a line of text before something that takes long.
-
-    Raises:
-        InputError: The vectors were imported, or the model cannot be had or is another one.
-    """
-    spec = registry.model(vector_type)
-    stored = model_identity(store, vector_type)
-    if isinstance(spec, VectorsFile) or (stored and stored.get("imported")):
-        raise InputError(
-            f"The vectors of {vector_type!r} were imported, so there is no model that could read a "
-            "text: take a vector type that a model made, or look for images by another scope."
-        )
-    differing = spec.differences(stored) if stored else []
-    if not differing:
-        encoder = models.load(spec, stored, on_build=report)
-        differing = [
-            f"{name}: {value!r} is stored, {encoder.identity.get(name)!r} was loaded"
-            for name, value in (stored or {}).items()
-            if encoder.identity.get(name) != value
-        ]
-        if not differing:
-            return encoder
-    raise InputError(
-        f"The vectors of {vector_type!r} were made by another model than "
-        f"configs/models/{vector_type}.yaml now describes ({'; '.join(differing)}): texts and "
-        "images of two models cannot be compared. Restore that file, or the model's weights."
-    )
-
-
-@dataclass(frozen=True)
-class _Corpus:
-    store: LanceStore
-    registry: Registry
-    version: int
-    """Of ``files``."""
-    present: dict[str, list[str]]
-    """For each image, the sorted paths of its files."""
-
-    @property
-    def example(self) -> str:
-        return next(iter(self.present.values()))[0]
-
-    def names(self) -> ImageNames:
-        """Of all images that were ever seen, as of this version."""
-        return image_names(self.store, self.registry.images, self.version)
-
-
-def _corpus_of(store: LanceStore, registry: Registry) -> _Corpus:
-    # Before the rows, which are then read at this version: a refresh may commit at any time.
-    version = store.version("files")
-    present = present_files(store, version)
-    if not present:
-        raise InputError(
-            "The corpus has no images: put some into its folder, then materialize `images` "
-            "(`panoptic-assets refresh`)."
-        )
-    return _Corpus(store, registry, version, present)
-
-
 @dataclass(frozen=True)
 class _Found:
     image_ids: Iterable[str]
@@ -213,7 +135,7 @@ class _Found:
     parent: Record | None = None
 
 
-def _with_path(scope: FilesLike, corpus: _Corpus) -> _Found:
+def _with_path(scope: FilesLike, corpus: PresentCorpus) -> _Found:
     matches = re.compile(fnmatch.translate(comparable_path(scope.pattern))).match
     chosen = [
         image_id
@@ -227,7 +149,7 @@ def _with_path(scope: FilesLike, corpus: _Corpus) -> _Found:
     )
 
 
-def _with_property(scope: WithProperty, corpus: _Corpus) -> _Found:
+def _with_property(scope: WithProperty, corpus: PresentCorpus) -> _Found:
     store, name = corpus.store, unicodedata.normalize("NFC", scope.property)
     version = store.version("property_values")
     rows = read_properties(store, name, version)
@@ -307,7 +229,7 @@ def _no_value(name: str, kind: PropertyType, values: list[Any]) -> str:
     return f"No image that is present has such a {name!r}: their values are {examples}."
 
 
-def _with_tag(scope: WithTag, corpus: _Corpus) -> _Found:
+def _with_tag(scope: WithTag, corpus: PresentCorpus) -> _Found:
     store = corpus.store
     versions = {name: store.version(name) for name in ("tags", "image_tags")}
     name = stored_property(store, scope.property, versions["tags"])
@@ -338,7 +260,7 @@ def _with_tag(scope: WithTag, corpus: _Corpus) -> _Found:
     )
 
 
-def _taken_between(scope: TakenBetween, corpus: _Corpus) -> _Found:
+def _taken_between(scope: TakenBetween, corpus: PresentCorpus) -> _Found:
     version = corpus.store.version("images")
     rows = corpus.store.read("images", ["image_id", "taken_at"], "taken_at IS NOT NULL", version)
     days = {
@@ -363,7 +285,7 @@ def _taken_between(scope: TakenBetween, corpus: _Corpus) -> _Found:
     return _Found(chosen, nothing, tables={"images": version}, notes=notes)
 
 
-def _listed(scope: Listed, corpus: _Corpus) -> _Found:
+def _listed(scope: Listed, corpus: PresentCorpus) -> _Found:
     path, data = _read_list(scope.file, corpus.registry.folder_path)
     try:
         text = data.decode("utf-8-sig")
@@ -431,134 +353,7 @@ def _read_list(name: str, folder: Path) -> tuple[Path, bytes]:
     return path, data
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """The images that a search found, the most similar first."""
-
-    image_ids: list[str]
-    paths: list[str]
-    """Of each one's first file."""
-    similarities: list[float]
-    """Cosines."""
-    notes: list[str]
-    """What a person must know, one sentence each."""
-    sources: list[Input]
-    """What was read."""
-    nothing: str
-    """What to say when no image was found."""
-
-
-def search(
-    asked: FoundByText | SimilarTo,
-    vector_type: str,
-    store: LanceStore,
-    registry: Registry,
-    models: OpenClipModels,
-    report: Report,
-) -> Ranked:
-    """The present images that are most similar to a text or to an image, itself included.
-
-    Args:
-        asked: What to look for, and how far.
-        vector_type: The vectors to compare.
-        store: The store.
-        registry: Where models are described.
-        models: For a text.
-        report: Called with a line of text before something that takes long.
-
-    Raises:
-        InputError: No image is similar enough, or the text or the image cannot be compared.
-    """
-    found = _ranked(asked, _corpus_of(store, registry), vector_type, models, report)
-    if not found.image_ids:
-        raise InputError(found.nothing)
-    return found
-
-
-def _ranked(
-    asked: FoundByText | SimilarTo,
-    corpus: _Corpus,
-    vector_type: str,
-    models: OpenClipModels,
-    report: Report,
-) -> Ranked:
-    if isinstance(asked, FoundByText):
-        return _by_text(asked, corpus, vector_type, models, report)
-    return _similar(asked, corpus, vector_type)
-
-
-def _by_text(
-    scope: FoundByText,
-    corpus: _Corpus,
-    vector_type: str,
-    models: OpenClipModels,
-    report: Report,
-) -> Ranked:
-    read = read_vectors(corpus.store, vector_type, corpus.present)
-    encoder = text_encoder(vector_type, corpus.store, corpus.registry, models, report)
-    try:
-        [vector] = encoder.encode_texts([scope.text])
-    except InputError:
-        raise
-    except ValueError as error:  # a text of which the model understands nothing
-        raise InputError(f"{error} Look for another text than {in_quotes(scope.text)}.") from error
-    asked = read.source.model_copy(update={"sha256": vectors_hash([scope.text], vector[None])})
-    return _rank(scope, f"the text {in_quotes(scope.text)}", corpus, read, vector, [asked])
-
-
-def _similar(scope: SimilarTo, corpus: _Corpus, vector_type: str) -> Ranked:
-    known = corpus.names()
-    image_id = known.one(scope.image)
-    if image_id not in corpus.present:
-        raise InputError(
-            f"The image {in_quotes(scope.image)} is missing from the corpus or in quarantine: take "
-            f"another one, such as {corpus.example!r}."
-        )
-    read = read_vectors(corpus.store, vector_type, corpus.present)
-    if image_id not in read.image_ids:
-        raise InputError(
-            f"The image {in_quotes(scope.image)} has no vector of type {vector_type!r}: "
-            f"materialize `embeddings` first (`panoptic-assets refresh "
-            f"--vector-type {vector_type}`)."
-        )
-    vector = read.vectors[read.image_ids.index(image_id)]
-    ranked = _rank(scope, f"the image {in_quotes(scope.image)}", corpus, read, vector)
-    return replace(ranked, notes=[*known.notes, *ranked.notes])
-
-
-def _rank(
-    scope: FoundByText | SimilarTo,
-    what: str,
-    corpus: _Corpus,
-    read: ReadVectors,
-    vector: Vectors,
-    sources: Sequence[Input] = (),
-) -> Ranked:
-    cosines = similarities(read.vectors, vector)
-    rows = most_similar(cosines, scope.min_similarity, scope.nb_images)
-    best = int(cosines.argmax())
-    notes = []
-    if rows.size:
-        notes.append(
-            f"{rows.size:,} images are taken for {what}, of similarity {cosines[rows[0]]:.3f} to "
-            f"{cosines[rows[-1]]:.3f}."
-        )
-    if unseen := len(corpus.present) - len(read.image_ids):
-        notes.append(f"Not searched, since they have no vector: {unseen:,} images.")
-    image_ids = [read.image_ids[row] for row in rows]
-    return Ranked(
-        image_ids,
-        [corpus.present[image_id][0] for image_id in image_ids],
-        cosines[rows].tolist(),
-        notes,
-        [read.source, *sources],
-        f"No image reaches the similarity {scope.min_similarity} to {what}: the most similar one, "
-        f"{corpus.present[read.image_ids[best]][0]!r}, has {cosines[best]:.3f}. Lower "
-        "that limit, or give a number of images in its place.",
-    )
-
-
-def _in_node(scope: InNode, corpus: _Corpus, key: str) -> _Found:
+def _in_node(scope: InNode, corpus: PresentCorpus, key: str) -> _Found:
     node = parse_node(scope.node)
     if node.run_key == key:
         raise InputError(

@@ -2,6 +2,8 @@
 
 Belongs here: which clustering of a key counts, and its rows. Does not belong here: what a record
 holds (``spec.records``), and computing one (``clustering.dividing``).
+
+Long because a record, its clusters and its assignments are written and read together.
 """
 
 import json

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from panoptic_assets.corpus import manifest
 from panoptic_assets.corpus.config import ImagesConfig
-from panoptic_assets.corpus.contact_sheet import contact_sheet
+from panoptic_assets.corpus.contact_sheet import in_rows
 from panoptic_assets.corpus.properties import InventoryReport, apply_inventory
 from panoptic_assets.corpus.table import (
     forgotten_images,
@@ -50,11 +50,7 @@ _DECODE_SIDE = 320
 """Pixels: twice the thumbnail's, see :func:`resources.decoding.decode`."""
 
 _IMAGES_SHOWN = 24
-_PICTURED = 8
-"""Images in a row of the contact sheet."""
 _LISTED = 50
-_SHEET_BYTES = 12_000
-"""In base64 16 kB, as the tables take up to 34 kB."""
 _CHANGES_BYTES = 14_000
 
 Row = dict[str, Any]
@@ -199,16 +195,10 @@ def _corpus_result(
             "changes": dg.MetadataValue.md(_changes_table(changes)),
             "quarantine": dg.MetadataValue.md(table(["file", "reason"], quarantine, most=_LISTED)),
             "metadata_findings": dg.MetadataValue.md(_findings_table(properties)),
-            "contact_sheet": dg.MetadataValue.md(_in_rows(read_thumbnails(store, shown))),
+            "contact_sheet": dg.MetadataValue.md(in_rows(read_thumbnails(store, shown))),
         },
         data_version=dg.DataVersion(digest(version, properties.digest)),
     )
-
-
-def _in_rows(thumbnails: list[bytes]) -> str:
-    """A contact sheet of images without any order."""
-    rows = range(0, len(thumbnails), _PICTURED)
-    return contact_sheet([thumbnails[row : row + _PICTURED] for row in rows], _SHEET_BYTES)
 
 
 def _findings_table(properties: InventoryReport) -> str:

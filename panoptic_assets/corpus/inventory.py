@@ -11,28 +11,32 @@ headers without a type, ``a > b`` for a tag below another, and the decimal comma
 
 The file is made by hand and may be anything. What breaks the table as a whole is a
 :class:`InventoryError`; a cell that cannot be read is left out and becomes a :class:`Finding`.
+
+Long because one pass reads a file that may be hostile, under limits that hold for all of it.
 """
 
 import csv
 import heapq
 import io
 import itertools
-import math
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
 from typing import BinaryIO, Literal, get_args
 
 from panoptic_assets.corpus.names import ImageNames, comparable_path
-from panoptic_assets.spec.tag_log import HIERARCHY
-from panoptic_assets.spec.text import cut
-
-PropertyType = Literal["text", "number", "date", "tag", "multi_tags"]
-Value = str | float | datetime | tuple[str, ...]
-"""Of type text, number, date (in UTC), and tag or multi_tags (paths such as ``a > b``)."""
+from panoptic_assets.corpus.values import (
+    CONTROL_CHARACTERS,
+    MAX_NAME,
+    READERS,
+    PropertyType,
+    Value,
+    inferred_type,
+    shown_cell,
+    written,
+)
 
 MAX_CHARACTERS = 2**27
 """Of a whole file."""
@@ -42,8 +46,6 @@ MAX_LINE = 2**20
 """Characters of one line of the table, newlines inside quotes included. The csv module itself
 refuses cells of more than 131,072, but only once it was given the whole line."""
 MAX_COLUMNS = 256
-MAX_NAME = 200
-"""Characters of a property's name, and of a tag with those above it."""
 MAX_FINDINGS = 100
 MAX_UNMATCHED = 20
 
@@ -53,27 +55,6 @@ _KEPT_AS_TEXT = frozenset({"url", "color", "checkbox", "path"})
 
 _BLANK = re.compile(r'[\s;,"]*')
 _HEADER = re.compile(r"(.*\S) ?\[ ?(\w+) ?\]")
-# Control characters, and those that reverse the direction of the text around them.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_LONGEST_NUMBER = 400
-"""Characters: the largest float64 has 309 digits."""
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-_PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
-_TIME = (
-    r"(?:[T ](?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})"
-    r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
-    r" ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?)?"
-)
-_YEAR_FIRST = re.compile(
-    r"(?P<year>[0-9]{4})"
-    rf"(?:(?P<mark>[-/])(?P<month>[0-9]{{1,2}})(?:(?P=mark)(?P<day>[0-9]{{1,2}}){_TIME})?)?"
-)
-_DAY_FIRST = re.compile(
-    rf"(?P<day>[0-9]{{1,2}})/(?P<month>[0-9]{{1,2}})/(?P<year>[0-9]{{4}}){_TIME}"
-)
-_MONTH = re.compile(r"(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})")
 
 
 class InventoryError(ValueError):
@@ -225,8 +206,8 @@ def file_column(headers: list[str]) -> int:
     if folded[:1] == ["id"]:
         hint = " Panoptic's ids mean nothing here: export with paths."
     raise InventoryError(
-        f"No column names the files; the header is {_shown(', '.join(headers))}. Separate columns "
-        f"by ';' or ',' and call one `path` (or {', '.join(_FILE_COLUMNS[1:])}).{hint}"
+        f"No column names the files; the header is {shown_cell(', '.join(headers))}. Separate "
+        f"columns by ';' or ',' and call one `path` (or {', '.join(_FILE_COLUMNS[1:])}).{hint}"
     )
 
 
@@ -256,18 +237,18 @@ def match_images(
         if len(paths) == 1:
             placed.append((paths[0], row))
             if other_case:
-                cause = f"taken for {_shown(paths[0])}, whose name differs in letter case"
+                cause = f"taken for {shown_cell(paths[0])}, whose name differs in letter case"
                 findings.add(inventory.lines[row], "", given, cause)
             continue
         if len(unmatched) < MAX_UNMATCHED:
-            unmatched.append(_shown(given))
+            unmatched.append(shown_cell(given))
         if paths:
             findings.add(
                 inventory.lines[row],
                 "",
                 given,
-                f"several files could be meant, such as {_shown(paths[0])} and {_shown(paths[1])}: "
-                "write the path below the images' folder",
+                f"several files could be meant, such as {shown_cell(paths[0])} and "
+                f"{shown_cell(paths[1])}: write the path below the images' folder",
             )
     placed.sort()
     images = [(corpus.images[path], row) for path, row in placed]
@@ -345,7 +326,7 @@ class _Collector:
 
     def add(self, line: int, column: str, value: str, cause: str) -> None:
         self._total += 1
-        self._kept.append(Finding(line, column, _shown(value), cause))
+        self._kept.append(Finding(line, column, shown_cell(value), cause))
         if len(self._kept) > 10 * MAX_FINDINGS:
             self._kept = heapq.nsmallest(MAX_FINDINGS, self._kept)
 
@@ -449,7 +430,7 @@ def _parse(lines: _Lines) -> Inventory:
     columns = []
     for at, (name, given_type) in enumerate(names):
         if at != files:
-            found = Property(name, given_type or _inferred(texts[at]))
+            found = Property(name, given_type or inferred_type(texts[at]))
             columns.append(Column(found, _read(found, texts[at], numbers, separator, findings)))
             texts[at] = []  # the text of a column is let go as soon as its values are known
     return Inventory(separator, texts[files], numbers, columns, findings.findings())
@@ -543,7 +524,7 @@ def _property_of(header: str, line: int, findings: _Collector) -> tuple[str, Pro
         findings.add(line, name, header, f"values of type {word} are kept as text")
         return name, "text"
     cause = (
-        f"{_shown(word)} is not a type, so the whole header is the name; types are "
+        f"{shown_cell(word)} is not a type, so the whole header is the name; types are "
         f"{', '.join(get_args(PropertyType))}"
     )
     findings.add(line, header, header, cause)
@@ -563,49 +544,18 @@ def _check_names(names: list[str], file_column: int) -> None:
             raise InventoryError(f"Column {at + 1} of the header has no name: name or remove it.")
         if len(name) > MAX_NAME:
             raise InventoryError(
-                f"The name of column {_shown(name)} has {len(name):,} characters; at most "
+                f"The name of column {shown_cell(name)} has {len(name):,} characters; at most "
                 f"{MAX_NAME} are possible."
             )
-        if _CONTROL.search(name):
+        if CONTROL_CHARACTERS.search(name):
             raise InventoryError(
-                f"The name of column {_shown(name)} holds control characters: remove them."
+                f"The name of column {shown_cell(name)} holds control characters: remove them."
             )
         if name in seen:
-            raise InventoryError(f"Two columns have the name {_shown(name)}: rename one of them.")
+            raise InventoryError(
+                f"Two columns have the name {shown_cell(name)}: rename one of them."
+            )
         seen.add(name)
-
-
-def _inferred(cells: list[str]) -> PropertyType:
-    """The type of a column whose header has none."""
-    distinct = {stripped for cell in cells if (stripped := cell.strip())}
-    if not distinct:
-        return "text"
-    if all(map(_is_plain_number, distinct)):
-        return "number"
-    if all(map(_is_plain_date, distinct)):
-        return "date"
-    return "text"
-
-
-def _is_plain_number(cell: str) -> bool:
-    # No leading zeros, signs or exponents: inventory numbers, telephone numbers, codes as 12E3.
-    if not _PLAIN_NUMBER.fullmatch(cell):
-        return False
-    try:
-        read_number(cell, ",")
-    except ValueError:
-        return False
-    return True
-
-
-def _is_plain_date(cell: str) -> bool:
-    if not _PLAIN_DATE.fullmatch(cell):
-        return False
-    try:
-        _date(cell, ",")
-    except ValueError:
-        return False
-    return True
 
 
 def _read(
@@ -616,7 +566,7 @@ def _read(
     findings: _Collector,
 ) -> list[Value | None]:
     """The values of one column; equal cells share one value."""
-    reader = _READERS[property.type]
+    reader = READERS[property.type]
     known: dict[str, tuple[Value | None, str]] = {}
     values: list[Value | None] = []
     for line, cell in zip(lines, cells, strict=True):
@@ -632,98 +582,6 @@ def _read(
         if cause:
             findings.add(line, property.name, cell, cause)
     return values
-
-
-def _text(cell: str, separator: str) -> Value:
-    return cell
-
-
-def read_number(cell: str, separator: str) -> float:
-    """The number in a cell of a file with this separator.
-
-    Raises:
-        ValueError: It is none, too large, or an integer that float64 cannot hold exactly.
-    """
-    text = cell.strip()
-    if separator == ";" and "." not in text:
-        text = text.replace(",", ".", 1)
-    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
-        decimal = ", or a comma," if separator == ";" else ""
-        raise ValueError(
-            f"not a number: write digits with a point{decimal} before the decimals, and nothing "
-            "between thousands"
-        )
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("too large for a number")
-    if abs(value) >= 2**53 and _INTEGER.fullmatch(text):
-        raise ValueError("too many digits for a number; the type text keeps them")
-    return value + 0.0  # -0.0 becomes 0.0
-
-
-def _date(cell: str, separator: str) -> datetime:
-    text = cell.strip()
-    match = _YEAR_FIRST.fullmatch(text) or _DAY_FIRST.fullmatch(text) or _MONTH.fullmatch(text)
-    if match is None:
-        raise ValueError(
-            "not a date: write 2024-03-09, 09/03/2024, 2024-03 or 2024, and times as 13:45"
-        )
-    part = match.groupdict()
-    zone = part.get("zone") or "Z"
-    try:
-        local = datetime(
-            int(part["year"]),
-            int(part["month"] or 1),
-            int(part.get("day") or 1),
-            int(part.get("hour") or 0),
-            int(part.get("minute") or 0),
-            int(part.get("second") or 0),
-            int((part.get("fraction") or "0").ljust(6, "0")[:6]),
-            UTC if zone == "Z" else _zone(zone),
-        )
-        return local.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"no such date (day, then month, as in 31/12/2024): {error}") from error
-
-
-def _zone(text: str) -> timezone:
-    offset = timedelta(hours=int(text[1:3]), minutes=int(text[-2:]))
-    return timezone(-offset if text[0] == "-" else offset)
-
-
-def _tag(cell: str, separator: str) -> tuple[str, ...]:
-    return (tag_path(cell),)
-
-
-def _tags(cell: str, separator: str) -> tuple[str, ...] | None:
-    # A comma at the end, or two in a row, are slips that mean nothing.
-    return tuple(sorted({tag_path(part) for part in cell.split(",") if part.strip()})) or None
-
-
-def tag_path(text: str) -> str:
-    """A tag's path as it is stored: ``a > b``, accents composed, single spaces.
-
-    Raises:
-        ValueError: One of its names is empty, it holds control characters, or it is too long.
-    """
-    names = [" ".join(name.split()) for name in unicodedata.normalize("NFC", text).split(">")]
-    if not all(names):
-        raise ValueError("a tag has no name: write a > b for the tag b below a")
-    path = HIERARCHY.join(names)
-    if _CONTROL.search(path):
-        raise ValueError("a tag holds control characters")
-    if len(path) > MAX_NAME:
-        raise ValueError(f"a tag has {len(path):,} characters; at most {MAX_NAME} are possible")
-    return path
-
-
-_READERS: dict[PropertyType, Callable[[str, str], Value | None]] = {
-    "text": _text,
-    "number": read_number,
-    "date": _date,
-    "tag": _tag,
-    "multi_tags": _tags,
-}
 
 
 def _values(
@@ -742,10 +600,10 @@ def _values(
         line = lines_of.setdefault(image_id, lines[row])
         if first != value:
             cause = (
-                f"its image has {_shown(_written(first))} already, from line {line}: lines for "
+                f"its image has {shown_cell(written(first))} already, from line {line}: lines for "
                 "one image, or for copies of it, must agree"
             )
-            findings.add(lines[row], column.property.name, _written(value), cause)
+            findings.add(lines[row], column.property.name, written(value), cause)
     return found
 
 
@@ -756,14 +614,3 @@ def _united(column: Column, images: list[tuple[str, int]]) -> dict[str, Value]:
         if isinstance(value, tuple):
             found.setdefault(image_id, set()).update(value)
     return {image_id: tuple(sorted(tags)) for image_id, tags in found.items()}
-
-
-def _written(value: Value) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _shown(text: str) -> str:
-    """Text for people: 60 characters at most, control characters escaped."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), cut(text, 60))

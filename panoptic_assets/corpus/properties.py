@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from panoptic_assets.corpus import inventory
+from panoptic_assets.corpus.values import PropertyType, Value
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.tag_log import known_property
 from resources.errors import InputError
@@ -126,7 +127,7 @@ def read_properties(
     return rows.sort_by([("property", "ascending"), ("image_id", "ascending")])
 
 
-VALUE_COLUMNS: dict[inventory.PropertyType, str] = {
+VALUE_COLUMNS: dict[PropertyType, str] = {
     "text": "text",
     "number": "number",
     "date": "date",
@@ -168,15 +169,13 @@ def _parse_inventory(path: Path) -> inventory.Inventory:
         ) from error
 
 
-def _values_hash(
-    found: inventory.Property, image_ids: list[str], values: list[inventory.Value]
-) -> str:
+def _values_hash(found: inventory.Property, image_ids: list[str], values: list[Value]) -> str:
     plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
     return digest(found.name, found.type, image_ids, plain)
 
 
 def _property_rows(
-    found: inventory.Property, image_ids: list[str], values: list[inventory.Value]
+    found: inventory.Property, image_ids: list[str], values: list[Value]
 ) -> pa.Table:
     schema = SCHEMAS["property_values"]
     columns = {field.name: pa.nulls(len(values), field.type) for field in schema}

@@ -12,7 +12,8 @@ from typing import Any
 
 import dagster as dg
 
-from panoptic_assets.corpus.assets import _IMAGES_SHOWN, _LISTED, _in_rows, images
+from panoptic_assets.corpus.assets import images
+from panoptic_assets.corpus.contact_sheet import in_rows
 from panoptic_assets.corpus.table import image_names, present_files, read_thumbnails
 from panoptic_assets.features import imported_vectors
 from panoptic_assets.features.config import EmbeddingsConfig
@@ -40,6 +41,8 @@ from resources.schemas import vectors_schema, vectors_table
 from resources.source import ImageSource
 from resources.vectors_file import VectorsFile
 
+_IMAGES_SHOWN = 24
+_LISTED = 50
 _WARNINGS = 20
 
 
@@ -185,7 +188,7 @@ def _vectors_result(
             "nb_not_embedded": len(present) - len(having),
             "nb_unknown": len(task.unknown),
             "contact_sheet": dg.MetadataValue.md(
-                _in_rows(read_thumbnails(store, newest[:_IMAGES_SHOWN]))
+                in_rows(read_thumbnails(store, newest[:_IMAGES_SHOWN]))
             ),
             "model": dg.MetadataValue.json(identity or {}),
             "not_embedded": dg.MetadataValue.md(table(["file", "reason"], reasons, most=_LISTED)),

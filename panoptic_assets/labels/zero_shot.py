@@ -12,7 +12,7 @@ import numpy as np
 
 from panoptic_assets.clustering.algorithms.attachment import mean_directions
 from panoptic_assets.clustering.readings import tag_paths
-from panoptic_assets.clustering.selection import text_encoder
+from panoptic_assets.clustering.search import text_encoder
 from panoptic_assets.features.table import model_identity, read_vectors
 from panoptic_assets.labels import naming as core
 from panoptic_assets.labels.config import ZeroShot

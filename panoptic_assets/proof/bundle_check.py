@@ -9,6 +9,8 @@ has vectors, scores are computed again as well. This file is put together from `
 checking replays the tag log by the very rules by which it was written.
 
 Exit codes: 0 all is as it was written, 1 something is not and is named, 2 it is no bundle.
+
+Long because it is a program that must stand alone.
 """
 
 import csv

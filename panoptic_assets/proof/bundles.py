@@ -5,6 +5,8 @@ Belongs here: what goes into a bundle, and writing it. Does not belong here: che
 
 Equal states of a project make equal bytes: nothing in a bundle says when, where or by whom it was
 written. No path of the machine goes in, and no secret.
+
+Long because a bundle is one document, whose members are written beside each other.
 """
 
 import csv

@@ -11,6 +11,9 @@ Whoever may write to the store can seal a forged record anew. So all that a clus
 compared with what comes out again, not its answer alone; and what does not come out again (when a
 record was made, by which Dagster run, what it cost, whether its drift was due by the limits of that
 time) only a witness outside the store can confirm. A proof without one says so.
+
+Long because a verification is one pass over one record, whose links share what was read; parted,
+each part would hand all of it on.
 """
 
 import hashlib

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from panoptic_assets.review import agreement as core
-from panoptic_assets.review.sides import Side, Sides, _plain, common
+from panoptic_assets.review.sides import Side, Sides, common, quoted_side
 from panoptic_assets.spec.computation import Labels
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.resolution import leaves
@@ -87,7 +87,7 @@ def compare(a: Side, b: Side) -> Compared:
     rows_a, rows_b = common(a, b)
     if not len(rows_a):
         raise InputError(
-            f"{_plain(a.key)} ({len(a.image_ids):,} images) and {_plain(b.key)} "
+            f"{quoted_side(a.key)} ({len(a.image_ids):,} images) and {quoted_side(b.key)} "
             f"({len(b.image_ids):,} images) have no image in common: compare runs whose scopes "
             "overlap."
         )

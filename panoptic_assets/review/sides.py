@@ -298,7 +298,7 @@ class Sides:
         shown = nearest(wanted, known, _NAMES_LISTED)
         shown += [name for name in sorted(known) if name not in shown][: _NAMES_LISTED - len(shown)]
         more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
-        return f"What can be: {', '.join(map(_plain, (*sorted(shown), FOLDERS)))}{more}."
+        return f"What can be: {', '.join(map(quoted_side, (*sorted(shown), FOLDERS)))}{more}."
 
 
 def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[Side], list[str]]:
@@ -332,8 +332,8 @@ def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[
     if len(found) < 2:
         raise InputError(
             "A comparison needs two things to compare, and there "
-            f"{'is only ' + _plain(found[0].key) if found else 'is no run yet'}: compute another "
-            "run (`panoptic-assets cluster KEY`), or compare with `folders` or a `property:NAME`."
+            f"{'is only ' + quoted_side(found[0].key) if found else 'is no run yet'}: compute "
+            "another run (`panoptic-assets cluster KEY`), or compare with `folders` or a `property:NAME`."
         )
     return found, notes
 
@@ -382,6 +382,7 @@ def _tree_order(place: str) -> list[tuple[bool, int]]:
     return [(True, 0) if part == REMAINDER else (False, int(part)) for part in place.split("/")]
 
 
-def _plain(text: str) -> str:
+def quoted_side(text: str) -> str:
+    """A side's key for a message: cut, and in quotes where it is not one plain line."""
     short = cut(text, 60)
     return short if short.isprintable() else repr(short)

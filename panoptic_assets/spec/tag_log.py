@@ -6,6 +6,8 @@ here: where the log is stored, and the words in which a person asks for an event
 The log is append-only; tags are never edited in place, but replayed from the events in order. An
 event that was undone is left out of the replay, as if it had never happened; what later events did
 to tags that are not there then has no effect. So any event can be undone, in any order.
+
+Long because the bundles carry it whole, so that they replay by the very same rules.
 """
 
 import re

@@ -12,6 +12,8 @@ hardly an image is left by the cosine of their means.
 A tag that people use stays when the tree has no cluster of it, and gets the one again that is like
 it: by the images that come back, or by those that it had when people used it last. So a disk that
 is away for a while takes no name with it, however the run is cut meanwhile.
+
+Long because pairing, its questions and its events are one decision, whose parts mean nothing alone.
 """
 
 import itertools

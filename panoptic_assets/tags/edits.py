@@ -10,6 +10,8 @@ An edit is a mapping of one entry: its kind, and its fields. Tags are named by t
     - rename: {tag: "3", to: "Vases grecs"}
     - merge: {tags: ["1", "4 > 0"], into: "Vases grecs"}
     - undo: {event: 12}
+
+Long because each edit is a few lines, on one tree and in one vocabulary.
 """
 
 import re

@@ -11,6 +11,8 @@ table loses its older versions (``resources.lance``), and Dagster's database
 3. The certificate, a file in ``.panoptic/certificates``. Then the tombstones lose all but the id.
 
 Every step may be done twice. The tables, reports and events of several images cost one pass.
+
+Long because whoever reads it must see in one place that nothing is left out.
 """
 
 import hashlib

@@ -14,6 +14,9 @@ their vectors. An image of that record keeps its cluster, any other gets the one
 ``recluster`` record holds is what its configuration gives on its inputs, in canonical numbers, each
 of which became the one that ``Refreshed.numbers`` says
 (:func:`panoptic_assets.clustering.dividing.carried`).
+
+Long because the policies share one walk down the tree, and what one of them made is what another
+continues.
 """
 
 from collections import defaultdict

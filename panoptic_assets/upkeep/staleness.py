@@ -8,6 +8,8 @@ Judging hashes what a clustering would read now and compares the hashes with its
 one scope and features share that work, so that a thousand of them cost about what one costs; and
 what has changed is looked up in the recorded versions only where the hashes differ, once for each
 of them. No model is loaded.
+
+Long because judging reads each table once for all kinds of things that can be stale.
 """
 
 import functools

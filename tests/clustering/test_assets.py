@@ -111,7 +111,7 @@ def test_neighbours_of_other_images_or_vectors_are_not_used(bench, monkeypatch):
     bench.run("neighbors", "mini")
     used = []
     monkeypatch.setattr(
-        "panoptic_assets.clustering.readings.nearest",
+        "panoptic_assets.clustering.readings.nearest_neighbors",
         lambda points, k: used.append(len(points)) or pytest.fail("stop here"),
     )
     scope = {"files": {"pattern": "animals/*"}}

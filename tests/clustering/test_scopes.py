@@ -408,7 +408,7 @@ def test_a_search_of_images_without_vectors_or_of_another_programs_is_refused(be
 
 def test_a_text_is_not_compared_with_the_vectors_of_other_weights(described, monkeypatch):
     stored = model_identity(described.store, "mini") | {"weights_sha256": "0"}
-    monkeypatch.setattr("panoptic_assets.clustering.selection.model_identity", lambda *_: stored)
+    monkeypatch.setattr("panoptic_assets.clustering.search.model_identity", lambda *_: stored)
     message = refused(described, {"text": {"text": "un chat"}})
     assert "were made by another model" in message
     assert "weights_sha256: '0' is stored, '" in message

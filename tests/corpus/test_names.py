@@ -347,7 +347,7 @@ def applied(project, name, tmp_path):
     """By a file of edits, up to what the asset is given."""
     file = tmp_path / "edits.csv"
     file.write_text(f"edit;tag;images;property\nassign;Siècle;{name};{EPOQUE}\n", encoding="utf-8")
-    from panoptic_assets.cli.tags import _edits_of_csv
+    from panoptic_assets.cli.tag_edits import _edits_of_csv
 
     config = parse(EditsConfig, {"edits": _edits_of_csv(file)})
     [event], _ = check_edits(store_of(project), config, project.images)

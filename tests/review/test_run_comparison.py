@@ -338,7 +338,7 @@ def test_the_asset_compares_all_pairs_and_tells_them_at_a_glance(own):
 
 
 def test_many_runs_are_capped_and_the_choice_is_told(own, monkeypatch):
-    monkeypatch.setattr(comparisons, "MOST_SIDES", 2)
+    monkeypatch.setattr("panoptic_assets.review.sides.MOST_SIDES", 2)
     sides = Sides(own.store)
     found, notes = chosen_sides(sides, [], "")
     assert notes[0] == (

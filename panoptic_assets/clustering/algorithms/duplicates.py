@@ -11,6 +11,8 @@ of Numerical Algorithms*, 2002, section 3.1), so nothing is missed.
 
 Groups are made of distinct vectors, in the order of their bytes: the same images give the same
 groups, whatever their order, their ids, or the number of threads.
+
+Long because both guarantees share one survey of similar pairs.
 """
 
 from collections.abc import Iterator

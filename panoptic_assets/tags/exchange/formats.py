@@ -8,6 +8,8 @@ events that make it so. Does not belong here: opening files
 Spreadsheets take a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, so whoever
 names a file or a tag could run one on another person's machine. Such cells get an apostrophe, see
 :func:`protected`, which :func:`unprotected` takes away again.
+
+Long because what is written and what is read of each format must agree.
 """
 
 import contextlib

@@ -3,6 +3,8 @@
 Belongs here: opening, reading and writing those files whole or not at all, and the refusals. Does
 not belong here: what stands in them (``tags.exchange.formats``), and what an import means for the
 tags (``spec.tag_log``).
+
+Long because the formats share how files are written whole or not at all.
 """
 
 import json
