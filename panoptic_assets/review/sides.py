@@ -333,7 +333,8 @@ def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[
         raise InputError(
             "A comparison needs two things to compare, and there "
             f"{'is only ' + quoted_side(found[0].key) if found else 'is no run yet'}: compute "
-            "another run (`panoptic-assets cluster KEY`), or compare with `folders` or a `property:NAME`."
+            "another run (`panoptic-assets cluster KEY`), or compare with `folders` or a "
+            "`property:NAME`."
         )
     return found, notes
 

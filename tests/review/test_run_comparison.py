@@ -16,7 +16,6 @@ from sklearn import metrics
 from panoptic_assets.cli.main import main
 from panoptic_assets.corpus.properties import write_properties
 from panoptic_assets.review import agreement as core
-from panoptic_assets.review import comparisons
 from panoptic_assets.review.comparison_pages import flow, heat_map, page_name
 from panoptic_assets.review.comparisons import compare
 from panoptic_assets.review.sides import Sides, chosen_sides
