@@ -216,7 +216,11 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
             _copy_if_absent(source, project.configs / source.relative_to(shipped))
     _write_dagster_yaml(project)
     # Last: a project that can be found is a whole one.
-    write_file(path, yaml.safe_dump(settings.model_dump(), allow_unicode=True).encode())
+    # Programs from before there was a format read the first one, and refuse fields that they do not
+    # know: it is written from the second one on.
+    left_out = {"format"} if FORMAT == 1 else set()
+    content = yaml.safe_dump(settings.model_dump(exclude=left_out), allow_unicode=True)
+    write_file(path, content.encode())
     return project
 
 

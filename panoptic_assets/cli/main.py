@@ -27,13 +27,12 @@ from panoptic_assets.cli import (
     labels,
     proof,
     review,
+    serve,
+    tag_edits,
     tags,
     upkeep,
 )
-from panoptic_assets.cli.serve import ui
-from panoptic_assets.cli.tag_edits import tag_group
 from panoptic_assets.cli.terminal import tell
-from panoptic_assets.cli.upkeep import diff, forget, retention, status, versions
 from panoptic_assets.spec.text import brief, printable
 from resources.errors import InputError
 from resources.project_folder import ENVIRONMENT_VARIABLE, find
@@ -142,9 +141,9 @@ for _command in (
     clustering.clusters,
     clustering.members,
     clustering.methods,
-    status,
-    versions,
-    diff,
+    upkeep.status,
+    upkeep.versions,
+    upkeep.diff,
     upkeep.policy,
     upkeep.replay,
     upkeep.backfill,
@@ -154,15 +153,16 @@ for _command in (
     tags.save,
     tags.tags,
     tags.recommend,
-    tag_group,
+    tag_edits.tag_group,
     tags.export,
     tags.import_tags,
-    retention,
+    upkeep.retention,
+    review.report,
     proof.verify,
     proof.explain,
     proof.bundle,
-    forget,
-    ui,
+    upkeep.forget,
+    serve.ui,
 ):
     main.add_command(_command)
 # As FiftyOne's clustering plugin calls it.

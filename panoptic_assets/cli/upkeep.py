@@ -50,7 +50,7 @@ def policy(
     from panoptic_assets.spec.keys import parse_run_key
 
     runner = open_runner(folder)
-    record = runner.clusterings(parse_run_key(key)).records.get(key)
+    record = runner.clusterings(parse_run_key(key)).find(key)
     if record is None and registry_config(runner.registry, key, "clustering") is None:
         runner.clusterings(key).get(key)  # which says what there is
     limits = {"most_novel": most_novel, "most_new": most_new}

@@ -24,7 +24,7 @@ from panoptic_assets.clustering.clusters import CanonicalClustering, Cluster
 from panoptic_assets.spec import seals, tree
 from panoptic_assets.spec.computation import REMAINDER, Labels
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
-from panoptic_assets.spec.keys import Node
+from panoptic_assets.spec.keys import Node, run_key_of
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.text import nearest
 from resources.errors import InputError
@@ -110,12 +110,27 @@ class Clusterings:
             raise UnreadableRecordError(self.unreadable[key].text)
         return self.records.get(key)
 
+    def check_tree(self, run_key: str) -> None:
+        """Refuse a run of which a part cannot be read: what is said of all of it would leave out.
+
+        Raises:
+            UnreadableRecordError: There is such a part.
+        """
+        for key, found in self.unreadable.items():
+            if run_key_of(key) == run_key:
+                raise UnreadableRecordError(found.text)
+
     def status(self, key: str) -> str:
         """``current``, or ``stale`` when the clustering above now has other clusters."""
         return "stale" if key in self.stale else "current"
 
     def valid(self, run_key: str) -> dict[str, Record]:
-        """The clusterings of one run that are not stale, by key."""
+        """The clusterings of one run that are not stale, by key.
+
+        Raises:
+            UnreadableRecordError: One of the run's records cannot be read.
+        """
+        self.check_tree(run_key)
         return {
             key: record
             for key, record in self.records.items()
@@ -167,6 +182,7 @@ class Clusterings:
         Raises:
             InputError: The node does not exist, or lies in a stale clustering.
         """
+        self.check_tree(node.run_key)
         if node.clustering in self.stale:
             raise InputError(
                 f"{node.clustering} is stale, since the clustering above it was made again: divide "

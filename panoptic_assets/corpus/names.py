@@ -128,10 +128,9 @@ class ImageNames:
         """
         if name in self.ids:
             return name
-        # No file is called like an id but exactly so, since files of images have an extension.
-        ids = [] if name in self.by_path else self.beginning(name)
-        if not ids and (paths := self.files(name)):
+        if paths := self.files(name):
             return self._only(name, paths, "how accents or separators are written")
+        ids = self.beginning(name)
         if len(ids) > 1:
             message = (
                 f"{len(ids)} images have an id that begins with {name.strip()!r}: give more of it, "
@@ -140,7 +139,12 @@ class ImageNames:
             if refuse:
                 raise InputError(message)
             self._notes[f"Left out: {message}"] = None
-        return ids[0] if len(ids) == 1 else None
+        if len(ids) != 1:
+            return None
+        if name.strip().isdigit():
+            # It may be a number that another program gave.
+            self._notes[f"{in_quotes(name)} was taken for the image {ids[0][:12]}…"] = None
+        return ids[0]
 
     def find_in_any_case(self, name: str, refuse: bool = True) -> str | None:
         """What :meth:`find` finds in another letter case, and notes.

@@ -8,7 +8,8 @@ Assets declare the schema and parse the values themselves: Dagster checks the li
 """
 
 import functools
-from typing import Any, Union, get_args
+import types
+from typing import Any, Union, get_args, get_origin
 
 import dagster as dg
 from pydantic import Field, create_model
@@ -35,7 +36,7 @@ def _twin(config: type[Parameters]) -> type[dg.Config]:
 
 
 def _twin_type(kind: Any) -> Any:
-    choices = get_args(kind)
+    choices = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
     if choices and all(isinstance(one, type) and issubclass(one, Parameters) for one in choices):
         return Union[tuple(map(_twin, choices))]  # noqa: UP007 (made when the program runs)
     return kind

@@ -162,6 +162,9 @@ class Judge:
             labelled[run_key].append((record_id, cluster))
         found = []
         for run_key, pairs in sorted(labelled.items()):
+            if reason := self._unreadable(run_key):
+                found.append(Staleness("labels", run_key, run_key, (reason,)))
+                continue
             # What a refresh assigned images to keeps the labels of the clusters as computed.
             valid = {record.computed_id for record in self.clusterings.valid(run_key).values()}
             clusters = [
@@ -188,6 +191,9 @@ class Judge:
             run_key = entry.event.run_key or ""
             if self._run_key not in (None, run_key):
                 continue
+            if reason := self._unreadable(run_key):
+                found.append(Staleness("property", name, run_key, (reason,)))
+                continue
             saved = {
                 tag.node.rpartition("/")[0]: tag.record_id
                 for tag in entry.event.tags
@@ -202,9 +208,19 @@ class Judge:
             found.append(Staleness("property", name, run_key, tuple(reasons)))
         return found
 
+    def _unreadable(self, run_key: str) -> Reason | None:
+        """Why nothing can be said of all of a run: one of its records cannot be read."""
+        try:
+            self.clusterings.check_tree(run_key)
+        except InputError as error:
+            return Reason("not_judged", 0, str(error))
+        return None
+
     def _reasons(self, record: Record) -> list[Reason]:
         found = []
-        if record.key in self.clusterings.stale:
+        if record.key in self.clusterings.stale and (reason := self._unreadable(record.run_key)):
+            found.append(reason)
+        elif record.key in self.clusterings.stale:
             above = record.key.rpartition("/")[0]
             text = f"the clustering above it, {above}, was made again or is stale"
             found.append(Reason("parent_changed", 1, text))

@@ -66,10 +66,12 @@ def statuses(folder):
     return set(LanceStore(uri=find(folder).store).read("files")["status"].to_pylist())
 
 
-def test_a_new_store_and_a_new_project_tell_their_format(folder):
+def test_a_new_store_tells_its_format_and_a_project_of_the_first_one_does_not(folder):
+    """Programs from before there was a format can still read it."""
     assert format_of(folder) == ["format.1.lance"]
     content = yaml.safe_load((folder / ".panoptic" / "project.yaml").read_text())
-    assert content["format"] == 1
+    assert "format" not in content
+    assert find(folder).settings.format == 1
 
 
 def test_a_store_in_memory_has_a_format():
@@ -82,8 +84,6 @@ def test_a_store_in_memory_has_a_format():
 def test_what_tells_no_format_is_of_the_first_one(folder):
     store = find(folder).store
     LanceStore(uri=store)._database.drop_table("format.1")
-    file = folder / ".panoptic" / "project.yaml"
-    file.write_text(file.read_text().replace("format: 1\n", ""))
     assert len(Project(folder).files()) == 3
     assert find(folder).settings.format == 1
     assert format_of(folder) == []
@@ -137,7 +137,7 @@ def test_a_newer_project_is_refused_whatever_else_its_file_holds(command, folder
 @pytest.mark.parametrize("value", ["0", "-1", "new", "1.5", "[1]", "null"])
 def test_a_format_that_is_no_number_is_refused_as_any_setting_is(value, folder):
     file = folder / ".panoptic" / "project.yaml"
-    file.write_text(file.read_text().replace("format: 1\n", f"format: {value}\n"))
+    file.write_text(file.read_text() + f"format: {value}\n")
     assert "format: " in refused("runs", cwd=folder)
 
 

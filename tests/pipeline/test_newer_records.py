@@ -147,3 +147,31 @@ def test_a_field_and_a_method_that_are_not_known_are_no_obstacle(bench):
         "greek",
         "roman",
     ]
+
+
+def test_a_part_of_a_newer_version_refuses_what_is_said_of_all_of_its_run_and_nothing_else(bench):
+    """Left out, it would take labels, tags and pictures with it, and nobody would know."""
+    bench.run("saved_clustering", "greek")
+    newer(bench, "greek/0")
+    folder = bench.project.folder
+    labels = bench.store.version("labels")
+    for command in (
+        ("label", "greek"),
+        ("save", "greek", "--property", "other"),
+        ("members", "greek/1"),
+        ("report", "greek"),
+        ("bundle", "greek"),
+    ):
+        line = refused(*command, cwd=folder)
+        assert "The record greek/0@1-" in line
+        assert NEWER in line
+    assert bench.store.version("labels") == labels
+    states = {s["key"]: s["state"] for s in bench.read.status()["staleness"]}
+    assert states == {
+        "greek": "up to date",
+        "roman": "up to date",
+        "greek/0": "unknown",
+        "Clustering": "unknown",
+    }
+    assert run("clusters", "greek", cwd=folder)
+    bench.run("saved_clustering", "roman", property="Romans")
