@@ -1,6 +1,5 @@
-"""Clusters of images as Dagster data assets.
+"""Clusters of images as Dagster data assets: a room for each capability.
 
-Belongs here: the assets, what they compute (``core``), their words (``keys``, ``config``,
-``records``), what knows Dagster (``orchestration``) and the doors (``definitions``, ``api``,
-``cli``). Does not belong here: input and output, which is ``resources``.
+Belongs here: the rooms, ``definitions``, which assembles them, and what runs them: ``runner``,
+``project`` and ``cli``. Does not belong here: the outside world, which is ``resources``.
 """

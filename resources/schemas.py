@@ -52,7 +52,7 @@ SCHEMAS = {
             pa.field("status", pa.string()),  # null when the manifest no longer knows the path
             pa.field("image_id", pa.string()),
             pa.field("reason", pa.string()),  # why a file is quarantined
-            pa.field("content", pa.string()),  # of the version's row: JSON, see corpus_history
+            pa.field("content", pa.string()),  # of the version's row: JSON, see corpus.versions
         ]
     ),
     "records": pa.schema(

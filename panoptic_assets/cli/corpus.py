@@ -1,7 +1,7 @@
 """Commands about the project, its images, vectors and projections.
 
 Belongs here: ``init``, ``demo``, ``refresh``, ``import-vectors``, ``project``, ``search``. Does not
-belong here: the runs that divide images (``clusterings``).
+belong here: the runs that divide images (``cli.clustering``).
 """
 
 import shlex

@@ -1,6 +1,6 @@
 """Commands about what runs have in common.
 
-Belongs here: ``compare``. Does not belong here: computing runs (``clusterings``).
+Belongs here: ``compare``. Does not belong here: computing runs (``cli.clustering``).
 """
 
 from pathlib import Path

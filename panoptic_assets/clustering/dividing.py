@@ -3,7 +3,7 @@
 Belongs here: what a key resolves to, and the one way in which every clustering is computed, whoever
 asks for it: an asset, a replay, a verification. Does not belong here: which images a scope takes
 (``clustering.selection``), the methods (``clustering.algorithms.libraries``), and storing answers
-(``tables``).
+(``clustering.table``).
 """
 
 import re

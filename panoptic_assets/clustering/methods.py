@@ -1,7 +1,8 @@
 """The clustering methods that can be asked for: one Config class each, ours and other packages'.
 
 Belongs here: each parameter's default, limits and meaning, and how methods are found. Does not
-belong here: what they compute (``core``), or how a request is resolved (``spec.resolution``).
+belong here: what they compute
+(``clustering.algorithms``), or how a request is resolved (``spec.resolution``).
 
 Another package adds a method by an entry point of the group ``panoptic_assets.methods`` that names
 a subclass of :class:`MethodConfig`; the method is then in the configuration of the assets, on the

@@ -2,7 +2,9 @@
 
 Belongs here: neighbours, texts, tags and other runs, in the form that methods take
 (:class:`panoptic_assets.clustering.algorithms.interface.Data`). Does not belong here: the features
-themselves (``tables``), which images are in scope, and what methods compute (``core``).
+themselves
+(``features.table``), which images are in scope, and what methods compute
+(``clustering.algorithms``).
 """
 
 from collections.abc import Callable, Iterable

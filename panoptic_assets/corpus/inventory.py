@@ -1,7 +1,8 @@
 """Metadata kept beside the images: a CSV file whose columns become properties of images.
 
 Belongs here: what the file's text says, which image each line speaks of, and which value an image
-gets. Does not belong here: opening the file and storing the values (``tables``).
+gets. Does not belong here: opening the file and storing the values
+(``corpus.properties``).
 
 The form is the one that Panoptic imports and exports (``core/importer`` and ``dateformat.py`` of
 CERES-Sorbonne/Panoptic): ``;`` between cells, headers ``name[type]``, a point in numbers, dates

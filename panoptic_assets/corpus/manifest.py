@@ -2,7 +2,7 @@
 
 Belongs here: what must be read again, what became of each file, whether so much is gone at once
 that a person must be asked, the corpus version. Does not belong here: listing and reading files
-(``resources.source``), storing the manifest (``tables``), or which file a name means
+(``resources.source``), storing the manifest (``corpus.table``), or which file a name means
 (``corpus.names``).
 
 An image is one content; its files may move, be copied, vanish and come back. A refresh compares

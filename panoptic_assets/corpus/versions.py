@@ -1,7 +1,8 @@
 """Corpus versions: which file held which image after each refresh that changed something.
 
 Belongs here: the log of the manifest, its replay, and how people name a version. Does not belong
-here: the manifest as it is now (``tables``), and what became of each file (``corpus.manifest``).
+here: the manifest as it is now (``corpus.table``), and what became of each file
+(``corpus.manifest``).
 
 The table ``corpus_log`` is append-only. A version is one commit: a row for each path that has
 another state than in the version before, and one of its own, whose path is empty. What is appended

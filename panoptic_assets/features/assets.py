@@ -1,7 +1,8 @@
 """What is computed from vectors before any cut: neighbours and projections.
 
 Belongs here: ``neighbors`` and ``projection``. Does not belong here: how they are computed
-(``features.neighbors``, ``features.projections``), or the vectors themselves (``corpus``).
+(``features.neighbors``, ``features.projections``), or the vectors themselves
+(``features.embeddings``).
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """Data contracts: what must hold of vectors, whoever wrote them.
 
 Belongs here: finding what breaks a contract. Does not belong here: what to do about it
-(``panoptic_assets.assets.checks``).
+(``features.feature_contracts``).
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """Vectors in the store, and what is computed from them alone: neighbour graphs, points.
 
 Belongs here: reading and writing them with the proof of what was read. Does not belong here: making
-them (``resources.engine``, ``core``).
+them (``resources.engine``, ``clustering``).
 """
 
 import hashlib

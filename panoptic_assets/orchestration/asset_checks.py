@@ -1,7 +1,7 @@
 """Asset checks, whatever they judge: their specifications, results and reports.
 
 Belongs here: what all checks have in common. Does not belong here: what is judged
-(``panoptic_assets.assets``).
+(beside each asset).
 """
 
 import warnings

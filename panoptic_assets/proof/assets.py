@@ -3,9 +3,9 @@
 Belongs here: when clusterings are verified, and in what form Dagster shows the verdict. Does not
 belong here: verifying (``proof.verification``).
 
-The check computes a clustering again, which costs as much as the clustering. So it says nothing in
-a run that materializes it, which Dagster would otherwise let it follow each time: it is run by
-itself (in the UI: the asset's checks, Execute), or by the job ``verify_runs``.
+The check computes a clustering again, which costs as much as it did the first time. So it says
+nothing in a run that materializes it, which Dagster would otherwise let it follow each time: it is
+run by itself (in the UI: the asset's checks, Execute), or by the job ``verify_runs``.
 """
 
 from collections.abc import Iterator

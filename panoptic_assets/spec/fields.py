@@ -1,7 +1,7 @@
 """What configuration classes are made of: their base, and types of fields that several use.
 
 Belongs here: how a configuration is written, and what a text must look like to be the value of a
-field. Does not belong here: the fields themselves, and keys (``keys``).
+field. Does not belong here: the fields themselves, and keys (``spec.keys``).
 """
 
 import re

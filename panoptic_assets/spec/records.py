@@ -1,7 +1,8 @@
 """What a clustering, or a projection, must be able to prove: its record.
 
 Belongs here: what a record holds, and the provenance that goes into it. Does not belong here: how
-records are stored (``clustering.table``), or what the numbers mean (``core``).
+records are stored (``clustering.table``), or what the numbers mean
+(``clustering.quality``).
 
 The records of clusterings are append-only. Computing a key again gives it the next revision
 (``greek@2``); the old record keeps its clusters and assignments, and the newest revision is the one

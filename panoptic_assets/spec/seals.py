@@ -1,7 +1,8 @@
 """Seals: a hash of every field of a document, so that a change is not only seen but named.
 
 Belongs here: sealing plain JSON data, and finding what differs from its seal. Does not belong here:
-which documents are sealed, and where seals are kept (``tables``).
+which documents are sealed, and where seals are kept
+(``clustering.table``).
 
 Nothing but the standard library: an audit bundle carries this module to whoever checks it.
 """

@@ -1,7 +1,7 @@
 """The tag log and its replay.
 
 Belongs here: what an event means, and the tags that a sequence of events leaves. Does not belong
-here: where the log is stored, and the words in which a person asks for an event (``edits``).
+here: where the log is stored, and the words in which a person asks for an event (``tags.edits``).
 
 The log is append-only; tags are never edited in place, but replayed from the events in order. An
 event that was undone is left out of the replay, as if it had never happened; what later events did

@@ -56,7 +56,7 @@ _DESCRIPTIONS = {
 def _check(
     asset: dg.AssetsDefinition, judged: Callable[[Judge, str], Sequence[Staleness]]
 ) -> dg.AssetChecksDefinition:
-    """The check of one partition of an asset; a partition may have several staleness, or none."""
+    """The check of one partition of an asset; several may be judged of a partition, or nothing."""
     name = asset.key.to_user_string()
 
     @dg.multi_asset_check(
@@ -121,7 +121,7 @@ def judge_runs() -> None:
 
 
 def _place(judged: Staleness) -> tuple[str, str]:
-    """The asset and the partition that a judged is of."""
+    """The asset and the partition of what was judged."""
     if judged.what == "clustering":
         return "nested_clustering" if "/" in judged.key else "clustering", judged.key
     return "cluster_labels" if judged.what == "labels" else "saved_clustering", judged.run_key
