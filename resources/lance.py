@@ -511,7 +511,10 @@ class LanceStore(BaseModel):
 
     def _mark(self) -> None:
         """Write the format of a store that is about to get its first table."""
-        if not _names_in(self._database):
+        names = _names_in(self._database)
+        if (found := _format_in(names)) > FORMAT:  # made by another process since it was opened
+            raise newer_format(f"The store {self._database.uri}", found, FORMAT)
+        if not names:
             _write_format(self._database, FORMAT)
 
     def _migrate(self, database: Any) -> None:

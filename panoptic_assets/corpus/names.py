@@ -143,7 +143,7 @@ class ImageNames:
             return None
         if name.strip().isdigit():
             # It may be a number that another program gave.
-            self._notes[f"{in_quotes(name)} was taken for the image {ids[0][:12]}…"] = None
+            self._notes[f"{in_quotes(name)} was taken for the image {ids[0][:12]}."] = None
         return ids[0]
 
     def find_in_any_case(self, name: str, refuse: bool = True) -> str | None:

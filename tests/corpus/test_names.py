@@ -508,3 +508,10 @@ def test_other_programs_numbers_are_not_taken_for_beginnings_of_ids(tmp_path):
     tables = saved_tags(store_of(project), EPOQUE)
     [tag] = [tag.tag_id for tag in tables.tags if tag.name == "x"]
     assert [image_id for tag_id, image_id in tables.images if tag_id == tag] == ["c" * 64]
+
+
+def test_a_number_that_begins_an_id_is_said_since_another_program_may_have_given_it():
+    names = ImageNames({"a.jpg": "12345678" + 56 * "0", "b.jpg": "abcdef12" + 56 * "0"})
+    assert names.find("12345678") == names.by_path["a.jpg"]
+    assert names.find("abcdef12") == names.by_path["b.jpg"]
+    assert names.notes == ["'12345678' was taken for the image 123456780000."]

@@ -216,3 +216,14 @@ def test_settings_of_an_older_project_are_read_and_stay_as_people_wrote_them(fol
     monkeypatch.setitem(projects.MIGRATIONS, 1, renamed)
     assert (find(folder).settings.vector_type, find(folder).settings.format) == ("mini", 2)
     assert file.read_text() == written
+
+
+def test_a_store_that_another_version_made_since_it_was_opened_gets_no_table(tmp_path, monkeypatch):
+    uri = str(tmp_path / "store")
+    opened = LanceStore(uri=uri)
+    assert opened.tables() == []
+    with monkeypatch.context() as newer:
+        newer.setattr(stores, "FORMAT", 2)
+        LanceStore(uri=uri).create("vectors.b", vectors_schema(4), {})
+    with pytest.raises(InputError, match="upgrade panoptic_assets"):
+        opened.create("vectors.a", vectors_schema(4), {})
