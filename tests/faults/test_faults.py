@@ -51,9 +51,7 @@ KEYS = {
 
 def make(folder, model, images="images", store=".panoptic/store"):
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    settings = ProjectSettings(
-        images=str(folder / corpus_table), vector_type="tiny", store=str(store)
-    )
+    settings = ProjectSettings(images=str(folder / images), vector_type="tiny", store=str(store))
     project = create(folder, settings)
     # `auto` would take what is faster at that moment, and so other vectors the next time.
     description = f"model: local-dir:{model}\nprecision: fp32\n"

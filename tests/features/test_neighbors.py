@@ -118,8 +118,8 @@ def test_one_and_two_threads_and_another_process_give_the_same_graph(tmp_path):
         two = nearest_neighbors(rows, 20, 400)
     code = (
         "import sys, numpy as np\n"
-        "from panoptic_assets.features.neighbors import nearest\n"
-        "graph = nearest(np.load(sys.argv[1]), 20)\n"
+        "from panoptic_assets.features.neighbors import nearest_neighbors\n"
+        "graph = nearest_neighbors(np.load(sys.argv[1]), 20)\n"
         "np.savez(sys.argv[2], graph.indices, graph.similarities)"
     )
     paths = [str(tmp_path / name) for name in ("vectors.npy", "graph.npz")]

@@ -24,7 +24,8 @@ from tests.cli.test_main import run
 from tests.conftest import SAMPLE
 from tests.kept.write import facts
 
-ARCHIVES = sorted((Path(__file__).parent / "kept").glob("*.tar.xz"))
+ARCHIVES = sorted((Path(__file__).parents[1] / "kept").glob("*.tar.xz"))
+assert ARCHIVES
 
 
 @dataclass(frozen=True)

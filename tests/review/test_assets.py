@@ -11,7 +11,7 @@ from dagster._serdes import serialize_value
 
 from panoptic_assets.cli.main import main
 from panoptic_assets.clustering import assets as clustering_assets
-from panoptic_assets.corpus import assets as corpus_assets
+from panoptic_assets.corpus import contact_sheet as contact_sheets
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.labels import assets as labels_assets
 from panoptic_assets.review import assets as review_assets
@@ -128,9 +128,9 @@ def test_points_are_coloured_by_cluster_folder_and_tag(divided):
         "tag: Sujet",
         "distance to the cluster's mean",
     ]
-    tags_assets = colouring(data, "tag: Sujet")
-    counts = np.bincount(unpacked(tags_assets["codes"], "u1"))
-    assert dict(zip(tags_assets["labels"], counts, strict=True)) == {"Été > 1": 3, "(no tag)": 250}
+    tags = colouring(data, "tag: Sujet")
+    counts = np.bincount(unpacked(tags["codes"], "u1"))
+    assert dict(zip(tags["labels"], counts, strict=True)) == {"Été > 1": 3, "(no tag)": 250}
     assert sorted(colouring(data, "cluster")["labels"]) == ["0", "1", "2", "3"]
     assert "animals/fish" in colouring(data, "folder")["labels"]
     deepest = colouring(data, "deepest cluster")["labels"]
@@ -217,12 +217,12 @@ def test_a_cluster_becomes_a_tag_on_the_command_line(divided, monkeypatch):
 
 def test_metadata_stays_small_with_many_clusters_of_long_names(bench):
     """Dagster keeps metadata in its event log, so a materialization has at most 50 kB."""
-    tags_assets = [f"{'*<bé|_' * 31} {number:03d}" for number in range(300)]
-    method = {"cluster_by_tags": {"tags": tags_assets}}
+    tags = [f"{'*<bé|_' * 31} {number:03d}" for number in range(300)]
+    method = {"cluster_by_tags": {"tags": tags}}
     bench.run("clustering", "tags", method=method)
     largest = max(bench.read.clusters("tags").to_pylist(), key=lambda found: found["size"])
     node = f"tags/{largest['cluster']}"
-    (bench.project.folder / "words.txt").write_text("\n".join(tags_assets))
+    (bench.project.folder / "words.txt").write_text("\n".join(tags))
     words = {"zero_shot": {"vocabulary": "words.txt", "language": "en"}}
     done = {
         "nested_clustering": bench.run("nested_clustering", node, method=method),
@@ -251,31 +251,31 @@ def test_each_row_of_a_contact_sheet_says_which_cluster_it_is(bench, monkeypatch
 
         return drawn
 
-    for module in (clustering_assets, corpus_assets, labels_assets, review_assets, tags_assets):
-        room = module.__name__.rpartition(".")[2]
+    for module in (clustering_assets, contact_sheets, labels_assets, review_assets, tags_assets):
+        room = module.__name__.split(".")[1]
         monkeypatch.setattr(module, "contact_sheet", drawing(room))
     bench.run("images")
     assert names.pop("corpus") is None
     bench.run("clustering", "dense", method={"hdbscan": {"min_cluster_size": 5}})
     found = bench.read.clusters("dense")["cluster"].to_pylist()
     assert found[-1] == "remainder"
-    assert [name.strip() for name in names["clusterings"]] == found
+    assert [name.strip() for name in names["clustering"]] == found
     bench.run("nested_clustering", "dense/0", method={"kmeans": {"nb_clusters": 2}})
-    assert [name.strip() for name in names["clusterings"]] == ["0", "1"]
+    assert [name.strip() for name in names["clustering"]] == ["0", "1"]
     bench.run("cluster_labels", "dense")
     assert [name.split()[0] for name in names["labels"][:3]] == ["0", "0/0", "0/1"]
     assert all(len(name.split()) > 1 for name in names["labels"][:3])
     assert "-1" not in " ".join(names["labels"]).split()
     bench.run("clustering_report", "dense")
     label = names["labels"][0].split(" ", 1)[1]
-    assert names["reports"][0] == f"0 {label}"
-    assert names["reports"][-1] == "remainder"
+    assert names["review"][0] == f"0 {label}"
+    assert names["review"][-1] == "remainder"
     told = metadata(bench.run("saved_clustering", "dense"), "saved_clustering")["tags"]
     assert "remainder" in names["tags"]
     assert all(f"| {escaped(name)} |" in told for name in names["tags"])
     by_tags = {"cluster_by_tags": {"tags": ["Fleurs à pétales", "drapeau"]}}
     bench.run("clustering", "tags", method=by_tags)
-    number, name = names["clusterings"][0].split(" ", 1)
+    number, name = names["clustering"][0].split(" ", 1)
     assert number == "0"
     assert name in by_tags["cluster_by_tags"]["tags"]
 
