@@ -1,12 +1,15 @@
-"""The Python door: ``Project().run_info("greek")``.
+"""The Python door: ``Project().cluster("greek")``, ``Project().run_info("greek")``.
 
-Belongs here: reading a project as plain dictionaries and Arrow tables. Does not belong here:
-materializing assets, which is Dagster's part.
+Belongs here: reading a project as plain dictionaries and Arrow tables, and its acts, each of which
+is a Dagster run on the project's instance. Does not belong here: what acts do and refuse, which
+their rooms say, and printing.
 
-Long because it is one class, whose every method is a door; what they read is said in the rooms.
+Long because it is one class, whose every method is a door; what they do is said in the rooms.
 """
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from panoptic_assets.corpus import versions
 from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, stored_property
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.labels.table import read_labels
+from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.review import comparisons
 from panoptic_assets.review.sides import Sides, chosen_sides
 from panoptic_assets.spec import tag_log
@@ -36,8 +40,10 @@ from panoptic_assets.spec.keys import (
     parse_run_key,
     run_key_of,
 )
-from panoptic_assets.spec.resolution import parse
+from panoptic_assets.spec.reporting import Callbacks, Reporter
+from panoptic_assets.spec.resolution import Document, parse
 from panoptic_assets.spec.tag_log import TagTables, normalised
+from panoptic_assets.spec.text import brief
 from panoptic_assets.tags import recommendations as core_recommendations
 from panoptic_assets.tags import table as tag_tables
 from panoptic_assets.tags.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag
@@ -46,7 +52,7 @@ from panoptic_assets.upkeep import staleness
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
-from resources.project_folder import find
+from resources.project_folder import ProjectFolder, dagster_home, find
 from resources.registry import Registry
 from resources.schemas import SCHEMAS, points_table, vectors_table
 
@@ -62,31 +68,81 @@ _PROPOSALS = pa.schema(
 )
 
 if TYPE_CHECKING:
-    from panoptic_assets.runner import Runner
-    from panoptic_assets.tags.exchange.transfer import Exported, Format
+    from panoptic_assets.orchestration.acting import Plan
+    from panoptic_assets.orchestration.launching import Launcher, Materialized
+    from panoptic_assets.proof.verification import Verifier
+    from panoptic_assets.tags.exchange.formats import Mode
+    from panoptic_assets.tags.exchange.transfer import Exported, Format, Imported
+    from panoptic_assets.upkeep.config import BackfillConfig
+    from panoptic_assets.upkeep.forgetting import Forgotten
 
 
 class Project:
-    """One project; only :meth:`edit` changes anything in it.
+    """One project: what it holds, and the acts that change it.
+
+    Acts are ordinary Dagster runs on the project's instance, executed in this process: the Dagster
+    UI shows them, with their configuration, and can do them again. An act is refused, by
+    InputError, before Dagster knows of it. Nothing is printed.
 
     Args:
         folder: The project's folder; by default the one that ``$PANOPTIC_PROJECT`` names or the
             working directory lies in.
+        report: Called with each line that acts have to say meanwhile.
+        progress: Called with a word for what is being done, how much is done and how much there is.
+        reporter: In place of the two.
+        readers: Threads that read images; by default those of the source.
 
     Raises:
-        InputError: There is no project there.
+        InputError: There is no project there, or its store cannot be opened.
     """
 
-    def __init__(self, folder: str | Path | None = None):
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        report: Callable[[str], object] | None = None,
+        progress: Callable[[str, int, int], object] | None = None,
+        reporter: Reporter | None = None,
+        readers: int | None = None,
+    ):
         self._project = find(Path(folder) if folder else None)
-        self._store = LanceStore(
-            uri=self._project.store, storage_options=self._project.settings.storage_options
-        )
+        self._store = open_store(self._project)
+        self._reporter = reporter or Callbacks(report, progress)
+        self._readers = {} if readers is None else {"readers": readers}
 
     @property
     def folder(self) -> Path:
         """The project's folder."""
         return self._project.folder
+
+    @property
+    def layout(self) -> ProjectFolder:
+        """Where the project's parts are, and its settings."""
+        return self._project
+
+    @functools.cached_property
+    def context(self) -> Context:
+        """What the project's acts work with."""
+        from resources.engine import LocalEngine
+        from resources.models import OpenClipModels
+        from resources.report_folder import ReportFolder
+        from resources.source import ImageSource
+
+        folder, settings = str(self.folder), self._project.settings
+        return Context(
+            store=self._store,
+            registry=Registry(folder=folder),
+            models=OpenClipModels(folder=folder),
+            source=ImageSource(
+                root=self._project.images,
+                include=settings.include,
+                exclude=settings.exclude,
+                storage_options=settings.images_options,
+                **self._readers,
+            ),
+            engine=LocalEngine(),
+            reports=ReportFolder(folder=folder),
+            reporter=self._reporter,
+        )
 
     def runs(self, report: Report | None = None) -> list[dict[str, Any]]:
         """Every run and every clustering of a cluster: one dictionary each, by key.
@@ -220,11 +276,21 @@ class Project:
         Raises:
             InputError: There is no such sweep.
         """
-        registry = Registry(folder=str(self.folder))
+        return self._rows(self.cells(key), {})
+
+    def cells(self, key: str) -> list[sweeps.Cell]:
+        """What each run of a sweep is, in the sweep's order.
+
+        Raises:
+            InputError: There is no such sweep.
+        """
         parse_run_key(key)
-        cells = sweeps.cells(key, sweeps.parse_sweep(registry.sweep(key), f"The sweep {key!r}"))
+        described = self.context.registry.sweep(key)
+        return sweeps.cells(key, sweeps.parse_sweep(described, f"configs/sweeps/{key}.yaml"))
+
+    def _rows(self, cells: list[sweeps.Cell], failures: Mapping[str, str]) -> list[dict[str, Any]]:
         known = clustering_tables.Clusterings(self._store).records
-        return [sweeps.row(cell, known.get(cell.key)) for cell in cells]
+        return [sweeps.row(cell, known.get(cell.key), failures.get(cell.key)) for cell in cells]
 
     def compare(self, a: str, b: str, depth: int = 1) -> dict[str, Any]:
         """Two runs side by side, or a run and what is known of the images.
@@ -638,22 +704,6 @@ class Project:
             self._store, source, tables, Path(destination), format, replace, copy, everything
         )
 
-    def edit(self, edits: Iterable[Edit], author: str = "", reason: str = "") -> None:
-        """Change tags: all of the edits, in their order, or none if one cannot be done.
-
-        Materializes the asset ``tags``, as ``panoptic-assets tag apply`` does.
-
-        Args:
-            edits: Such as ``{"rename": {"tag": "3", "to": "Vases grecs"}}``; see
-                ``panoptic_assets.tags.edits``.
-            author: Who edits; by default the user of the system.
-            reason: Why, for the tag log.
-
-        Raises:
-            InputError: One of them cannot be done.
-        """
-        self._runner().edit(list(edits), author or None, reason or None)
-
     def verify(self, *keys: str, pixels: bool = True) -> list[dict[str, Any]]:
         """Compute runs or nodes again on what they read, and compare; one dictionary each.
 
@@ -671,7 +721,7 @@ class Project:
         Raises:
             InputError: One does not exist.
         """
-        with self._runner().verifier(pixels) as verifier:
+        with self.verifier(pixels) as verifier:
             asked = [found for key in keys for found in verifier.keys(key)]
             found = dict.fromkeys(asked if keys else verifier.all_keys())
             return [verifier.verify(key).as_dictionary() for key in found]
@@ -693,8 +743,7 @@ class Project:
         """
         from panoptic_assets.proof.explanation import explain
 
-        source = self._runner().source
-        return explain(self._store, source, image, tag, property).as_dictionary()
+        return explain(self._store, self.context.source, image, tag, property).as_dictionary()
 
     def bundle(
         self, run_key: str, path: str | Path, vectors: bool = False, replace: bool = False
@@ -849,11 +898,451 @@ class Project:
             )
         return self._store.read(points_table(key)).sort_by("image_id")
 
-    def _runner(self) -> "Runner":
-        from panoptic_assets.runner import Runner
-        from panoptic_assets.spec.reporting import PlainReporter
+    def refresh(
+        self,
+        *vector_types: str,
+        batch_size: int | None = None,
+        accept_missing: bool = False,
+    ) -> dict[str, Any]:
+        """Read what is new in the images' folder, embed it, and find its nearest neighbours.
 
-        return Runner(self._project, PlainReporter())
+        Returns the corpus, as :meth:`status` does.
+
+        Args:
+            vector_types: By default the project's.
+            batch_size: Images in one pass of the model.
+            accept_missing: Whether it is meant that the whole corpus or a whole top folder is gone.
+
+        Raises:
+            InputError: A vector type is unknown, or the images cannot be reached.
+        """
+        from panoptic_assets.upkeep.forgetting import unfinished
+
+        wanted = [parse_name(name, "vector type") for name in vector_types]
+        wanted = wanted or [self._project.settings.vector_type]
+        for vector_type in wanted:
+            self.context.registry.model(vector_type)
+        if unfinished(self._store):
+            self._reporter.tell(
+                "Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow"
+            )
+        self._materialize("images", None, {"accept_missing": True} if accept_missing else {})
+        given = {} if batch_size is None else {"batch_size": batch_size}
+        for vector_type in wanted:
+            self._materialize("embeddings", vector_type, given)
+            # Not, as long as there is no image.
+            if vector_type in vector_tables.vector_types(self._store):
+                self._materialize("neighbors", vector_type, {})
+        return self.status()["corpus"]
+
+    def import_vectors(
+        self, key: str, vectors: str, model: str, ids: str | None = None
+    ) -> dict[str, Any]:
+        """Make another program's vectors a vector type, which a new file of the registry describes.
+
+        Returns what Dagster shows of the embeddings.
+
+        Args:
+            key: The vector type.
+            vectors: A Parquet or .npy file, in the project's folder.
+            model: What made the vectors, in words; recorded.
+            ids: With a .npy: text file with the image id or path of each row.
+
+        Raises:
+            InputError: They cannot be used, or the key has vectors of another model.
+        """
+        from panoptic_assets.features.imported_vectors import vectors_file_of
+
+        parse_name(key, "vector type")
+        file = vectors_file_of(self.context, key, vectors, ids, model)
+        self.context.registry.write_vectors_file(key, file)
+        return self._materialize("embeddings", key, {}).metadata
+
+    def projection(self, key: str, **given: Any) -> dict[str, Any]:
+        """Compute the points of a projection; returns its record, as :meth:`projections` does.
+
+        Args:
+            key: ``<vector type>/<name>``, such as ``mini/umap``.
+            given: Fields of :class:`panoptic_assets.features.config.ProjectionConfig`, such as
+                ``method="umap"`` or ``method={"umap": {"n_neighbors": 15}}``.
+
+        Raises:
+            InputError: It cannot be computed, or the key was computed with other parameters.
+        """
+        self._materialize("projection", key, _config_of(given))
+        record = vector_tables.projection_record(self._store, key)
+        assert record is not None  # noqa: S101
+        return record.model_dump() | {"data_version": record.data_version}
+
+    def cluster(self, key: str, **given: Any) -> dict[str, Any]:
+        """Divide the corpus, or a part of it, into clusters, as a run.
+
+        Returns what is recorded, as :meth:`run_info` does; :meth:`clusters` lists the clusters.
+
+        Args:
+            key: The run's key.
+            given: Fields of :class:`panoptic_assets.clustering.config.ClusteringConfig`, such as
+                ``method="hdbscan"``, ``method={"kmeans": {"nb_clusters": 10}}``,
+                ``scope={"files": {"pattern": "animals/*"}}``, ``seed=1`` or ``replace=True``. What
+                is not given is the record's, the registry file's or the default.
+
+        Raises:
+            InputError: It cannot be computed, or the key was computed with other parameters.
+        """
+        self._divide("clustering", parse_run_key(key), _config_of(given))
+        return self.run_info(key)
+
+    def divide(self, node: str, **given: Any) -> dict[str, Any]:
+        """Divide one cluster again; returns what is recorded, as :meth:`run_info` does.
+
+        Args:
+            node: The cluster, such as ``greek/3``.
+            given: Fields of :class:`panoptic_assets.clustering.config.NestedClusteringConfig`; see
+                :meth:`cluster`.
+
+        Raises:
+            InputError: There is no such cluster, or it cannot be divided.
+        """
+        self._divide("nested_clustering", str(parse_node(node)), _config_of(given))
+        return self.run_info(node)
+
+    def _divide(
+        self, asset: str, key: str, given: Document, tags: dict[str, str] | None = None
+    ) -> None:
+        from panoptic_assets.clustering import dividing
+
+        plan = dividing.prepare(self.context.now(), key, given)
+        self._materialize(asset, key, given, plan, tags)
+
+    def run_sweep(self, key: str) -> list[dict[str, Any]]:
+        """Compute those runs of a sweep that are not up to date; returns what :meth:`sweep` does.
+
+        A run that fails does not keep the others from being computed: its row says why.
+
+        Raises:
+            InputError: There is no such sweep.
+        """
+        from panoptic_assets.clustering.dividing import resolve_clustering
+        from panoptic_assets.spec.resolution import identity_of
+
+        registry = self.context.registry
+        cells = self.cells(key)
+        judge = staleness.Judge(self._store, registry)
+
+        def is_current(cell: sweeps.Cell) -> bool:
+            """Whether the run has this configuration, and would have the same answer now."""
+            config = resolve_clustering(cell.key, cell.config, judge.clusterings, registry)
+            record = judge.clusterings.records.get(cell.key)
+            if record is None or record.config != identity_of(config):
+                return False
+            if record.computed_id != record.record_id:  # a refresh assigned images to it
+                return False
+            return judge.clustering(cell.key).state == "up to date"
+
+        failures: dict[str, str] = {}
+        for number, cell in enumerate(cells, start=1):
+            try:
+                if is_current(cell):
+                    continue
+                self._reporter.tell(f"{number} of {len(cells)}: {cell.key}")
+                self._divide("clustering", cell.key, cell.config, {"panoptic/sweep": key})
+            except InputError as error:
+                self._reporter.tell(f"  {error}", "yellow")
+                failures[cell.key] = str(error)
+        return self._rows(cells, failures)
+
+    def label(self, run_key: str, **given: Any) -> pa.Table:
+        """Name the clusters of a run's tree; returns what :meth:`labels` does.
+
+        Args:
+            run_key: The run.
+            given: Fields of :class:`panoptic_assets.labels.config.LabelsConfig`, such as
+                ``method={"zero_shot": {"property": "Époque"}}``.
+
+        Raises:
+            InputError: There is no such run, or no cluster can be named.
+        """
+        self._materialize("cluster_labels", parse_run_key(run_key), _config_of(given))
+        return self.labels(run_key)
+
+    def save(self, run_key: str, **given: Any) -> list[dict[str, Any]]:
+        """Save a run's tree as tags; returns those of its property, as :meth:`tags` does.
+
+        Args:
+            run_key: The run.
+            given: Fields of :class:`panoptic_assets.tags.config.SaveConfig`, such as
+                ``property="Époque"`` or ``replace=True``.
+
+        Raises:
+            InputError: There is no such run, its property holds other tags, or it is not certain
+                which tag belongs to which cluster now.
+        """
+        made = self._materialize("saved_clustering", parse_run_key(run_key), _config_of(given))
+        self._materialize("tags", None, {})
+        return self.tags(made.metadata["property"])
+
+    def edit(
+        self, edits: Iterable[Edit], author: str | None = None, reason: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Change tags: all of the edits, in their order, or none if one cannot be done.
+
+        Returns the events that do them, as :meth:`tag_log` does.
+
+        Args:
+            edits: Such as ``{"rename": {"tag": "3", "to": "Vases grecs"}}``; see
+                ``panoptic_assets.tags.edits``.
+            author: Who edits; by default the user of the system.
+            reason: Why, for the tag log.
+
+        Raises:
+            InputError: One of them cannot be done.
+        """
+        given = {"edits": list(edits), "author": author or None, "reason": reason or None}
+        before = len(tag_tables.read_log(self._store))
+        self._materialize("tags", None, _config_of(given))
+        return self.tag_log()[before:]
+
+    def tag(
+        self,
+        tag: str,
+        images: Iterable[str],
+        property: str | None = None,
+        author: str | None = None,
+        reason: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Give images a tag, which is made if it is missing; returns what :meth:`edit` does.
+
+        Args:
+            tag: Its path, such as ``animals > birds``.
+            images: By id, by the first 8 or more characters of one, or by path.
+            property: The tag's property; ``Clustering`` by default.
+            author: Who edits; by default the user of the system.
+            reason: Why, for the tag log.
+
+        Raises:
+            InputError: An image or the tag cannot be used.
+        """
+        from panoptic_assets.tags.edits import assigning
+
+        events = [entry.event for entry in tag_tables.read_log(self._store)]
+        edits = assigning(tag, list(images), events, property or DEFAULT_PROPERTY)
+        return self.edit(edits, author, reason)
+
+    def import_tags(
+        self,
+        file: str | Path,
+        property: str | None = None,
+        mode: "Mode" = "add",
+        check: bool = False,
+        author: str | None = None,
+        reason: str | None = None,
+    ) -> "Imported":
+        """Give images the tags that a file names; returns what that changes.
+
+        Args:
+            file: .csv (of Panoptic too), .json or .parquet.
+            property: Only this property of the file.
+            mode: ``add``; ``replace`` the images' other tags of the property; ``keep`` images that
+                have one as they are.
+            check: Whether it is only said what would happen.
+            author: Who imports; by default the user of the system.
+            reason: Why, for the tag log.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
+        from panoptic_assets.tags.config import EditsConfig
+        from panoptic_assets.tags.exchange import transfer
+
+        config = parse(EditsConfig, {"author": author or "", "reason": reason or ""})
+        done = transfer.import_tags(
+            self._store, Path(file), config, self._project.images, property, mode, check
+        )
+        if not check:
+            self._materialize("tags", None, {})
+        return done
+
+    def recommend(self, **given: Any) -> pa.Table:
+        """Compute which images could get which tags; returns what :meth:`recommendations` does.
+
+        Args:
+            given: Fields of :class:`panoptic_assets.tags.config.RecommendationsConfig`, such as
+                ``property="Époque"`` or ``number=5``.
+
+        Raises:
+            InputError: There is no such property, or no vector.
+        """
+        self._materialize("tag_recommendations", None, _config_of(given))
+        return self.recommendations(given.get("property"))
+
+    def report(self, run_key: str, **given: Any) -> Path:
+        """Write the report of a run; returns its first page.
+
+        Args:
+            run_key: The run.
+            given: Fields of :class:`panoptic_assets.review.config.ReportConfig`.
+
+        Raises:
+            InputError: There is no such run or projection.
+        """
+        made = self._materialize("clustering_report", parse_run_key(run_key), _config_of(given))
+        return Path(made.metadata["file"])
+
+    def report_comparison(self, *runs: str, **given: Any) -> Path:
+        """Write the pages that compare runs; returns the first one.
+
+        Args:
+            runs: As in :meth:`compare`; by default the newest runs.
+            given: Fields of :class:`panoptic_assets.review.config.ComparisonConfig`, such as
+                ``against="folders"``.
+
+        Raises:
+            InputError: One does not exist, or there are not two to compare.
+        """
+        config = _config_of({"runs": list(runs) or None, **given})
+        return Path(self._materialize("run_comparison", None, config).metadata["file"])
+
+    def backfill(self, *runs: str, policy: str | None = None) -> dict[str, Any]:
+        """Apply their refresh policies to all runs, or to some; returns what became of them.
+
+        Holds nb_runs, nb_kept, nb_failed, and results: what happened to each run that was not kept
+        as it is.
+
+        Args:
+            runs: Run keys; all by default.
+            policy: For these runs, whatever their own policy is; ``replay`` computes a run, and all
+                that is divided below it, again with the recorded parameters.
+
+        Raises:
+            InputError: There is none of a key.
+        """
+        given = _config_of({"keys": list(runs) or None, "policy": policy})
+        self._check_backfill(given)
+        return self._launcher.run_op("backfill_runs", "backfill", given)
+
+    def would_backfill(self, *runs: str, policy: str | None = None) -> dict[str, Any]:
+        """What :meth:`backfill` would do now; nothing is written.
+
+        Raises:
+            InputError: There is none of a key.
+        """
+        from panoptic_assets.clustering.dividing import Dividing
+        from panoptic_assets.upkeep.backfill import summary
+        from panoptic_assets.upkeep.refreshing import RunRefresh, refresh_runs
+
+        config = self._check_backfill(_config_of({"keys": list(runs) or None, "policy": policy}))
+        context = self.context
+        dividing = Dividing(context.store, context.models, context.registry, "", lambda line: None)
+        done = refresh_runs(dividing, config, write=False)
+        found = summary([item for item in done if isinstance(item, RunRefresh)])
+        return found | {"results": found["results"].value}
+
+    def _check_backfill(self, given: Document) -> "BackfillConfig":
+        from panoptic_assets.upkeep.config import BackfillConfig
+
+        config = parse(BackfillConfig, given)
+        for key in config.keys:
+            self._clusterings(key).get(key)
+        return config
+
+    def forget(
+        self, *images: str, author: str | None = None, reason: str = ""
+    ) -> "list[Forgotten]":
+        """Take images out of everything that is kept, and complete what was interrupted.
+
+        What is left is their ids, so that the same content is left out when it comes again, and a
+        certificate. It cannot be undone.
+
+        Args:
+            images: By id, by the first 8 or more characters of one, or by path.
+            author: Who forgets; by default the user of the system.
+            reason: Why; it is kept in the certificate.
+
+        Raises:
+            InputError: There is no such image, or something else runs.
+        """
+        from panoptic_assets.orchestration import history
+        from panoptic_assets.orchestration.instance import alone, instance_of, without_ui
+        from panoptic_assets.review.assets import list_reports
+        from panoptic_assets.tags.config import EditsConfig
+        from panoptic_assets.tags.saving import author_of
+        from panoptic_assets.upkeep.forgetting import begin, complete, find_images
+
+        tell, reports = self._reporter.tell, self.context.reports
+        targets = find_images(self._store, images, self._project.images, tell)
+        by = author_of(parse(EditsConfig, {"author": author or ""}))
+        with (
+            without_ui(self._home),
+            instance_of(self._home, tell, wait=False) as instance,
+            alone(instance, tell),
+        ):
+            begin(self._store, self._project.images, targets, by, reason)
+            return complete(
+                self._store,
+                self._project,
+                reports,
+                lambda since, shows: history.clear(instance, since, shows),
+                lambda: list_reports(self._store, reports),
+                tell,
+            )
+
+    @contextmanager
+    def verifier(self, pixels: bool = True) -> "Iterator[Verifier]":
+        """Verifies clusterings, with the event log of the project's Dagster instance for a witness.
+
+        Args:
+            pixels: Whether files are read.
+        """
+        from panoptic_assets.orchestration.instance import instance_to_read
+        from panoptic_assets.proof.assets import seals_in_log
+        from panoptic_assets.proof.verification import Verifier
+
+        context = self.context
+        with instance_to_read(self._home) as instance:
+            yield Verifier(
+                context.store,
+                context.models,
+                context.registry,
+                context.source,
+                self._reporter.tell,
+                seals_in_log(instance),
+                pixels,
+            )
+
+    @functools.cached_property
+    def _home(self) -> Path:
+        """The folder of the project's Dagster instance."""
+        return dagster_home(self._project)
+
+    @functools.cached_property
+    def _launcher(self) -> "Launcher":
+        from panoptic_assets.definitions import build_defs
+        from panoptic_assets.orchestration.acting import Acts
+        from panoptic_assets.orchestration.launching import Launcher
+
+        context = self.context
+        context.reports.recover()
+        acts = Acts(context)
+        definitions = build_defs(
+            source=context.source,
+            store=context.store,
+            models=context.models,
+            engine=context.engine,
+            registry=context.registry,
+            reports=context.reports,
+            acts=acts,
+        )
+        return Launcher(self._home, definitions, acts, self._reporter)
+
+    def _materialize(
+        self,
+        asset: str,
+        key: str | None,
+        given: Document,
+        plan: "Plan | None" = None,
+        tags: dict[str, str] | None = None,
+    ) -> "Materialized":
+        return self._launcher.materialize(asset, key, given, plan, tags)
 
     def _clusterings(self, key: str) -> clustering_tables.Clusterings:
         run_key, _, _ = parse_clustering(key).partition("/")
@@ -883,7 +1372,35 @@ class Project:
         )
 
 
+def _config_of(given: Mapping[str, Any]) -> Document:
+    """What was given of a configuration: a method or policy may be named without parameters."""
+    config = {name: value for name, value in given.items() if value is not None}
+    if isinstance(config.get("method"), str):
+        config["method"] = {config["method"]: {}}
+    return config
+
+
 def _depth(depth: int) -> int:
     if depth < 1:
         raise InputError(f"The depth of a tree is 1 or more, not {depth}.")
     return depth
+
+
+def open_store(project: ProjectFolder) -> LanceStore:
+    """The project's store, opened once to see that it can be.
+
+    Raises:
+        InputError: It cannot be.
+    """
+    store = LanceStore(uri=project.store, storage_options=project.settings.storage_options)
+    try:
+        store.tables()
+    except (OSError, InputError):
+        raise
+    except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
+        raise InputError(
+            f"The store {project.store} cannot be opened: check `store` and `storage_options` in "
+            f"{project.settings_file}, the network, and the secrets in the environment. (LanceDB "
+            f"says: {brief(str(error))})"
+        ) from error
+    return store

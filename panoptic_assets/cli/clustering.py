@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from panoptic_assets.cli.listings import print_clusters, print_sweep, warn_of_stale
-from panoptic_assets.cli.opening import open_project, open_runner, reader_of
+from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.options import (
     check_tagging,
     clustering_options,
@@ -40,12 +40,11 @@ def cluster(folder: Path | None, key: str, **options: Any) -> None:
     from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
-    runner = open_runner(folder)
-    scope = scope_of(options, runner.folder.folder)
-    given = given_clustering(options, runner, key) | scope
-    runner.divide_corpus(key, given)
-    print_clusters(reader_of(runner), key)
-    warn_of_stale(reader_of(runner), key)
+    project = open_project(folder)
+    scope = scope_of(options, project.folder)
+    project.cluster(key, **given_clustering(options, project, key), **scope)
+    print_clusters(project, key)
+    warn_of_stale(project, key)
 
 
 @click.command()
@@ -81,25 +80,21 @@ def sweep(
     from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
-    runner = open_runner(folder)
+    project = open_project(folder)
     given = {"features": list(features), "seeds": list(seed), "stability": stability}
     document = {name: value for name, value in given.items() if value}
     if method:
         document = {"methods": [{method: _grid(grid)}], **document}
         sweeps.cells(key, sweeps.parse_sweep(document, "The sweep"))
-        runner.registry.write_sweep(key, document)
+        project.context.registry.write_sweep(key, document)
     elif grid or document:
         raise InputError(
             "A sweep by options needs --method; without options it is read from its file."
         )
-    described = sweeps.parse_sweep(runner.registry.sweep(key), f"configs/sweeps/{key}.yaml")
-    asked = sweeps.cells(key, described)
-    failures = {} if show else runner.sweep(key, asked)
-    known = runner.clusterings_of_all().records
-    rows = [sweeps.row(cell, known.get(cell.key), failures.get(cell.key)) for cell in asked]
-    print_sweep(rows, asked)
-    if failures:
-        raise InputError(f"{len(failures)} of {counted(len(asked), 'run')} failed, see the table.")
+    rows = project.sweep(key) if show else project.run_sweep(key)
+    print_sweep(rows, project.cells(key))
+    if failed := sum(bool(row["failure"]) for row in rows):
+        raise InputError(f"{failed} of {counted(len(rows), 'run')} failed, see the table.")
 
 
 def _grid(options: tuple[str, ...]) -> dict[str, Any]:
@@ -132,10 +127,10 @@ def divide(folder: Path | None, node: str, **options: Any) -> None:
     from panoptic_assets.spec.keys import parse_node
 
     parse_node(node)
-    runner = open_runner(folder)
-    runner.divide_node(node, given_clustering(options, runner, node))
-    print_clusters(reader_of(runner), node)
-    warn_of_stale(reader_of(runner), node)
+    project = open_project(folder)
+    project.divide(node, **given_clustering(options, project, node))
+    print_clusters(project, node)
+    warn_of_stale(project, node)
 
 
 @click.command()
@@ -209,14 +204,15 @@ def members(
 
     parse_node(node)
     check_tagging(tag, property_name, author, reason)
-    found = open_project(folder).exemplars(node, which, number, seed)
+    project = open_project(folder)
+    found = project.exemplars(node, which, number, seed)
     for row in found.to_pylist():
         probability = "" if row["probability"] is None else f"  p {row['probability']:.2f}"
         path = row["path"] or f"(missing) {row['image_id']}"
         say(f"{row['distance']:.3f}{probability}  {path}")
     if tag is not None:
         image_ids = found["image_id"].to_pylist()
-        open_runner(folder).tag(image_ids, tag, property_name, author, reason)
+        project.tag(tag, image_ids, property_name, author, reason)
 
 
 @click.command()

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from panoptic_assets.cli.listings import print_clusters, print_tags
-from panoptic_assets.cli.opening import open_project, open_runner, reader_of
+from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.options import (
     below_folder,
     check_tagging,
@@ -20,10 +20,9 @@ from panoptic_assets.cli.options import (
     method_options,
     tagging_options,
 )
-from panoptic_assets.cli.terminal import TerminalReporter, say, tell
+from panoptic_assets.cli.terminal import say, tell
 from panoptic_assets.features.config import PROJECTION_METHODS
 from panoptic_assets.orchestration.dagster_yaml import update_settings
-from panoptic_assets.runner import Runner
 from resources.errors import InputError
 from resources.project_folder import ProjectFolder, ProjectSettings, create, find
 
@@ -68,36 +67,36 @@ def init(folder: Path | None, images: str | None, vector_type: str, update: bool
 def demo(folder: Path | None) -> None:
     """Run the whole chain on the sample of 253 images that the project ships."""
     started = time.monotonic()
-    project = Runner(_demo_project(folder), TerminalReporter())
-    known = bool(reader_of(project).runs())
-    project.refresh(["mini"])
+    project = open_project(_demo_project(folder).folder)
+    known = bool(project.runs())
+    project.refresh("mini")
     try:
-        project.divide_corpus(_DEMO_RUN, {})
+        project.cluster(_DEMO_RUN)
         node = _DEMO_RUN
         for _ in range(2):
             # The last cluster is the least coherent one; k-means leaves no remainder.
-            node = reader_of(project).clusters(node)["node"].to_pylist()[-1]
-            project.divide_node(node, {"method": {"kmeans": {"nb_clusters": 2}}})
-        project.save(_DEMO_RUN, {})
-        report = project.report(_DEMO_RUN, {})
+            node = project.clusters(node)["node"].to_pylist()[-1]
+            project.divide(node, method={"kmeans": {"nb_clusters": 2}})
+        project.save(_DEMO_RUN)
+        report = project.report(_DEMO_RUN)
     except InputError as error:
         if not known:
             raise
         # What is refused is refused in words for other commands, whose options this one lacks.
         raise InputError(
-            f"The demo of {project.folder.folder} was changed since it was made, and is left as "
+            f"The demo of {project.folder} was changed since it was made, and is left as "
             "you made it. For a new demo, run `panoptic-assets demo` in an empty folder; to save "
             f"this one's clusters as they are now: `panoptic-assets save {_DEMO_RUN} --replace`. "
             f"(What stopped the demo: {error})"
         ) from error
-    print_clusters(reader_of(project), _DEMO_RUN)
-    print_tags(reader_of(project), None)
+    print_clusters(project, _DEMO_RUN)
+    print_tags(project, None)
     say(f"Done in {time.monotonic() - started:.0f} s.")
-    say(f"The data: {project.folder.store}")
+    say(f"The data: {project.layout.store}")
     say(f"The report: {report}")
     command = "panoptic-assets ui"
-    if Path.cwd() != project.folder.folder:
-        command = f"panoptic-assets --project {shlex.quote(str(project.folder.folder))} ui"
+    if Path.cwd() != project.folder:
+        command = f"panoptic-assets --project {shlex.quote(str(project.folder))} ui"
     say(f"The Dagster UI, at http://127.0.0.1:3000: {command}")
 
 
@@ -125,10 +124,8 @@ def refresh(
     accept_missing: bool,
 ) -> None:
     """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
-    runner = open_runner(folder, readers)
-    given = {} if batch_size is None else {"batch_size": batch_size}
-    vector_types = list(vector_type) or [runner.registry.default_vector_type]
-    runner.refresh(vector_types, given, accept_missing)
+    project = open_project(folder, readers=readers)
+    project.refresh(*vector_type, batch_size=batch_size, accept_missing=accept_missing)
 
 
 @click.command("import-vectors")
@@ -144,39 +141,12 @@ def import_vectors(
 
     Rows are named by image id or by path; a row of no image of the corpus is left out.
     """
-    from pydantic import ValidationError
-
-    from panoptic_assets.corpus.table import image_names
-    from panoptic_assets.features import imported_vectors
-    from panoptic_assets.features.table import model_identity
     from panoptic_assets.spec.keys import parse_name
-    from resources.project_folder import explain_invalid
-    from resources.schemas import vectors_table
-    from resources.vectors_file import VectorsFile
 
     parse_name(key, "vector type")
-    runner = open_runner(folder)
-    places = [
-        below_folder(runner.folder.folder, place) if place else None for place in (vectors, ids)
-    ]
-    try:
-        file = VectorsFile(vectors=places[0] or "", ids=places[1], model=model)
-    except ValidationError as error:
-        raise InputError(explain_invalid(error)) from error
-    # Refused here, before the registry names a file that cannot be used.
-    stored = model_identity(runner.store, key)
-    if stored and (differing := file.differences(stored)):
-        raise InputError(
-            f"The key {key!r} has vectors of another model ({'; '.join(differing)}): choose a new "
-            "key."
-        )
-    batches = file.batches(runner.folder.folder)
-    known = image_names(runner.store, runner.folder.images)
-    imported_vectors.check_vectors(batches, known, vectors_table(key), runner.store)
-    for note in known.notes:
-        tell(note, "yellow")
-    runner.registry.write_vectors_file(key, file)
-    runner.materialize("embeddings", key)
+    project = open_project(folder)
+    places = [below_folder(project.folder, place) if place else None for place in (vectors, ids)]
+    project.import_vectors(key, places[0] or "", model, places[1])
 
 
 @click.command("project")
@@ -189,8 +159,8 @@ def make_projection(folder: Path | None, key: str, **options: Any) -> None:
     from panoptic_assets.spec.keys import parse_projection
 
     parse_projection(key)
-    runner = open_runner(folder)
-    runner.project(key, given_projection(options, runner, key))
+    project = open_project(folder)
+    project.projection(key, **given_projection(options, project, key))
 
 
 @click.command()
@@ -224,7 +194,7 @@ def search(
         say(f"{row['similarity']:.3f}  {row['path']}")
     if tag is not None:
         image_ids = found["image_id"].to_pylist()
-        open_runner(folder).tag(image_ids, tag, property_name, author, reason)
+        reader.tag(tag, image_ids, property_name, author, reason)
 
 
 def _create(folder: Path | None, images: str, vector_type: str) -> ProjectFolder:

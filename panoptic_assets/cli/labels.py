@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from panoptic_assets.cli.listings import print_labels
-from panoptic_assets.cli.opening import open_runner, reader_of
+from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.options import below_folder, parameter_options
 from panoptic_assets.labels.config import LABEL_METHODS, VisionModel
 from resources.errors import InputError
@@ -71,9 +71,9 @@ def _label(folder: Path | None, key: str, method: str | None, options: dict[str,
         if value == "":
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} is empty: give a value, or leave the option out.")
-    runner = open_runner(folder)
+    project = open_project(folder)
     if "vocabulary" in given:
-        given["vocabulary"] = below_folder(runner.folder.folder, given["vocabulary"])
+        given["vocabulary"] = below_folder(project.folder, given["vocabulary"])
     document: dict[str, Any] = {
         name: given.pop(name) for name in ("label_remainder", "seed") if name in given
     }
@@ -81,5 +81,5 @@ def _label(folder: Path | None, key: str, method: str | None, options: dict[str,
         only_vision = VisionModel.model_fields.keys() - LABEL_METHODS[0].model_fields.keys()
         method = "vision_model" if given.keys() & only_vision else "zero_shot"
     document["method"] = {method: given}
-    runner.label(key, document)
-    print_labels(reader_of(runner), key)
+    project.label(key, **document)
+    print_labels(project, key)

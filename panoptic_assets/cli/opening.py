@@ -1,4 +1,4 @@
-"""The project that a command is about, opened to be read or to be worked on.
+"""The project that a command is about.
 
 Belongs here: how commands get at a project. Does not belong here: what they do with it.
 """
@@ -7,32 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoptic_assets.cli.terminal import TerminalReporter
-from panoptic_assets.runner import Runner, open_store
 from panoptic_assets.spec.keys import parse_clustering
-from resources.project_folder import find
 
 if TYPE_CHECKING:
     from panoptic_assets.project import Project
 
 
-def open_project(folder: Path | None, key: str | None = None) -> "Project":
-    """The API of the project in a folder, or around the working directory; checks a key first."""
+def open_project(
+    folder: Path | None, key: str | None = None, readers: int | None = None
+) -> "Project":
+    """The project in a folder, or around the working directory; checks a key first."""
     from panoptic_assets.project import Project
 
     if key is not None:
         parse_clustering(key)
-    project = find(folder)
-    open_store(project)
-    return Project(project.folder)
-
-
-def open_runner(folder: Path | None, readers: int | None = None) -> Runner:
-    """What materializes assets of the project in a folder, or around the working directory."""
-    return Runner(find(folder), TerminalReporter(), readers)
-
-
-def reader_of(runner: Runner) -> "Project":
-    """The API of the project that is worked on."""
-    from panoptic_assets.project import Project
-
-    return Project(runner.folder.folder)
+    return Project(folder, reporter=TerminalReporter(), readers=readers)

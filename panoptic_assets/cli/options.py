@@ -6,15 +6,17 @@ here: what may be configured (``config``, ``methods`` and ``scopes`` of each cap
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import click
 
 from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.clustering.methods import METHODS
 from panoptic_assets.features.config import ProjectionConfig
-from panoptic_assets.runner import Runner
 from resources.errors import InputError
+
+if TYPE_CHECKING:
+    from panoptic_assets.project import Project
 
 
 def below_folder(folder: Path, place: str) -> str:
@@ -223,29 +225,32 @@ def scope_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     )
 
 
-def given_clustering(options: dict[str, Any], runner: Runner, key: str) -> dict[str, Any]:
+def given_clustering(options: dict[str, Any], project: "Project", key: str) -> dict[str, Any]:
     """The options that were given, in the form of a run's configuration."""
 
     def known() -> dict[str, Any] | None:
         from panoptic_assets.clustering.dividing import registry_config
+        from panoptic_assets.clustering.table import Clusterings
+        from panoptic_assets.spec.keys import run_key_of
 
-        record = runner.clusterings(key).records.get(key)
+        record = Clusterings(project.context.store, run_key_of(key)).records.get(key)
         asset = "nested_clustering" if "/" in key else "clustering"
-        return record.config if record else registry_config(runner.registry, key, asset)
+        return record.config if record else registry_config(project.context.registry, key, asset)
 
     common = ("features", "seed", "assign_remainder", "stability", "replace")
     return _document(options, common, known, ClusteringConfig)
 
 
-def given_projection(options: dict[str, Any], runner: Runner, key: str) -> dict[str, Any]:
+def given_projection(options: dict[str, Any], project: "Project", key: str) -> dict[str, Any]:
     """The options that were given, in the form of a projection's configuration."""
 
     def known() -> dict[str, Any] | None:
         from panoptic_assets.features.assets import registry_projection
         from panoptic_assets.features.table import projection_record
 
-        record = projection_record(runner.store, key)
-        return record.cause.config if record else registry_projection(runner.registry, key)
+        context = project.context
+        record = projection_record(context.store, key)
+        return record.cause.config if record else registry_projection(context.registry, key)
 
     return _document(options, ("nb_dimensions", "seed", "replace"), known, ProjectionConfig)
 

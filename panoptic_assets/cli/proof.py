@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from panoptic_assets.cli.opening import open_runner
+from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import say, tell
 from panoptic_assets.spec.text import counted
 from resources.errors import InputError
@@ -38,9 +38,9 @@ def verify(
         raise InputError("Give the keys of runs or nodes, or --all: one of the two.")
     from panoptic_assets.proof.verdict import MARKS, NO_WITNESS, REMEDY
 
-    runner = open_runner(context.obj)
+    project = open_project(context.obj)
     failed = without = 0
-    with runner.verifier(not no_pixels) as verifier:
+    with project.verifier(not no_pixels) as verifier:
         asked = [found for key in keys for found in verifier.keys(key)] or verifier.all_keys()
         for key in dict.fromkeys(asked):
             verdict = verifier.verify(key)
@@ -80,8 +80,8 @@ def explain(
     """
     from panoptic_assets.proof.explanation import explain as explanation_of
 
-    runner = open_runner(context.obj)
-    found = explanation_of(runner.store, runner.source, image, tag, property_name)
+    acting = open_project(context.obj).context
+    found = explanation_of(acting.store, acting.source, image, tag, property_name)
     if as_json:
         click.echo(json.dumps(found.as_dictionary(), ensure_ascii=False))
     else:
@@ -117,12 +117,12 @@ def bundle(
     """
     from panoptic_assets.proof.bundles import write_bundle
 
-    runner = open_runner(context.obj)
+    acting = open_project(context.obj).context
     path = output or Path(f"{key}.zip")
     written = write_bundle(
-        runner.store,
-        runner.models,
-        runner.registry,
+        acting.store,
+        acting.models,
+        acting.registry,
         key,
         path,
         with_vectors=vectors,

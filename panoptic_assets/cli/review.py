@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from panoptic_assets.cli.opening import open_project, open_runner
+from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import decimals, output_console, say
 from panoptic_assets.spec.text import counted, printable
 from resources.errors import InputError
@@ -61,10 +61,10 @@ def compare(
     or folders.
     """
     named = [*sides, against] if against else list(sides)
-    if report:
-        given = {"runs": list(sides), "against": against, "depth": depth, "remainder": remainder}
-        open_runner(folder).compare({name: value for name, value in given.items() if value})
     reader = open_project(folder)
+    if report:
+        given = {"against": against or None, "depth": depth, "remainder": remainder}
+        reader.report_comparison(*sides, **given)
     if len(named) == 2 and sides:
         _print_pair(reader.compare(named[0], named[1], depth))
         return
@@ -244,5 +244,4 @@ def report(folder: Path | None, key: str, projection: str | None) -> None:
     from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
-    given: dict[str, Any] = {} if projection is None else {"projection": projection}
-    say(str(open_runner(folder).report(key, given)))
+    say(str(open_project(folder).report(key, projection=projection)))

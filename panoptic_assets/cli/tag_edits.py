@@ -14,7 +14,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from panoptic_assets.cli.opening import open_project, open_runner
+from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import output_console, say
 from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.text import printable
@@ -47,7 +47,7 @@ def _edit(
 ) -> None:
     if property_name is not None:
         fields["property"] = property_name
-    open_runner(folder).edit([{kind: fields}], author, reason)
+    open_project(folder).edit([{kind: fields}], author, reason)
 
 
 @tag_group.command("create")
@@ -238,7 +238,7 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
     config = parse(EditsConfig, known or {})
     if not config.edits:
         raise InputError(f"{file} has no edits: write `edits:` with a list of them.")
-    open_runner(folder).edit(
+    open_project(folder).edit(
         config.edits, author or config.author or None, reason or config.reason or None
     )
 

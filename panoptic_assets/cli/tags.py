@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from panoptic_assets.cli.listings import print_tags
-from panoptic_assets.cli.opening import open_project, open_runner, reader_of
+from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import decimals, output_console, say, tell
 from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.text import counted, printable
@@ -78,9 +78,9 @@ def save(
     }
     given = {name: value for name, value in given.items() if value is not None}
     parse(SaveConfig, given)
-    runner = open_runner(folder)
-    runner.save(key, given | {"replace": replace})
-    print_tags(reader_of(runner), normalised(property_name or "Clustering"))
+    project = open_project(folder)
+    project.save(key, **given, replace=replace)
+    print_tags(project, normalised(property_name or "Clustering"))
 
 
 @click.command()
@@ -121,11 +121,11 @@ def recommend(
     }
     if property_name is not None:
         given["property"] = property_name
-    runner = open_runner(folder)
+    project = open_project(folder)
     if tag is not None:
-        reader_of(runner).recommendations(property_name, tag)  # refused if there is no such tag
-    runner.recommend(given)  # which says of what property nothing is recommended, and why
-    rows = reader_of(runner).recommendations(property_name, tag).to_pylist()
+        project.recommendations(property_name, tag)  # refused if there is no such tag
+    project.recommend(**given)  # which says of what property nothing is recommended, and why
+    rows = project.recommendations(property_name, tag).to_pylist()
     if not rows:
         which = "" if tag is None else f" for {tag!r}: no image that is left is like those it has"
         say(f"Nothing to recommend{which}.")
@@ -201,4 +201,20 @@ def import_tags(
     reason: str | None,
 ) -> None:
     """Give images the tags that FILE names: .csv (of Panoptic too), .json or .parquet."""
-    open_runner(folder).import_tags(file, property_name, mode, check, author, reason)
+    done = open_project(folder).import_tags(file, property_name, mode, check, author, reason)
+    for note in done.notes:
+        tell(note, "yellow")
+    if done.nb_unknown:
+        more = ", …" if done.nb_unknown > len(done.unknown) else ""
+        tell(
+            f"Left out, since they are not in the corpus: {counted(done.nb_unknown, 'image')}:"
+            f" {', '.join(done.unknown)}{more}",
+            "yellow",
+        )
+    for change in done.changes:
+        say(
+            f"{change.property}: {counted(change.nb_new_tags, 'new tag')}, "
+            f"{counted(change.nb_images, 'image')} {'would get' if check else 'got'} tags"
+        )
+    if not done.changes:
+        say(f"The tags already are what {file} says.")

@@ -1,16 +1,20 @@
 """What is written on the terminal: lines of the answer, and lines about the work.
 
 Belongs here: how text reaches a terminal. Does not belong here: what is said, and making text safe
-(``panoptic_assets.spec.reporting``).
+(``panoptic_assets.spec.text``).
 """
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import click
 from rich.console import Console
 from rich.text import Text
 
 from panoptic_assets.spec.text import printable
+
+T = TypeVar("T")
 
 
 def say(text: str) -> None:
@@ -39,12 +43,16 @@ def decimals(value: float | None, places: int) -> str | None:
 
 
 class TerminalReporter:
-    """Takes lines for people, and writes them on the terminal."""
-
-    def say(self, text: str) -> None:
-        """A line of the answer."""
-        say(text)
+    """Writes the lines about the work on the terminal."""
 
     def tell(self, text: str, style: str = "") -> None:
         """A line about the work."""
         tell(text, style)
+
+    def track(
+        self, items: Iterable[T], total: int, what: str, count: Callable[[T], int] = lambda _: 1
+    ) -> Iterator[T]:
+        """Pass items on, and show how far they are: a bar, or a line now and then."""
+        from panoptic_assets.orchestration.running import progress
+
+        return progress(lambda text: tell(f"  {text}"), items, total, what, count)

@@ -15,13 +15,11 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from panoptic_assets.cli.opening import open_project, open_runner
+from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import output_console, say, tell
 from panoptic_assets.clustering.policies import POLICIES, parse_policy, policy_document, policy_of
 from panoptic_assets.orchestration.instance import instance_of, last_materialization
-from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.text import counted, printable, some
-from panoptic_assets.upkeep.config import BackfillConfig
 from resources.errors import InputError
 from resources.project_folder import dagster_home, find
 
@@ -47,21 +45,24 @@ def policy(
     with the recorded parameters, and clusters keep their numbers.
     """
     from panoptic_assets.clustering.dividing import registry_config
+    from panoptic_assets.clustering.table import Clusterings
     from panoptic_assets.spec.keys import parse_run_key
 
-    runner = open_runner(folder)
-    record = runner.clusterings(parse_run_key(key)).find(key)
-    if record is None and registry_config(runner.registry, key, "clustering") is None:
-        runner.clusterings(key).get(key)  # which says what there is
+    parse_run_key(key)
+    acting = open_project(folder).context
+    clusterings = Clusterings(acting.store, key)
+    record = clusterings.find(key)
+    if record is None and registry_config(acting.registry, key, "clustering") is None:
+        clusterings.get(key)  # which says what there is
     limits = {"most_novel": most_novel, "most_new": most_new}
     given = {name: value for name, value in limits.items() if value is not None}
     if policy is None and not given:
-        say(_shown(policy_document(policy_of(runner.registry, key))))
+        say(_shown(policy_document(policy_of(acting.registry, key))))
         return
     chosen = parse_policy({policy or "assign": given}, "The command")
     otherwise = {"ops": {"clustering": {"config": record.config}}} if record else {}
     document = {chosen.name: given} if given else chosen.name
-    path = runner.registry.set_policy(key, document, otherwise)
+    path = acting.registry.set_policy(key, document, otherwise)
     tell(f"✓ {path}: {_shown({'refresh': document})}")
 
 
@@ -81,8 +82,7 @@ def replay(folder: Path | None, key: str) -> None:
     """
     from panoptic_assets.spec.keys import parse_run_key
 
-    runner = open_runner(folder)
-    found = runner.backfill({"keys": [parse_run_key(key)], "policy": "replay"})
+    found = open_project(folder).backfill(parse_run_key(key), policy="replay")
     [row] = found["results"]
     for step in row["steps"]:
         say(f"{step['key']}: {step['text']}")
@@ -105,22 +105,11 @@ def backfill(folder: Path | None, keys: tuple[str, ...], policy: str | None, dry
 
     Exit code 1: one of them, or something of it, could not be done; the others were.
     """
-    from panoptic_assets.clustering.dividing import Dividing
-    from panoptic_assets.upkeep.backfill import drift_text, summary
-    from panoptic_assets.upkeep.refreshing import RunRefresh
-    from panoptic_assets.upkeep.refreshing import refresh_runs as refreshed
+    from panoptic_assets.upkeep.backfill import drift_text
 
-    runner = open_runner(folder)
-    given: dict[str, Any] = {"keys": list(keys)} if keys else {}
-    if policy:
-        given["policy"] = policy
-    if dry_run:
-        dividing = Dividing(runner.store, runner.models, runner.registry, "", lambda line: None)
-        done = refreshed(dividing, parse(BackfillConfig, given), write=False)
-        found = summary([item for item in done if isinstance(item, RunRefresh)])
-        found["results"] = found["results"].value
-    else:
-        found = runner.backfill(given)
+    project = open_project(folder)
+    applied = project.would_backfill if dry_run else project.backfill
+    found = applied(*keys, policy=policy)
     if not found["nb_runs"]:
         say("No runs yet: panoptic-assets cluster KEY")
         return
@@ -316,14 +305,12 @@ def forget(
     events. What is left is its id, so that the same content is left out when it comes again, and a
     certificate. Without an IMAGE, what was interrupted is completed.
     """
-    from panoptic_assets.spec.resolution import parse
-    from panoptic_assets.tags.assets import author_of
-    from panoptic_assets.tags.config import EditsConfig
     from panoptic_assets.upkeep.forgetting import find_images, unfinished
 
-    runner = open_runner(folder)
-    targets = find_images(runner.store, images, runner.folder.images, say)
-    waiting = unfinished(runner.store)
+    project = open_project(folder)
+    store = project.context.store
+    targets = find_images(store, images, project.layout.images, say)
+    waiting = unfinished(store)
     if not targets and not waiting:
         if images:
             say("Forgotten already: nothing is kept but the ids.")
@@ -341,8 +328,8 @@ def forget(
             abort=True,
             err=True,
         )
-    by = author_of(parse(EditsConfig, {"author": author}))
-    for done in runner.forget(targets, by, reason):
+    named = [target.image_id for target in targets]
+    for done in project.forget(*named, author=author, reason=reason):
         found = done.certificate
         rows = ", ".join(f"{table} {count:,}" for table, count in found.rows.items())
         say(f"Forgotten: {counted(len(found.images), 'image')}. Certificate: {done.path}")

@@ -4,54 +4,27 @@ Belongs here: ``clustering`` and ``nested_clustering``, two doors to the same cl
 belong here: the methods (``clustering.algorithms.libraries``) and the tree's rules (``spec.tree``).
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
 import numpy as np
 
-from panoptic_assets.clustering import clusters, quality
-from panoptic_assets.clustering.config import (
-    ClusteringConfig,
-    NestedClusteringConfig,
-    SharedClusteringConfig,
-)
-from panoptic_assets.clustering.dividing import (
-    Dividing,
-    carried,
-    present_members,
-    resolve_clustering,
-    resolve_nested,
-)
+from panoptic_assets.clustering import clusters, dividing, quality
+from panoptic_assets.clustering.config import ClusteringConfig, NestedClusteringConfig
 from panoptic_assets.clustering.methods import name_of
-from panoptic_assets.clustering.selection import Selection, select
-from panoptic_assets.clustering.table import (
-    Clusterings,
-    StoredClustering,
-    cluster_name,
-    stored_record,
-    write_clustering,
-)
+from panoptic_assets.clustering.table import StoredClustering, cluster_name, stored_record
 from panoptic_assets.corpus.contact_sheet import contact_sheet
-from panoptic_assets.corpus.table import files_input, read_thumbnails
+from panoptic_assets.corpus.table import rows_of_thumbnails
 from panoptic_assets.features.assets import projection
 from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, NODES, RUNS
-from panoptic_assets.orchestration.running import (
-    POOL,
-    excerpt,
-    partition_of,
-    plain_failures,
-    progress,
-)
+from panoptic_assets.orchestration.running import POOL, excerpt, partition_of, plain_failures
 from panoptic_assets.spec import records
 from panoptic_assets.spec.keys import parse_node, parse_run_key
 from panoptic_assets.spec.markdown import bullets, score_text, table
-from panoptic_assets.spec.resolution import given_config
 from resources.lance import LanceStore
-from resources.models import OpenClipModels
-from resources.registry import Registry
 from resources.report_folder import address, page_of
 
 _EXEMPLARS = 6
@@ -73,23 +46,15 @@ _CLUSTERS_SHOWN = 40
 )
 @plain_failures()
 def clustering(
-    context: dg.AssetExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    models: dg.ResourceParam[OpenClipModels],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """Which cluster each image of the scope is in: one run for each run key.
 
     The key is its configuration: a key that was computed is refused with other parameters, unless
     `replace` is set.
     """
-    key = parse_run_key(partition_of(context))
-    given = given_config(context.run.run_config, "clustering")
-    clusterings = Clusterings(store, key)
-    config = resolve_clustering(key, given, clusterings, registry)
-    selection = select(key, config, store, registry, models, context.log.info)
-    dividing = _dividing(context, store, models, registry)
-    return _materialized(context, dividing, key, config, clusterings, selection)
+    parse_run_key(partition_of(context))
+    return _materialized(context, acts.plan(context, dividing.prepare))
 
 
 @dg.asset(
@@ -103,81 +68,36 @@ def clustering(
 )
 @plain_failures()
 def nested_clustering(
-    context: dg.AssetExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    models: dg.ResourceParam[OpenClipModels],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """Which cluster each image of one cluster is in: the partition is the node that is divided.
 
     `greek/3` divides cluster 3 of run `greek`, `greek/3/0` divides cluster 0 of that, and so on.
     """
-    node = parse_node(partition_of(context))
-    given = given_config(context.run.run_config, "nested_clustering")
-    clusterings = Clusterings(store, node.run_key)
-    version = store.version("files")
-    image_ids = present_members(node, clusterings, store, version)
-    config = resolve_nested(str(node), given, clusterings, registry)
-    parent = clusterings.get(node.clustering)
-    selection = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
-    dividing = _dividing(context, store, models, registry)
-    return _materialized(context, dividing, str(node), config, clusterings, selection)
-
-
-def _dividing(
-    context: dg.AssetExecutionContext,
-    store: LanceStore,
-    models: OpenClipModels,
-    registry: Registry,
-) -> Dividing:
-    def rounds(seeds: Iterable[int], total: int) -> Iterator[int]:
-        return progress(context, seeds, total, "subsamples")
-
-    return Dividing(store, models, registry, context.run_id, context.log.info, rounds)
+    parse_node(partition_of(context))
+    return _materialized(context, acts.plan(context, dividing.prepare))
 
 
 def _materialized(
-    context: dg.AssetExecutionContext,
-    dividing: Dividing,
-    key: str,
-    config: SharedClusteringConfig,
-    clusterings: Clusterings,
-    selection: Selection,
+    context: dg.AssetExecutionContext, plan: dividing.ClusteringPlan
 ) -> dg.MaterializeResult[None]:
     """Divide the images in scope and store the answer, unless it is stored already."""
+    method, previous = name_of(type(plan.config.method)), plan.previous
     context.instance.add_run_tags(
-        context.run_id,
-        {"panoptic/method": name_of(type(config.method)), "panoptic/features": config.features},
+        context.run_id, {"panoptic/method": method, "panoptic/features": plan.config.features}
     )
-    previous = clusterings.records.get(key)
-    if previous and previous.id_list and _has_changed(previous.id_list, selection.id_list):
+    if previous and plan.changed_list:
         context.log.warning(
-            f"{previous.id_list.file} has changed since {key}@{previous.revision} was made."
+            f"{plan.changed_list} has changed since {plan.key}@{previous.revision} was made."
         )
-    computed = dividing.compute(key, config, selection, previous)
-    if previous and previous.refreshed and _fits(previous.refreshed, computed.record):
-        # The same clusters keep the numbers that a refresh has carried over.
-        in_its_numbers = carried(computed, previous.refreshed)
-        if in_its_numbers.record.data_version == previous.data_version:
-            computed = in_its_numbers
-    record = computed.record
-    if previous and previous.data_version == record.data_version:
-        context.log.info(f"{key} gave the same answer as before; its record stays.")
-        record = previous
-    else:
-        write_clustering(dividing.store, record, computed.answer)
+    divided = dividing.run(plan)
+    dividing.store(divided)
+    if not divided.is_new:
+        context.log.info(f"{plan.key} gave the same answer as before; its record stays.")
     return dg.MaterializeResult(
-        metadata=clustering_metadata(dividing.store, record, computed.answer),
-        data_version=dg.DataVersion(record.data_version),
+        metadata=clustering_metadata(plan.context.store, divided.record, divided.answer),
+        data_version=dg.DataVersion(divided.record.data_version),
     )
-
-
-def _fits(refreshed: records.Refreshed, record: records.Record) -> bool:
-    return refreshed.numbers.keys() == set(range(record.nb_clusters))
-
-
-def _has_changed(before: records.IdList, now: records.IdList | None) -> bool:
-    return now is not None and now.file == before.file and now.sha256 != before.sha256
 
 
 def clustering_metadata(
@@ -226,10 +146,13 @@ def clustering_metadata(
         ),
         "contact_sheet": dg.MetadataValue.md(
             contact_sheet(
-                [
-                    read_thumbnails(store, [image_ids[row] for row in _exemplars(clustering, c)])
-                    for c in clustering.clusters[:_CLUSTERS_SHOWN]
-                ],
+                rows_of_thumbnails(
+                    store,
+                    [
+                        [image_ids[row] for row in _exemplars(clustering, c)]
+                        for c in clustering.clusters[:_CLUSTERS_SHOWN]
+                    ],
+                ),
                 names=[
                     f"{cluster_name(c.number)} {names[c.number] or ''}"
                     for c in clustering.clusters[:_CLUSTERS_SHOWN]

@@ -1,9 +1,11 @@
-"""Computing one clustering: from its configuration to its answer and its record.
+"""The act of clustering and dividing: from a key and what is given for it to what is stored.
 
 Belongs here: what a key resolves to, and the one way in which every clustering is computed, whoever
 asks for it: an asset, a replay, a verification. Does not belong here: which images a scope takes
-(``clustering.selection``), the methods (``clustering.algorithms.libraries``), and storing answers
-(``clustering.table``).
+(``clustering.selection``), the methods (``clustering.algorithms.libraries``), and how answers are
+stored (``clustering.table``).
+
+Long because a request, its answer and its record are one chain.
 """
 
 import re
@@ -25,15 +27,22 @@ from panoptic_assets.clustering.config import (
 from panoptic_assets.clustering.methods import FindDuplicates
 from panoptic_assets.clustering.policies import registered_clustering
 from panoptic_assets.clustering.readings import Readings
-from panoptic_assets.clustering.selection import Selection
-from panoptic_assets.clustering.table import Clusterings, StoredClustering, cluster_names
-from panoptic_assets.corpus.table import present_files
-from panoptic_assets.features.table import Features, read_features
+from panoptic_assets.clustering.selection import Selection, select
+from panoptic_assets.clustering.table import (
+    Clusterings,
+    StoredClustering,
+    cluster_names,
+    write_clustering,
+)
+from panoptic_assets.corpus.table import files_input, present_files
+from panoptic_assets.features.table import Features, check_features, read_features
+from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.spec import records
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import (
     REMAINDER,
     Node,
+    parse_clustering,
     parse_features,
     parse_node,
     run_key_of,
@@ -52,6 +61,113 @@ DISTORTED = (
     "Distances between the points of a projection are distorted; clusters of its vectors are often "
     "better. Scores are computed on the vectors."
 )
+
+
+@dataclass(frozen=True)
+class ClusteringPlan:
+    """A clustering that can be computed."""
+
+    context: Context
+    key: str
+    """Of a run, or of the node that is divided."""
+    config: SharedClusteringConfig
+    selection: Selection
+    clusterings: Clusterings
+    """Those of its run."""
+
+    @property
+    def previous(self) -> records.Record | None:
+        """The record that the key has so far."""
+        return self.clusterings.records.get(self.key)
+
+    @property
+    def changed_list(self) -> str | None:
+        """The file of ids that holds others than when the key was computed before; None if so."""
+        before, now = self.previous and self.previous.id_list, self.selection.id_list
+        if before and now and now.file == before.file and now.sha256 != before.sha256:
+            return now.file
+        return None
+
+
+@dataclass(frozen=True)
+class Divided:
+    """A clustering that was computed."""
+
+    plan: ClusteringPlan
+    record: records.Record
+    """The key's own so far, where the answer is the same."""
+    answer: StoredClustering
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the key had another answer."""
+        return self.record is not self.plan.previous
+
+
+def prepare(context: Context, key: str, given: Document) -> ClusteringPlan:
+    """Resolve what is given for a run or a node, and select its images.
+
+    Args:
+        context: What is read.
+        key: A run key, or the node to divide.
+        given: Configuration.
+
+    Raises:
+        InputError: The key, the configuration or the scope cannot be used, or there are no such
+            features.
+    """
+    run_key = run_key_of(parse_clustering(key))
+    clusterings = Clusterings(context.store, run_key)
+    store, registry = context.store, context.registry
+    config: SharedClusteringConfig
+    if key == run_key:
+        config = divided = resolve_clustering(key, given, clusterings, registry)
+        selection = select(key, divided, store, registry, context.models, context.reporter.tell)
+    else:
+        node = parse_node(key)
+        version = store.version("files")
+        image_ids = present_members(node, clusterings, store, version)
+        config = resolve_nested(key, given, clusterings, registry)
+        parent = clusterings.get(node.clustering)
+        selection = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
+    check_features(store, config.features, len(selection.image_ids))
+    return ClusteringPlan(context, key, config, selection, clusterings)
+
+
+def run(plan: ClusteringPlan) -> Divided:
+    """Compute a clustering; an answer that is the same as before keeps its record.
+
+    Raises:
+        InputError: Something that it asks for cannot be had.
+        NotComputableError: The method refuses.
+    """
+    context, previous = plan.context, plan.previous
+    dividing = Dividing(
+        context.store,
+        context.models,
+        context.registry,
+        context.dagster_run_id,
+        context.reporter.tell,
+        lambda seeds, total: context.reporter.track(seeds, total, "subsamples"),
+    )
+    computed = dividing.compute(plan.key, plan.config, plan.selection, previous)
+    if previous and previous.refreshed and _fits(previous.refreshed, computed.record):
+        # The same clusters keep the numbers that a refresh has carried over.
+        in_its_numbers = carried(computed, previous.refreshed)
+        if in_its_numbers.record.data_version == previous.data_version:
+            computed = in_its_numbers
+    same = previous is not None and previous.data_version == computed.record.data_version
+    return Divided(plan, previous if previous and same else computed.record, computed.answer)
+
+
+def _fits(refreshed: records.Refreshed, record: records.Record) -> bool:
+    return refreshed.numbers.keys() == set(range(record.nb_clusters))
+
+
+def store(divided: Divided) -> None:
+    """Store a clustering, unless its answer is stored already."""
+    if divided.is_new:
+        write_clustering(divided.plan.context.store, divided.record, divided.answer)
 
 
 def resolve_clustering(

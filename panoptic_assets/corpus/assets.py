@@ -95,7 +95,7 @@ def images(
     refused: list[str] = []
     after = dict(before)
     ingested = _ingested(source, todo.read, known | forgotten)
-    for group in commits(progress(context, ingested, len(todo.read), "images")):
+    for group in commits(progress(context.log.info, ingested, len(todo.read), "images")):
         refused += [file.path for file, _ in group if file.image_id in forgotten]
         # Images before the files that refer to them: a crash in between loses nothing.
         if new := {image["image_id"]: image for _, image in group if image}:

@@ -5,11 +5,12 @@ here: vectors (``features.table``), and versions of the corpus (``corpus.version
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from panoptic_assets.corpus.manifest import File
 from panoptic_assets.corpus.names import ImageNames
@@ -62,7 +63,8 @@ def present_files(store: LanceStore, version: int | None = None) -> dict[str, li
         store: The store.
         version: The version of ``files`` to read; the newest by default.
     """
-    rows = store.read("files", ["path", "image_id"], "status = 'present'", version)
+    rows = store.read("files", ["path", "image_id", "status"], version=version)
+    rows = rows.filter(pc.equal(rows["status"], "present"))
     return _grouped(zip(rows["path"].to_pylist(), rows["image_id"].to_pylist(), strict=True))
 
 
@@ -115,9 +117,14 @@ def files_input(version: int, image_ids: list[str]) -> Input:
 
 def read_thumbnails(store: LanceStore, image_ids: list[str]) -> list[bytes]:
     """WebP thumbnails of images, in the order of the ids."""
-    if not image_ids:
-        return []
-    where = one_of("image_id", image_ids)
-    rows = store.read("images", ["image_id", "thumbnail"], where)
-    found = dict(zip(rows["image_id"].to_pylist(), rows["thumbnail"].to_pylist(), strict=True))
-    return [found[image_id] for image_id in image_ids]
+    return rows_of_thumbnails(store, [image_ids])[0]
+
+
+def rows_of_thumbnails(store: LanceStore, rows: Sequence[list[str]]) -> list[list[bytes]]:
+    """WebP thumbnails of images, row by row, in the order of the ids; all read at once."""
+    wanted = dict.fromkeys(image_id for row in rows for image_id in row)
+    if not wanted:
+        return [[] for _ in rows]
+    read = store.read("images", ["image_id", "thumbnail"], one_of("image_id", wanted))
+    found = dict(zip(read["image_id"].to_pylist(), read["thumbnail"].to_pylist(), strict=True))
+    return [[found[image_id] for image_id in row] for row in rows]

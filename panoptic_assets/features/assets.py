@@ -232,7 +232,7 @@ def _compute(
         context.log.info(f"Comparing all {nb_images} images with each other.")
 
         def track(pairs: Sequence[Pair]) -> Iterable[Pair]:
-            return progress(context, pairs, len(pairs), "neighbors")
+            return progress(context.log.info, pairs, len(pairs), "neighbors")
 
         return core_neighbors.nearest_neighbors(read.vectors, k, track=track), "exact", nb_images
     return _from_index(context, store, read, k), "index", 0
@@ -249,7 +249,7 @@ def _from_index(
     limit = k + _SPARE
     candidates = np.full((len(ids), limit), -1, dtype=np.int64)
     blocks = (read.vectors[start : start + _QUERIES] for start in range(0, len(ids), _QUERIES))
-    for number, block in enumerate(progress(context, blocks, len(ids), "neighbors", len)):
+    for number, block in enumerate(progress(context.log.info, blocks, len(ids), "neighbors", len)):
         query, found = store.search(table, block, limit)
         order = np.argsort(query, kind="stable")
         query = query[order]

@@ -78,12 +78,16 @@ def read_vectors(
     wanted = list(image_ids)
     found = _read_column(store, vectors_table(vector_type), "vector", wanted)
     if found is None or not (found.image_ids or may_be_none):
-        raise InputError(
-            f"None of the {len(wanted)} images has a vector of type {vector_type!r}: materialize "
-            f"`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`). Vector "
-            f"types that have vectors: {', '.join(vector_types(store)) or 'none yet'}."
-        )
+        raise _without_vectors(store, vector_type, len(wanted))
     return found
+
+
+def _without_vectors(store: LanceStore, vector_type: str, nb_images: int) -> InputError:
+    return InputError(
+        f"None of the {nb_images} images has a vector of type {vector_type!r}: materialize "
+        f"`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`). Vector "
+        f"types that have vectors: {', '.join(vector_types(store)) or 'none yet'}."
+    )
 
 
 def _read_column(
@@ -131,13 +135,35 @@ def read_features(store: LanceStore, features: str, image_ids: Iterable[str]) ->
         return Features(read.image_ids, read.vectors, read.vectors, [read.source])
     found = _read_column(store, points_table(features), "point", read.image_ids)
     if found is None or not found.image_ids:
-        raise InputError(
-            f"None of the {len(read.image_ids)} images has a point of projection {features!r}: "
-            f"materialize `projection` first (`panoptic-assets project {features}`). Projections "
-            f"that have points: {', '.join(projections(store)) or 'none yet'}."
-        )
+        raise _without_points(store, features, len(read.image_ids))
     rows = np.flatnonzero(np.isin(read.image_ids, found.image_ids))
     return Features(found.image_ids, found.vectors, read.vectors[rows], [read.source, found.source])
+
+
+def _without_points(store: LanceStore, key: str, nb_images: int) -> InputError:
+    return InputError(
+        f"None of the {nb_images} images has a point of projection {key!r}: "
+        f"materialize `projection` first (`panoptic-assets project {key}`). Projections "
+        f"that have points: {', '.join(projections(store)) or 'none yet'}."
+    )
+
+
+def check_features(store: LanceStore, features: str, nb_images: int) -> None:
+    """Refuse features that no image has, without reading them.
+
+    Args:
+        store: The store.
+        features: A vector type or a projection.
+        nb_images: How many images are asked about, for the message.
+
+    Raises:
+        InputError: There are no such features.
+    """
+    vector_type = vector_type_of(features)
+    if not store.version(vectors_table(vector_type)):
+        raise _without_vectors(store, vector_type, nb_images)
+    if features != vector_type and not store.version(points_table(features)):
+        raise _without_points(store, features, nb_images)
 
 
 def projections(store: LanceStore) -> list[str]:

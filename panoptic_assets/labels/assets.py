@@ -100,7 +100,7 @@ def cluster_labels(
                 clusters, config.method, config.seed, store, source, context.log.info
             )
             with closing(naming):
-                asked = progress(context, naming, len(clusters), "clusters")
+                asked = progress(context.log.info, naming, len(clusters), "clusters")
                 by_node = {suggestion.node: suggestion for suggestion in asked}
             _check_failures(context, by_node)
             used = {

@@ -10,6 +10,7 @@ Imports stand in the functions: a command that needs none of this starts without
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -79,6 +80,56 @@ def answers(run: "dg.DagsterRun") -> bool | None:
 def is_of_code_server(run: "dg.DagsterRun") -> bool:
     """Whether a code server started a run: Dagster's launcher gives it a tag that says which."""
     return _GRPC_INFO_TAG in run.tags
+
+
+def create_run(
+    job: "dg.JobDefinition",
+    instance: "dg.DagsterInstance",
+    module: str,
+    run_config: Mapping[str, Any],
+    tags: Mapping[str, str],
+    asset: "dg.AssetKey | None" = None,
+) -> "dg.DagsterRun":
+    """A run of a job, not started, that Dagster takes for one of its own code server's.
+
+    Without its origin a run is on no timeline, on no asset's page, is passed over by sensors of
+    failures, and *Re-execute* answers with HTTP 500. ``execute_in_process`` gives none.
+
+    Args:
+        job: The job.
+        instance: Where the run is recorded.
+        module: The module whose definitions hold the job, as the workspace names it.
+        run_config: The run's configuration.
+        tags: Its tags.
+        asset: All that is run of the job; everything by default.
+    """
+    from dagster._core.remote_origin import (
+        ManagedGrpcPythonEnvCodeLocationOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    target = LoadableTargetOrigin(executable_path=sys.executable, module_name=module)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, module)
+    return instance.create_run_for_job(
+        job_def=job if asset is None else job.get_subset(asset_selection={asset}),
+        run_config=run_config,
+        tags={**job.run_tags, **tags},
+        asset_selection=None if asset is None else frozenset({asset}),
+        remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(
+            job.name
+        ),
+    )
+
+
+def execute_here(
+    job: "dg.JobDefinition", instance: "dg.DagsterInstance", run: "dg.DagsterRun"
+) -> "dg.JobExecutionResult":
+    """Execute a run that was created, in this process; what its steps raise comes through."""
+    from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.execution.api import execute_run
+
+    return execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
 
 
 # Materializations and checks

@@ -1,19 +1,17 @@
-"""The Dagster instance of one project: opening it, one command at a time, and running jobs on it.
+"""The Dagster instance of one project: opening it, for one command at a time.
 
 Belongs here: the locks, the pool of those who write, and the runs of this process. Does not belong
-here: what is run (``panoptic_assets.runner``), and where the instance's folder is
+here: what is run (``orchestration.launching``), and where the instance's folder is
 (``resources.project_folder``).
 """
 
-import logging
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 """Takes a line about the work."""
 
-_HOST_TAG = "panoptic/host"
+HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
 
 _LATER = "Nothing else may run meanwhile: wait until it has ended, then run the command again."
@@ -66,7 +64,7 @@ def instance_of(
         tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
     with held, open_instance(home, overrides) as instance:
-        mine = dg.RunsFilter(statuses=list(IN_PROGRESS), tags={_HOST_TAG: socket.gethostname()})
+        mine = dg.RunsFilter(statuses=list(IN_PROGRESS), tags={HOST_TAG: socket.gethostname()})
         try:
             with insides.database_faults():
                 for run in instance.get_runs(mine):
@@ -210,77 +208,3 @@ def wait_for_pool(instance: "dg.DagsterInstance", tell: Tell) -> None:
             )
             told = True
         time.sleep(1)
-
-
-def execute(
-    job: "dg.JobDefinition",
-    instance: "dg.DagsterInstance",
-    ops: dict[str, Any],
-    tags: dict[str, str] | None = None,
-    **selection: Any,
-) -> Any:
-    """Run a job in this process, as a run of the command that it is.
-
-    Args:
-        job: The job; its definitions have the logger ``console``.
-        instance: Where the run is recorded.
-        ops: The configuration of its operations, by name.
-        tags: Dagster tags that the run gets.
-        **selection: What of the job is run, in the words of Dagster's ``execute_in_process``.
-
-    Raises:
-        KeyboardInterrupt: It was interrupted; Dagster has recorded that.
-    """
-    import dagster as dg
-
-    try:
-        with redirect_stderr(cast("IO[str]", _WithoutLostEvents(sys.stderr))):
-            return job.execute_in_process(
-                instance=instance,
-                tags={
-                    _HOST_TAG: socket.gethostname(),
-                    # Whoever started the command sees that it was killed, and starts it again.
-                    insides.MAX_RETRIES_TAG: "0",
-                    **(tags or {}),
-                },
-                run_config={"loggers": {"console": {}}, "ops": ops},
-                **selection,
-            )
-    except dg.DagsterExecutionInterruptedError as interruption:
-        raise KeyboardInterrupt from interruption
-
-
-class _WithoutLostEvents:
-    """A stream without events that Dagster could not store: it writes them there with their SQL.
-
-    That it could not is raised as well, and said in one line.
-    """
-
-    def __init__(self, stream: IO[str]):
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        if text.startswith(insides.LOST_EVENT):
-            return len(text)
-        return self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def plain_logger(tell: Tell) -> "dg.LoggerDefinition":
-    """What assets say while they run, without Dagster's own events: those are in the UI."""
-    import dagster as dg
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            meta = getattr(record, "dagster_meta", {})
-            if meta.get("dagster_event") is None:
-                tell(f"  {meta.get('orig_message', record.getMessage())}")
-
-    def build(_: dg.InitLoggerContext) -> logging.Logger:
-        logger = logging.Logger("panoptic_assets", logging.INFO)
-        logger.addHandler(Handler())
-        return logger
-
-    return dg.LoggerDefinition(build)

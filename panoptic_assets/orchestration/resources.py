@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, create_model
 
+from panoptic_assets.orchestration.acting import Acts, Context
 from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
@@ -44,6 +45,15 @@ RegistryResource = _wrapper_of(Registry)
 ReportFolderResource = _wrapper_of(ReportFolder)
 
 
+_OF_ACTS = ("store", "registry", "models", "source", "engine", "reports")
+
+
+@dg.resource(required_resource_keys=set(_OF_ACTS))
+def acts(context: dg.InitResourceContext) -> Acts:
+    """What every act works with: all the other resources."""
+    return Acts(Context(**{name: getattr(context.resources, name) for name in _OF_ACTS}))
+
+
 def project_resources() -> dict[str, object]:
     """The resources of the project that the environment or the working directory names."""
     return {
@@ -54,4 +64,5 @@ def project_resources() -> dict[str, object]:
         "engine": LocalEngineResource(),
         "registry": RegistryResource(),
         "reports": ReportFolderResource(),
+        "acts": acts,
     }

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from panoptic_assets.spec.computation import NotComputableError
+from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.text import cut
 from resources.errors import InputError, UnavailableError
 
@@ -72,8 +73,33 @@ def partition_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionConte
     return context.partition_key if context.has_partition_key else ""
 
 
+class LogReporter:
+    """Tells a Dagster run's log.
+
+    Args:
+        context: Of the run.
+        watched: Who is shown how far it is; None: whoever has the terminal, else the log.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, watched: Reporter | None = None):
+        self._log = context.log
+        self._watched = watched
+
+    def tell(self, text: str, style: str = "") -> None:
+        """A line about the work; in a colour it is a warning."""
+        (self._log.warning if style else self._log.info)(text)
+
+    def track(
+        self, items: Iterable[T], total: int, what: str, count: Callable[[T], int] = lambda _: 1
+    ) -> Iterator[T]:
+        """Pass items on, and show how far they are."""
+        if self._watched is not None:
+            return self._watched.track(items, total, what, count)
+        return progress(self._log.info, items, total, what, count)
+
+
 def progress(
-    context: dg.AssetExecutionContext,
+    tell: Callable[[str], object],
     items: Iterable[T],
     total: int,
     what: str,
@@ -82,14 +108,14 @@ def progress(
     """Pass items on and show how far they are: a bar on a terminal, else a line every 5 seconds.
 
     Args:
-        context: Of the run.
+        tell: Takes the lines.
         items: What is being done, as it is finished.
         total: How much there is to do.
         what: A word for it.
         count: How much of that an item is; one by default.
     """
     console = Console(stderr=True)
-    show = _bar(console, total, what) if console.is_terminal else _lines(context, total, what)
+    show = _bar(console, total, what) if console.is_terminal else _lines(tell, total, what)
     with show as advance:
         for item in items:
             advance(count(item))
@@ -118,9 +144,7 @@ def _bar(console: Console, total: int, what: str) -> Iterator[Callable[[int], No
 
 
 @contextmanager
-def _lines(
-    context: dg.AssetExecutionContext, total: int, what: str
-) -> Iterator[Callable[[int], None]]:
+def _lines(tell: Callable[[str], object], total: int, what: str) -> Iterator[Callable[[int], None]]:
     started = last = time.monotonic()
     done = 0
 
@@ -132,7 +156,7 @@ def _lines(
             last = now
             rate = _rate(done, now - started)
             left = (total - done) * (now - started) / done
-            context.log.info(f"{what}: {done:,} of {total:,}, {rate}, {left:.0f} s left")
+            tell(f"{what}: {done:,} of {total:,}, {rate}, {left:.0f} s left")
 
     yield advance
 

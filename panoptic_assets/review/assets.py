@@ -79,7 +79,7 @@ def clustering_report(
         missing[start : start + _THUMBNAILS_AT_ONCE]
         for start in range(0, len(missing), _THUMBNAILS_AT_ONCE)
     ]
-    for block in progress(context, blocks, len(missing), "thumbnails", len):
+    for block in progress(context.log.info, blocks, len(missing), "thumbnails", len):
         reports.add_thumbnails(zip(block, read_thumbnails(store, block), strict=True))
     pages = write_run(reports, tree, points)
     list_reports(store, reports)

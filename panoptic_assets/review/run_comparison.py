@@ -87,7 +87,7 @@ def run_comparison(
         writer = PageWriter(reports, folder, PLACE, styles=styles)
         pages = ReportWriter(store, reports, judge, writer)
         both = list(itertools.combinations(sides, 2))
-        for a, b in progress(context, iter(both), len(both), "pairs"):
+        for a, b in progress(context.log.info, iter(both), len(both), "pairs"):
             if not len(common(a, b)[0]):
                 pairs[a.key, b.key] = None
                 continue

@@ -1,20 +1,17 @@
-"""Text for people: what every line of it must be, and who takes it.
+"""Who takes what an act has to say meanwhile.
 
-Belongs here: how text is made safe, short and countable. Does not belong here: what is said, and a
-terminal's colours (``panoptic_assets.cli.terminal``).
+Belongs here: the lines about the work, and how far it is. Does not belong here: what is said, and
+how text is made safe for a terminal (``panoptic_assets.cli.terminal``).
 """
 
-import sys
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
-from panoptic_assets.spec.text import printable
+T = TypeVar("T")
 
 
 class Reporter(Protocol):
-    """Takes the lines that an act has for people."""
-
-    def say(self, text: str) -> None:
-        """A line of the answer."""
+    """Takes the lines that an act has for people, and is shown how far it is."""
 
     def tell(self, text: str, style: str = "") -> None:
         """A line about the work.
@@ -24,14 +21,60 @@ class Reporter(Protocol):
             style: A colour, such as ``yellow`` for a warning; empty for none.
         """
 
+    def track(
+        self, items: Iterable[T], total: int, what: str, count: Callable[[T], int] = lambda _: 1
+    ) -> Iterator[T]:
+        """Pass items on, and show how far they are.
 
-class PlainReporter:
-    """Writes the answer to standard output, and lines about the work to standard error."""
+        Args:
+            items: What is being done, as it is finished.
+            total: How much there is to do.
+            what: A word for it.
+            count: How much of that an item is; one by default.
+        """
 
-    def say(self, text: str) -> None:
-        """A line of the answer."""
-        print(printable(text))
+
+class Silent:
+    """Lets everything pass."""
 
     def tell(self, text: str, style: str = "") -> None:
-        """A line about the work, in no colour."""
-        print(printable(text), file=sys.stderr)
+        """A line about the work."""
+
+    def track(
+        self, items: Iterable[T], total: int, what: str, count: Callable[[T], int] = lambda _: 1
+    ) -> Iterator[T]:
+        """Pass items on."""
+        yield from items
+
+
+class Callbacks:
+    """Calls functions.
+
+    Args:
+        report: Called with each line about the work.
+        progress: Called with a word for what is being done, how much is done and how much there is.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[str], object] | None = None,
+        progress: Callable[[str, int, int], object] | None = None,
+    ):
+        self._report = report
+        self._progress = progress
+
+    def tell(self, text: str, style: str = "") -> None:
+        """A line about the work."""
+        if self._report is not None:
+            self._report(text)
+
+    def track(
+        self, items: Iterable[T], total: int, what: str, count: Callable[[T], int] = lambda _: 1
+    ) -> Iterator[T]:
+        """Pass items on, and show how far they are."""
+        done = 0
+        for item in items:
+            done += count(item)
+            if self._progress is not None:
+                self._progress(what, done, total)
+            yield item

@@ -1,0 +1,110 @@
+"""What every act works with, and how an asset comes by the plan of it.
+
+Belongs here: the context of acts, and the handing over of a plan that was made in this process.
+Does not belong here: what any act does: each has ``prepare``, ``run`` and ``store`` in its room.
+
+An act is prepared (its request is resolved, what it names is looked up, and it is refused if it
+cannot be done: that only reads), run (which computes), and stored. Its asset does the three, one
+after the other. Whoever launches the asset prepares the act as well, to refuse before Dagster knows
+of it; in one process the asset then takes up that plan, unless somebody has written meanwhile to a
+table that it rests on.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from panoptic_assets.spec.reporting import Reporter, Silent
+from panoptic_assets.spec.resolution import Document, given_config
+from resources.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from resources.engine import Engine
+    from resources.lance import LanceStore
+    from resources.models import OpenClipModels
+    from resources.registry import Registry
+    from resources.report_folder import ReportFolder
+    from resources.source import ImageSource
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an act works with."""
+
+    store: "LanceStore"
+    registry: "Registry"
+    models: "OpenClipModels"
+    source: "ImageSource"
+    engine: "Engine"
+    reports: "ReportFolder"
+    reporter: Reporter = field(default_factory=Silent)
+    dagster_run_id: str = ""
+    """The Dagster run that carries the act out; empty while it is only prepared."""
+
+    def now(self) -> "Context":
+        """The same, with the store as it is from now on."""
+        return replace(self, store=Snapshot.of(self.store))
+
+
+class Plan(Protocol):
+    """A request that was resolved and checked, before anything is computed."""
+
+    @property
+    def context(self) -> Context:
+        """What it was prepared with."""
+
+
+PlanT = TypeVar("PlanT", bound=Plan)
+Prepare = Callable[[Context, str, Document], PlanT]
+"""Resolves what was given for a key, selects, checks; only reads.
+
+Raises InputError: It cannot be done.
+"""
+
+
+class Acts:
+    """The acts of one process: their context, and the plans that wait for their Dagster runs.
+
+    Args:
+        context: What they work with.
+    """
+
+    def __init__(self, context: Context):
+        self.context = context
+        self._waiting: dict[tuple[str, str], Plan] = {}
+
+    def hand(self, run_id: str, asset: str, plan: Plan) -> None:
+        """Keep a plan for the Dagster run that carries it out."""
+        self._waiting[run_id, asset] = plan
+
+    def plan(
+        self,
+        dagster: "dg.AssetExecutionContext",
+        prepare: Prepare[PlanT],
+        beside: Document | None = None,
+    ) -> PlanT:
+        """The plan of a Dagster run's asset: the one that waits for it, or one that is made now.
+
+        Args:
+            dagster: The run's context.
+            prepare: Makes it.
+            beside: Configuration below what the run was given.
+
+        Raises:
+            InputError: The act cannot be done.
+        """
+        from panoptic_assets.orchestration.running import LogReporter, partition_of
+
+        asset = dagster.asset_key.path[-1]
+        watched = None if isinstance(self.context.reporter, Silent) else self.context.reporter
+        reporter = LogReporter(dagster, watched)
+        waiting: Any = self._waiting.pop((dagster.run_id, asset), None)
+        if waiting is not None and waiting.context.store.is_current():
+            mine = replace(waiting.context, reporter=reporter, dagster_run_id=dagster.run_id)
+            found: PlanT = replace(waiting, context=mine)
+            return found
+        context = replace(self.context, reporter=reporter, dagster_run_id=dagster.run_id)
+        given: Mapping[str, Any] = (beside or {}) | given_config(dagster.run.run_config, asset)
+        return prepare(context.now(), partition_of(dagster), dict(given))
