@@ -7,11 +7,12 @@ their rooms say, and printing.
 Long because it is one class, whose every method is a door; what they do is said in the rooms.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +56,7 @@ from resources.models import OpenClipModels
 from resources.project_folder import ProjectFolder, dagster_home, find
 from resources.registry import Registry
 from resources.schemas import SCHEMAS, points_table, vectors_table
+from resources.snapshot import Snapshot
 
 _PROPOSALS = pa.schema(
     [
@@ -144,15 +146,27 @@ class Project:
             reporter=self._reporter,
         )
 
-    def runs(self, report: Report | None = None) -> list[dict[str, Any]]:
+    def snapshot(self) -> Self:
+        """The project as it is from now on, whose tables are each read once.
+
+        For several readings in a row, which so are of one moment. Acts of it act on the project.
+        """
+        found = copy.copy(self)
+        found._store = Snapshot.of(self._store)
+        return found
+
+    def runs(
+        self, run_key: str | None = None, report: Report | None = None
+    ) -> list[dict[str, Any]]:
         """Every run and every clustering of a cluster: one dictionary each, by key.
 
         Those are left out whose record cannot be read: a newer version wrote it, or it was changed.
 
         Args:
-            report: Called with a sentence for each of these.
+            run_key: Only this run, with all that is divided below it; all by default.
+            report: Called with a sentence for each of those that are left out.
         """
-        clusterings = clustering_tables.Clusterings(self._store)
+        clusterings = clustering_tables.Clusterings(self._store, run_key)
         if report is not None:
             for key, unreadable in clusterings.unreadable.items():
                 report(f"{key} is left out: {unreadable.text}")
@@ -1077,7 +1091,11 @@ class Project:
             InputError: There is no such run, its property holds other tags, or it is not certain
                 which tag belongs to which cluster now.
         """
-        made = self._materialize("saved_clustering", parse_run_key(run_key), _config_of(given))
+        from panoptic_assets.tags import saving
+
+        config = _config_of(given)
+        plan = saving.prepare(self.context.now(), run_key, config)
+        made = self._materialize("saved_clustering", run_key, config, plan)
         self._materialize("tags", None, {})
         return self.tags(made.metadata["property"])
 
@@ -1098,9 +1116,14 @@ class Project:
             InputError: One of them cannot be done.
         """
         given = {"edits": list(edits), "author": author or None, "reason": reason or None}
-        before = len(tag_tables.read_log(self._store))
-        self._materialize("tags", None, _config_of(given))
-        return self.tag_log()[before:]
+        from panoptic_assets.tags import editing
+
+        config = _config_of(given)
+        plan = editing.prepare(self.context.now(), "", config)
+        for note in plan.notes:
+            self._reporter.tell(note, "yellow")
+        self._materialize("tags", None, config, plan)
+        return self.tag_log()[len(plan.log) :]
 
     def tag(
         self,
@@ -1172,7 +1195,11 @@ class Project:
         Raises:
             InputError: There is no such property, or no vector.
         """
-        self._materialize("tag_recommendations", None, _config_of(given))
+        from panoptic_assets.tags import recommending
+
+        config = _config_of(given)
+        plan = recommending.prepare(self.context.now(), "", config)
+        self._materialize("tag_recommendations", None, config, plan)
         return self.recommendations(given.get("property"))
 
     def report(self, run_key: str, **given: Any) -> Path:

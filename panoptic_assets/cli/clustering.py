@@ -43,8 +43,9 @@ def cluster(folder: Path | None, key: str, **options: Any) -> None:
     project = open_project(folder)
     scope = scope_of(options, project.folder)
     project.cluster(key, **given_clustering(options, project, key), **scope)
-    print_clusters(project, key)
-    warn_of_stale(project, key)
+    reader = project.snapshot()
+    print_clusters(reader, key)
+    warn_of_stale(reader, key)
 
 
 @click.command()
@@ -129,8 +130,9 @@ def divide(folder: Path | None, node: str, **options: Any) -> None:
     parse_node(node)
     project = open_project(folder)
     project.divide(node, **given_clustering(options, project, node))
-    print_clusters(project, node)
-    warn_of_stale(project, node)
+    reader = project.snapshot()
+    print_clusters(reader, node)
+    warn_of_stale(reader, node)
 
 
 @click.command()

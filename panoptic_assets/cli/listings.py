@@ -111,7 +111,7 @@ def warn_of_stale(reader: "Project", key: str) -> None:
     """Name the clusterings below a run or node that are stale now."""
     stale = [
         run["key"]
-        for run in reader.runs()
+        for run in reader.runs(key.partition("/")[0])
         if run["status"] == "stale" and run["key"].startswith(f"{key}/")
     ]
     if stale:

@@ -12,7 +12,7 @@ import numpy as np
 from panoptic_assets.clustering import clusters, dividing, quality
 from panoptic_assets.clustering.config import ClusteringConfig, NestedClusteringConfig
 from panoptic_assets.clustering.methods import name_of
-from panoptic_assets.clustering.table import StoredClustering, cluster_name, stored_record
+from panoptic_assets.clustering.table import StoredClustering, cluster_name, seal_of
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import rows_of_thumbnails
 from panoptic_assets.features.assets import projection
@@ -167,8 +167,8 @@ def clustering_metadata(
 
 def _witnessed(store: LanceStore, record: records.Record) -> dict[str, str]:
     """The seal of the record, for which Dagster's event log so is a witness."""
-    stored = stored_record(store, record.record_id)
-    return {"seal": stored.root} if stored and stored.root else {}
+    root = seal_of(store, record)
+    return {"seal": root} if root else {}
 
 
 def _report_of(record: records.Record) -> str:

@@ -347,6 +347,15 @@ def stored_records(store: LanceStore, where: str) -> dict[str, StoredRecord]:
     return dict(sorted(found.items(), key=lambda pair: pair[1].record.order))
 
 
+def seal_of(store: LanceStore, record: Record) -> str | None:
+    """The one hash of a record's seal; None where it has none."""
+    # The condition of `Clusterings`: what a snapshot has read for them is not read again.
+    where = f"run_key = {quoted(record.run_key)}"
+    rows = store.read("records", ["record_id", "seal"], where)
+    found = rows.filter(pc.equal(rows["record_id"], record.record_id))["seal"].to_pylist()
+    return str(_seal_of(found[0]).get("root")) if found and found[0] else None
+
+
 def _record_of(store: LanceStore, row: Mapping[str, Any]) -> Record:
     try:
         return Record.model_validate_json(row["content"])

@@ -92,7 +92,9 @@ def embeddings(
         job = Job(table_name, spec, stored or {}, source, store, models)
         task = _embed(context, vector_type, job, before, engine)
     failed: dict[str, str] = {}
-    done = progress(context.log.info, task.parts, task.total, "embeddings", lambda part: part.nb_images)
+    done = progress(
+        context.log.info, task.parts, task.total, "embeddings", lambda part: part.nb_images
+    )
     for group in commits(done, lambda part: part.nb_vectors):
         store.commit(table_name, [part.name for part in group if part.name])
         for part in group:

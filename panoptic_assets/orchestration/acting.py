@@ -74,6 +74,7 @@ class Acts:
     def __init__(self, context: Context):
         self.context = context
         self._waiting: dict[tuple[str, str], Plan] = {}
+        self._last: tuple[str, Context] | None = None
 
     def hand(self, run_id: str, asset: str, plan: Plan) -> None:
         """Keep a plan for the Dagster run that carries it out."""
@@ -104,7 +105,21 @@ class Acts:
         if waiting is not None and waiting.context.store.is_current():
             mine = replace(waiting.context, reporter=reporter, dagster_run_id=dagster.run_id)
             found: PlanT = replace(waiting, context=mine)
+            self._last = dagster.run_id, mine
             return found
-        context = replace(self.context, reporter=reporter, dagster_run_id=dagster.run_id)
+        context = replace(self.context, reporter=reporter, dagster_run_id=dagster.run_id).now()
+        self._last = dagster.run_id, context
         given: Mapping[str, Any] = (beside or {}) | given_config(dagster.run.run_config, asset)
-        return prepare(context.now(), partition_of(dagster), dict(given))
+        return prepare(context, partition_of(dagster), dict(given))
+
+    def context_after(self, run_id: str) -> Context:
+        """For what follows an act in its Dagster run: what the act read is not read again.
+
+        Args:
+            run_id: The Dagster run.
+        """
+        if self._last is not None and self._last[0] == run_id:
+            store: Any = self._last[1].store
+            if store.is_current():
+                return self._last[1]
+        return self.context.now()

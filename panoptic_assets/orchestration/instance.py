@@ -68,7 +68,9 @@ def instance_of(
         try:
             with insides.database_faults():
                 for run in instance.get_runs(mine):
-                    end(instance, run, "The command that started this run was killed.")
+                    # *Re-execute* in the UI copies the tags of the run that it does again.
+                    if run.parent_run_id is None:
+                        end(instance, run, "The command that started this run was killed.")
                 yield instance
         except insides.DatabaseFault as error:
             # Dagster passes on what its database raises: on a full disk at any of its events.

@@ -1,46 +1,43 @@
-"""Tags: clusters that people keep.
+"""Tags: clusters that people keep, their edits, and images that could complete them.
 
-Belongs here: ``saved_clustering`` and the edits of ``tags``, which append to the tag log, and its
-replay. Does not belong here: what events mean (``spec.tag_log``), and edits (``tags.edits``).
+Belongs here: ``saved_clustering``, ``tags`` and ``tag_recommendations``, and what Dagster shows of
+them. Does not belong here: what saving, editing and recommending do (``tags.saving``,
+``tags.editing``, ``tags.recommending``), and what events mean (``spec.tag_log``).
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from panoptic_assets.clustering.assets import clustering, nested_clustering
-from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.clustering.scopes import FoundByText
-from panoptic_assets.clustering.selection import select
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.contact_sheet import contact_sheet
-from panoptic_assets.corpus.table import image_names, present_files, read_thumbnails
+from panoptic_assets.corpus.table import rows_of_thumbnails
+from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
-from panoptic_assets.orchestration.running import POOL, partition_of, plain_failures
+from panoptic_assets.orchestration.running import POOL, plain_failures
 from panoptic_assets.spec import tag_log
-from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.spec.markdown import bullets, table
-from panoptic_assets.spec.records import Record, digest
-from panoptic_assets.spec.resolution import given_config, parse
-from panoptic_assets.spec.text import counted
+from panoptic_assets.spec.records import digest
+from panoptic_assets.tags import editing, recommending, saving
 from panoptic_assets.tags.carry_over import KINDS, Change
-from panoptic_assets.tags.config import EditsConfig, SaveConfig
-from panoptic_assets.tags.edits import EditError, Images, resolve_edits
-from panoptic_assets.tags.saving import Saved, author_of, save_run
-from panoptic_assets.tags.table import LoggedEvent, append_events, read_log, write_tags
-from resources.errors import InputError
+from panoptic_assets.tags.config import EditsConfig, RecommendationsConfig, SaveConfig
+from panoptic_assets.tags.recommendations import Judgements, judgements
+from panoptic_assets.tags.saving import Saved
 from resources.lance import LanceStore
-from resources.models import OpenClipModels
-from resources.registry import Registry
 from resources.report_folder import address
 
 _TAGS_SHOWN = 60
 _LINES_SHOWN = 40
 _PICTURED_TAGS = 12
 _PICTURED_IMAGES = 6
+_ROWS_PICTURED = 10
+_PICTURED_PROPOSALS = 6
+"""In a row of the contact sheet."""
 _SHEET_BYTES = 12_000
 """In base64 16 kB, as the tables take up to 24 kB."""
 
@@ -59,37 +56,25 @@ _SHEET_BYTES = 12_000
 )
 @plain_failures()
 def saved_clustering(
-    context: dg.AssetExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    models: dg.ResourceParam[OpenClipModels],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """A run's whole tree as hierarchical tags of a property, image by image.
 
     Saving appends one event to the tag log. When the run was saved there before, tags follow their
     clusters. A property that has tags of another run is refused, unless `replace` is set.
     """
-    run_key = parse_run_key(partition_of(context))
-    config = parse(SaveConfig, given_config(context.run.run_config, "saved_clustering"))
-    clusterings = Clusterings(store, run_key)
-    record = clusterings.get(run_key)
-    notes = [
-        *(
-            f"{key} is stale and was left out: divide it again to save it."
-            for key in sorted(clusterings.stale)
-        ),
-        *_what_is_missing(record, clusterings.places(run_key), store, registry, models),
-    ]
-    saving = save_run(store, clusterings, run_key, config)
-    for note in notes:
+    plan = acts.plan(context, saving.prepare)
+    saved = saving.store(saving.run(plan))
+    for note in plan.notes:
         context.log.warning(note)
-    if not saving.appended:
-        context.log.info(f"{run_key} is saved as {saving.property!r} already.")
-    for line in change_lines(saving.changes):
+    if not saved.appended:
+        context.log.info(f"{plan.run_key} is saved as {saved.property!r} already.")
+    for line in change_lines(saved.changes):
         context.log.info(line)
+    store = plan.context.store
     return dg.MaterializeResult(
-        metadata=save_metadata(store, run_key, clusterings, saving, notes),
-        data_version=save_version(saving.event),
+        metadata=save_metadata(store, plan.run_key, plan.clusterings, saved, plan.notes),
+        data_version=save_version(saved.event),
     )
 
 
@@ -138,39 +123,8 @@ def _contact_sheet(store: LanceStore, held: tag_log.TagTables) -> str:
         images.setdefault(tag_id, []).append(image_id)
     names = tag_log.paths(held.tags)
     shown = [tag.tag_id for tag in held.tags if tag.tag_id in images][:_PICTURED_TAGS]
-    rows = [read_thumbnails(store, images[tag_id][:_PICTURED_IMAGES]) for tag_id in shown]
+    rows = rows_of_thumbnails(store, [images[tag_id][:_PICTURED_IMAGES] for tag_id in shown])
     return contact_sheet(rows, _SHEET_BYTES, [names[tag_id] for tag_id in shown])
-
-
-def _what_is_missing(
-    record: Record,
-    places: dict[str, str],
-    store: LanceStore,
-    registry: Registry,
-    models: OpenClipModels,
-) -> list[str]:
-    """In what a run's clusters are no longer the corpus, one sentence each."""
-    notes = []
-    present = present_files(store).keys()
-    if gone := places.keys() - present:
-        left = {node for image_id, node in places.items() if image_id in present}
-        empty = sorted({places[image_id] for image_id in gone} - left)
-        without = f"; nothing is left of {', '.join(empty)}" if empty else ""
-        images = counted(len(gone), "image")
-        notes.append(f"{images} of {record.key} are missing from the corpus{without}.")
-    try:
-        config = parse(ClusteringConfig, record.config)
-        if isinstance(config.scope, FoundByText):  # a model would have to be loaded
-            return notes
-        in_scope = select(record.key, config, store, registry, models, lambda _: None).image_ids
-    except InputError as error:
-        return [*notes, f"It is not known what the scope of {record.key} takes now: {error}"]
-    if new := set(in_scope) - places.keys():
-        notes.append(
-            f"{counted(len(new), 'image')} in the scope of {record.key} are not in it: they came "
-            "later, or have no vector. Embed and cluster again, then save again; the tags stay."
-        )
-    return notes
 
 
 @dg.asset(
@@ -184,30 +138,23 @@ def _what_is_missing(
 )
 @plain_failures()
 def tags(
-    context: dg.AssetExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """Every property's tags, and which image carries which: the replay of the tag log.
 
     The configuration may hold edits, which are appended to the log first: all of them, or none if
     one cannot be done.
     """
-    config = parse(EditsConfig, given_config(context.run.run_config, "tags"))
-    notes: dict[str, None] = {}
-    folder = registry.images if config.edits else ""
-    log = append_edits(store, config, folder, notes.setdefault)
-    for note in notes:
+    edited = editing.store(editing.run(acts.plan(context, editing.prepare)))
+    plan = edited.plan
+    for note in plan.notes:
         context.log.warning(note)
-    replayed = tag_log.replay([entry.event for entry in log])
-    if not write_tags(store, replayed):
-        context.log.info("The tags already are what the log says.")
     return dg.MaterializeResult(
         metadata={
-            **tags_metadata(replayed, len(log), len(config.edits)),
-            **({"notes": dg.MetadataValue.md(bullets(list(notes)))} if notes else {}),
+            **tags_metadata(edited.tables, edited.nb_events, len(plan.config.edits)),
+            **({"notes": dg.MetadataValue.md(bullets(plan.notes))} if plan.notes else {}),
         },
-        data_version=tags_version(replayed),
+        data_version=tags_version(edited.tables),
     )
 
 
@@ -226,60 +173,6 @@ def tags_metadata(replayed: tag_log.TagTables, nb_events: int, nb_edits: int) ->
         "nb_images": len({image_id for _, image_id in replayed.images}),
         "tags": dg.MetadataValue.md(tag_table(replayed)),
     }
-
-
-def append_edits(
-    store: LanceStore,
-    config: EditsConfig,
-    folder: str = "",
-    report: Callable[[str], object] = lambda _: None,
-) -> list[LoggedEvent]:
-    """Append the events that do some edits; return the log as it is then.
-
-    Args:
-        store: The store.
-        config: The edits.
-        folder: As for :func:`check_edits`.
-        report: As for :func:`check_edits`; again when another process has written meanwhile.
-
-    Raises:
-        InputError: One of the edits cannot be done; then none is.
-    """
-    while config.edits:
-        events, log = check_edits(store, config, folder, report)
-        if append_events(store, log, events, author_of(config), config.reason):
-            break
-    return read_log(store)
-
-
-def check_edits(
-    store: LanceStore,
-    config: EditsConfig,
-    folder: str = "",
-    report: Callable[[str], object] = lambda _: None,
-) -> tuple[list[tag_log.Event], list[LoggedEvent]]:
-    """The events that do some edits after the log as it is; and that log.
-
-    Args:
-        store: The store.
-        config: The edits.
-        folder: The images' folder or its URI, for names of images that are whole paths.
-        report: Called with sentences that a person must know.
-
-    Raises:
-        InputError: One of the edits cannot be done.
-    """
-    log = read_log(store)
-    names = image_names(store, folder)
-    images = Images(lambda name: names.find(name) or None)
-    try:
-        events = resolve_edits(config.edits, [entry.event for entry in log], images)
-    except EditError as error:
-        text = str(error)
-        raise InputError(text[0].upper() + text[1:]) from error
-    for note in names.notes:
-        report(note)
-    return events, log
 
 
 def change_lines(changes: Sequence[Change]) -> list[str]:
@@ -317,3 +210,85 @@ def tag_table(tables: tag_log.TagTables) -> str:
         [[tag.property, names[tag.tag_id], counts[tag.tag_id]] for tag in tables.tags],
         _TAGS_SHOWN,
     )
+
+
+@dg.asset(
+    deps=[tags, dg.AssetDep(embeddings, partition_mapping=LINEAGE_ONLY)],
+    config_schema=schema_of(RecommendationsConfig),
+    group_name="tags",
+    pool=POOL,
+    kinds={"lancedb"},
+    code_version="2",
+)
+@plain_failures()
+def tag_recommendations(
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
+) -> dg.MaterializeResult[None]:
+    """For each tag, the images without a tag of its property that fit it best.
+
+    Refused pairs are not proposed again. Accepting and refusing are edits of `tags`; the share that
+    was accepted is shown as the precision of each tag.
+    """
+    found = recommending.run(acts.plan(context, recommending.prepare))
+    return _recommended(recommending.store(found))
+
+
+def _recommended(found: recommending.Recommended) -> dg.MaterializeResult[None]:
+    plan, stored = found.plan, found.stored.to_pylist()
+    tables, judged, properties = plan.tables, judgements(plan.events), set(plan.properties)
+    why_none = found.why_none
+    proposed: dict[str, list[dict[str, object]]] = {}
+    for row in stored:
+        if row["property"] in properties:
+            proposed.setdefault(row["tag_id"], []).append(row)
+    counts, paths = tag_log.counts(tables), tag_log.paths(tables.tags)
+    shown = [tag for tag in tables.tags if tag.property in properties]
+    by_tag = [judged[tag.tag_id] for tag in shown if tag.tag_id in judged]
+    total = Judgements(
+        sum(of_tag.accepted for of_tag in by_tag), sum(of_tag.refused for of_tag in by_tag)
+    )
+    best = [proposed[tag.tag_id][:_PICTURED_PROPOSALS] for tag in shown if tag.tag_id in proposed]
+    return dg.MaterializeResult(
+        metadata={
+            "nb_tags": len(proposed),
+            "nb_images": len({row["image_id"] for rows in proposed.values() for row in rows}),
+            "nb_accepted": total.accepted,
+            "nb_refused": total.refused,
+            **({} if total.precision is None else {"precision": total.precision}),
+            **({"why_none": dg.MetadataValue.md(bullets(why_none))} if why_none else {}),
+            "recommendations": dg.MetadataValue.md(
+                table(
+                    ["property", "tag", "images", "proposed", "best score", "precision"],
+                    [
+                        [
+                            tag.property,
+                            paths[tag.tag_id],
+                            counts[tag.tag_id],
+                            len(rows),
+                            f"{rows[0]['score']:.3f}" if rows else "",
+                            _precision(judged.get(tag.tag_id)),
+                        ]
+                        for tag in shown
+                        for rows in [proposed.get(tag.tag_id, [])]
+                    ],
+                    _TAGS_SHOWN,
+                )
+            ),
+            "contact_sheet": dg.MetadataValue.md(
+                contact_sheet(
+                    rows_of_thumbnails(
+                        plan.context.store,
+                        [[str(row["image_id"]) for row in rows] for rows in best[:_ROWS_PICTURED]],
+                    ),
+                    names=[paths[str(rows[0]["tag_id"])] for rows in best[:_ROWS_PICTURED]],
+                )
+            ),
+        },
+        data_version=dg.DataVersion(digest(stored)),
+    )
+
+
+def _precision(judged: Judgements | None) -> str:
+    if judged is None or judged.precision is None:
+        return ""
+    return f"{judged.precision:.2f} ({judged.accepted} of {judged.accepted + judged.refused})"

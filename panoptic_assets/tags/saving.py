@@ -1,7 +1,7 @@
-"""Saving a run as tags, so that tags which were saved before follow their clusters.
+"""The act of saving: a run becomes tags, and tags which were saved before follow their clusters.
 
 Belongs here: the one way in which a run is saved, whoever asks for it: the asset, a refresh. Does
-not belong here: what becomes of which tag (``tags.carry_over``), and edits (``tags.assets``).
+not belong here: what becomes of which tag (``tags.carry_over``), and edits (``tags.editing``).
 """
 
 import dataclasses
@@ -12,18 +12,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.scopes import FoundByText
+from panoptic_assets.clustering.selection import select
 from panoptic_assets.clustering.table import Clusterings
+from panoptic_assets.corpus.table import present_files
 from panoptic_assets.features.table import read_vectors
 from panoptic_assets.labels.table import read_labels
 from panoptic_assets.labels.vocabulary import cleaned
+from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
-from panoptic_assets.spec.keys import vector_type_of
+from panoptic_assets.spec.keys import parse_run_key, vector_type_of
+from panoptic_assets.spec.records import Record
+from panoptic_assets.spec.resolution import Document, parse
 from panoptic_assets.spec.tag_log import known_property
+from panoptic_assets.spec.text import counted
 from panoptic_assets.tags.carry_over import CarryOver, CarryOverError, Change, Means, carry_over
 from panoptic_assets.tags.config import EditsConfig, SaveConfig
 from panoptic_assets.tags.edits import LONGEST_NAME
-from panoptic_assets.tags.table import append_events, read_log
+from panoptic_assets.tags.table import LoggedEvent, append_events, read_log
 from resources.errors import InputError
 from resources.lance import LanceStore
 
@@ -44,6 +52,86 @@ class Saved:
     """The whole log, with it."""
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What saving a run does to the tag log as it is."""
+
+    made: tag_log.Event
+    """The run's tree, as a first save."""
+    log: list[LoggedEvent]
+    property: str
+    """As its tags are written."""
+    carried: CarryOver | None
+    """None: the property already is just that."""
+
+    def saved(self) -> Saved:
+        """How the run is saved once the event is in the log."""
+        events = [entry.event for entry in self.log]
+        if self.carried is None:
+            event = tag_log.latest_save(events, self.property) or self.made
+            return Saved(self.property, event, [], False, events)
+        event = self.carried.event
+        return Saved(self.property, event, self.carried.changes, True, [*events, event])
+
+
+@dataclass(frozen=True)
+class SavingPlan:
+    """A run that can be saved."""
+
+    context: Context
+    run_key: str
+    config: SaveConfig
+    clusterings: Clusterings
+    """Those of the run."""
+    notes: list[str]
+    """What a person must know, one sentence each."""
+    decision: Decision
+
+
+def prepare(context: Context, key: str, given: Document) -> SavingPlan:
+    """Resolve how a run is saved, and what becomes of the tags that are there.
+
+    Args:
+        context: What is read.
+        key: The run.
+        given: Configuration.
+
+    Raises:
+        InputError: There is no such run, the configuration cannot be used, the property holds
+            other tags, or it is not certain which tag belongs to which cluster now.
+    """
+    run_key = parse_run_key(key)
+    config = parse(SaveConfig, given)
+    clusterings = Clusterings(context.store, run_key)
+    record = clusterings.get(run_key)
+    notes = [
+        *(
+            f"{stale} is stale and was left out: divide it again to save it."
+            for stale in sorted(clusterings.stale)
+        ),
+        *_what_is_missing(record, clusterings.places(run_key), context),
+    ]
+    made = _made(context.store, clusterings, run_key, config)
+    decision = _decide(context.store, made, config, record)
+    return SavingPlan(context, run_key, config, clusterings, notes, decision)
+
+
+def run(plan: SavingPlan) -> SavingPlan:
+    """Nothing is left to be computed: which tag belongs to which cluster decides on a refusal."""
+    return plan
+
+
+def store(plan: SavingPlan) -> Saved:
+    """Append the event to the tag log, unless the property already is just that.
+
+    Raises:
+        InputError: Another process has written to the log meanwhile, and it cannot be saved any
+            more.
+    """
+    record = plan.clusterings.get(plan.run_key)
+    return _appended(plan.context.store, plan.decision, plan.config, record)
+
+
 def save_run(
     store: LanceStore, clusterings: Clusterings, run_key: str, config: SaveConfig
 ) -> Saved:
@@ -60,20 +148,62 @@ def save_run(
             tag belongs to which cluster now. Nothing is saved then.
     """
     record = clusterings.get(run_key)
+    made = _made(store, clusterings, run_key, config)
+    return _appended(store, _decide(store, made, config, record), config, record)
+
+
+def _made(
+    store: LanceStore, clusterings: Clusterings, run_key: str, config: SaveConfig
+) -> tag_log.Event:
+    """The run's tree, as a first save."""
     made = saved(store, clusterings, run_key, config.property, config.depth, config.use_labels)
-    made = dataclasses.replace(made, depth=config.depth)
+    return dataclasses.replace(made, depth=config.depth)
+
+
+def _decide(store: LanceStore, made: tag_log.Event, config: SaveConfig, record: Record) -> Decision:
+    log = read_log(store)
+    events = [entry.event for entry in log]
+    state = tag_log.replayed(events)
+    there = known_property(config.property, state.properties)
     means = _means_of(store, vector_type_of(record.config["features"]))
-    while True:
-        log = read_log(store)
-        events = [entry.event for entry in log]
-        state = tag_log.replayed(events)
-        there = known_property(config.property, state.properties)
-        found = checked_save(_under(made, there), events, state, config, means)
-        if found is None:
-            event = tag_log.latest_save(events, there) or made
-            return Saved(there, event, [], False, events)
-        if append_events(store, log, [found.event], author_of(config), config.reason):
-            return Saved(there, found.event, found.changes, True, [*events, found.event])
+    found = checked_save(_under(made, there), events, state, config, means)
+    return Decision(made, log, there, found)
+
+
+def _appended(store: LanceStore, decision: Decision, config: SaveConfig, record: Record) -> Saved:
+    while decision.carried is not None:
+        event = decision.carried.event
+        if append_events(store, decision.log, [event], author_of(config), config.reason):
+            break
+        # Another process was faster.
+        decision = _decide(store, decision.made, config, record)
+    return decision.saved()
+
+
+def _what_is_missing(record: Record, places: dict[str, str], context: Context) -> list[str]:
+    """In what a run's clusters are no longer the corpus, one sentence each."""
+    notes = []
+    store, registry, models = context.store, context.registry, context.models
+    present = present_files(store).keys()
+    if gone := places.keys() - present:
+        left = {node for image_id, node in places.items() if image_id in present}
+        empty = sorted({places[image_id] for image_id in gone} - left)
+        without = f"; nothing is left of {', '.join(empty)}" if empty else ""
+        images = counted(len(gone), "image")
+        notes.append(f"{images} of {record.key} are missing from the corpus{without}.")
+    try:
+        config = parse(ClusteringConfig, record.config)
+        if isinstance(config.scope, FoundByText):  # a model would have to be loaded
+            return notes
+        in_scope = select(record.key, config, store, registry, models, lambda _: None).image_ids
+    except InputError as error:
+        return [*notes, f"It is not known what the scope of {record.key} takes now: {error}"]
+    if new := set(in_scope) - places.keys():
+        notes.append(
+            f"{counted(len(new), 'image')} in the scope of {record.key} are not in it: they came "
+            "later, or have no vector. Embed and cluster again, then save again; the tags stay."
+        )
+    return notes
 
 
 def checked_save(

@@ -15,6 +15,7 @@ import dagster as dg
 
 from panoptic_assets.clustering.assets import clustering, nested_clustering
 from panoptic_assets.labels.assets import cluster_labels
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.asset_checks import report_evaluation, specs
 from panoptic_assets.orchestration.insides import latest_evaluation
 from panoptic_assets.orchestration.partitions import NODES, RUNS
@@ -63,12 +64,10 @@ def _check(
         name=f"{name}_up_to_date", specs=specs(asset, {_CHECK: _DESCRIPTIONS[name]})
     )
     def up_to_date(
-        context: dg.AssetCheckExecutionContext,
-        store: dg.ResourceParam[LanceStore],
-        registry: dg.ResourceParam[Registry],
+        context: dg.AssetCheckExecutionContext, acts: dg.ResourceParam[Acts]
     ) -> dg.AssetCheckResult:
-        key = partition_of(context)
-        found = judged(Judge(store, registry, run_key_of(key)), key)
+        key, act = partition_of(context), acts.context_after(context.run_id)
+        found = judged(Judge(act.store, act.registry, run_key_of(key)), key)
         return dg.AssetCheckResult(asset_key=asset.key, check_name=_CHECK, **_verdict(name, found))
 
     return up_to_date

@@ -20,8 +20,8 @@ from panoptic_assets.corpus.table import image_names, present_files
 from panoptic_assets.features import imported_vectors
 from panoptic_assets.project import Project
 from panoptic_assets.spec.resolution import parse
-from panoptic_assets.tags.assets import check_edits
 from panoptic_assets.tags.config import EditsConfig
+from panoptic_assets.tags.editing import check_edits
 from panoptic_assets.tags.exchange.transfer import import_tags, saved_tags
 from panoptic_assets.upkeep.forgetting import find_images
 from resources.errors import InputError

@@ -28,8 +28,8 @@ from panoptic_assets.review.sides import Sides
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.resolution import identity_of, parse, resolve
 from panoptic_assets.spec.tag_log import Event, Tag
-from panoptic_assets.tags.assets import check_edits
 from panoptic_assets.tags.config import EditsConfig
+from panoptic_assets.tags.editing import check_edits
 from panoptic_assets.tags.exchange.transfer import import_tags, saved_tags
 from panoptic_assets.tags.table import append_events, properties_with_tags, read_log, write_tags
 from panoptic_assets.upkeep import staleness

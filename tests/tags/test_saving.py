@@ -3,14 +3,15 @@
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from scipy.optimize import linear_sum_assignment
 
-from panoptic_assets.tags.assets import append_edits
-from panoptic_assets.tags.config import EditsConfig
+from panoptic_assets.orchestration.acting import Context
+from panoptic_assets.tags import editing
 from panoptic_assets.tags.table import read_log
 from resources.lance import LanceStore
 from tests import processes
@@ -228,11 +229,12 @@ def test_the_shipped_list_of_edits_can_be_done_on_the_demo(bench):
 
 
 def _append(uri, author, barrier):
-    store = LanceStore(uri=uri)
+    context = Context(LanceStore(uri=uri), SimpleNamespace(images=""), *[None] * 4)
     barrier.wait()
     for start in range(0, 100, 5):
         edits = [{"create": {"tag": f"{author} {number}"}} for number in range(start, start + 5)]
-        append_edits(store, EditsConfig(edits=edits, author=author))
+        plan = editing.prepare(context.now(), "", {"edits": edits, "author": author})
+        editing.store(editing.run(plan))
 
 
 def test_edits_of_two_processes_at_once_are_all_kept(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from panoptic_assets.runner import Runner
 
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import certificates_of_records
@@ -18,7 +19,6 @@ from panoptic_assets.labels.naming import Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
 from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
 from panoptic_assets.project import Project
-from panoptic_assets.runner import Runner
 from panoptic_assets.spec.reporting import PlainReporter
 from panoptic_assets.spec.tag_log import replay
 from panoptic_assets.tags.table import read_log, tags_are
