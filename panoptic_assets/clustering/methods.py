@@ -419,6 +419,8 @@ def _load() -> tuple[type[MethodConfig], ...]:
                 raise TypeError("it is no subclass of MethodConfig")
             if taken := MethodConfig.__class_vars__ & method.model_fields.keys():
                 raise ValueError(f"no parameter can be called {', '.join(sorted(taken))}")
+            if type(method.algorithm) is not int or method.algorithm < 1:
+                raise ValueError(f"its algorithm is {method.algorithm!r}, and is a number from 1")
             name = name_of(method)
             if method is not found.setdefault(name, method):
                 raise ValueError(f"there is a method {name!r} already")

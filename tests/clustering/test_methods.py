@@ -77,6 +77,21 @@ def test_a_method_that_is_not_here_has_no_number():
     assert algorithm_of("spectral") is None
 
 
+def warned(monkeypatch, method):
+    """What is said of a method that another package brings and that cannot be used."""
+
+    class Entry:
+        name, value = "named", "package:Named"
+
+        def load(self):
+            return method
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Entry()])
+    with pytest.warns(UserWarning) as caught:
+        assert methods._load() == tuple(methods._OURS)
+    return str(caught[0].message)
+
+
 def test_another_packages_parameter_cannot_hide_the_number(monkeypatch):
     with pytest.warns(UserWarning, match="shadows an attribute"):
 
@@ -84,12 +99,13 @@ def test_another_packages_parameter_cannot_hide_the_number(monkeypatch):
             name: Literal["named"] = "named"
             algorithm: Literal["lloyd", "elkan"] = "lloyd"
 
-    class Entry:
-        name, value = "named", "package:Named"
+    assert "no parameter can be called algorithm" in warned(monkeypatch, Named)
 
-        def load(self):
-            return Named
 
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Entry()])
-    with pytest.warns(UserWarning, match="left out: no parameter can be called algorithm"):
-        assert methods._load() == tuple(methods._OURS)
+@pytest.mark.parametrize("number", [0, "2", 1.0, True])
+def test_another_packages_number_is_a_number(monkeypatch, number):
+    class Named(MethodConfig):
+        name: Literal["named"] = "named"
+        algorithm: ClassVar = number
+
+    assert f"its algorithm is {number!r}" in warned(monkeypatch, Named)
