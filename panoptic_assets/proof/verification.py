@@ -660,9 +660,9 @@ class _Verification:
             if any(state == "differs" for state, _ in self.links[name])
         ]
         if computed.record.output == record.output:
-            now = algorithm_of(next(iter(record.config["method"])))
-            older = "" if record.algorithm == now else f", by algorithm {record.algorithm}"
-            self._say("output", "same", f"sha256 {record.output}{older}")
+            is_todays = record.algorithm == algorithm_of(next(iter(record.config["method"])))
+            how = "" if is_todays else f", by algorithm {record.algorithm}"
+            self._say("output", "same", f"sha256 {record.output}{how}")
             if broken:  # distances and scores differ then, which is no fault of the stored ones
                 self._stored_rows()
             else:
