@@ -318,6 +318,7 @@ class _Verification:
         """Name the fields that this version does not know, and those that nobody recorded."""
         document, changed = self.stored.document, self.stored.changed
         known = {name for name, _ in seals.fields(self.record.model_dump(mode="json"))}
+        known |= Record.model_fields.keys()  # the first algorithm is left out
         for name, _ in seals.fields(document):
             if name not in known and name not in changed:
                 text = f"{name}: this version does not know it, a newer one may have written it"

@@ -160,6 +160,12 @@ def test_a_number_that_was_forged_is_named_by_the_seal(bench, raised, stored, wr
     assert text(found, "parameters") == told
 
 
+def test_a_record_that_says_the_first_number_is_one_that_says_none(bench):
+    newer(bench, number=1)
+    found = verdict(bench, "greek", log=False)
+    assert (found.proved, found.not_compared) == (True, [])
+
+
 def test_a_forged_number_that_is_sealed_anew_gives_another_answer(bench, raised):
     raised()
     newer(bench, number=2)
