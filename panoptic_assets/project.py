@@ -199,6 +199,7 @@ class Project:
         policy = policy_of(Registry(folder=str(self.folder)), record.run_key)
         return record.model_dump() | {
             "record_id": record.record_id,
+            "algorithm": record.algorithm,
             "status": clusterings.status(record.key),
             "data_version": record.data_version,
             "policy": policy_document(policy),

@@ -36,6 +36,10 @@ IMAGE_EXTENSIONS = frozenset(
 MAX_PIXELS = 178_956_970
 """Where Pillow itself calls an image a decompression bomb: 512 MiB as 24-bit colour."""
 
+ALGORITHM = 1
+"""Raised by one whenever :func:`decode` may give other pixels for the same bytes: the vectors of
+one type are all of pixels of one number."""
+
 _NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
 
 # The plugins are called directly. Image.open() would warn, process-wide, about every image above

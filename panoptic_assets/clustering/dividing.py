@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from panoptic_assets.clustering import clusters, quality
-from panoptic_assets.clustering.algorithms.interface import Data
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome
 from panoptic_assets.clustering.config import (
     ClusteringConfig,
     NestedClusteringConfig,
@@ -245,6 +245,9 @@ def is_current(
     # What a method reads beside the features, such as tags or other runs, is known when it is read.
     if record.config != identity_of(config) or config.method.needs:
         return False
+    # Not of a greater number: a newer version would make it again, and this one again after that.
+    if record.algorithm < config.method.algorithm:
+        return False
     features = read_features(store, config.features, selection.image_ids)
     now = [*features.sources, *selection.sources]
     return {(read.table, read.sha256) for read in now} <= {
@@ -291,6 +294,7 @@ class Dividing:
         config: SharedClusteringConfig,
         selection: Selection,
         previous: records.Record | None = None,
+        algorithm: int | None = None,
     ) -> Computed:
         """Divide the images in scope.
 
@@ -299,16 +303,26 @@ class Dividing:
             config: Its configuration, resolved.
             selection: The images in scope.
             previous: The record that the key has so far: the new one gets the next revision.
+            algorithm: The number of the method's algorithm; today's by default.
 
         Raises:
             InputError: Something that it asks for cannot be had.
             NotComputableError: The method refuses.
+            UnknownAlgorithmError: The method does not have that algorithm.
         """
         started = datetime.now(UTC)
+        if algorithm is None:
+            algorithm = config.method.algorithm
+        compute = config.method.computing(algorithm)
+        if previous and previous.algorithm != algorithm:
+            self.log(
+                f"{previous.record_id} was made by algorithm {previous.algorithm}; {key} is "
+                f"computed by algorithm {algorithm} now."
+            )
         features = read_features(self.store, config.features, selection.image_ids)
         readings = Readings(key, self.store, self.models, self.registry, features, config, self.log)
         data = readings.data()
-        outcome, usage = measured(lambda: config.method.compute(data, config.seed))
+        outcome, usage = measured(lambda: compute(data, config.seed))
         clustering = clusters.canonical(outcome.labels, features.vectors)
         answer = StoredClustering(
             image_ids=features.image_ids,
@@ -317,7 +331,7 @@ class Dividing:
             assigned=clusters.with_remainder_assigned(clustering, features.vectors)
             if config.assign_remainder
             else None,
-            stability=self._stability(config, data, clustering),
+            stability=self._stability(compute, config, data, clustering),
         )
         record = self.recorded(
             key,
@@ -330,6 +344,7 @@ class Dividing:
             usage=usage,
             started=started,
             previous=previous,
+            algorithm=algorithm,
         )
         return Computed(record, answer, features)
 
@@ -345,6 +360,7 @@ class Dividing:
         usage: records.Usage,
         started: datetime,
         previous: records.Record | None,
+        algorithm: int,
         refreshed: records.Refreshed | None = None,
     ) -> records.Record:
         """The record of an answer.
@@ -360,6 +376,7 @@ class Dividing:
             usage: What it cost.
             started: When.
             previous: The record that the key has so far.
+            algorithm: The number of the algorithm that made the clusters.
             refreshed: How a policy made the answer from an older one.
         """
         clustering = answer.clustering
@@ -378,6 +395,7 @@ class Dividing:
             parent_record=parent.record_id if parent else None,
             parent_output=parent.output if parent else None,
             id_list=selection.id_list,
+            algorithm=algorithm,
             counts=records.Counts(
                 in_scope=in_scope,
                 clustered=len(names) - remainder,
@@ -403,15 +421,17 @@ class Dividing:
         )
 
     def _stability(
-        self, config: SharedClusteringConfig, data: Data, clustering: clusters.CanonicalClustering
+        self,
+        compute: Callable[[Data, int], Outcome],
+        config: SharedClusteringConfig,
+        data: Data,
+        clustering: clusters.CanonicalClustering,
     ) -> dict[int, float]:
         """The stability of each cluster, by number; empty if it was not asked for."""
         if not config.stability:
             return {}
         rounds = iter(self.rounds(range(config.stability), config.stability))
-        return quality.stability(
-            config.method.compute, data, clustering.labels, config.seed, rounds
-        )
+        return quality.stability(compute, data, clustering.labels, config.seed, rounds)
 
 
 def carried(computed: Computed, refreshed: records.Refreshed) -> Computed:

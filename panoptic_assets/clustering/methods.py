@@ -11,13 +11,20 @@ command line and in ``panoptic-assets methods``.
 Long because each method is its parameters, with the meaning of each.
 """
 
+import functools
 import importlib.metadata
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, parameters
+from panoptic_assets.clustering.algorithms.interface import (
+    Data,
+    Outcome,
+    UnknownAlgorithmError,
+    parameters,
+)
 from panoptic_assets.corpus.values import tag_path
 from panoptic_assets.spec.fields import OneLine, Parameters
 
@@ -45,6 +52,13 @@ class MethodConfig(Parameters):
     """What must be read for :class:`~panoptic_assets.clustering.algorithms.interface.Data` beside
     the points: ``texts`` (the model's text tower), ``tags`` (those of the field ``property``, or in
     ``tags``), ``runs`` (the labels of the runs in the field ``runs``)."""
+    algorithm: ClassVar[int] = 1
+    """The number of the algorithm that :meth:`compute` is; each record keeps it. It is raised by
+    one whenever the same input may give another answer: other clusters, probabilities or notes,
+    or, by what is made of them for every method, other numbers, scores or figures."""
+    older: ClassVar[Mapping[int, Callable[[Any, Data, int], Outcome]]] = {}
+    """What ``compute`` was under older numbers, as far as it is kept: a function of the
+    configuration, data and seed, by which older answers are verified."""
 
     @property
     def leaves_remainder(self) -> bool:
@@ -58,6 +72,18 @@ class MethodConfig(Parameters):
             NotComputableError: The parameters do not fit the data; the message says why.
         """
         raise NotImplementedError
+
+    def computing(self, algorithm: int) -> Callable[[Data, int], Outcome]:
+        """What divides images by the algorithm of some number, as :meth:`compute` does by today's.
+
+        Raises:
+            UnknownAlgorithmError: There is none of that number.
+        """
+        if algorithm == self.algorithm:
+            return self.compute
+        if algorithm in self.older:
+            return functools.partial(self.older[algorithm], self)
+        raise UnknownAlgorithmError(algorithm, self.algorithm)
 
 
 class KMeans(MethodConfig):
@@ -391,6 +417,10 @@ def _load() -> tuple[type[MethodConfig], ...]:
             method: Any = entry.load()
             if not (isinstance(method, type) and issubclass(method, MethodConfig)):
                 raise TypeError("it is no subclass of MethodConfig")
+            if taken := MethodConfig.__class_vars__ & method.model_fields.keys():
+                raise ValueError(f"no parameter can be called {', '.join(sorted(taken))}")
+            if type(method.algorithm) is not int or method.algorithm < 1:
+                raise ValueError(f"its algorithm is {method.algorithm!r}, and is a number from 1")
             name = name_of(method)
             if method is not found.setdefault(name, method):
                 raise ValueError(f"there is a method {name!r} already")
@@ -405,3 +435,8 @@ def _load() -> tuple[type[MethodConfig], ...]:
 
 METHODS = _load()
 """Every method that can be asked for."""
+
+
+def algorithm_of(name: str) -> int | None:
+    """Today's number of a method's algorithm; None if there is no such method."""
+    return next((method.algorithm for method in METHODS if name_of(method) == name), None)

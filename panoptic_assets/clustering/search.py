@@ -12,7 +12,7 @@ from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
 from panoptic_assets.corpus.names import ImageNames
 from panoptic_assets.corpus.table import image_names, present_files
 from panoptic_assets.features.similarity import most_similar, similarities
-from panoptic_assets.features.table import ReadVectors, model_identity, read_vectors
+from panoptic_assets.features.table import DECODER, ReadVectors, model_identity, read_vectors
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.records import Input, vectors_hash
 from panoptic_assets.spec.text import in_quotes
@@ -57,7 +57,7 @@ def text_encoder(
         differing = [
             f"{name}: {value!r} is stored, {encoder.identity.get(name)!r} was loaded"
             for name, value in (stored or {}).items()
-            if encoder.identity.get(name) != value
+            if name != DECODER and encoder.identity.get(name) != value
         ]
         if not differing:
             return encoder

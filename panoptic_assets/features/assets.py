@@ -158,6 +158,7 @@ def projection(
     cause = records.Cause(
         config=identity_of(config),
         inputs=inputs,
+        algorithm=config.method.algorithm,
         libraries=records.library_versions(*libraries_of(method)),
         code_version=records.code_version(),
         machine=records.machine_class(),

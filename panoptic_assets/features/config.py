@@ -3,7 +3,7 @@
 Belongs here: each parameter's default, limits and meaning. Does not belong here: what they compute.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -42,14 +42,22 @@ class NeighborsConfig(Parameters):
     )
 
 
-class Pca(Parameters):
+class _ProjectionMethod(Parameters):
+    """The parameters of one projection method."""
+
+    algorithm: ClassVar[int] = 1
+    """The number of the method's algorithm, which the record of each projection keeps. It is raised
+    by one whenever the same vectors may get other points."""
+
+
+class Pca(_ProjectionMethod):
     """Principal components: linear and quick; needs nothing else."""
 
     name: Literal["pca"] = "pca"
     whiten: bool = Field(default=False, description="Give every component the variance 1.")
 
 
-class Umap(Parameters):
+class Umap(_ProjectionMethod):
     """UMAP: keeps neighbourhoods together; needs `neighbors` and the extra `umap`."""
 
     name: Literal["umap"] = "umap"
@@ -98,7 +106,7 @@ class Umap(Parameters):
     )
 
 
-class Tsne(Parameters):
+class Tsne(_ProjectionMethod):
     """t-SNE: small neighbourhoods in detail; slow for many images."""
 
     name: Literal["tsne"] = "tsne"

@@ -17,7 +17,13 @@ from panoptic_assets.corpus.contact_sheet import in_rows
 from panoptic_assets.corpus.table import image_names, present_files, read_thumbnails
 from panoptic_assets.features import imported_vectors
 from panoptic_assets.features.config import EmbeddingsConfig
-from panoptic_assets.features.table import MODEL_METADATA, embedded, model_identity
+from panoptic_assets.features.table import (
+    DECODER,
+    MODEL_METADATA,
+    decoder_of,
+    embedded,
+    model_identity,
+)
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import VECTOR_TYPES
 from panoptic_assets.orchestration.running import (
@@ -30,8 +36,9 @@ from panoptic_assets.orchestration.running import (
 )
 from panoptic_assets.spec.keys import parse_name
 from panoptic_assets.spec.markdown import bullets, table
-from panoptic_assets.spec.records import digest
+from panoptic_assets.spec.records import FIRST_ALGORITHM, digest
 from panoptic_assets.spec.resolution import given_config, parse
+from resources import decoding
 from resources.engine import Engine, Job, Staged, Work
 from resources.errors import InputError
 from resources.lance import LanceStore
@@ -120,8 +127,15 @@ def _embed(
     work = [Work(image_id, present[image_id]) for image_id in sorted(present.keys() - before)]
     if not work:
         return _Task(iter(()), 0)
+    if job.identity and (then := decoder_of(job.identity)) != decoding.ALGORITHM:
+        raise InputError(
+            f"The images of {vector_type!r} were decoded by algorithm {then}, and are by algorithm "
+            f"{decoding.ALGORITHM} now: their vectors cannot be compared. To embed with this "
+            "version, give the model another file, and so a key, in configs/models."
+        )
     encoder = job.models.load(job.spec, job.identity or None, on_build=context.log.info)
-    _create(vector_type, job.store, encoder.dim, encoder.identity)
+    later = {} if decoding.ALGORITHM == FIRST_ALGORITHM else {DECODER: decoding.ALGORITHM}
+    _create(vector_type, job.store, encoder.dim, encoder.identity | later)
     return _Task(engine.embed(replace(job, identity=encoder.identity), work), len(work))
 
 

@@ -6,7 +6,7 @@ them (``resources.engine``, ``clustering``).
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from panoptic_assets.features.neighbors import Graph
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import vector_type_of
-from panoptic_assets.spec.records import Input, ProjectionRecord, vectors_hash
+from panoptic_assets.spec.records import FIRST_ALGORITHM, Input, ProjectionRecord, vectors_hash
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.schemas import (
@@ -32,6 +32,11 @@ from resources.schemas import (
 
 MODEL_METADATA = "panoptic:model"
 """Key of a vector table's metadata that holds the identity of the model, as JSON."""
+
+
+DECODER = "decoder"
+"""Name in that identity of the decoder's number (:data:`resources.decoding.ALGORITHM`), which, as
+in records, is left out while it is the first; so in that of imported vectors."""
 
 
 GRAPH_METADATA = "panoptic:graph"
@@ -310,6 +315,11 @@ def vector_types(store: LanceStore) -> list[str]:
     """Vector types that have a table."""
     prefix = vectors_table("")
     return sorted(name.removeprefix(prefix) for name in store.tables() if name.startswith(prefix))
+
+
+def decoder_of(identity: Mapping[str, Any]) -> int:
+    """The number of the decoder whose pixels the model of a vector type saw."""
+    return int(identity.get(DECODER, FIRST_ALGORITHM))
 
 
 def model_identity(store: LanceStore, vector_type: str) -> dict[str, Any] | None:

@@ -28,12 +28,14 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from panoptic_assets.clustering.algorithms.interface import UnknownAlgorithmError
 from panoptic_assets.clustering.config import (
     ClusteringConfig,
     NestedClusteringConfig,
     SharedClusteringConfig,
 )
 from panoptic_assets.clustering.dividing import Computed, Dividing, carried, present_members
+from panoptic_assets.clustering.methods import algorithm_of
 from panoptic_assets.clustering.selection import Selection, select
 from panoptic_assets.clustering.table import (
     Clusterings,
@@ -45,6 +47,7 @@ from panoptic_assets.clustering.table import (
 )
 from panoptic_assets.corpus.table import certificates_of_records, files_input, present_files
 from panoptic_assets.features.table import (
+    decoder_of,
     model_identity,
     read_features,
     read_vectors,
@@ -67,6 +70,7 @@ from panoptic_assets.spec.records import Input, Record, digest, output_hash
 from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.text import beginning, cut
 from panoptic_assets.upkeep.refreshing import assigned_again, carried_again
+from resources import decoding
 from resources.decoding import UnreadableImage
 from resources.errors import InputError
 from resources.lance import LanceStore, VersionGoneError, one_of, quoted
@@ -82,6 +86,7 @@ threads, which no record has, rounds their last digits otherwise. What is no suc
 as it is."""
 _OF_FIELDS = {
     "config": "parameters",
+    "algorithm": "parameters",
     "output": "output",
     "parent_record": "parent",
     "parent_output": "parent",
@@ -224,6 +229,8 @@ class _Verification:
         self.pairs = self._pairs_of(self.record)
         self.rows = dict(self.pairs)
         """The cluster of each image."""
+        self.decoder = decoding.ALGORITHM
+        """By which the pixels were decoded that the vectors were made of."""
 
     def verdict(self) -> Verdict:
         checks = (self._sealed, self._filed, self._known, self._circumstances, self._witnessed)
@@ -238,6 +245,9 @@ class _Verification:
                     ".panoptic/certificates."
                 )
             computed = self._computed()
+        except UnknownAlgorithmError as error:
+            self._say("output", "unknown", f"{error}: not compared")
+            self.reason = f"{error}: not compared."
         except (InputError, NotComputableError) as error:
             self.reason = str(error)
         except (OSError, RuntimeError, ValueError) as error:  # what Lance says of damaged files
@@ -308,6 +318,7 @@ class _Verification:
         """Name the fields that this version does not know, and those that nobody recorded."""
         document, changed = self.stored.document, self.stored.changed
         known = {name for name, _ in seals.fields(self.record.model_dump(mode="json"))}
+        known |= Record.model_fields.keys()  # the first algorithm is left out
         for name, _ in seals.fields(document):
             if name not in known and name not in changed:
                 text = f"{name}: this version does not know it, a newer one may have written it"
@@ -411,7 +422,7 @@ class _Verification:
             store = by.store.at(hidden | self._versions(self.read), seen)
             dividing = Dividing(store, by.models, by.registry, record.dagster_run_id, by.report)
             self._model(store)
-            computed = dividing.compute(record.key, config, selection)
+            computed = dividing.compute(record.key, config, selection, algorithm=record.algorithm)
             return self._in_its_numbers(computed) if record.refreshed else computed
         raise InputError(
             "What the record says of its making is not what was sealed, so that it is not known "
@@ -615,6 +626,8 @@ class _Verification:
         then, now = (model_identity(place, vector_type) for place in (store, self.by.store))
         if then is None:
             return
+        if not then.get("imported"):
+            self.decoder = decoder_of(then)
         differing = [
             f"{name}: {then.get(name)!r} then, {(now or {}).get(name)!r} now"
             for name in sorted({*then, *(now or {})})
@@ -648,7 +661,9 @@ class _Verification:
             if any(state == "differs" for state, _ in self.links[name])
         ]
         if computed.record.output == record.output:
-            self._say("output", "same", f"sha256 {record.output}")
+            is_todays = record.algorithm == algorithm_of(next(iter(record.config["method"])))
+            how = "" if is_todays else f", by algorithm {record.algorithm}"
+            self._say("output", "same", f"sha256 {record.output}{how}")
             if broken:  # distances and scores differ then, which is no fault of the stored ones
                 self._stored_rows()
             else:
@@ -721,6 +736,9 @@ class _Verification:
         elif stored != listed and not self._changed("id_list"):
             text = "id_list is not recorded: the record is older than it"
             self._cannot_compare("scope", "id_list", text)
+        if again.algorithm != self.record.algorithm:  # of an assignment, that of its base
+            text = f"algorithm: {self.record.algorithm} is stored, {again.algorithm} came out"
+            self._say("base", "differs", text)
         for name in _FIGURES:
             if name not in document:
                 if right[name] is not None and not self._changed(name):
@@ -817,8 +835,13 @@ class _Verification:
             text = f"{len(other):,} files hold other bytes than their image: {listed}{lost}"
             self._say("pixels", "differs", text)
         else:
-            count = len(paths) - missing
-            self._say("pixels", "same", f"the files of {count:,} images hold their bytes{lost}")
+            count, now = len(paths) - missing, decoding.ALGORITHM
+            text = f"the files of {count:,} images hold their bytes{lost}"
+            if self.decoder == now:
+                self._say("pixels", "same", text)
+            else:
+                text = f"{text}; decoded by algorithm {self.decoder} then, by {now} now"
+                self._say("pixels", "other", f"{text}: not compared")
 
 
 def selection_of(

@@ -133,6 +133,7 @@ def described(record: Record) -> dict[tuple[str, str], str]:
     found["inputs", "images.not_embedded"] = f"{record.counts.not_embedded:,}"
     found |= {("versions", name): version for name, version in record.libraries.items()}
     found |= {("versions", f"machine.{name}"): text for name, text in record.machine.items()}
+    found["versions", "algorithm"] = str(record.algorithm)
     found["versions", "panoptic-assets"] = record.code_version
     found["versions", "git_commit"] = (record.git_commit or "none")[:19]
     return found

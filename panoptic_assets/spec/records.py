@@ -17,10 +17,10 @@ import subprocess
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.tree import Branch
@@ -35,6 +35,17 @@ _LIBRARIES = (
     "scipy",
     "torch",
 )
+
+
+FIRST_ALGORITHM = 1
+"""The number of every algorithm that never had to change its answers."""
+
+Algorithm = Annotated[
+    int, Field(ge=FIRST_ALGORITHM, exclude_if=lambda number: number == FIRST_ALGORITHM)
+]
+"""The number of the algorithm that an answer was made by: a greater one may give another answer on
+the same input. The first is left out of documents, seals and hashes, which so are those of records
+that are older than the numbers."""
 
 
 class Input(BaseModel, frozen=True):
@@ -167,6 +178,8 @@ class Record(BaseModel, frozen=True):
     output: str
     """SHA-256 of the sorted (image id, cluster) list."""
     # Records that are older than these have none of them.
+    algorithm: Algorithm = FIRST_ALGORITHM
+    """Of the method; of images that were assigned, the one that made their clusters."""
     mean_score: float | None = None
     """Mean score of the clustered images' clusters."""
     notes: list[str] = []
@@ -224,6 +237,7 @@ class Record(BaseModel, frozen=True):
             self.code_version,
             self.machine,
             *([deciding] if deciding else []),
+            *_later(self.algorithm),
         )
 
     @property
@@ -239,6 +253,8 @@ class Cause(BaseModel, frozen=True):
     """The resolved configuration, defaults filled in; a Launchpad accepts it as it is."""
     inputs: list[Input]
     """The vectors, and the neighbour graph if the method is fed by it."""
+    algorithm: Algorithm = FIRST_ALGORITHM
+    """Of the method."""
     libraries: dict[str, str]
     code_version: str
     machine: dict[str, str]
@@ -252,6 +268,7 @@ class Cause(BaseModel, frozen=True):
             self.libraries,
             self.code_version,
             self.machine,
+            *_later(self.algorithm),
         )
 
 
@@ -276,6 +293,11 @@ class ProjectionRecord(BaseModel, frozen=True):
     def data_version(self) -> str:
         """Hash of parameters, inputs and output, for Dagster."""
         return digest(self.cause.sha256, self.output)
+
+
+def _later(algorithm: int) -> list[dict[str, int]]:
+    """What the number of an algorithm adds to a hash: nothing as long as it is the first."""
+    return [] if algorithm == FIRST_ALGORITHM else [{"algorithm": algorithm}]
 
 
 def digest(*parts: Any) -> str:

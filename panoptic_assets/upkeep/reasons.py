@@ -33,6 +33,7 @@ Kind = Literal[
     "tags_changed",
     "runs_changed",
     "parent_changed",
+    "algorithm_changed",
     "code_changed",
     "inputs_changed",
     "not_possible",

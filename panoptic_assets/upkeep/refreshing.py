@@ -235,6 +235,7 @@ def assigned_again(
         usage,
         started,
         None,
+        base.record.algorithm,
         _continued(base, drift),
     )
     features = Features(scope.image_ids, scope.vectors, scope.vectors, [scope.source])
@@ -466,6 +467,7 @@ class _RefreshedTree:
             usage,
             started,
             previous,
+            base.record.algorithm,
             _continued(base, drift),
         )
         if previous.data_version == record.data_version:

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.methods import algorithm_of
 from panoptic_assets.clustering.readings import tag_paths
 from panoptic_assets.clustering.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.clustering.selection import Selection, select
@@ -229,6 +230,7 @@ class Judge:
         if count := self._forgotten[record.record_id]:
             what = "image of it was" if count == 1 else "images of it were"
             found.append(Reason("images_forgotten", count, f"{count:,} {what} forgotten"))
+        found += _algorithm_changed(record)
         if record.code_version != self._code_version:
             text = f"made by version {record.code_version} of the code, now {self._code_version}"
             found.append(Reason("code_changed", 0, text))
@@ -692,6 +694,18 @@ class _Features:
         """Vectors and points of images that have both."""
         points = None if self.points is None else self.points.rows_of(image_ids)
         return self.vectors.rows_of(image_ids), points
+
+
+def _algorithm_changed(record: Record) -> list[Reason]:
+    """Whether the method's algorithm has another number by now."""
+    then, now = record.algorithm, algorithm_of(next(iter(record.config["method"])))
+    if now is None or then == now:
+        return []
+    if then > now:
+        text = f"made by algorithm {then}, which this version does not know"
+        return [Reason("not_judged", 0, text)]
+    text = f"made by algorithm {then}; it would be computed by algorithm {now} now"
+    return [Reason("algorithm_changed", 0, text)]
 
 
 def _of_no_width(image_ids: list[str]) -> Vectors:

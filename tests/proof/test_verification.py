@@ -533,7 +533,7 @@ def taken_out(place):
         ("k", taken_out("machine.processor"), "machine", "machine.processor"),
         ("k", put("libraries", {}), "libraries", "libraries"),
         ("k", put("machine", {}), "machine", "machine"),
-        ("k", put("algorithm", "magic"), "record", "algorithm"),
+        ("k", put("of_next_year", "magic"), "record", "of_next_year"),
         ("k", put("next_number", 7), "record", "next_number"),
         ("k", put("usage.joules", 7), "record", "usage.joules"),
     ],

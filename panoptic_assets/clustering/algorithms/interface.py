@@ -92,6 +92,19 @@ Method = Callable[..., Outcome]
 """A method is called with :class:`Data`, a seed, and its parameters by name."""
 
 
+class UnknownAlgorithmError(NotComputableError):
+    """A method does not have the algorithm, any more or yet, by which an answer was made.
+
+    Args:
+        number: Of that algorithm.
+        now: The number of the method's own.
+    """
+
+    def __init__(self, number: int, now: int):
+        missing = "which is no longer here" if number < now else "which this version does not know"
+        super().__init__(f"made by algorithm {number}, {missing}")
+
+
 def check_data(data: Data) -> None:
     """Refuse what no method can divide.
 
