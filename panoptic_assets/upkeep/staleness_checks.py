@@ -66,7 +66,7 @@ def _check(
     def up_to_date(
         context: dg.AssetCheckExecutionContext, acts: dg.ResourceParam[Acts]
     ) -> dg.AssetCheckResult:
-        key, act = partition_of(context), acts.context_after(context.run_id)
+        key, act = partition_of(context), acts.context_after(context.run.run_id)
         found = judged(Judge(act.store, act.registry, run_key_of(key)), key)
         return dg.AssetCheckResult(asset_key=asset.key, check_name=_CHECK, **_verdict(name, found))
 
