@@ -1,0 +1,154 @@
+"""Every act: prepared, run and stored, each once, from any door, as a run that Dagster knows."""
+
+import dataclasses
+from collections import Counter
+
+import dagster as dg
+import pytest
+
+from panoptic_assets.clustering import dividing
+from panoptic_assets.orchestration.instance import open_instance
+from panoptic_assets.project import Project
+from panoptic_assets.tags import editing, recommending, saving
+from resources.errors import InputError
+from resources.lance import LanceStore
+from resources.project_folder import dagster_home
+from resources.snapshot import Snapshot
+from tests.conftest import metadata
+
+ACTS = {
+    "clustering": (dividing, "roman", {"method": {"kmeans": {"nb_clusters": 4}}}),
+    "nested_clustering": (dividing, "greek/0", {"method": {"kmeans": {"nb_clusters": 2}}}),
+    "saved_clustering": (saving, "greek", {"property": "Époque"}),
+    "tags": (editing, "", {"edits": [{"rename": {"tag": "0", "to": "Vases grecs"}}]}),
+    "tag_recommendations": (recommending, "", {"include_tagged": True}),
+}
+"""For each asset, its module, and an act that is new in the project below."""
+
+WRITERS = ("_merge", "overwrite", "append", "create", "stage", "commit", "pin", "index", "erase")
+
+
+@pytest.fixture
+def project(bench):
+    """The sample with a run that was saved; images have other tags, too."""
+    bench.run("neighbors", "mini")
+    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
+    bench.run("saved_clustering", "greek")
+    bench.run("tags")
+    return bench.read
+
+
+@pytest.mark.parametrize("asset", ACTS)
+def test_preparing_only_reads(asset, project, monkeypatch):
+    """DESIGN 12: `prepare` is pure reading."""
+    module, key, given = ACTS[asset]
+
+    def written(self, *arguments, **named):
+        raise AssertionError("written")
+
+    for name in WRITERS:
+        monkeypatch.setattr(LanceStore, name, written)
+    plan = module.prepare(project.context.now(), key, given)
+    assert isinstance(plan.context.store, Snapshot)
+    assert dataclasses.is_dataclass(plan)
+
+
+@pytest.mark.parametrize("asset", ACTS)
+def test_an_act_is_prepared_once_and_reads_each_table_once(asset, project, monkeypatch):
+    """From the request to what Dagster shows and checks; once more where it has written."""
+    module, key, given = ACTS[asset]
+    prepared, reads = [], Counter()
+    prepare, read = module.prepare, LanceStore.read
+
+    def counted(self, table, columns=None, where=None, version=None):
+        thumbnails = columns is not None and "thumbnail" in columns
+        reads[table, where if not thumbnails else "thumbnails", self.version(table)] += 1
+        return read(self, table, columns, where, version)
+
+    monkeypatch.setattr(module, "prepare", lambda *asked: prepared.append(1) or prepare(*asked))
+    monkeypatch.setattr(LanceStore, "read", counted)
+    plan = module.prepare(project.context.now(), key, given)
+    project._materialize(asset, key or None, given, plan)
+    assert len(prepared) == 1
+    again = {found: count for found, count in reads.items() if count > 1}
+    # The check of a clustering compares its vectors with those of now; they are not held until it.
+    assert {found for found in again if not found[0].startswith("vectors.")} == set()
+
+
+def test_a_plan_is_made_anew_when_somebody_has_written_meanwhile(project, monkeypatch):
+    given = {"edits": [{"rename": {"tag": "0", "to": "Vases grecs"}}]}
+    plan = editing.prepare(project.context.now(), "", given)
+    Project(project.folder).edit([{"rename": {"tag": "1", "to": "Amphores"}}])
+    project._materialize("tags", None, given, plan)
+    assert {"Vases grecs", "Amphores"} <= {tag["name"] for tag in project.tags("Clustering")}
+    assert [entry["kind"] for entry in project.tag_log()] == ["save", "rename", "rename"]
+
+
+def test_what_is_refused_leaves_no_run(project):
+    """A request is refused before Dagster knows of it."""
+    with open_instance(dagster_home(project.layout)) as instance:
+        before = instance.get_runs_count()
+    refused = {
+        "There is no clustering 'roman'": lambda: project.save("roman"),
+        "There is no node 'greek/17'": lambda: project.divide("greek/17"),
+        "made with other parameters": lambda: project.cluster("greek", seed=3),
+        "there is no field tempo": lambda: project.cluster("new", tempo=3),
+        "There is no tag 'nowhere'": lambda: project.edit([{"delete": {"tag": "nowhere"}}]),
+        "has a vector of type 'vit-b-32'": lambda: project.cluster("new", features="vit-b-32"),
+        "There is no property 'Lieu'": lambda: project.recommend(property="Lieu"),
+    }
+    for text, act in refused.items():
+        with pytest.raises(InputError) as caught:
+            act()
+        assert text.casefold() in str(caught.value).casefold()
+        assert len(str(caught.value).splitlines()) == 1
+    with open_instance(dagster_home(project.layout)) as instance:
+        assert instance.get_runs_count() == before
+        assert instance.get_dynamic_partitions("runs") == []
+
+
+def test_acts_return_what_they_made_and_print_nothing(project, capfd):
+    """The Python face: what a notebook shows is what the act returns."""
+    told, seen = [], []
+    mine = Project(project.folder, told.append, lambda *step: seen.append(step))
+    info = mine.cluster("roman", method={"kmeans": {"nb_clusters": 3}}, stability=2)
+    assert (info["nb_clusters"], info["status"]) == (3, "current")
+    assert mine.cluster("default", method="kmeans")["nb_clusters"] == 10
+    assert mine.divide("roman/0", method={"kmeans": {"nb_clusters": 2}})["key"] == "roman/0"
+    assert len(mine.save("roman", property="Époque")) == 5
+    [event] = mine.edit([{"rename": {"tag": "0 > 1", "to": "Été", "property": "Époque"}}])
+    assert (event["kind"], event["property"]) == ("rename", "Époque")
+    assert mine.report("roman").is_file()
+    assert mine.report_comparison("roman", "greek").is_file()
+    assert mine.recommend(include_tagged=True).num_rows
+    [verdict] = mine.verify("roman")[:1]
+    assert (verdict["proved"], verdict["witnessed"]) == (True, True)
+    assert ("subsamples", 2, 2) in seen
+    assert any(line.startswith("✓ clustering roman: images 253, clusters 3") for line in told)
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+
+
+def test_runs_have_their_origin(project):
+    """So they are on the timeline, on the asset's page, and can be done again there."""
+    mine = Project(project.folder)
+    mine.cluster("roman", method={"kmeans": {"nb_clusters": 3}})
+    with open_instance(dagster_home(project.layout)) as instance:
+        [run] = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "roman"}))
+        assert run.job_name == "__ASSET_JOB"
+        assert run.status == dg.DagsterRunStatus.SUCCESS
+        assert run.asset_selection == {dg.AssetKey("clustering")}
+        origin = run.remote_job_origin.repository_origin
+        assert origin.get_label() == "__repository__@panoptic_assets.definitions"
+        assert run.run_config["ops"] == {
+            "clustering": {"config": {"method": {"kmeans": {"nb_clusters": 3}}}}
+        }
+        assert run.tags["panoptic/method"] == "kmeans"
+        event = instance.get_latest_materialization_event(dg.AssetKey("clustering"))
+        assert event.run_id == run.run_id
+
+
+def test_what_the_launchpad_runs_is_prepared_in_the_run(bench):
+    """An asset without a plan makes its own."""
+    made = bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
+    assert metadata(made, "clustering")["nb_clusters"] == 6
