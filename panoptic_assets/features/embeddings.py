@@ -76,7 +76,7 @@ def embeddings(
     table_name = vectors_table(vector_type)
     stored = model_identity(store, vector_type)
     if stored and (differing := spec.differences(stored)):
-        raise InputError(_refusal(vector_type, differing))
+        raise _refusal(vector_type, differing)
     if left := store.staged(table_name):
         if stored:
             count = store.commit(table_name, left)
@@ -152,14 +152,17 @@ def _create(vector_type: str, store: LanceStore, dim: int, identity: dict[str, A
         if stored.get(name) != identity.get(name)
     ]
     if differing:
-        raise InputError(_refusal(vector_type, differing))
+        raise _refusal(vector_type, differing)
 
 
-def _refusal(vector_type: str, differing: list[str]) -> str:
-    return (
-        f"The vectors of {vector_type!r} were made by another model ({'; '.join(differing)}). "
-        "Vectors of two models cannot be compared: give the new model a file, and so a key, of its "
-        "own in configs/models."
+def _refusal(vector_type: str, differing: list[str]) -> InputError:
+    return InputError(
+        "The vectors of {vector_type!r} were made by another model ({differing}). Vectors of two "
+        "models cannot be compared: give the new model a file, and so a key, of its own in "
+        "configs/models.",
+        id="vectors-of-another-model",
+        vector_type=vector_type,
+        differing="; ".join(differing),
     )
 
 

@@ -20,7 +20,7 @@ from panoptic_assets.features.neighbors import Graph
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.spec.records import Input, ProjectionRecord, vectors_hash
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.lance import LanceStore
 from resources.schemas import (
     NEIGHBORS_SCHEMA,
@@ -79,9 +79,13 @@ def read_vectors(
     found = _read_column(store, vectors_table(vector_type), "vector", wanted)
     if found is None or not (found.image_ids or may_be_none):
         raise InputError(
-            f"None of the {len(wanted)} images has a vector of type {vector_type!r}: materialize "
-            f"`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`). Vector "
-            f"types that have vectors: {', '.join(vector_types(store)) or 'none yet'}."
+            "None of the {nb_images} images has a vector of type {vector_type!r}: materialize "
+            "`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`). Vector "
+            "types that have vectors: {known}.",
+            id="images-without-vectors",
+            nb_images=len(wanted),
+            vector_type=vector_type,
+            known=", ".join(vector_types(store)) or message("none yet", id="none-yet"),
         )
     return found
 
@@ -132,9 +136,13 @@ def read_features(store: LanceStore, features: str, image_ids: Iterable[str]) ->
     found = _read_column(store, points_table(features), "point", read.image_ids)
     if found is None or not found.image_ids:
         raise InputError(
-            f"None of the {len(read.image_ids)} images has a point of projection {features!r}: "
-            f"materialize `projection` first (`panoptic-assets project {features}`). Projections "
-            f"that have points: {', '.join(projections(store)) or 'none yet'}."
+            "None of the {nb_images} images has a point of projection {projection!r}: materialize "
+            "`projection` first (`panoptic-assets project {projection}`). Projections that have "
+            "points: {known}.",
+            id="images-without-points",
+            nb_images=len(read.image_ids),
+            projection=features,
+            known=", ".join(projections(store)) or message("none yet", id="none-yet"),
         )
     rows = np.flatnonzero(np.isin(read.image_ids, found.image_ids))
     return Features(found.image_ids, found.vectors, read.vectors[rows], [read.source, found.source])
