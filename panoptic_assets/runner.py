@@ -378,6 +378,8 @@ class Runner:
         """Materialize an asset in a Dagster run of its own; raises InputError when it refuses."""
         import dagster as dg
 
+        from panoptic_assets.orchestration.running import error_of
+
         job = self.definitions.resolve_implicit_global_asset_job_def()
         with instance_of(self.home, self.reporter.tell, NO_COMPUTE_LOGS) as instance:
             wait_for_pool(instance, self.reporter.tell)
@@ -396,13 +398,14 @@ class Runner:
                     partition_key=partition,
                 )
             except dg.Failure as failure:
-                raise InputError(failure.description or "The run failed.") from failure
+                raise error_of(failure) from failure
         self._report(asset, partition, result, time.monotonic() - started)
 
     def backfill(self, given: dict[str, Any]) -> dict[str, Any]:
         """Apply refresh policies; what became of the runs, as ``assets.refresh.summary`` says."""
         import dagster as dg
 
+        from panoptic_assets.orchestration.running import error_of
         from panoptic_assets.upkeep.config import BackfillConfig
 
         # Refused here, before Dagster stores a failed run.
@@ -416,7 +419,7 @@ class Runner:
                 result = execute(job, instance, {"backfill": {"config": given}})
             except dg.Failure as failure:
                 if "results" not in failure.metadata:
-                    raise InputError(failure.description or "The run failed.") from failure
+                    raise error_of(failure) from failure
                 metadata: Any = failure.metadata
             else:
                 [output] = [
@@ -465,8 +468,12 @@ def open_store(project: ProjectFolder) -> "LanceStore":
         raise
     except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
         raise InputError(
-            f"The store {project.store} cannot be opened: check `store` and `storage_options` in "
-            f"{project.settings_file}, the network, and the secrets in the environment. (LanceDB "
-            f"says: {brief(str(error))})"
+            "The store {store} cannot be opened: check `store` and `storage_options` in "
+            "{settings_file}, the network, and the secrets in the environment. (LanceDB says: "
+            "{reason})",
+            id="store-cannot-be-opened",
+            store=project.store,
+            settings_file=project.settings_file,
+            reason=brief(str(error)),
         ) from error
     return store

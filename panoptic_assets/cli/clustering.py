@@ -90,7 +90,8 @@ def sweep(
         runner.registry.write_sweep(key, document)
     elif grid or document:
         raise InputError(
-            "A sweep by options needs --method; without options it is read from its file."
+            "A sweep by options needs --method; without options it is read from its file.",
+            id="sweep-without-method",
         )
     described = sweeps.parse_sweep(runner.registry.sweep(key), f"configs/sweeps/{key}.yaml")
     asked = sweeps.cells(key, described)
@@ -99,7 +100,12 @@ def sweep(
     rows = [sweeps.row(cell, known.get(cell.key), failures.get(cell.key)) for cell in asked]
     print_sweep(rows, asked)
     if failures:
-        raise InputError(f"{len(failures)} of {counted(len(asked), 'run')} failed, see the table.")
+        raise InputError(
+            "{nb_failed} of {runs} failed, see the table.",
+            id="sweep-runs-failed",
+            nb_failed=len(failures),
+            runs=counted(len(asked), "run"),
+        )
 
 
 def _grid(options: tuple[str, ...]) -> dict[str, Any]:
@@ -111,13 +117,19 @@ def _grid(options: tuple[str, ...]) -> dict[str, Any]:
         name, equals, values = option.partition("=")
         if not (name and equals and values) or name in grid:
             raise InputError(
-                f"--grid {option!r} is not a parameter with its values: write it once for each "
-                "parameter, as in `--grid nb_clusters=5,10,20`."
+                "--grid {option!r} is not a parameter with its values: write it once for each "
+                "parameter, as in `--grid nb_clusters=5,10,20`.",
+                id="grid-without-values",
+                option=option,
             )
         try:
             parsed = [yaml.safe_load(value) for value in values.split(",")]
         except yaml.YAMLError as error:
-            raise InputError(f"--grid {option!r} has a value that cannot be read.") from error
+            raise InputError(
+                "--grid {option!r} has a value that cannot be read.",
+                id="grid-value-unreadable",
+                option=option,
+            ) from error
         grid[name] = parsed if len(parsed) > 1 else parsed[0]
     return grid
 
@@ -225,7 +237,12 @@ def methods(name: str | None) -> None:
     """Describe the clustering methods with all their parameters, or the method NAME."""
     known = {name_of(method): method for method in METHODS}
     if name is not None and name not in known:
-        raise InputError(f"There is no method {name!r}. Existing ones: {', '.join(known)}.")
+        raise InputError(
+            "There is no method {name!r}. Existing ones: {known}.",
+            id="no-such-method",
+            name=name,
+            known=", ".join(known),
+        )
     for method in [known[name]] if name else known.values():
         say(f"{name_of(method)}: {inspect.getdoc(method)}".splitlines()[0])
         for field_name, field in method.model_fields.items():

@@ -48,7 +48,10 @@ def init(folder: Path | None, images: str | None, vector_type: str, update: bool
 
     if update:
         if images is not None:
-            raise InputError("`--update` is for a project that is there: leave the folder out.")
+            raise InputError(
+                "`--update` is for a project that is there: leave the folder out.",
+                id="update-with-folder",
+            )
         added = update_settings(find(folder))
         for path, names in added.items():
             say(f"{path} has got {', '.join(names)}.")
@@ -85,10 +88,14 @@ def demo(folder: Path | None) -> None:
             raise
         # What is refused is refused in words for other commands, whose options this one lacks.
         raise InputError(
-            f"The demo of {project.folder.folder} was changed since it was made, and is left as "
-            "you made it. For a new demo, run `panoptic-assets demo` in an empty folder; to save "
-            f"this one's clusters as they are now: `panoptic-assets save {_DEMO_RUN} --replace`. "
-            f"(What stopped the demo: {error})"
+            "The demo of {folder} was changed since it was made, and is left as you made it. For "
+            "a new demo, run `panoptic-assets demo` in an empty folder; to save this one's "
+            "clusters as they are now: `panoptic-assets save {demo_run} --replace`. (What stopped "
+            "the demo: {reason})",
+            id="demo-was-changed",
+            folder=project.folder.folder,
+            demo_run=_DEMO_RUN,
+            reason=error,
         ) from error
     print_clusters(reader_of(project), _DEMO_RUN)
     print_tags(reader_of(project), None)
@@ -162,13 +169,17 @@ def import_vectors(
     try:
         file = VectorsFile(vectors=places[0] or "", ids=places[1], model=model)
     except ValidationError as error:
-        raise InputError(explain_invalid(error)) from error
+        raise InputError(
+            "{problems}", id="options-unusable", problems=explain_invalid(error)
+        ) from error
     # Refused here, before the registry names a file that cannot be used.
     stored = model_identity(runner.store, key)
     if stored and (differing := file.differences(stored)):
         raise InputError(
-            f"The key {key!r} has vectors of another model ({'; '.join(differing)}): choose a new "
-            "key."
+            "The key {key!r} has vectors of another model ({differing}): choose a new key.",
+            id="key-of-another-model",
+            key=key,
+            differing="; ".join(differing),
         )
     batches = file.batches(runner.folder.folder)
     known = image_names(runner.store, runner.folder.images)
