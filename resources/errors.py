@@ -37,12 +37,18 @@ def _made(template: str, id: str, values: Mapping[str, Any]) -> Message:
     return {"id": id, "template": template, "values": plain}
 
 
-def text_of(what: Message) -> str:
-    """A message's text in English. Values are never taken for templates."""
-    values = what["values"].items()
-    return what["template"].format_map(
-        {name: text_of(value) if is_message(value) else value for name, value in values}
-    )
+def text_of(what: Message, texts: Mapping[str, str] | None = None) -> str:
+    """A message's text in English. Values are never taken for templates.
+
+    Args:
+        what: The message.
+        texts: What stands for some of its values; by default, of a message its own text.
+    """
+    values = {
+        name: text_of(value) if is_message(value) else value
+        for name, value in what["values"].items()
+    }
+    return what["template"].format_map({**values, **(texts or {})})
 
 
 def is_message(value: object) -> bool:
@@ -79,7 +85,11 @@ class PlainError(Exception):
 
     def __init__(self, template: str, /, *, id: str, **values: Any):
         self.message = _made(template, id, values)
-        super().__init__(text_of(self.message))
+        # A restored error's text may say more than its values.
+        errors = {
+            name: str(value) for name, value in values.items() if isinstance(value, PlainError)
+        }
+        super().__init__(text_of(self.message, errors))
 
     @property
     def id(self) -> str:

@@ -67,9 +67,9 @@ def failure_of(error: PlainError, metadata: Mapping[str, Any] | None = None) -> 
 def error_of(failure: dg.Failure) -> InputError:
     """What a failure says, as an error that other languages can say as well."""
     text = failure.description or "The run failed."
-    if _MESSAGE not in failure.metadata:
+    message: Any = failure.metadata[_MESSAGE].value if _MESSAGE in failure.metadata else None
+    if not is_message(message):
         return InputError("{reason}", id="run-failed", reason=text)
-    message: Any = failure.metadata[_MESSAGE].value
     return InputError.restored(message, text)
 
 

@@ -32,6 +32,29 @@ def test_a_failure_carries_what_it_says_and_gives_it_back():
     assert error.message == said.message
 
 
+def test_the_event_of_a_failed_step_holds_what_it_says():
+    """So that whoever reads a run's events, the page too, need not take the text apart."""
+
+    @dg.asset
+    def refusing():
+        with plain_failures():
+            raise InputError("There is no run {key!r}.", id="no-such-run", key="{greek}")
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([refusing], instance=instance, raise_on_error=False)
+        [stored] = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        kept = stored.dagster_event.step_failure_data.user_failure_data
+        assert kept.description == "There is no run '{greek}'."
+        assert kept.metadata["message"].value == {
+            "id": "no-such-run",
+            "template": "There is no run {key!r}.",
+            "values": {"key": "{greek}"},
+        }
+        with pytest.raises(dg.Failure) as caught:
+            dg.materialize([refusing], instance=instance)
+    assert error_of(caught.value).values == {"key": "{greek}"}
+
+
 def test_long_values_are_cut_in_a_failure_and_its_text_and_templates_are_not():
     """A materialization's metadata has 50 kB."""
     long = "x" * 100_000
@@ -43,13 +66,19 @@ def test_long_values_are_cut_in_a_failure_and_its_text_and_templates_are_not():
     assert len(json.dumps(kept)) < 3000
     assert (kept["template"], kept["values"]["reason"]["template"]) == (template, reason.template)
     assert text_of(kept).startswith("x" * 150)
-    assert failure.description == str(said) == str(error_of(failure))
+    again = error_of(failure)
+    assert failure.description == str(said) == str(again)
+    wrapped = InputError("Stopped: {reason}", id="stopped", reason=again)
+    assert str(wrapped) == f"Stopped: {said}"
+    assert wrapped.values["reason"] == kept
 
 
 def test_a_failure_without_a_message_is_told_as_it_is():
     error = error_of(dg.Failure("{out} of memory"))
     assert (error.id, str(error)) == ("run-failed", "{out} of memory")
     assert str(error_of(dg.Failure())) == "The run failed."
+    other = dg.Failure("No room.", metadata={"message": "something else"})
+    assert error_of(other).template == "{reason}"
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyError, OSError, UnicodeError])
