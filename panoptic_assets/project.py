@@ -50,7 +50,7 @@ from panoptic_assets.tags import table as tag_tables
 from panoptic_assets.tags.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag
 from panoptic_assets.upkeep import reasons as core_staleness
 from panoptic_assets.upkeep import staleness
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
 from resources.project_folder import ProjectFolder, dagster_home, find
@@ -571,8 +571,7 @@ class Project:
             try:
                 found = find_tag(tag, events, property)
             except EditError as error:
-                text = str(error)
-                raise InputError(text[0].upper() + text[1:]) from error
+                raise InputError.of(error) from error
             property = found.property
         elif property is not None:
             [property] = tag_tables.properties_with_tags(replayed, property)
@@ -650,7 +649,9 @@ class Project:
                 similar enough.
         """
         if (text is None) == (similar_to is None):
-            raise InputError("A search is for a text or for an image: give one of the two.")
+            raise InputError(
+                "A search is for a text or for an image: give one of the two.", id="text-or-image"
+            )
         limits = {"nb_images": number, "min_similarity": min_similarity}
         asked = (
             parse(FoundByText, {"text": text, **limits})
@@ -706,7 +707,7 @@ class Project:
         from resources.source import ImageSource
 
         if property is not None and run is not None:
-            raise InputError("Export a property or a run, not both.")
+            raise InputError("Export a property or a run, not both.", id="property-or-run")
         source = ImageSource(
             root=self._project.images, storage_options=self._project.settings.images_options
         )
@@ -812,8 +813,15 @@ class Project:
         """
         rows = read_properties(self._store, normalised(name))
         if not rows.num_rows:
-            known = ", ".join(entry["name"] for entry in self.properties()) or "none yet"
-            raise InputError(f"There is no property {name!r}. Existing ones: {known}.")
+            known = ", ".join(entry["name"] for entry in self.properties()) or message(
+                "none yet", id="none-yet"
+            )
+            raise InputError(
+                "There is no property {property!r}. Existing ones: {known}.",
+                id="no-such-property",
+                property=name,
+                known=known,
+            )
         column = VALUE_COLUMNS[rows["type"][0].as_py()]
         return rows.select(["image_id", column]).rename_columns(["image_id", "value"])
 
@@ -854,8 +862,10 @@ class Project:
         known = vector_tables.vector_types(self._store)
         if name not in known:
             raise InputError(
-                f"There are no vectors of type {name!r}. Existing ones: "
-                f"{', '.join(known) or 'none yet'}."
+                "There are no vectors of type {vector_type!r}. Existing ones: {known}.",
+                id="no-vectors-of-type",
+                vector_type=name,
+                known=", ".join(known) or message("none yet", id="none-yet"),
             )
         return self._store.read(vectors_table(name)).sort_by("image_id")
 
@@ -872,8 +882,10 @@ class Project:
         stored = vector_tables.read_graph(self._store, name)
         if stored is None:
             raise InputError(
-                f"There are no neighbours of type {name!r}: materialize `neighbors` "
-                f"(`panoptic-assets refresh --vector-type {name}`)."
+                "There are no neighbours of type {vector_type!r}: materialize `neighbors` "
+                "(`panoptic-assets refresh --vector-type {vector_type}`).",
+                id="no-neighbours-of-type",
+                vector_type=name,
             )
         ids = pa.array(stored.image_ids, pa.string())
         width = stored.graph.indices.shape[1]
@@ -909,7 +921,10 @@ class Project:
         known = vector_tables.projections(self._store)
         if key not in known:
             raise InputError(
-                f"There is no projection {key!r}. Existing ones: {', '.join(known) or 'none yet'}."
+                "There is no projection {projection!r}. Existing ones: {known}.",
+                id="no-such-projection",
+                projection=key,
+                known=", ".join(known) or message("none yet", id="none-yet"),
             )
         return self._store.read(points_table(key)).sort_by("image_id")
 
@@ -1383,8 +1398,15 @@ class Project:
         rows = self._store.read("tags", where=where).to_pylist()
         if not rows and property_name is not None:
             known = self._store.read("tags", ["property"])
-            listed = ", ".join(sorted(set(known["property"].to_pylist()))) or "none yet"
-            raise InputError(f"There is no property {property_name!r}. Existing ones: {listed}.")
+            listed = ", ".join(sorted(set(known["property"].to_pylist()))) or message(
+                "none yet", id="none-yet"
+            )
+            raise InputError(
+                "There is no property {property!r}. Existing ones: {known}.",
+                id="no-such-property",
+                property=property_name,
+                known=listed,
+            )
         known_ids = {row["tag_id"] for row in rows}
         pairs = self._store.read("image_tags", ["tag_id", "image_id", "event"], where)
         return TagTables(
@@ -1410,7 +1432,9 @@ def _config_of(given: Mapping[str, Any]) -> Document:
 
 def _depth(depth: int) -> int:
     if depth < 1:
-        raise InputError(f"The depth of a tree is 1 or more, not {depth}.")
+        raise InputError(
+            "The depth of a tree is 1 or more, not {depth}.", id="depth-below-one", depth=depth
+        )
     return depth
 
 
@@ -1427,8 +1451,12 @@ def open_store(project: ProjectFolder) -> LanceStore:
         raise
     except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
         raise InputError(
-            f"The store {project.store} cannot be opened: check `store` and `storage_options` in "
-            f"{project.settings_file}, the network, and the secrets in the environment. (LanceDB "
-            f"says: {brief(str(error))})"
+            "The store {store} cannot be opened: check `store` and `storage_options` in "
+            "{settings_file}, the network, and the secrets in the environment. (LanceDB says: "
+            "{reason})",
+            id="store-cannot-be-opened",
+            store=project.store,
+            settings_file=project.settings_file,
+            reason=brief(str(error)),
         ) from error
     return store

@@ -130,8 +130,11 @@ class OpenVinoBackend:
         ov = _openvino()
         if precision not in self.precisions():
             raise InputError(
-                f"OpenVINO cannot compute in {precision} on this processor: write `precision: "
-                "auto` or one of " + ", ".join(self.precisions()) + "."
+                "OpenVINO cannot compute in {precision} on this processor: write `precision: "
+                "auto` or one of {precisions}.",
+                id="openvino-precision",
+                precision=precision,
+                precisions=", ".join(self.precisions()),
             )
         self.group = group or _OPENVINO_GROUP
         self.streams = _cores()
@@ -216,9 +219,13 @@ def check_backend(
     cosine = _cosine(backend, reference, input_size)
     if not cosine >= _MIN_COSINE:
         raise InputError(
-            f"{what} does not give this model's vectors: cosine {cosine:.5f} to PyTorch in fp32, "
-            f"{_MIN_COSINE} is needed. Write `precision: fp32` in the model's file, or, if it "
-            "says so, `accelerator: none`."
+            "{what} does not give this model's vectors: cosine {cosine:.5f} to PyTorch in fp32, "
+            "{min_cosine} is needed. Write `precision: fp32` in the model's file, or, if it says "
+            "so, `accelerator: none`.",
+            id="model-differs-on-accelerator",
+            what=what,
+            cosine=cosine,
+            min_cosine=_MIN_COSINE,
         )
 
 
@@ -308,7 +315,8 @@ def _openvino() -> ModuleType:
     except ImportError as error:
         raise InputError(
             "OpenVINO is not installed: install panoptic-assets with the extra `accelerator`, or "
-            "write `accelerator: none` in the model's file."
+            "write `accelerator: none` in the model's file.",
+            id="openvino-not-installed",
         ) from error
     return openvino
 

@@ -148,8 +148,11 @@ def build(folder: Path) -> None:
         if (folder / CONFIG_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():
             return  # Another process was first, with the same weights.
         raise InputError(
-            f"The model embedded:mini cannot be written to {folder} ({error.strerror}): make room "
-            "and give permission to write there, or delete that folder if it holds something else."
+            "The model embedded:mini cannot be written to {folder} ({reason}): make room and give "
+            "permission to write there, or delete that folder if it holds something else.",
+            id="embedded-model-not-written",
+            folder=folder,
+            reason=error.strerror,
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -278,6 +281,8 @@ def _wheel(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"The model embedded:mini needs the package {name}, which is not installed: "
-            'run `pip install -e ".[mini]"`.'
+            "The model embedded:mini needs the package {name}, which is not installed: run `pip "
+            'install -e ".[mini]"`.',
+            id="embedded-model-not-installed",
+            name=name,
         ) from error

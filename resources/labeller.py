@@ -121,14 +121,19 @@ class VisionLLM:
         # Before the address is shown in another message.
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise InputError(
-                "The address of the vision model (`base_url`) holds a user, a password or a query: "
-                f"leave them out; the key comes from the environment variable {KEY_VARIABLE}."
+                "The address of the vision model (`base_url`) holds a user, a password or a "
+                "query: leave them out; the key comes from the environment variable "
+                "{key_variable}.",
+                id="endpoint-address-with-secrets",
+                key_variable=KEY_VARIABLE,
             )
         plain = url.isprintable() and " " not in url
         if parts.scheme not in ("http", "https") or not host or not plain:
             raise InputError(
-                f"{url!r} is no address of an endpoint: give `base_url` with http:// or https://, "
-                "a host and mostly /v1, such as http://127.0.0.1:11434/v1."
+                "{url!r} is no address of an endpoint: give `base_url` with http:// or https://, "
+                "a host and mostly /v1, such as http://127.0.0.1:11434/v1.",
+                id="endpoint-address-unusable",
+                url=url,
             )
         return url
 
@@ -154,8 +159,9 @@ class VisionLLM:
             import openai  # noqa: F401
         except ImportError:
             raise InputError(
-                "Asking a vision model needs the package openai: run "
-                '`pip install "panoptic-assets[vision]"`.'
+                "Asking a vision model needs the package openai: run `pip install "
+                '"panoptic-assets[vision]"`.',
+                id="openai-not-installed",
             ) from None
 
     def ask(
@@ -218,14 +224,19 @@ class VisionLLM:
             if _is_this_machine(urlsplit(self.url).hostname or ""):
                 return "none"
             raise InputError(
-                f"There is no API key for {self.host}: set the environment variable "
-                f"{KEY_VARIABLE}. (An endpoint that needs none, in your own network, takes any.)"
+                "There is no API key for {host}: set the environment variable {key_variable}. (An "
+                "endpoint that needs none, in your own network, takes any.)",
+                id="api-key-missing",
+                host=self.host,
+                key_variable=KEY_VARIABLE,
             )
         # The HTTP library would quote it in its refusal.
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise InputError(
-                f"The environment variable {KEY_VARIABLE} holds a space, a line break or another "
-                "character that no key has: set it again."
+                "The environment variable {key_variable} holds a space, a line break or another "
+                "character that no key has: set it again.",
+                id="api-key-malformed",
+                key_variable=KEY_VARIABLE,
             )
         return key
 
@@ -349,7 +360,11 @@ class _Session:
                 http_client=Bounded(timeout=timeout, follow_redirects=False),
             )
         if client is None:
-            raise _FatalError(f"{self._llm.url!r} is no address that can be asked: correct it.")
+            raise _FatalError(
+                "{url!r} is no address that can be asked: correct it.",
+                id="endpoint-address-refused",
+                url=self._llm.url,
+            )
         return client
 
     async def _reply(self, question: Question) -> Reply:
@@ -391,8 +406,11 @@ class _Session:
                 await asyncio.sleep(wait)
         if not self._reached:
             raise _FatalError(
-                f"{self._llm.host} cannot be reached: check `base_url` and the network, and that "
-                f"the server runs ({outcome.reason})."
+                "{host} cannot be reached: check `base_url` and the network, and that the server "
+                "runs ({reason}).",
+                id="endpoint-unreachable",
+                host=self._llm.host,
+                reason=outcome.reason,
             )
         reason = outcome.reason
         if reason and nb_requests > 1:
@@ -498,22 +516,50 @@ class _Session:
     def _check(self, outcome: _Outcome) -> None:
         """Raise what stops everything. (Outside of any `except`: the exception has no context.)"""
         host, status, reason = self._llm.host, outcome.status, outcome.reason
-        so_far = " The answers so far are kept." if self._answered else ""
+        if status == 401 and self._answered:
+            raise _FatalError(
+                "{host} does not accept the API key: set the environment variable {key_variable} "
+                "to one that is valid there ({reason}). The answers so far are kept.",
+                id="api-key-no-longer-accepted",
+                host=host,
+                key_variable=KEY_VARIABLE,
+                reason=reason,
+            )
         if status == 401:
             raise _FatalError(
-                f"{host} does not accept the API key: set the environment variable {KEY_VARIABLE} "
-                f"to one that is valid there ({reason}).{so_far}"
+                "{host} does not accept the API key: set the environment variable {key_variable} "
+                "to one that is valid there ({reason}).",
+                id="api-key-not-accepted",
+                host=host,
+                key_variable=KEY_VARIABLE,
+                reason=reason,
             )
-        if status == 402 or outcome.code in _NO_CREDIT:
+        without_credit = status == 402 or outcome.code in _NO_CREDIT
+        if without_credit and self._answered:
             raise _FatalError(
-                f"{host} has no credit left for this key: top it up first ({reason}).{so_far}"
+                "{host} has no credit left for this key: top it up first ({reason}). The answers "
+                "so far are kept.",
+                id="credit-used-up",
+                host=host,
+                reason=reason,
+            )
+        if without_credit:
+            raise _FatalError(
+                "{host} has no credit left for this key: top it up first ({reason}).",
+                id="no-credit",
+                host=host,
+                reason=reason,
             )
         if self._answered:
             return
         if status is not None and (status in (403, 404, 405) or 300 <= status < 400):
             raise _FatalError(
-                f"{host} does not let the model {self._llm.model!r} be asked: check `model` and "
-                f"`base_url`, which mostly ends in /v1, and what the key may do ({reason})."
+                "{host} does not let the model {model!r} be asked: check `model` and `base_url`, "
+                "which mostly ends in /v1, and what the key may do ({reason}).",
+                id="endpoint-refuses-model",
+                host=host,
+                model=self._llm.model,
+                reason=reason,
             )
 
     def _scrubbed(self, text: str) -> str:

@@ -82,7 +82,9 @@ def quoted(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{value!r} is not valid text: write it in UTF-8.") from error
+        raise InputError(
+            "{value!r} is not valid text: write it in UTF-8.", id="text-not-utf8", value=value
+        ) from error
     return "'" + value.replace("'", "''") + "'"
 
 
@@ -610,7 +612,10 @@ def _check_out(handle: Any, table: str, version: int) -> None:
         if "no longer exists" not in str(error):
             raise
         raise VersionGoneError(
-            f"Version {version} of the table {table} is no longer in the store."
+            "Version {version} of the table {table} is no longer in the store.",
+            id="table-version-gone",
+            version=version,
+            table=table,
         ) from error
 
 

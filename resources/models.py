@@ -29,7 +29,7 @@ import pydantic
 from PIL import Image
 from pydantic import Field
 
-from resources.errors import InputError
+from resources.errors import InputError, Message, message
 
 if TYPE_CHECKING:
     import torch
@@ -382,8 +382,11 @@ def _load(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
     bundled = spec.model.startswith(("embedded:", _LOCAL_DIR, _HF_HUB))
     if bundled and spec.pretrained:
         raise InputError(
-            f"pretrained: {spec.pretrained} cannot be used with model: {spec.model}, which brings "
-            "its own weights: delete that line, or name an architecture of open_clip."
+            "pretrained: {pretrained} cannot be used with model: {model}, which brings its own "
+            "weights: delete that line, or name an architecture of open_clip.",
+            id="pretrained-with-bundled-model",
+            pretrained=spec.pretrained,
+            model=spec.model,
         )
     if spec.model.startswith("embedded:"):
         return _load_embedded(folder / ".panoptic" / "models", spec, report)
@@ -398,7 +401,12 @@ def _load_embedded(models: Path, spec: ModelSpec, report: Report) -> Loaded:
     from resources import embedded_model
 
     if spec.model != EMBEDDED:
-        raise InputError(f"There is no model {spec.model!r}: the embedded one is {EMBEDDED!r}.")
+        raise InputError(
+            "There is no model {model!r}: the embedded one is {embedded!r}.",
+            id="no-such-embedded-model",
+            model=spec.model,
+            embedded=EMBEDDED,
+        )
     target = models / EMBEDDED.removeprefix("embedded:")
     if not target.exists():
         report(f"Building the model {EMBEDDED}: once for this project, in about 6 s.")
@@ -413,8 +421,10 @@ def _load_local_dir(folder: Path, spec: ModelSpec) -> Loaded:
     weights = [file for file in path.glob("*") if file.suffix in _CHECKPOINT_SUFFIXES]
     if not weights or not (path / "open_clip_config.json").is_file():
         raise InputError(
-            f"{path} is not the folder of an open_clip model: it needs open_clip_config.json and "
-            "open_clip_model.safetensors. Correct the path in `model: local-dir:FOLDER`."
+            "{path} is not the folder of an open_clip model: it needs open_clip_config.json and "
+            "open_clip_model.safetensors. Correct the path in `model: local-dir:FOLDER`.",
+            id="no-open-clip-folder",
+            path=path,
         )
     name = f"{_LOCAL_DIR}{path}"
     return _create(name, path, **_sized(spec)), lambda: _tokenizer_of(name)
@@ -439,15 +449,21 @@ def _load_architecture(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
     architectures = open_clip.list_models()
     if spec.model not in architectures:
         raise InputError(
-            f"There is no model {spec.model!r}: {_nearest(spec.model, architectures)}. Besides the "
-            f"architectures of open_clip there are {EMBEDDED}, local-dir:FOLDER and "
-            "hf-hub:ORGANISATION/NAME."
+            "There is no model {model!r}: {nearest}. Besides the architectures of open_clip there "
+            "are {embedded}, local-dir:FOLDER and hf-hub:ORGANISATION/NAME.",
+            id="no-such-model",
+            model=spec.model,
+            nearest=_nearest(spec.model, architectures),
+            embedded=EMBEDDED,
         )
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if not spec.pretrained:
         raise InputError(
-            f"model: {spec.model} has no weights yet: write `pretrained:` with one of its tags "
-            f"({', '.join(tags) or 'it has none'}) or with the path of a checkpoint."
+            "model: {model} has no weights yet: write `pretrained:` with one of its tags ({tags}) "
+            "or with the path of a checkpoint.",
+            id="model-without-weights",
+            model=spec.model,
+            tags=", ".join(tags) or message("it has none", id="model-without-tags"),
         )
     tag = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
     path = _path(folder, spec.pretrained)
@@ -477,13 +493,21 @@ def _load_architecture(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
         )
     elif not path.is_file():
         raise InputError(
-            f"pretrained: {spec.pretrained} is neither a tag of {spec.model} nor a file (there is "
-            f"no {path}): {_nearest(spec.pretrained, tags)}, or correct the path."
+            "pretrained: {pretrained} is neither a tag of {model} nor a file (there is no "
+            "{path}): {nearest}, or correct the path.",
+            id="no-such-pretrained",
+            pretrained=spec.pretrained,
+            model=spec.model,
+            path=path,
+            nearest=_nearest(spec.pretrained, tags),
         )
     elif path.suffix not in _CHECKPOINT_SUFFIXES:
         raise InputError(
-            f"{path} is not a checkpoint that can be read: give a file of open_clip weights with "
-            f"one of the extensions {', '.join(_CHECKPOINT_SUFFIXES)}."
+            "{path} is not a checkpoint that can be read: give a file of open_clip weights with "
+            "one of the extensions {suffixes}.",
+            id="checkpoint-unreadable",
+            path=path,
+            suffixes=", ".join(_CHECKPOINT_SUFFIXES),
         )
     else:
         options = _preprocessing(spec.model) | _sized(spec)
@@ -501,7 +525,10 @@ def _path(folder: Path, name: str) -> Path:
         return folder / Path(name).expanduser()
     except RuntimeError as error:  # ~nobody
         raise InputError(
-            f"There is no home folder {name.split('/')[0]}: correct {name!r}."
+            "There is no home folder {folder}: correct {name!r}.",
+            id="no-home-folder",
+            folder=name.split("/")[0],
+            name=name,
         ) from error
 
 
@@ -549,8 +576,11 @@ def _tokenizer_of(name: str) -> Tokenizer:
         )
     except ImportError as error:
         raise InputError(
-            f"The tokenizer of {name} needs a package that is not installed ({_brief(error)}): "
-            "run `pip install transformers sentencepiece`."
+            "The tokenizer of {name} needs a package that is not installed ({reason}): run `pip "
+            "install transformers sentencepiece`.",
+            id="tokenizer-needs-package",
+            name=name,
+            reason=_brief(error),
         ) from error
 
 
@@ -564,9 +594,15 @@ def _cache_first(
         return fetch()
     if reason := _hub_silence():
         raise InputError(
-            f"{what} is not on this machine and the hub {constants.ENDPOINT} cannot be reached "
-            f"({reason}). In configs/models/<key>.yaml either {way_out}, or choose "
-            f"`model: {EMBEDDED}`, which needs no hub."
+            "{what} is not on this machine and the hub {hub} cannot be reached ({reason}). In "
+            "configs/models/<key>.yaml either {way_out}, or choose `model: {embedded}`, which "
+            "needs no hub.",
+            id="hub-unreachable",
+            what=what,
+            hub=constants.ENDPOINT,
+            reason=reason,
+            way_out=way_out,
+            embedded=EMBEDDED,
         )
     if report:
         report(f"{what} is not on this machine: fetching it from {constants.ENDPOINT}.")
@@ -574,8 +610,12 @@ def _cache_first(
         return fetch()
     except OSError as error:
         raise InputError(
-            f"{what} was not given by the hub {constants.ENDPOINT} ({_brief(error)}): correct the "
-            "name, or set HF_TOKEN if it is private or gated."
+            "{what} was not given by the hub {hub} ({reason}): correct the name, or set HF_TOKEN "
+            "if it is private or gated.",
+            id="hub-refuses",
+            what=what,
+            hub=constants.ENDPOINT,
+            reason=_brief(error),
         ) from error
 
 
@@ -622,14 +662,23 @@ def _plain_load_errors(name: str, source: Path | str, remedy: str) -> Iterator[N
         raise
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"The weights of {name} in {source} are damaged, or hold Python objects, which are "
-            f"never loaded since they can run code: {remedy}, or use a .safetensors file."
+            "The weights of {name} in {source} are damaged, or hold Python objects, which are "
+            "never loaded since they can run code: {remedy}, or use a .safetensors file.",
+            id="weights-damaged",
+            name=name,
+            source=source,
+            remedy=remedy,
         ) from error
     except Exception as error:  # A broken file or config makes the readers raise almost anything.
         if "loading state_dict" in str(error):
             remedy = "name the architecture that they were trained with"
         raise InputError(
-            f"The weights in {source} do not make a model {name} ({_brief(error)}): {remedy}."
+            "The weights in {source} do not make a model {name} ({reason}): {remedy}.",
+            id="weights-of-another-model",
+            source=source,
+            name=name,
+            reason=_brief(error),
+            remedy=remedy,
         ) from error
 
 
@@ -648,12 +697,14 @@ def _batched(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
+def _nearest(name: str, names: Sequence[str]) -> Message:
     by_folded = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), by_folded, n=3)
     if near:
-        return f"the nearest are {', '.join(by_folded[folded] for folded in near)}"
-    return f"choose one of {textwrap.shorten(', '.join(names) or '(none)', 200, placeholder=' …')}"
+        names = [by_folded[folded] for folded in near]
+        return message("the nearest are {names}", id="nearest-are", names=", ".join(names))
+    known = textwrap.shorten(", ".join(names) or "(none)", 200, placeholder=" …")
+    return message("choose one of {names}", id="choose-one-of", names=known)
 
 
 def _brief(error: BaseException) -> str:

@@ -71,8 +71,10 @@ class Notifier:
             usable = False
         if not usable:
             raise InputError(
-                f"{VARIABLE} is no address to post to: give one of https://, or of http:// on "
-                "this machine."
+                "{variable} is no address to post to: give one of https://, or of http:// on this "
+                "machine.",
+                id="notice-address-unusable",
+                variable=VARIABLE,
             )
         return cls(url)
 

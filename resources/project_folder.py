@@ -72,7 +72,11 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
         """
         place = images if "://" in images else str(Path(images).absolute())
         if not _is_utf8(place):
-            raise InputError(f"The name of {place!r} is not valid UTF-8: rename the folder.")
+            raise InputError(
+                "The name of {place!r} is not valid UTF-8: rename the folder.",
+                id="folder-name-not-utf8",
+                place=place,
+            )
         return cls(images=place, vector_type=vector_type)
 
 
@@ -138,15 +142,22 @@ def dagster_home(project: ProjectFolder) -> Path:
     remedy = f"unset it to use the project's own, {project.dagster_home}"
     if not home.is_absolute():
         raise InputError(
-            f"DAGSTER_HOME is {given!r}, not an absolute path ('~' is not expanded here): write "
-            f"the path out, or {remedy}."
+            "DAGSTER_HOME is {given!r}, not an absolute path ('~' is not expanded here): write "
+            "the path out, or {remedy}.",
+            id="dagster-home-not-absolute",
+            given=given,
+            remedy=remedy,
         )
     _check_for_dagster(home)
     if not (home / "dagster.yaml").is_file():
         raise InputError(
-            f"DAGSTER_HOME is {home}, which has no dagster.yaml: Dagster would send usage "
-            "statistics and let several runs write at once. Copy "
-            f"{_dagster_yaml(project)} there, or {remedy}."
+            "DAGSTER_HOME is {home}, which has no dagster.yaml: Dagster would send usage "
+            "statistics and let several runs write at once. Copy {dagster_yaml} there, or "
+            "{remedy}.",
+            id="dagster-home-without-settings",
+            home=home,
+            dagster_yaml=_dagster_yaml(project),
+            remedy=remedy,
         )
     return home
 
@@ -166,12 +177,20 @@ def find(folder: Path | None = None) -> ProjectFolder:
     for candidate in candidates:
         if (candidate / _SETTINGS).is_file():
             return ProjectFolder(candidate, _read_settings(candidate / _SETTINGS))
-    where = ""
     if given and start == Path(given).absolute():
-        where = f", which the environment variable {ENVIRONMENT_VARIABLE} names"
+        raise InputError(
+            "There is no project in {folder}, which the environment variable {variable} names: "
+            "run `panoptic-assets init FOLDER_OF_IMAGES` there, or `panoptic-assets demo` to see "
+            "one.",
+            id="no-project-in-named-folder",
+            folder=start,
+            variable=ENVIRONMENT_VARIABLE,
+        )
     raise InputError(
-        f"There is no project in {start}{where}: run `panoptic-assets init FOLDER_OF_IMAGES` "
-        "there, or `panoptic-assets demo` to see one."
+        "There is no project in {folder}: run `panoptic-assets init FOLDER_OF_IMAGES` there, or "
+        "`panoptic-assets demo` to see one.",
+        id="no-project-in-folder",
+        folder=start,
     )
 
 
@@ -195,7 +214,9 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     project = ProjectFolder(folder, settings)
     if "://" not in images and not Path(project.images).is_dir():
         raise InputError(
-            f"{project.images} is not a folder: give the folder that holds the images."
+            "{images} is not a folder: give the folder that holds the images.",
+            id="images-not-a-folder",
+            images=project.images,
         )
     _check_for_dagster(folder)
     path = project.folder / _SETTINGS
@@ -206,8 +227,13 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
             settings.vector_type,
         ):
             raise InputError(
-                f"{project.folder} already is a project of {existing.images} with vector type "
-                f"{existing.settings.vector_type}: choose another folder, or edit {path}."
+                "{folder} already is a project of {images} with vector type {vector_type}: choose "
+                "another folder, or edit {path}.",
+                id="project-exists",
+                folder=project.folder,
+                images=existing.images,
+                vector_type=existing.settings.vector_type,
+                path=path,
             )
         return existing
     shipped = shipped_configs()
@@ -234,21 +260,38 @@ def read_yaml(path: Path) -> Iterator[dict[str, Any]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(
+            "{path} cannot be read: {reason}.",
+            id="file-unreadable",
+            path=path,
+            reason=error.strerror,
+        ) from error
     except RecursionError as error:
-        raise InputError(f"{path} is nested too deeply.") from error
+        raise InputError("{path} is nested too deeply.", id="yaml-too-deep", path=path) from error
     # YAML's own types raise ValueError: 2024-13-01 is no date, an integer can have too many digits.
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not valid YAML: {reason}") from error
+        raise InputError(
+            "{path} is not valid YAML: {reason}", id="yaml-invalid", path=path, reason=reason
+        ) from error
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise InputError(f"{path} must hold `name: value` lines, not a {type(content).__name__}.")
+        raise InputError(
+            "{path} must hold `name: value` lines, not a {type}.",
+            id="yaml-not-a-mapping",
+            path=path,
+            type=type(content).__name__,
+        )
     try:
         yield content
     except ValidationError as error:
-        raise InputError(f"{path}: {explain_invalid(error)}") from error
+        raise InputError(
+            "{path}: {problems}",
+            id="yaml-fields-invalid",
+            path=path,
+            problems=explain_invalid(error),
+        ) from error
 
 
 def explain_invalid(error: ValidationError) -> str:
@@ -312,11 +355,17 @@ def shipped_configs() -> Path:
 def _check_for_dagster(folder: Path) -> None:
     if any(character in str(folder) for character in "[]*?"):
         # Dagster looks for dagster.yaml by a pattern: it would run without it, telemetry on.
-        raise InputError(f"Dagster cannot use {folder}: choose a folder without [, ], * and ?.")
+        raise InputError(
+            "Dagster cannot use {folder}: choose a folder without [, ], * and ?.",
+            id="folder-not-for-dagster",
+            folder=folder,
+        )
     if not _is_utf8(folder):
         raise InputError(
-            f"Neither Dagster nor LanceDB can use {str(folder)!r}, whose name is not valid UTF-8: "
-            "rename the folder, or choose another one."
+            "Neither Dagster nor LanceDB can use {folder!r}, whose name is not valid UTF-8: "
+            "rename the folder, or choose another one.",
+            id="folder-name-not-for-dagster",
+            folder=folder,
         )
 
 

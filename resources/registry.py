@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.models import ModelSpec
 from resources.project_folder import ProjectFolder, ProjectSettings, find, read_yaml, write_file
 from resources.vectors_file import VectorsFile
@@ -56,8 +56,11 @@ class Registry(BaseModel):
         path = project.folder / project.settings.metadata
         if not path.is_file():
             raise InputError(
-                f"There is no file of metadata {path}: correct or empty `metadata` in "
-                f"{project.settings_file}."
+                "There is no file of metadata {path}: correct or empty `metadata` in "
+                "{settings_file}.",
+                id="no-file-of-metadata",
+                path=path,
+                settings_file=project.settings_file,
             )
         return path
 
@@ -79,8 +82,11 @@ class Registry(BaseModel):
         path = self._project.configs / "models" / f"{vector_type}.yaml"
         if not path.is_file():
             raise InputError(
-                f"There is no vector type {vector_type!r}: write {path}, or choose one of "
-                f"{', '.join(self.models()) or '(none)'}."
+                "There is no vector type {vector_type!r}: write {path}, or choose one of {known}.",
+                id="no-such-vector-type",
+                vector_type=vector_type,
+                path=path,
+                known=", ".join(self.models()) or "(none)",
             )
         with read_yaml(path) as content:
             kind = VectorsFile if "vectors" in content else ModelSpec
@@ -97,7 +103,10 @@ class Registry(BaseModel):
             existing = self.model(vector_type)
             if not isinstance(existing, VectorsFile) or existing.model != file.model:
                 raise InputError(
-                    f"{path} describes other vectors (model: {existing.model}): choose a new key."
+                    "{path} describes other vectors (model: {model}): choose a new key.",
+                    id="config-describes-other-vectors",
+                    path=path,
+                    model=existing.model,
                 )
         content = file.model_dump(exclude_none=True)
         write_file(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
@@ -157,9 +166,12 @@ class Registry(BaseModel):
         content = self._document("sweeps", key)
         if content is None:
             raise InputError(
-                f"There is no sweep {key!r}: write configs/sweeps/{key}.yaml in the project's "
+                "There is no sweep {key!r}: write configs/sweeps/{key}.yaml in the project's "
                 "folder, or describe it by options such as `--method kmeans --grid "
-                f"nb_clusters=5,10,20`. Existing ones: {', '.join(self.sweeps()) or 'none yet'}."
+                "nb_clusters=5,10,20`. Existing ones: {known}.",
+                id="no-such-sweep",
+                key=key,
+                known=", ".join(self.sweeps()) or message("none yet", id="none-yet"),
             )
         return content
 
@@ -171,7 +183,11 @@ class Registry(BaseModel):
         """
         path = self._project.configs / "sweeps" / f"{key}.yaml"
         if path.is_file() and self.sweep(key) != document:
-            raise InputError(f"{path} describes another sweep: choose a new key.")
+            raise InputError(
+                "{path} describes another sweep: choose a new key.",
+                id="config-describes-other-sweep",
+                path=path,
+            )
         write_file(path, yaml.safe_dump(document, allow_unicode=True, sort_keys=False).encode())
 
     def projections(self) -> list[str]:

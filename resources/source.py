@@ -37,7 +37,7 @@ from resources.decoding import (
     decode,
     decoder_versions,
 )
-from resources.errors import InputError, UnavailableError
+from resources.errors import InputError, UnavailableError, message
 
 Patterns = list[str]
 """Patterns as in a ``.gitignore`` file, on the path below the root."""
@@ -273,7 +273,10 @@ def _compiled(patterns: Patterns, name: str) -> GitIgnoreSpec | None:
         return GitIgnoreSpec.from_lines(lines) if lines else None
     except ValueError as error:
         raise InputError(
-            f"A pattern of `{name}` cannot be used ({error}): write it as in a .gitignore file."
+            "A pattern of `{name}` cannot be used ({reason}): write it as in a .gitignore file.",
+            id="pattern-unusable",
+            name=name,
+            reason=error,
         ) from error
 
 
@@ -390,9 +393,11 @@ class _LocalFolder:
 
     def _fault(self, error: OSError) -> InputError:
         return UnavailableError(
-            f"The folder of images {self.root} cannot be read ({error.strerror}): create or mount "
-            "it, or correct `images` in .panoptic/project.yaml (the `root` of the source in "
-            "Dagster)."
+            "The folder of images {root} cannot be read ({reason}): create or mount it, or "
+            "correct `images` in .panoptic/project.yaml (the `root` of the source in Dagster).",
+            id="images-folder-unreadable",
+            root=self.root,
+            reason=error.strerror,
         )
 
     def _is_file_inside(self, link: str) -> bool:
@@ -501,9 +506,13 @@ class _RemoteFolder:
             raise
         except Exception as error:  # every filesystem raises its own library's
             raise UnavailableError(
-                f"The images' store {self.url} cannot be read ({_one_line(error)}): check the URL, "
-                "the options `images_options` in .panoptic/project.yaml (`storage_options` of the "
-                f"source in Dagster) and the credentials, which come from {self.credentials}."
+                "The images' store {url} cannot be read ({reason}): check the URL, the options "
+                "`images_options` in .panoptic/project.yaml (`storage_options` of the source in "
+                "Dagster) and the credentials, which come from {credentials}.",
+                id="images-store-unreadable",
+                url=self.url,
+                reason=_one_line(error),
+                credentials=self.credentials,
             ) from error
 
     @property
@@ -522,20 +531,30 @@ class _RemoteFolder:
         secrets = sorted(_SECRETS & self.options.keys())
         if secrets or _PASSWORD.match(self.url):
             raise InputError(
-                f"Remove {' and '.join(secrets) or 'the password'} from the URL or the options of "
-                f"the images: secrets come from {self.credentials}."
+                "Remove {secrets} from the URL or the options of the images: secrets come from "
+                "{credentials}.",
+                id="secrets-in-images",
+                secrets=" and ".join(secrets) or message("the password", id="the-password"),
+                credentials=self.credentials,
             )
         try:
             # Not shared with others: credentials and listings of an earlier time would stay.
             filesystem, root = url_to_fs(self.url, skip_instance_cache=True, **self._settings())
         except ImportError as error:
             raise InputError(
-                f"{self.url} needs a package that is missing ({_one_line(error)}): {self.remedy}."
+                "{url} needs a package that is missing ({reason}): {remedy}.",
+                id="images-store-needs-package",
+                url=self.url,
+                reason=_one_line(error),
+                remedy=self.remedy,
             ) from error
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"{self.url} cannot be used ({_one_line(error)}): give a protocol that fsspec "
-                "knows, such as s3://, and options that it knows."
+                "{url} cannot be used ({reason}): give a protocol that fsspec knows, such as "
+                "s3://, and options that it knows.",
+                id="images-store-unusable",
+                url=self.url,
+                reason=_one_line(error),
             ) from error
         return filesystem, str(root).rstrip("/")
 

@@ -65,10 +65,16 @@ class VectorsFile(pydantic.BaseModel, frozen=True, extra="forbid"):
         if path.suffix == ".npy":
             return _npy(path, self.ids and _existing(folder, self.ids))
         if path.suffix != ".parquet":
-            raise InputError(f"{path} is neither a .parquet nor a .npy file: convert it to one.")
+            raise InputError(
+                "{path} is neither a .parquet nor a .npy file: convert it to one.",
+                id="vectors-of-unknown-format",
+                path=path,
+            )
         if self.ids:
             raise InputError(
-                f"{path} names its images itself: leave out `ids`, which goes with a .npy file."
+                "{path} names its images itself: leave out `ids`, which goes with a .npy file.",
+                id="vectors-file-with-ids",
+                path=path,
             )
         return _parquet(path)
 
@@ -77,41 +83,64 @@ def _existing(folder: Path, name: str) -> Path:
     try:
         path = folder / Path(name).expanduser()
     except RuntimeError as error:  # ~nobody
-        raise InputError(f"There is no folder {name.split('/')[0]}: correct {name!r}.") from error
+        raise InputError(
+            "There is no folder {folder}: correct {name!r}.",
+            id="no-folder-of-user",
+            folder=name.split("/")[0],
+            name=name,
+        ) from error
     if not path.is_file():
-        raise InputError(f"There is no file {path}: correct its path.")
+        raise InputError(
+            "There is no file {path}: correct its path.", id="no-vectors-file", path=path
+        )
     return path
 
 
 def _npy(path: Path, ids: str | Path | None) -> Iterator[Batch]:
     if not ids:
         raise InputError(
-            f"{path} does not say which images its rows are: give a text file with one image id or "
-            "path per line (`ids`, `--ids`)."
+            "{path} does not say which images its rows are: give a text file with one image id or "
+            "path per line (`ids`, `--ids`).",
+            id="vectors-file-without-ids",
+            path=path,
         )
     try:
         # Not np.load(), which also opens archives of arrays, whatever their name.
         rows = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError, OSError) as error:
         raise InputError(
-            f"{path} cannot be read as a plain array of numbers ({error}): save it with "
-            "numpy.save as float32 of shape (n, d)."
+            "{path} cannot be read as a plain array of numbers ({reason}): save it with "
+            "numpy.save as float32 of shape (n, d).",
+            id="not-an-array",
+            path=path,
+            reason=error,
         ) from error
     if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind != "f":
         raise InputError(
-            f"{path} holds {rows.dtype} of shape {rows.shape}: floating-point numbers of shape "
-            "(n, d) are needed."
+            "{path} holds {dtype} of shape {shape}: floating-point numbers of shape (n, d) are "
+            "needed.",
+            id="array-of-other-type",
+            path=path,
+            dtype=rows.dtype,
+            shape=rows.shape,
         )
     try:
         text = Path(ids).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{ids} is not UTF-8 text: convert it.") from error
+        raise InputError(
+            "{ids} is not UTF-8 text: convert it.", id="ids-not-utf8", ids=ids
+        ) from error
     # Not splitlines(): a file's name may hold what other scripts take for the end of a line.
     lines = text.removesuffix("\n").split("\n") if text else []
     names = [line.removesuffix("\r") for line in lines]
     if len(names) != len(rows):
         raise InputError(
-            f"{ids} has {len(names):,} lines, but {path} has {len(rows):,} rows: one line for each."
+            "{ids} has {nb_lines:,} lines, but {path} has {nb_rows:,} rows: one line for each.",
+            id="ids-of-other-number",
+            ids=ids,
+            nb_lines=len(names),
+            path=path,
+            nb_rows=len(rows),
         )
     for start in range(0, len(rows), _ROWS):
         stop = start + _ROWS
@@ -130,14 +159,23 @@ def _parquet(path: Path) -> Iterator[Batch]:
             yield _names(path, batch[name]), _matrix(path, batch[vector])
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as Parquet: {reason}") from error
+        raise InputError(
+            "{path} cannot be read as Parquet: {reason}",
+            id="vectors-not-parquet",
+            path=path,
+            reason=reason,
+        ) from error
 
 
 def _column(path: Path, names: list[str], wanted: tuple[str, ...]) -> str:
     found = [name for name in wanted if name in names]
     if len(found) != 1:
         raise InputError(
-            f"{path} must have one column {' or '.join(wanted)}; it has {', '.join(names)}."
+            "{path} must have one column {wanted}; it has {names}.",
+            id="vectors-without-column",
+            path=path,
+            wanted=" or ".join(wanted),
+            names=", ".join(names),
         )
     return found[0]
 
@@ -148,7 +186,11 @@ def _names(path: Path, column: pa.Array) -> list[str]:
     if column.null_count or not (
         pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     ):
-        raise InputError(f"{path}: image ids and paths must be texts, none of them missing.")
+        raise InputError(
+            "{path}: image ids and paths must be texts, none of them missing.",
+            id="vectors-of-unnamed-images",
+            path=path,
+        )
     return column.to_pylist()
 
 
@@ -159,12 +201,19 @@ def _matrix(path: Path, column: pa.Array) -> np.ndarray:
     )
     if not lists or not pa.types.is_floating(kind.value_type) or column.null_count:
         raise InputError(
-            f"{path}: vectors must be lists of floating-point numbers, none missing; they are "
-            f"{kind}."
+            "{path}: vectors must be lists of floating-point numbers, none missing; they are "
+            "{kind}.",
+            id="vectors-no-lists",
+            path=path,
+            kind=kind,
         )
     lengths = set(pc.list_value_length(column).to_pylist())
     flat = column.flatten()
     if len(lengths) > 1 or 0 in lengths or flat.null_count:
-        raise InputError(f"{path}: vectors must all have one length, with no number missing.")
+        raise InputError(
+            "{path}: vectors must all have one length, with no number missing.",
+            id="vectors-of-unequal-length",
+            path=path,
+        )
     numbers = flat.to_numpy(zero_copy_only=False).astype(np.float64)
     return numbers.reshape(len(column), -1) if len(column) else np.empty((0, 0))

@@ -90,12 +90,18 @@ def sweep(
         project.context.registry.write_sweep(key, document)
     elif grid or document:
         raise InputError(
-            "A sweep by options needs --method; without options it is read from its file."
+            "A sweep by options needs --method; without options it is read from its file.",
+            id="sweep-without-method",
         )
     rows = project.sweep(key) if show else project.run_sweep(key)
     print_sweep(rows, project.cells(key))
     if failed := sum(bool(row["failure"]) for row in rows):
-        raise InputError(f"{failed} of {counted(len(rows), 'run')} failed, see the table.")
+        raise InputError(
+            "{nb_failed} of {runs} failed, see the table.",
+            id="sweep-runs-failed",
+            nb_failed=failed,
+            runs=counted(len(rows), "run"),
+        )
 
 
 def _grid(options: tuple[str, ...]) -> dict[str, Any]:
@@ -107,13 +113,19 @@ def _grid(options: tuple[str, ...]) -> dict[str, Any]:
         name, equals, values = option.partition("=")
         if not (name and equals and values) or name in grid:
             raise InputError(
-                f"--grid {option!r} is not a parameter with its values: write it once for each "
-                "parameter, as in `--grid nb_clusters=5,10,20`."
+                "--grid {option!r} is not a parameter with its values: write it once for each "
+                "parameter, as in `--grid nb_clusters=5,10,20`.",
+                id="grid-without-values",
+                option=option,
             )
         try:
             parsed = [yaml.safe_load(value) for value in values.split(",")]
         except yaml.YAMLError as error:
-            raise InputError(f"--grid {option!r} has a value that cannot be read.") from error
+            raise InputError(
+                "--grid {option!r} has a value that cannot be read.",
+                id="grid-value-unreadable",
+                option=option,
+            ) from error
         grid[name] = parsed if len(parsed) > 1 else parsed[0]
     return grid
 
@@ -223,7 +235,12 @@ def methods(name: str | None) -> None:
     """Describe the clustering methods with all their parameters, or the method NAME."""
     known = {name_of(method): method for method in METHODS}
     if name is not None and name not in known:
-        raise InputError(f"There is no method {name!r}. Existing ones: {', '.join(known)}.")
+        raise InputError(
+            "There is no method {name!r}. Existing ones: {known}.",
+            id="no-such-method",
+            name=name,
+            known=", ".join(known),
+        )
     for method in [known[name]] if name else known.values():
         say(f"{name_of(method)}: {inspect.getdoc(method)}".splitlines()[0])
         for field_name, field in method.model_fields.items():

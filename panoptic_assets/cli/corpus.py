@@ -47,7 +47,10 @@ def init(folder: Path | None, images: str | None, vector_type: str, update: bool
 
     if update:
         if images is not None:
-            raise InputError("`--update` is for a project that is there: leave the folder out.")
+            raise InputError(
+                "`--update` is for a project that is there: leave the folder out.",
+                id="update-with-folder",
+            )
         added = update_settings(find(folder))
         for path, names in added.items():
             say(f"{path} has got {', '.join(names)}.")
@@ -84,10 +87,14 @@ def demo(folder: Path | None) -> None:
             raise
         # What is refused is refused in words for other commands, whose options this one lacks.
         raise InputError(
-            f"The demo of {project.folder} was changed since it was made, and is left as "
-            "you made it. For a new demo, run `panoptic-assets demo` in an empty folder; to save "
-            f"this one's clusters as they are now: `panoptic-assets save {_DEMO_RUN} --replace`. "
-            f"(What stopped the demo: {error})"
+            "The demo of {folder} was changed since it was made, and is left as you made it. For "
+            "a new demo, run `panoptic-assets demo` in an empty folder; to save this one's "
+            "clusters as they are now: `panoptic-assets save {demo_run} --replace`. (What stopped "
+            "the demo: {reason})",
+            id="demo-was-changed",
+            folder=project.folder,
+            demo_run=_DEMO_RUN,
+            reason=error,
         ) from error
     print_clusters(project, _DEMO_RUN)
     print_tags(project, None)

@@ -70,7 +70,11 @@ def _label(folder: Path | None, key: str, method: str | None, options: dict[str,
     for name, value in given.items():
         if value == "":
             flag = name.replace("_", "-")
-            raise InputError(f"--{flag} is empty: give a value, or leave the option out.")
+            raise InputError(
+                "--{flag} is empty: give a value, or leave the option out.",
+                id="option-empty",
+                flag=flag,
+            )
     project = open_project(folder)
     if "vocabulary" in given:
         given["vocabulary"] = below_folder(project.folder, given["vocabulary"])

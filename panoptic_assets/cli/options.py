@@ -218,10 +218,21 @@ def scope_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not given:
         return {}
     flags = ", ".join(map(_flag, given))
+    known = ", ".join(_flag(name) for name in SCOPE_OPTIONS if name in _CHOOSING)
+    if len(given) == 1:
+        raise InputError(
+            "A run has one scope, and {flags} is none: give one of {known}, with the options that "
+            "go with it (`panoptic-assets cluster --help`).",
+            id="option-is-no-scope",
+            flags=flags,
+            known=known,
+        )
     raise InputError(
-        f"A run has one scope, and {flags} {'is none' if len(given) == 1 else 'are not one'}: give "
-        f"one of {', '.join(_flag(name) for name in SCOPE_OPTIONS if name in _CHOOSING)}, with "
-        "the options that go with it (`panoptic-assets cluster --help`)."
+        "A run has one scope, and {flags} are not one: give one of {known}, with the options that "
+        "go with it (`panoptic-assets cluster --help`).",
+        id="options-are-no-scope",
+        flags=flags,
+        known=known,
     )
 
 
@@ -297,6 +308,8 @@ def tagging_options(command: Callable[..., None]) -> Callable[..., None]:
 def check_tagging(tag: str | None, *of_tag: str | None) -> None:
     """Refuse an empty tag, and options that say how to tag where none is given."""
     if tag is not None and not tag.strip():
-        raise InputError("--tag is empty: give a name.")
+        raise InputError("--tag is empty: give a name.", id="tag-option-empty")
     if tag is None and any(given is not None for given in of_tag):
-        raise InputError("--property, --author and --reason go with --tag: add it.")
+        raise InputError(
+            "--property, --author and --reason go with --tag: add it.", id="options-without-tag"
+        )

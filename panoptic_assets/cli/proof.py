@@ -35,7 +35,9 @@ def verify(
     that held an image which was forgotten cannot be verified any more, and is marked with ?.
     """
     if every == bool(keys):
-        raise InputError("Give the keys of runs or nodes, or --all: one of the two.")
+        raise InputError(
+            "Give the keys of runs or nodes, or --all: one of the two.", id="keys-or-all"
+        )
     from panoptic_assets.proof.verdict import MARKS, NO_WITNESS, REMEDY
 
     project = open_project(context.obj)

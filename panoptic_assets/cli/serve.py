@@ -78,8 +78,9 @@ def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ..
         held = lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
-            f"Another `panoptic-assets ui` has {project.folder} open: use that one, or stop it "
-            "first."
+            "Another `panoptic-assets ui` has {folder} open: use that one, or stop it first.",
+            id="ui-already-open",
+            folder=project.folder,
         ) from error
     with held, _listening(host, port) as listener:
         if not _is_loopback(listener):
@@ -105,8 +106,10 @@ def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ..
         context.exit(_CANNOT)
     if status:
         raise InputError(
-            f"The server ended by itself (status {status}); the lines above say why. Start it "
-            "again with the same command: runs that wait in the queue go on."
+            "The server ended by itself (status {status}); the lines above say why. Start it "
+            "again with the same command: runs that wait in the queue go on.",
+            id="server-ended",
+            status=status,
         )
 
 
@@ -154,7 +157,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         found = socket.getaddrinfo(host or "-", port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise InputError(
-            f"{host!r} is no address of this machine: leave --host out, or give one that it has."
+            "{host!r} is no address of this machine: leave --host out, or give one that it has.",
+            id="no-address-of-this-machine",
+            host=host,
         ) from error
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as listener:
@@ -164,17 +169,25 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.listen(128)
         except PermissionError as error:
             raise InputError(
-                f"Port {port} is reserved for the system: choose another one, such as --port 3001."
+                "Port {port} is reserved for the system: choose another one, such as --port 3001.",
+                id="port-reserved",
+                port=port,
             ) from error
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise InputError(
-                    f"{host!r} is no address of this machine: leave --host out, or give one that "
-                    "it has."
+                    "{host!r} is no address of this machine: leave --host out, or give one that "
+                    "it has.",
+                    id="no-address-of-this-machine",
+                    host=host,
                 ) from error
             raise InputError(
-                f"Port {port} is taken on {host}: stop what uses it, or choose another one, such "
-                f"as --port {port + 1 if port < 65535 else 3000}."
+                "Port {port} is taken on {host}: stop what uses it, or choose another one, such "
+                "as --port {other}.",
+                id="port-taken",
+                port=port,
+                host=host,
+                other=port + 1 if port < 65535 else 3000,
             ) from error
         yield listener
 

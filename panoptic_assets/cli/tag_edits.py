@@ -151,7 +151,10 @@ def tag_accept(
     image of the remainder leaves it.
     """
     if bool(images) == (best is not None):
-        raise InputError("Say what to accept: images, or --best with a number; one of the two.")
+        raise InputError(
+            "Say what to accept: images, or --best with a number; one of the two.",
+            id="images-or-best",
+        )
     chosen = list(images)
     if best is not None:
         from panoptic_assets.tags.edits import DEFAULT_PROPERTY
@@ -163,8 +166,10 @@ def tag_accept(
         chosen = rows["image_id"].to_pylist()[:best]
         if not chosen:
             raise InputError(
-                f"There is no proposal for {tag!r} that was not judged yet: look for others with "
-                "`panoptic-assets recommend`, or name images."
+                "There is no proposal for {tag!r} that was not judged yet: look for others with "
+                "`panoptic-assets recommend`, or name images.",
+                id="no-open-proposal",
+                tag=tag,
             )
         for row in rows.slice(0, best).to_pylist():
             say(f"{row['score']:.3f}  {row['path'] or row['image_id']}")
@@ -229,7 +234,11 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
 
     known: dict[str, Any] | None
     if not file.is_file():  # opening a FIFO would wait for ever
-        raise InputError(f"{file} does not exist or is not a file: name a YAML or CSV file.")
+        raise InputError(
+            "{file} does not exist or is not a file: name a YAML or CSV file.",
+            id="no-file-of-edits",
+            file=file,
+        )
     if file.suffix.lower() == ".csv":
         known = {"edits": _edits_of_csv(file)}
     else:
@@ -237,7 +246,11 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
             known = registered_config(content, "tags", str(file)) if "ops" in content else content
     config = parse(EditsConfig, known or {})
     if not config.edits:
-        raise InputError(f"{file} has no edits: write `edits:` with a list of them.")
+        raise InputError(
+            "{file} has no edits: write `edits:` with a list of them.",
+            id="file-without-edits",
+            file=file,
+        )
     open_project(folder).edit(
         config.edits, author or config.author or None, reason or config.reason or None
     )
@@ -250,7 +263,9 @@ def _edits_of_csv(file: Path) -> list[Any]:
         # Not read_text(), which takes a \r in a name for the end of a line.
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text: save it as UTF-8.") from error
+        raise InputError(
+            "{file} is not UTF-8 text: save it as UTF-8.", id="file-not-utf8", file=file
+        ) from error
     heading = text.partition("\n")[0]
     delimiter = ";" if heading.count(";") > heading.count(",") else ","
     try:
@@ -258,7 +273,9 @@ def _edits_of_csv(file: Path) -> list[Any]:
             csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         )
     except (EditError, csv.Error) as error:
-        raise InputError(f"{file} cannot be used: {error}") from error
+        raise InputError(
+            "{file} cannot be used: {reason}", id="file-unusable", file=file, reason=error
+        ) from error
 
 
 @tag_group.command("edits")

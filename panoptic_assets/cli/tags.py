@@ -63,9 +63,15 @@ def save(
 
     parse_run_key(key)
     if property_name == "":  # in a Launchpad an empty field is one that was not filled in
-        raise InputError("--property is empty: give a name, or leave the option out.")
+        raise InputError(
+            "--property is empty: give a name, or leave the option out.", id="property-option-empty"
+        )
     if without := [text for text in matches if "=" not in text]:
-        raise InputError(f"--match {without[0]!r} names no cluster: write 'TAG=CLUSTER'.")
+        raise InputError(
+            "--match {match!r} names no cluster: write 'TAG=CLUSTER'.",
+            id="match-without-cluster",
+            match=without[0],
+        )
     decided = {tag.strip(): to.strip() for tag, _, to in (t.rpartition("=") for t in matches)}
     given = {
         "property": property_name,
@@ -114,7 +120,9 @@ def recommend(
     Go on with `panoptic-assets tag accept` and `panoptic-assets tag refuse`.
     """
     if property_name == "":
-        raise InputError("--property is empty: give a name, or leave the option out.")
+        raise InputError(
+            "--property is empty: give a name, or leave the option out.", id="property-option-empty"
+        )
     # Not `in (None, False)`, which 0 is as well.
     given = {
         name: value for name, value in options.items() if value is not None and value is not False

@@ -87,7 +87,7 @@ def replay(folder: Path | None, key: str) -> None:
     for step in row["steps"]:
         say(f"{step['key']}: {step['text']}")
     if row["failed"] and not row["steps"]:
-        raise InputError(row["happened"])
+        raise InputError("failed: {reason}", id="run-not-replayed", reason=row["message"])
     _end(found)
 
 
@@ -315,11 +315,14 @@ def forget(
         if images:
             say("Forgotten already: nothing is kept but the ids.")
             return
-        raise InputError("Name at least one image: an id, the start of one, or a path.")
+        raise InputError(
+            "Name at least one image: an id, the start of one, or a path.", id="no-image-named"
+        )
     if targets and not yes:
         if not sys.stdin.isatty():
             raise InputError(
-                "To forget cannot be undone: add --yes, since there is no terminal to ask on."
+                "To forget cannot be undone: add --yes, since there is no terminal to ask on.",
+                id="forget-not-confirmed",
             )
         nb_files = sum(len(target.paths) for target in targets)
         click.confirm(

@@ -206,8 +206,10 @@ def _completed(config: ConfigT, registry: Registry) -> ConfigT:
     threshold = model.duplicate_threshold if isinstance(model, ModelSpec) else None
     if threshold is None:
         raise InputError(
-            f"The vectors of {config.features!r} are another program's, so no min_similarity is "
-            "known for their duplicates: give one (`--min-similarity 0.95`)."
+            "The vectors of {features!r} are another program's, so no min_similarity is known for "
+            "their duplicates: give one (`--min-similarity 0.95`).",
+            id="duplicates-need-min-similarity",
+            features=config.features,
         )
     completed = method.model_copy(update={"min_similarity": threshold})
     return config.model_copy(update={"method": completed})
@@ -230,7 +232,9 @@ def present_members(
     found = sorted(present_files(store, version).keys() & set(clusterings.members(node)))
     if not found:
         raise InputError(
-            f"All images of {node} are missing from the corpus by now: nothing to divide."
+            "All images of {node} are missing from the corpus by now: nothing to divide.",
+            id="node-without-images",
+            node=node,
         )
     return found
 

@@ -83,7 +83,17 @@ class MethodConfig(Parameters):
             return self.compute
         if algorithm in self.older:
             return functools.partial(self.older[algorithm], self)
-        raise UnknownAlgorithmError(algorithm, self.algorithm)
+        if algorithm < self.algorithm:
+            raise UnknownAlgorithmError(
+                "made by algorithm {number}, which is no longer here",
+                id="algorithm-gone",
+                number=algorithm,
+            )
+        raise UnknownAlgorithmError(
+            "made by algorithm {number}, which this version does not know",
+            id="algorithm-not-known",
+            number=algorithm,
+        )
 
 
 class KMeans(MethodConfig):

@@ -81,13 +81,21 @@ def parse_policy(value: object, source: str) -> Policy:
     chosen = {value: {}} if isinstance(value, str) else value
     if not isinstance(chosen, dict) or len(chosen) != 1 or next(iter(chosen)) not in known:
         raise InputError(
-            f"{source}: `refresh` is {', '.join(known[:-1])} or {known[-1]}, as in "
-            f"`refresh: assign` or `{_EXAMPLE}` (given: {shown(value)})."
+            "{source}: `refresh` is {first} or {last}, as in `refresh: assign` or `{example}` "
+            "(given: {value}).",
+            id="no-such-refresh-policy",
+            source=source,
+            first=", ".join(known[:-1]),
+            last=known[-1],
+            example=_EXAMPLE,
+            value=shown(value),
         )
     try:
         return parse(RefreshConfig, {"refresh": chosen}).refresh
     except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+        raise InputError(
+            "{source}: {reason}", id="refresh-policy-unusable", source=source, reason=error
+        ) from error
 
 
 def policy_of(registry: "Registry", run_key: str) -> Policy:
@@ -121,8 +129,10 @@ def registered_clustering(document: Document | None, asset: str, file: str) -> D
     has_policy = asset == "clustering"
     if "refresh" in document and not has_policy:
         raise InputError(
-            f"{file}: a divided cluster has no refresh policy of its own, it follows its run: "
-            "write `refresh` into the run's file."
+            "{file}: a divided cluster has no refresh policy of its own, it follows its run: "
+            "write `refresh` into the run's file.",
+            id="policy-of-divided-cluster",
+            file=file,
         )
     if "refresh" in document:
         parse_policy(document["refresh"], file)

@@ -24,7 +24,7 @@ from panoptic_assets.spec.computation import REMAINDER, Labels, Rows, Vectors
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.spec.keys import parse_clustering, run_key_of, vector_type_of
 from panoptic_assets.spec.records import Input, digest, vectors_hash
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -121,13 +121,20 @@ class Readings:
             root, _, _ = parse_clustering(key).partition("/")
             if root == run_key_of(self.key):
                 raise InputError(
-                    f"{self.key} cannot combine {key}, which is of the same run: its own answer "
-                    "would decide it. Take other runs, or another key."
+                    "{key} cannot combine {other}, which is of the same run: its own answer would "
+                    "decide it. Take other runs, or another key.",
+                    id="combines-its-own-run",
+                    key=self.key,
+                    other=key,
                 )
             clusterings = Clusterings(self.store, root)
             record = clusterings.get(key)
             if key in clusterings.stale:
-                raise InputError(f"{key} is stale: divide it again before you combine it.")
+                raise InputError(
+                    "{key} is stale: divide it again before you combine it.",
+                    id="combines-stale-run",
+                    key=key,
+                )
             rows = clusterings.assignments(key)
             clusters = dict(
                 zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True)
@@ -165,8 +172,10 @@ def tag_paths(store: LanceStore, property_name: str) -> tuple[list[str], str]:
         given = store.read("property_values", ["property"], "tags IS NOT NULL")
         known = sorted({*saved, *given["property"].to_pylist()})
         raise InputError(
-            f"There is no property {property_name!r} that has tags. Existing ones: "
-            f"{', '.join(known) or 'none yet'}."
+            "There is no property {property!r} that has tags. Existing ones: {known}.",
+            id="no-tagged-property-of",
+            property=property_name,
+            known=", ".join(known) or message("none yet", id="none-yet"),
         )
     return found, table
 

@@ -48,8 +48,10 @@ def text_encoder(
     stored = model_identity(store, vector_type)
     if isinstance(spec, VectorsFile) or (stored and stored.get("imported")):
         raise InputError(
-            f"The vectors of {vector_type!r} were imported, so there is no model that could read a "
-            "text: take a vector type that a model made, or look for images by another scope."
+            "The vectors of {vector_type!r} were imported, so there is no model that could read a "
+            "text: take a vector type that a model made, or look for images by another scope.",
+            id="imported-vectors-read-no-text",
+            vector_type=vector_type,
         )
     differing = spec.differences(stored) if stored else []
     if not differing:
@@ -62,9 +64,12 @@ def text_encoder(
         if not differing:
             return encoder
     raise InputError(
-        f"The vectors of {vector_type!r} were made by another model than "
-        f"configs/models/{vector_type}.yaml now describes ({'; '.join(differing)}): texts and "
-        "images of two models cannot be compared. Restore that file, or the model's weights."
+        "The vectors of {vector_type!r} were made by another model than "
+        "configs/models/{vector_type}.yaml now describes ({differing}): texts and images of two "
+        "models cannot be compared. Restore that file, or the model's weights.",
+        id="text-of-another-model",
+        vector_type=vector_type,
+        differing="; ".join(differing),
     )
 
 
@@ -101,7 +106,8 @@ def present_corpus(store: LanceStore, registry: Registry) -> PresentCorpus:
     if not present:
         raise InputError(
             "The corpus has no images: put some into its folder, then materialize `images` "
-            "(`panoptic-assets refresh`)."
+            "(`panoptic-assets refresh`).",
+            id="corpus-without-images",
         )
     return PresentCorpus(store, registry, version, present)
 
@@ -119,8 +125,8 @@ class Ranked:
     """What a person must know, one sentence each."""
     sources: list[Input]
     """What was read."""
-    nothing: str
-    """What to say when no image was found."""
+    nothing: InputError
+    """The refusal where no image was found."""
 
 
 def search(
@@ -146,7 +152,7 @@ def search(
     """
     found = ranked(asked, present_corpus(store, registry), vector_type, models, report)
     if not found.image_ids:
-        raise InputError(found.nothing)
+        raise found.nothing
     return found
 
 
@@ -177,7 +183,12 @@ def _by_text(
     except InputError:
         raise
     except ValueError as error:  # a text of which the model understands nothing
-        raise InputError(f"{error} Look for another text than {in_quotes(scope.text)}.") from error
+        raise InputError(
+            "{reason} Look for another text than {text}.",
+            id="searched-text-not-understood",
+            reason=error,
+            text=in_quotes(scope.text),
+        ) from error
     asked = read.source.model_copy(update={"sha256": vectors_hash([scope.text], vector[None])})
     return _rank(scope, f"the text {in_quotes(scope.text)}", corpus, read, vector, [asked])
 
@@ -187,15 +198,20 @@ def _similar(scope: SimilarTo, corpus: PresentCorpus, vector_type: str) -> Ranke
     image_id = known.one(scope.image)
     if image_id not in corpus.present:
         raise InputError(
-            f"The image {in_quotes(scope.image)} is missing from the corpus or in quarantine: take "
-            f"another one, such as {corpus.example!r}."
+            "The image {image} is missing from the corpus or in quarantine: take another one, "
+            "such as {example!r}.",
+            id="image-not-present",
+            image=in_quotes(scope.image),
+            example=corpus.example,
         )
     read = read_vectors(corpus.store, vector_type, corpus.present)
     if image_id not in read.image_ids:
         raise InputError(
-            f"The image {in_quotes(scope.image)} has no vector of type {vector_type!r}: "
-            f"materialize `embeddings` first (`panoptic-assets refresh "
-            f"--vector-type {vector_type}`)."
+            "The image {image} has no vector of type {vector_type!r}: materialize `embeddings` "
+            "first (`panoptic-assets refresh --vector-type {vector_type}`).",
+            id="image-without-vector",
+            image=in_quotes(scope.image),
+            vector_type=vector_type,
         )
     vector = read.vectors[read.image_ids.index(image_id)]
     answer = _rank(scope, f"the image {in_quotes(scope.image)}", corpus, read, vector)
@@ -228,7 +244,13 @@ def _rank(
         cosines[rows].tolist(),
         notes,
         [read.source, *sources],
-        f"No image reaches the similarity {scope.min_similarity} to {what}: the most similar one, "
-        f"{corpus.present[read.image_ids[best]][0]!r}, has {cosines[best]:.3f}. Lower "
-        "that limit, or give a number of images in its place.",
+        InputError(
+            "No image reaches the similarity {min_similarity} to {what}: the most similar one, "
+            "{path!r}, has {best:.3f}. Lower that limit, or give a number of images in its place.",
+            id="nothing-so-similar",
+            min_similarity=scope.min_similarity,
+            what=what,
+            path=corpus.present[read.image_ids[best]][0],
+            best=cosines[best],
+        ),
     )

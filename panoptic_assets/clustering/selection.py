@@ -38,7 +38,7 @@ from panoptic_assets.spec.keys import parse_node, vector_type_of
 from panoptic_assets.spec.records import IdList, Input, Record, digest
 from panoptic_assets.spec.tag_log import comparable
 from panoptic_assets.spec.text import in_quotes, nearest
-from resources.errors import InputError
+from resources.errors import InputError, Message, message
 from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -109,8 +109,8 @@ def select(
         case InNode():
             found = _in_node(scope, corpus, key)
     image_ids = sorted(corpus.present.keys() & set(found.image_ids))
-    if not image_ids:
-        raise InputError(found.nothing)
+    if not image_ids and found.nothing:
+        raise found.nothing
     proofs = [Input(table=t, version=v, sha256=digest(image_ids)) for t, v in found.tables.items()]
     return Selection(
         image_ids,
@@ -125,8 +125,8 @@ def select(
 class _Found:
     image_ids: Iterable[str]
     """Some may not be present."""
-    nothing: str = ""
-    """What to say when none is."""
+    nothing: InputError | None = None
+    """The refusal where none is; some image of the whole corpus always is."""
     tables: dict[str, int] = field(default_factory=dict)
     """The tables beside ``files`` that say who they are, and their versions."""
     sources: list[Input] = field(default_factory=list)
@@ -144,8 +144,12 @@ def _with_path(scope: FilesLike, corpus: PresentCorpus) -> _Found:
     ]
     return _Found(
         chosen,
-        f"No file matches {scope.pattern!r}: patterns are compared with paths such as "
-        f"{corpus.example!r}.",
+        InputError(
+            "No file matches {pattern!r}: patterns are compared with paths such as {example!r}.",
+            id="no-file-matches",
+            pattern=scope.pattern,
+            example=corpus.example,
+        ),
     )
 
 
@@ -156,8 +160,11 @@ def _with_property(scope: WithProperty, corpus: PresentCorpus) -> _Found:
     if not rows.num_rows:
         names = set(store.read("property_values", ["property"], version=version)[0].to_pylist())
         raise InputError(
-            f"There is no property {name!r}: {_nearest(name, names)}. The file of metadata "
-            "(`metadata` in .panoptic/project.yaml) names the properties of images."
+            "There is no property {name!r}: {nearest}. The file of metadata (`metadata` in "
+            ".panoptic/project.yaml) names the properties of images.",
+            id="scope-property-unknown",
+            name=name,
+            nearest=_nearest(name, names),
         )
     kind: PropertyType = rows["type"][0].as_py()
     _check_kind(scope, kind)
@@ -189,8 +196,13 @@ def _check_kind(scope: WithProperty, kind: PropertyType) -> None:
     ):
         if kind != right and any(value is not None for value in given):
             raise InputError(
-                f"The property {scope.property!r} is of type {kind}, and {fields} are for type "
-                f"{right}: give `values` (--value) instead."
+                "The property {property!r} is of type {kind}, and {fields} are for type {right}: "
+                "give `values` (--value) instead.",
+                id="property-of-other-type",
+                property=scope.property,
+                kind=kind,
+                fields=fields,
+                right=right,
             )
 
 
@@ -202,31 +214,52 @@ def _having(scope: WithProperty, kind: PropertyType, values: dict[str, Any]) -> 
             wanted[matching.word(kind, text)] = text
         except ValueError as error:
             raise InputError(
-                f"The property {scope.property!r} is of type {kind}, and {in_quotes(text)} is no "
-                f"value of it: {error}."
+                "The property {property!r} is of type {kind}, and {text} is no value of it: "
+                "{reason}.",
+                id="no-value-of-property",
+                property=scope.property,
+                kind=kind,
+                text=in_quotes(text),
+                reason=error,
             ) from error
     words = {image_id: set(matching.words(kind, value)) for image_id, value in values.items()}
     known = set().union(*words.values())
     for value, text in wanted.items():
         if value not in known:
             raise InputError(
-                f"No image has {in_quotes(text)} as its {scope.property!r}: "
-                f"{_nearest(text, map(str, known))}."
+                "No image has {text} as its {property!r}: {nearest}.",
+                id="no-image-with-value",
+                text=in_quotes(text),
+                property=scope.property,
+                nearest=_nearest(text, map(str, known)),
             )
     return [image_id for image_id, mine in words.items() if not mine.isdisjoint(wanted)]
 
 
-def _no_value(name: str, kind: PropertyType, values: list[Any]) -> str:
+def _no_value(name: str, kind: PropertyType, values: list[Any]) -> InputError:
     """What to say when no present image has a value that is looked for."""
     if not values:
-        return f"No image that is present has a value of the property {name!r}."
+        return InputError(
+            "No image that is present has a value of the property {property!r}.",
+            id="no-present-image-of-property",
+            property=name,
+        )
     if kind in ("number", "date"):
         least, most = (matching.words(kind, value)[-1] for value in (min(values), max(values)))
-        return (
-            f"No image that is present has such a {name!r}: their values go from {least} to {most}."
+        return InputError(
+            "No image that is present has such a {property!r}: their values go from {least} to "
+            "{most}.",
+            id="no-present-image-in-range",
+            property=name,
+            least=least,
+            most=most,
         )
-    examples = _listing({str(matching.words(kind, value)[-1]) for value in values})
-    return f"No image that is present has such a {name!r}: their values are {examples}."
+    return InputError(
+        "No image that is present has such a {property!r}: their values are {examples}.",
+        id="no-present-image-of-value",
+        property=name,
+        examples=_listing({str(matching.words(kind, value)[-1]) for value in values}),
+    )
 
 
 def _with_tag(scope: WithTag, corpus: PresentCorpus) -> _Found:
@@ -238,8 +271,11 @@ def _with_tag(scope: WithTag, corpus: PresentCorpus) -> _Found:
     if not rows:
         known = store.read("tags", ["property"], version=versions["tags"])[0].to_pylist()
         raise InputError(
-            f"There are no tags of a property {name!r}: {_nearest(name, known)}. Tags are saved "
-            "clusters (`panoptic-assets save KEY`)."
+            "There are no tags of a property {name!r}: {nearest}. Tags are saved clusters "
+            "(`panoptic-assets save KEY`).",
+            id="scope-tag-property-unknown",
+            name=name,
+            nearest=_nearest(name, known),
         )
     paths = tag_log.paths(tag_log.in_tree_order(tag_log.Tag(**row) for row in rows))
     wanted = {
@@ -247,15 +283,24 @@ def _with_tag(scope: WithTag, corpus: PresentCorpus) -> _Found:
     }
     if not wanted:
         raise InputError(
-            f"The property {name!r} has no tag {scope.path!r}: "
-            f"{_nearest(scope.path, paths.values())}."
+            "The property {name!r} has no tag {tag!r}: {nearest}.",
+            id="scope-tag-unknown",
+            name=name,
+            tag=scope.path,
+            nearest=_nearest(scope.path, paths.values()),
         )
     pairs = store.read("image_tags", ["tag_id", "image_id"], where, versions["image_tags"])
     chosen = [pair["image_id"] for pair in pairs.to_pylist() if pair["tag_id"] in wanted]
     return _Found(
         chosen,
-        f"No image that is present carries the tag {scope.path!r} or one below it: take another "
-        f"one of {name!r}, such as {in_quotes(next(iter(paths.values())))}.",
+        InputError(
+            "No image that is present carries the tag {tag!r} or one below it: take another one "
+            "of {property!r}, such as {example}.",
+            id="no-present-image-of-tag",
+            tag=scope.path,
+            property=name,
+            example=in_quotes(next(iter(paths.values()))),
+        ),
         tables=versions,
     )
 
@@ -271,13 +316,21 @@ def _taken_between(scope: TakenBetween, corpus: PresentCorpus) -> _Found:
     asked = " ".join(
         f"{word} {day}" for word, day in (("since", scope.since), ("until", scope.until)) if day
     )
-    nothing = (
-        f"No image was taken {asked}: the capture dates go from {min(days.values())} to "
-        f"{max(days.values())}."
-        if days
-        else f"None of the {len(corpus.present):,} images has a capture date: cameras write it "
-        "into the file (EXIF). If the file of metadata has dates, take the scope `property`."
-    )
+    if days:
+        nothing = InputError(
+            "No image was taken {asked}: the capture dates go from {first} to {last}.",
+            id="no-image-taken-then",
+            asked=asked,
+            first=min(days.values()),
+            last=max(days.values()),
+        )
+    else:
+        nothing = InputError(
+            "None of the {nb_images:,} images has a capture date: cameras write it into the file "
+            "(EXIF). If the file of metadata has dates, take the scope `property`.",
+            id="no-capture-dates",
+            nb_images=len(corpus.present),
+        )
     chosen = [image_id for image_id, day in days.items() if within(day, scope.since, scope.until)]
     notes = []
     if undated := len(corpus.present) - len(days):
@@ -290,23 +343,32 @@ def _listed(scope: Listed, corpus: PresentCorpus) -> _Found:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
+        raise InputError(
+            "{file} is not UTF-8 text: save it as UTF-8.", id="file-not-utf8", file=path
+        ) from error
     # Not splitlines(): a file's name may hold what other scripts take for the end of a line.
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     names = {line: number for number, line in enumerate(lines, 1) if line.strip()}
     if not names:
         raise InputError(
-            f"{path} is empty: write one image id, or path such as {corpus.example!r}, on each "
-            "line."
+            "{path} is empty: write one image id, or path such as {example!r}, on each line.",
+            id="list-empty",
+            path=path,
+            example=corpus.example,
         )
     known = corpus.names()
     ids = {name: known.find(name) for name in names}
     if unknown := [name for name, image_id in ids.items() if image_id is None]:
         shown = ", ".join(f"line {names[name]} ({in_quotes(name)})" for name in unknown[:_SHOWN])
         raise InputError(
-            f"{len(unknown):,} of the {len(names):,} lines of {path} name no image of the corpus: "
-            f"{shown}{', …' if len(unknown) > _SHOWN else ''}. Write image ids, or paths below the "
-            f"images' folder, such as {corpus.example!r}."
+            "{nb_unknown:,} of the {nb_lines:,} lines of {path} name no image of the corpus: "
+            "{unknown}. Write image ids, or paths below the images' folder, such as {example!r}.",
+            id="listed-images-unknown",
+            nb_unknown=len(unknown),
+            nb_lines=len(names),
+            path=path,
+            unknown=shown + (", …" if len(unknown) > _SHOWN else ""),
+            example=corpus.example,
         )
     chosen = {image_id for image_id in ids.values() if image_id}
     notes = known.notes
@@ -317,8 +379,14 @@ def _listed(scope: Listed, corpus: PresentCorpus) -> _Found:
         )
     return _Found(
         chosen,
-        f"All {len(names):,} images of {path} are missing from the corpus or in quarantine by "
-        f"now: list others, such as {corpus.example!r}.",
+        InputError(
+            "All {nb_images:,} images of {path} are missing from the corpus or in quarantine by "
+            "now: list others, such as {example!r}.",
+            id="listed-images-not-present",
+            nb_images=len(names),
+            path=path,
+            example=corpus.example,
+        ),
         notes=notes,
         id_list=IdList(file=scope.file, sha256=hashlib.sha256(data).hexdigest()),
     )
@@ -329,26 +397,36 @@ def _read_list(name: str, folder: Path) -> tuple[Path, bytes]:
     # A refusal shows lines of the list, to whoever can start a run.
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(
-            f"The list of images {name!r} is not in the project's folder: copy it there."
+            "The list of images {name!r} is not in the project's folder: copy it there.",
+            id="list-outside-project",
+            name=name,
         )
     try:
         # Opening a FIFO would wait for ever.
         if not path.is_file():
             raise InputError(
-                f"The list of images {path} does not exist or is not a file: correct its path, "
-                "which starts at the project's folder."
+                "The list of images {path} does not exist or is not a file: correct its path, "
+                "which starts at the project's folder.",
+                id="no-list-of-images",
+                path=path,
             )
         with path.open("rb") as file:
             data = file.read(MAX_LIST + 1)
     except OSError as error:
         raise InputError(
-            f"The list of images {path} cannot be read ({error.strerror}): correct its path or "
-            "its permissions."
+            "The list of images {path} cannot be read ({reason}): correct its path or its "
+            "permissions.",
+            id="list-unreadable",
+            path=path,
+            reason=error.strerror,
         ) from error
     if len(data) > MAX_LIST:
         raise InputError(
-            f"The list of images {path} is larger than {MAX_LIST // 2**20} MB: divide it, or take "
-            "another scope, such as `files`."
+            "The list of images {path} is larger than {megabytes} MB: divide it, or take another "
+            "scope, such as `files`.",
+            id="list-too-large",
+            path=path,
+            megabytes=MAX_LIST // 2**20,
         )
     return path, data
 
@@ -357,20 +435,29 @@ def _in_node(scope: InNode, corpus: PresentCorpus, key: str) -> _Found:
     node = parse_node(scope.node)
     if node.run_key == key:
         raise InputError(
-            f"The run {key!r} cannot take a cluster of its own: divide it instead, as the node "
-            f"{scope.node} (`panoptic-assets divide {scope.node}`), or choose a new key."
+            "The run {key!r} cannot take a cluster of its own: divide it instead, as the node "
+            "{node} (`panoptic-assets divide {node}`), or choose a new key.",
+            id="run-in-its-own-cluster",
+            key=key,
+            node=scope.node,
         )
     clusterings = Clusterings(corpus.store, node.run_key)
     return _Found(
         clusterings.members(node),
-        f"All images of {node} are missing from the corpus by now: take another cluster.",
+        InputError(
+            "All images of {node} are missing from the corpus by now: take another cluster.",
+            id="images-of-node-missing",
+            node=node,
+        ),
         parent=clusterings.get(node.clustering),
     )
 
 
-def _nearest(wanted: str, known: Iterable[str]) -> str:
+def _nearest(wanted: str, known: Iterable[str]) -> Message:
     names = nearest(wanted, set(known), _SHOWN)
-    return f"known are {', '.join(map(in_quotes, names))}" if names else "there are none yet"
+    if not names:
+        return message("there are none yet", id="there-are-none-yet")
+    return message("known are {names}", id="known-are", names=", ".join(map(in_quotes, names)))
 
 
 def _listing(names: Iterable[str]) -> str:

@@ -69,21 +69,33 @@ def parse_sweep(document: Mapping[str, Any], source: str) -> Sweep:
     try:
         sweep = Sweep.model_validate(document)
     except ValidationError as error:
-        raise InputError(f"{source} cannot be used: {explain_invalid(error)}") from error
+        raise InputError(
+            "{source} cannot be used: {problems}",
+            id="sweep-unusable",
+            source=source,
+            problems=explain_invalid(error),
+        ) from error
     known = [name_of(method) for method in METHODS]
     for entry in sweep.methods:
         if len(entry) != 1 or not set(entry) <= set(known):
             raise InputError(
-                f"{source} cannot be used: methods: each entry is one method with its parameters, "
-                f"as in `kmeans: {{nb_clusters: [5, 10]}}`; known ones: {', '.join(known)}."
+                "{source} cannot be used: methods: each entry is one method with its parameters, "
+                "as in `kmeans: {{nb_clusters: [5, 10]}}`; known ones: {known}.",
+                id="sweep-method-unknown",
+                source=source,
+                known=", ".join(known),
             )
         [(name, grid)] = entry.items()
         [config] = [method for method in METHODS if name_of(method) == name]
         fields = [field for field in config.model_fields if field != "name"]
         if unknown := [field for field in grid or {} if field not in fields]:
             raise InputError(
-                f"{source} cannot be used: {name} has no parameter {unknown[0]!r}; it has "
-                f"{', '.join(fields)}."
+                "{source} cannot be used: {name} has no parameter {unknown!r}; it has {known}.",
+                id="sweep-parameter-unknown",
+                source=source,
+                name=name,
+                unknown=unknown[0],
+                known=", ".join(fields),
             )
     return sweep
 
@@ -105,10 +117,18 @@ def cells(key: str, sweep: Sweep) -> list[Cell]:
         * len(sweep.seeds)
     )
     if not count:
-        raise InputError(f"The sweep {key!r} has no run: one of its parameters has no value.")
+        raise InputError(
+            "The sweep {key!r} has no run: one of its parameters has no value.",
+            id="sweep-without-runs",
+            key=key,
+        )
     if count > MOST_CELLS:
         raise InputError(
-            f"The sweep {key!r} has {count:,} runs, at most {MOST_CELLS:,} are possible: split it."
+            "The sweep {key!r} has {count:,} runs, at most {most_cells:,} are possible: split it.",
+            id="sweep-too-large",
+            key=key,
+            count=count,
+            most_cells=MOST_CELLS,
         )
     combinations = [
         (method, parameters, features, seed)
@@ -134,13 +154,23 @@ def cells(key: str, sweep: Sweep) -> list[Cell]:
     ]
     keys = [cell.key for cell in found]
     if doubled := [name for name in dict.fromkeys(keys) if keys.count(name) > 1]:
-        raise InputError(f"The sweep {key!r} asks twice for the run {doubled[0]}: take one out.")
+        raise InputError(
+            "The sweep {key!r} asks twice for the run {run_key}: take one out.",
+            id="sweep-run-twice",
+            key=key,
+            run_key=doubled[0],
+        )
     for name in keys:
         if len(name) > MAX_LENGTH:
             raise InputError(
-                f"The run {name[:40]}… of the sweep {key!r} would have a key of {len(name)} "
-                f"characters, at most {MAX_LENGTH} are possible: shorten the sweep's key, or vary "
-                "fewer parameters."
+                "The run {run_key}… of the sweep {key!r} would have a key of {length} characters, "
+                "at most {max_length} are possible: shorten the sweep's key, or vary fewer "
+                "parameters.",
+                id="sweep-key-too-long",
+                run_key=name[:40],
+                key=key,
+                length=len(name),
+                max_length=MAX_LENGTH,
             )
     return found
 

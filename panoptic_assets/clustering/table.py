@@ -27,7 +27,7 @@ from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.spec.keys import Node, run_key_of
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.text import nearest
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.lance import LanceStore, quoted
 from resources.project_folder import explain_invalid
 from resources.schemas import SCHEMAS
@@ -47,8 +47,12 @@ class Unreadable:
     key: str
     record_id: str
     revision: int
-    text: str
-    """Why, and what to do; one line."""
+    error: UnreadableRecordError
+
+    @property
+    def text(self) -> str:
+        """Why, and what to do; one line."""
+        return str(self.error)
 
 
 class Clusterings:
@@ -69,7 +73,7 @@ class Clusterings:
             try:
                 record = _record_of(store, row)
             except UnreadableRecordError as error:
-                found = Unreadable(row["key"], row["record_id"], row["revision"], str(error))
+                found = Unreadable(row["key"], row["record_id"], row["revision"], error)
                 if found.key not in unreadable or unreadable[found.key].revision < found.revision:
                     unreadable[found.key] = found
                 continue
@@ -96,8 +100,15 @@ class Clusterings:
         if self.find(key) is None:
             known = set(self._store.read("records", ["key"])["key"].to_pylist())
             more = ", …" if len(known) > _KEYS_LISTED else ""
-            listed = ", ".join(sorted(nearest(key, known, _KEYS_LISTED))) + more or "none yet"
-            raise InputError(f"There is no clustering {key!r}. Existing ones: {listed}.")
+            listed = ", ".join(sorted(nearest(key, known, _KEYS_LISTED))) + more or message(
+                "none yet", id="none-yet"
+            )
+            raise InputError(
+                "There is no clustering {key!r}. Existing ones: {known}.",
+                id="no-such-clustering",
+                key=key,
+                known=listed,
+            )
         return self.records[key]
 
     def find(self, key: str) -> Record | None:
@@ -107,7 +118,7 @@ class Clusterings:
             UnreadableRecordError: It cannot be read.
         """
         if key in self.unreadable:
-            raise UnreadableRecordError(self.unreadable[key].text)
+            raise UnreadableRecordError.of(self.unreadable[key].error)
         return self.records.get(key)
 
     def check_tree(self, run_key: str) -> None:
@@ -118,7 +129,7 @@ class Clusterings:
         """
         for key, found in self.unreadable.items():
             if run_key_of(key) == run_key:
-                raise UnreadableRecordError(found.text)
+                raise UnreadableRecordError.of(found.error)
 
     def status(self, key: str) -> str:
         """``current``, or ``stale`` when the clustering above now has other clusters."""
@@ -185,13 +196,22 @@ class Clusterings:
         self.check_tree(node.run_key)
         if node.clustering in self.stale:
             raise InputError(
-                f"{node.clustering} is stale, since the clustering above it was made again: divide "
-                "it again before you divide one of its clusters."
+                "{clustering} is stale, since the clustering above it was made again: divide it "
+                "again before you divide one of its clusters.",
+                id="clustering-stale",
+                clustering=node.clustering,
             )
         known = [] if self.find(node.run_key) is None else self.nodes(node.run_key)
         if str(node) not in known:
-            listed = ", ".join(known) or f"none (there is no run {node.run_key!r})"
-            raise InputError(f"There is no node {str(node)!r}. Existing ones: {listed}.")
+            listed = ", ".join(known) or message(
+                "none (there is no run {run_key!r})", id="none-since-no-run", run_key=node.run_key
+            )
+            raise InputError(
+                "There is no node {node!r}. Existing ones: {known}.",
+                id="no-such-node",
+                node=node,
+                known=listed,
+            )
         rows = self.assignments(node.clustering)
         return rows.filter(pc.equal(rows["cluster"], node.cluster))["image_id"].to_pylist()
 
@@ -363,12 +383,18 @@ def _record_of(store: LanceStore, row: Mapping[str, Any]) -> Record:
         record_id, reason = row["record_id"], explain_invalid(error)
     if _is_as_sealed(store, record_id, row["content"]):
         raise UnreadableRecordError(
-            f"The record {record_id} was written by a newer version of panoptic_assets ({reason}): "
-            "upgrade panoptic_assets (`pip install --upgrade panoptic-assets`)."
+            "The record {record_id} was written by a newer version of panoptic_assets ({reason}): "
+            "upgrade panoptic_assets (`pip install --upgrade panoptic-assets`).",
+            id="record-of-newer-version",
+            record_id=record_id,
+            reason=reason,
         )
     raise UnreadableRecordError(
-        f"A record in the store cannot be read, since somebody changed it: {reason}. "
-        f"Restore {record_id} from a copy of the table records."
+        "A record in the store cannot be read, since somebody changed it: {reason}. Restore "
+        "{record_id} from a copy of the table records.",
+        id="record-changed",
+        reason=reason,
+        record_id=record_id,
     )
 
 

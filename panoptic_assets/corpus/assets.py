@@ -39,7 +39,6 @@ from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import given_config, parse
 from resources.decoding import UnreadableImage, mean_colour, perceptual_hash, thumbnail
-from resources.errors import UnavailableError
 from resources.lance import LanceStore
 from resources.parallel import bounded_map
 from resources.registry import Registry
@@ -89,7 +88,7 @@ def images(
     todo = manifest.plan(before, listing.files, listing.unreadable_folders, source.reader)
     question = manifest.absence(before, todo, source.takes, source.place)
     if question and not config.accept_missing:
-        raise UnavailableError(question)
+        raise question
     known = set(store.read("images", ["image_id"])["image_id"].to_pylist())
     forgotten = forgotten_images(store)
     refused: list[str] = []

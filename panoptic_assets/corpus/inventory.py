@@ -38,6 +38,7 @@ from panoptic_assets.corpus.values import (
     shown_cell,
     written,
 )
+from resources.errors import PlainError
 
 MAX_CHARACTERS = 2**27
 """Of a whole file."""
@@ -58,7 +59,7 @@ _BLANK = re.compile(r'[\s;,"]*')
 _HEADER = re.compile(r"(.*\S) ?\[ ?(\w+) ?\]")
 
 
-class InventoryError(ValueError):
+class InventoryError(PlainError, ValueError):
     """The file is no table of metadata; the message is one plain line with cause and remedy."""
 
 
@@ -203,12 +204,22 @@ def file_column(headers: list[str]) -> int:
     for word in _FILE_COLUMNS:
         if word in folded:
             return folded.index(word)
-    hint = ""
+    shown, others = shown_cell(", ".join(headers)), ", ".join(_FILE_COLUMNS[1:])
     if folded[:1] == ["id"]:
-        hint = " Panoptic's ids mean nothing here: export with paths."
+        raise InventoryError(
+            "No column names the files; the header is {header}. Separate columns by ';' or ',' "
+            "and call one `path` (or {others}). Panoptic's ids mean nothing here: export with "
+            "paths.",
+            id="inventory-of-ids",
+            header=shown,
+            others=others,
+        )
     raise InventoryError(
-        f"No column names the files; the header is {shown_cell(', '.join(headers))}. Separate "
-        f"columns by ';' or ',' and call one `path` (or {', '.join(_FILE_COLUMNS[1:])}).{hint}"
+        "No column names the files; the header is {header}. Separate columns by ';' or ',' and "
+        "call one `path` (or {others}).",
+        id="inventory-without-files",
+        header=shown,
+        others=others,
     )
 
 
@@ -291,9 +302,11 @@ class _Lines(Iterator[str]):
         except UnicodeDecodeError as error:
             before = len(re.findall(rb"\r\n?|\n", error.object[: error.start]))
             raise InventoryError(
-                f"Line {self.number + 1 + before} is not UTF-8 (byte "
-                f"0x{error.object[error.start]:02x}): save the file as UTF-8, which spreadsheets "
-                "call 'CSV UTF-8'."
+                "Line {line} is not UTF-8 (byte 0x{byte:02x}): save the file as UTF-8, which "
+                "spreadsheets call 'CSV UTF-8'.",
+                id="inventory-not-utf8",
+                line=self.number + 1 + before,
+                byte=error.object[error.start],
             ) from error
         if not line:
             raise StopIteration
@@ -302,18 +315,24 @@ class _Lines(Iterator[str]):
         self._total += len(line)
         if "\0" in line:
             raise InventoryError(
-                f"Line {self.number} holds a NUL byte: the file is damaged or in UTF-16; save it "
-                "as UTF-8."
+                "Line {line} holds a NUL byte: the file is damaged or in UTF-16; save it as UTF-8.",
+                id="inventory-nul-byte",
+                line=self.number,
             )
         if self._in_row > MAX_LINE:
             raise InventoryError(
-                f"The line of the table that ends at line {self.number} or later has more than "
-                f"{MAX_LINE:,} characters: look there for a quote that is not closed."
+                "The line of the table that ends at line {line} or later has more than "
+                "{max_line:,} characters: look there for a quote that is not closed.",
+                id="inventory-line-too-long",
+                line=self.number,
+                max_line=MAX_LINE,
             )
         if self._total > MAX_CHARACTERS:
             raise InventoryError(
-                f"The file has more than {MAX_CHARACTERS:,} characters: leave out columns that "
-                "are not needed."
+                "The file has more than {max_characters:,} characters: leave out columns that are "
+                "not needed.",
+                id="inventory-too-long",
+                max_characters=MAX_CHARACTERS,
             )
         return line
 
@@ -422,8 +441,11 @@ def _parse(lines: _Lines) -> Inventory:
         numbers.append(line)
         if len(numbers) * len(headers) > MAX_CELLS:
             raise InventoryError(
-                f"The file has more than {MAX_CELLS:,} cells up to line {line}: leave out columns "
-                "that are not needed."
+                "The file has more than {max_cells:,} cells up to line {line}: leave out columns "
+                "that are not needed.",
+                id="inventory-too-many-cells",
+                max_cells=MAX_CELLS,
+                line=line,
             )
         for column, cell in zip(texts, row, strict=False):
             column.append(cell)
@@ -440,8 +462,13 @@ def _parse(lines: _Lines) -> Inventory:
 def _check_width(line: int, row: list[str], headers: list[str], separator: str) -> None:
     if any(cell.strip() for cell in row[len(headers) :]):
         raise InventoryError(
-            f"Line {line} has {len(row)} cells, the header has {len(headers)}: put cells that "
-            f"hold {separator!r} into double quotes."
+            "Line {line} has {nb_cells} cells, the header has {nb_columns}: put cells that hold "
+            "{separator!r} into double quotes.",
+            id="inventory-line-of-other-length",
+            line=line,
+            nb_cells=len(row),
+            nb_columns=len(headers),
+            separator=separator,
         )
 
 
@@ -458,12 +485,18 @@ def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[
     except csv.Error as error:
         if "field limit" in str(error):
             raise InventoryError(
-                f"A cell on line {line} or just below has more than {csv.field_size_limit():,} "
-                "characters: look there for a quote that is not closed."
+                "A cell on line {line} or just below has more than {most:,} characters: look "
+                "there for a quote that is not closed.",
+                id="inventory-cell-too-long",
+                line=line,
+                most=csv.field_size_limit(),
             ) from error
         raise InventoryError(
-            f"Line {line} cannot be read ({error}): put cells that hold a separator, a quote or a "
-            'newline into double quotes, and write quotes inside them twice ("").'
+            "Line {line} cannot be read ({reason}): put cells that hold a separator, a quote or a "
+            'newline into double quotes, and write quotes inside them twice ("").',
+            id="inventory-line-unreadable",
+            line=line,
+            reason=error,
         ) from error
 
 
@@ -478,7 +511,8 @@ def _header_lines(lines: _Lines) -> list[str]:
             break
     if all(map(_BLANK.fullmatch, taken)):
         raise InventoryError(
-            "The file is empty: its first line must name the columns, one of them `path`."
+            "The file is empty: its first line must name the columns, one of them `path`.",
+            id="inventory-empty",
         )
     return taken
 
@@ -500,7 +534,9 @@ def _header(taken: list[str]) -> tuple[Literal[";", ","], list[str]]:
         readings.append((separator, header))
     if not readings:
         raise InventoryError(
-            f"The header cannot be read ({failure}): look for a quote that is not closed."
+            "The header cannot be read ({failure}): look for a quote that is not closed.",
+            id="inventory-header-unreadable",
+            failure=failure,
         )
     return max(readings, key=lambda reading: (_names_files(reading[1]), len(reading[1])))
 
@@ -535,26 +571,41 @@ def _property_of(header: str, line: int, findings: _Collector) -> tuple[str, Pro
 def _check_names(names: list[str], file_column: int) -> None:
     if len(names) > MAX_COLUMNS:
         raise InventoryError(
-            f"The header has {len(names):,} columns; {MAX_COLUMNS:,} are possible."
+            "The header has {nb_columns:,} columns; {max_columns:,} are possible.",
+            id="inventory-too-many-columns",
+            nb_columns=len(names),
+            max_columns=MAX_COLUMNS,
         )
     seen: set[str] = set()
     for at, name in enumerate(names):
         if at == file_column:
             continue
         if not name:
-            raise InventoryError(f"Column {at + 1} of the header has no name: name or remove it.")
+            raise InventoryError(
+                "Column {column} of the header has no name: name or remove it.",
+                id="inventory-column-without-name",
+                column=at + 1,
+            )
         if len(name) > MAX_NAME:
             raise InventoryError(
-                f"The name of column {shown_cell(name)} has {len(name):,} characters; at most "
-                f"{MAX_NAME} are possible."
+                "The name of column {name} has {length:,} characters; at most {max_name} are "
+                "possible.",
+                id="inventory-column-name-too-long",
+                name=shown_cell(name),
+                length=len(name),
+                max_name=MAX_NAME,
             )
         if CONTROL_CHARACTERS.search(name):
             raise InventoryError(
-                f"The name of column {shown_cell(name)} holds control characters: remove them."
+                "The name of column {name} holds control characters: remove them.",
+                id="inventory-column-name-unprintable",
+                name=shown_cell(name),
             )
         if name in seen:
             raise InventoryError(
-                f"Two columns have the name {shown_cell(name)}: rename one of them."
+                "Two columns have the name {name}: rename one of them.",
+                id="inventory-column-twice",
+                name=shown_cell(name),
             )
         seen.add(name)
 

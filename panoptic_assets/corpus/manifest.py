@@ -16,6 +16,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
+from resources.errors import UnavailableError
+
 Status = Literal["present", "missing", "quarantined"]
 
 HANDFUL = 5
@@ -143,8 +145,8 @@ def plan(
 
 def absence(
     known: Mapping[str, File], todo: Plan[ListedT], takes: Callable[[str], bool], place: str
-) -> str:
-    """Say what is gone as a whole, as it is where a disk is away; empty where nothing is.
+) -> UnavailableError | None:
+    """Say what is gone as a whole, as it is where a disk is away; None where nothing is.
 
     That is the whole corpus, or top folders of more than :data:`HANDFUL` files, even where other
     files are there now: another disk may be in the place of the one that is away. Files that came
@@ -158,13 +160,13 @@ def absence(
         place: The folder or URL that was listed.
 
     Returns:
-        One line: what, how many, where, and what to do.
+        Says what, how many, where, and what to do.
     """
     wanted = [file for file in todo.gone if takes(file.path)]
     moved_to = _moved_to(wanted, todo.read)
     lost = [file for file in wanted if file.path not in moved_to]
     if not lost:
-        return ""
+        return None
     explained = {file.path for file in todo.gone} - {file.path for file in lost}
     expected = [
         path for path, file in known.items() if file.status != "missing" and path not in explained
@@ -187,12 +189,16 @@ def absence(
         more = [f"{len(folders) - _FOLDERS_SHOWN:,} more"] if len(folders) > _FOLDERS_SHOWN else []
         what = f"the top folder {', '.join(shown[:_FOLDERS_SHOWN] + more)}"
     else:
-        return ""
-    return (
-        f"Missing from {place}: {what} (first: {lost[0].path!r}). Nothing was changed. If a disk "
-        "is away or a folder has moved, mount it or correct `images` in .panoptic/project.yaml; if "
-        "the files are gone for good, `panoptic-assets refresh --accept-missing` goes on (in "
-        "Dagster: `accept_missing: true` in the configuration of `images`)."
+        return None
+    return UnavailableError(
+        "Missing from {place}: {what} (first: {first!r}). Nothing was changed. If a disk is away "
+        "or a folder has moved, mount it or correct `images` in .panoptic/project.yaml; if the "
+        "files are gone for good, `panoptic-assets refresh --accept-missing` goes on (in Dagster: "
+        "`accept_missing: true` in the configuration of `images`).",
+        id="corpus-or-folder-missing",
+        place=place,
+        what=what,
+        first=lost[0].path,
     )
 
 

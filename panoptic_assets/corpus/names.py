@@ -110,13 +110,22 @@ class ImageNames:
         image_id = self.find(name)
         if image_id is None:
             known = nearest(name, self.by_path, _SHOWN)
-            listed = (
-                f"known are {', '.join(map(in_quotes, known))}" if known else "there are none yet"
-            )
+            if not known:
+                raise InputError(
+                    "There is no image {name}: give its id, the first {shortest} or more "
+                    "characters of it, or the path of its file below the images' folder (there "
+                    "are none yet).",
+                    id="no-image-yet",
+                    name=in_quotes(name),
+                    shortest=SHORTEST_ID,
+                )
             raise InputError(
-                f"There is no image {in_quotes(name)}: give its id, the first {SHORTEST_ID} or "
-                "more characters of it, or the path of its file below the images' folder "
-                f"({listed})."
+                "There is no image {name}: give its id, the first {shortest} or more characters "
+                "of it, or the path of its file below the images' folder (known are {known}).",
+                id="no-such-image",
+                name=in_quotes(name),
+                shortest=SHORTEST_ID,
+                known=", ".join(map(in_quotes, known)),
             )
         return image_id
 
@@ -132,13 +141,17 @@ class ImageNames:
             return self._only(name, paths, "how accents or separators are written")
         ids = self.beginning(name)
         if len(ids) > 1:
-            message = (
-                f"{len(ids)} images have an id that begins with {name.strip()!r}: give more of it, "
-                f"as in {' or '.join(map(repr, _apart(ids[:2])))}."
+            error = InputError(
+                "{nb_images} images have an id that begins with {name!r}: give more of it, as in "
+                "{examples}.",
+                id="image-id-ambiguous",
+                nb_images=len(ids),
+                name=name.strip(),
+                examples=" or ".join(map(repr, _apart(ids[:2]))),
             )
             if refuse:
-                raise InputError(message)
-            self._notes[f"Left out: {message}"] = None
+                raise error
+            self._notes[f"Left out: {error}"] = None
         if len(ids) != 1:
             return None
         if name.strip().isdigit():
@@ -211,8 +224,12 @@ class ImageNames:
                 for image_id, path in sorted(held.items(), key=lambda file: file[1])[:2]
             )
             raise InputError(
-                f"{in_quotes(name)} may be {files}, whose names differ only in {what}: name the "
-                "image by its id."
+                "{name} may be {files}, whose names differ only in {difference}: name the image "
+                "by its id.",
+                id="image-name-ambiguous",
+                name=in_quotes(name),
+                files=files,
+                difference=what,
             )
         return next(iter(held))
 

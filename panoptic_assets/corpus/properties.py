@@ -154,18 +154,25 @@ def _parse_inventory(path: Path) -> inventory.Inventory:
     # Opening a FIFO would wait for ever.
     if not path.is_file():
         raise InputError(
-            f"The file of metadata {path} does not exist or is not a file: put it there, or "
-            "correct or empty `metadata` in .panoptic/project.yaml."
+            "The file of metadata {path} does not exist or is not a file: put it there, or "
+            "correct or empty `metadata` in .panoptic/project.yaml.",
+            id="metadata-missing",
+            path=path,
         )
     try:
         with path.open("rb") as file:
             return inventory.parse_inventory(file)
     except inventory.InventoryError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(
+            "{path}: {reason}", id="metadata-unusable", path=path, reason=error
+        ) from error
     except OSError as error:
         raise InputError(
-            f"The file of metadata {path} cannot be read ({error.strerror}): correct its "
-            "permissions, or `metadata` in .panoptic/project.yaml."
+            "The file of metadata {path} cannot be read ({reason}): correct its permissions, or "
+            "`metadata` in .panoptic/project.yaml.",
+            id="metadata-unreadable",
+            path=path,
+            reason=error.strerror,
         ) from error
 
 

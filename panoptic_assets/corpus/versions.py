@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from panoptic_assets.corpus import manifest
 from panoptic_assets.corpus.manifest import Changes, File
 from panoptic_assets.spec.dates import period
-from resources.errors import InputError
+from resources.errors import InputError, Message, message
 from resources.lance import LanceStore, quoted
 from resources.schemas import SCHEMAS
 
@@ -151,7 +151,8 @@ def diff(store: LanceStore, old: str | None = None, new: str = LATEST) -> Diff:
     if not known:
         raise InputError(
             "There is no corpus version yet: the next refresh (`panoptic-assets refresh`) makes "
-            "the first one."
+            "the first one.",
+            id="no-corpus-version-yet",
         )
     after = find_version(known, new)
     if old is None:
@@ -183,15 +184,29 @@ def find_version(known: Sequence[CorpusVersion], name: str) -> CorpusVersion:
         until = [version for version in known if version.at.astimezone().date() <= day]
         if until:
             return until[-1]
-        raise InputError(f"The corpus has no version as old as {name}. {_what_exists(known)}")
+        raise InputError(
+            "The corpus has no version as old as {name}. {known}",
+            id="no-corpus-version-so-old",
+            name=name,
+            known=_what_exists(known),
+        )
     if len(name) >= _SHORTEST_PREFIX:
         # The corpus may have been as it was before: the last of them is meant.
         found = [version for version in known if version.sha256.startswith(name.lower())]
         if len({version.sha256 for version in found}) == 1:
             return found[-1]
         if found:
-            raise InputError(f"Several corpus versions begin with {name}: give more of the hash.")
-    raise InputError(f"There is no corpus version {name!r}. {_what_exists(known)}")
+            raise InputError(
+                "Several corpus versions begin with {name}: give more of the hash.",
+                id="corpus-version-ambiguous",
+                name=name,
+            )
+    raise InputError(
+        "There is no corpus version {name!r}. {known}",
+        id="no-such-corpus-version",
+        name=name,
+        known=_what_exists(known),
+    )
 
 
 def _day(name: str) -> date | None:
@@ -201,12 +216,17 @@ def _day(name: str) -> date | None:
         return None
 
 
-def _what_exists(known: Sequence[CorpusVersion]) -> str:
-    return (
-        f"Known are 1 to {known[-1].number}, of {known[0].at.astimezone():%Y-%m-%d} to "
-        f"{known[-1].at.astimezone():%Y-%m-%d}; name one by its number, `{LATEST}`, a date such as "
-        f"2026-11-20, or the first {_SHORTEST_PREFIX} characters of its hash "
-        "(`panoptic-assets versions`)."
+def _what_exists(known: Sequence[CorpusVersion]) -> Message:
+    return message(
+        "Known are 1 to {newest}, of {first} to {last}; name one by its number, `{latest}`, a "
+        "date such as 2026-11-20, or the first {shortest} characters of its hash "
+        "(`panoptic-assets versions`).",
+        id="known-corpus-versions",
+        newest=known[-1].number,
+        first=known[0].at.astimezone().date(),
+        last=known[-1].at.astimezone().date(),
+        latest=LATEST,
+        shortest=_SHORTEST_PREFIX,
     )
 
 

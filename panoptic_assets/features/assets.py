@@ -268,10 +268,20 @@ def _fresh_graph(store: LanceStore, vector_type: str, read: ReadVectors) -> Stor
     """
     stored = read_graph(store, vector_type)
     if stored is None or stored.info.vectors.sha256 != read.source.sha256:
-        state = "no neighbour graph yet" if stored is None else "a neighbour graph of other images"
+        if stored is None:
+            raise InputError(
+                "umap is fed by the neighbours of {vector_type!r}, which has no neighbour graph "
+                "yet: materialize `neighbors` first (`panoptic-assets refresh --vector-type "
+                "{vector_type}`).",
+                id="umap-without-neighbours",
+                vector_type=vector_type,
+            )
         raise InputError(
-            f"umap is fed by the neighbours of {vector_type!r}, which has {state}: materialize "
-            f"`neighbors` first (`panoptic-assets refresh --vector-type {vector_type}`)."
+            "umap is fed by the neighbours of {vector_type!r}, which has a neighbour graph of "
+            "other images: materialize `neighbors` first (`panoptic-assets refresh --vector-type "
+            "{vector_type}`).",
+            id="umap-with-neighbours-of-others",
+            vector_type=vector_type,
         )
     return stored
 

@@ -83,7 +83,7 @@ def embeddings(
     table_name = vectors_table(vector_type)
     stored = model_identity(store, vector_type)
     if stored and (differing := spec.differences(stored)):
-        raise InputError(_refusal(vector_type, differing))
+        raise _refusal(vector_type, differing)
     if left := store.staged(table_name):
         if stored:
             count = store.commit(table_name, left)
@@ -129,9 +129,13 @@ def _embed(
         return _Task(iter(()), 0)
     if job.identity and (then := decoder_of(job.identity)) != decoding.ALGORITHM:
         raise InputError(
-            f"The images of {vector_type!r} were decoded by algorithm {then}, and are by algorithm "
-            f"{decoding.ALGORITHM} now: their vectors cannot be compared. To embed with this "
-            "version, give the model another file, and so a key, in configs/models."
+            "The images of {vector_type!r} were decoded by algorithm {then}, and are by algorithm "
+            "{now} now: their vectors cannot be compared. To embed with this version, give the "
+            "model another file, and so a key, in configs/models.",
+            id="decoded-by-another-algorithm",
+            vector_type=vector_type,
+            then=then,
+            now=decoding.ALGORITHM,
         )
     encoder = job.models.load(job.spec, job.identity or None, on_build=context.log.info)
     later = {} if decoding.ALGORITHM == FIRST_ALGORITHM else {DECODER: decoding.ALGORITHM}
@@ -168,14 +172,17 @@ def _create(vector_type: str, store: LanceStore, dim: int, identity: dict[str, A
         if stored.get(name) != identity.get(name)
     ]
     if differing:
-        raise InputError(_refusal(vector_type, differing))
+        raise _refusal(vector_type, differing)
 
 
-def _refusal(vector_type: str, differing: list[str]) -> str:
-    return (
-        f"The vectors of {vector_type!r} were made by another model ({'; '.join(differing)}). "
-        "Vectors of two models cannot be compared: give the new model a file, and so a key, of its "
-        "own in configs/models."
+def _refusal(vector_type: str, differing: list[str]) -> InputError:
+    return InputError(
+        "The vectors of {vector_type!r} were made by another model ({differing}). Vectors of two "
+        "models cannot be compared: give the new model a file, and so a key, of its own in "
+        "configs/models.",
+        id="vectors-of-another-model",
+        vector_type=vector_type,
+        differing="; ".join(differing),
     )
 
 

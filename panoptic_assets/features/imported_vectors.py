@@ -64,13 +64,19 @@ def check_vectors(
     for names, vectors, image_ids in _as_written_first(batches, known, row_of):
         if found.dim and vectors.shape[1] != found.dim:
             raise InputError(
-                f"A vector has {vectors.shape[1]} dimensions, the ones before have {found.dim}."
+                "A vector has {length} dimensions, the ones before have {before}.",
+                id="vectors-of-two-lengths",
+                length=vectors.shape[1],
+                before=found.dim,
             )
         found.dim = vectors.shape[1]
         if stored_dim and found.dim != stored_dim:
             raise InputError(
-                f"The vectors have {found.dim} dimensions, the stored ones have {stored_dim}: "
-                "import these under a key of their own."
+                "The vectors have {length} dimensions, the stored ones have {stored}: import "
+                "these under a key of their own.",
+                id="vectors-of-other-length-than-stored",
+                length=found.dim,
+                stored=stored_dim,
             )
         lengths = _lengths(vectors)
         for name, vector, length, image_id in zip(names, vectors, lengths, image_ids, strict=True):
@@ -78,8 +84,11 @@ def check_vectors(
                 found.unknown.append(name)
             elif not np.isfinite(length) or length == 0:
                 raise InputError(
-                    f"The vector of {name!r} has length {length:g}, so it has no direction: leave "
-                    "that row out."
+                    "The vector of {name!r} has length {length:g}, so it has no direction: leave "
+                    "that row out.",
+                    id="vector-without-direction",
+                    name=name,
+                    length=length,
                 )
             elif image_id not in row_of:
                 # Only the files of one content may repeat it: kept for those, not for all.
@@ -88,16 +97,29 @@ def check_vectors(
                 other, earlier = row_of[image_id]
                 if earlier is None or not np.allclose(earlier, vector, rtol=0, atol=_TOLERANCE):
                     raise InputError(
-                        f"Two rows are of one image: {other!r} and {name!r}. Keep one of them."
+                        "Two rows are of one image: {other!r} and {name!r}. Keep one of them.",
+                        id="two-rows-of-one-image",
+                        other=other,
+                        name=name,
                     )
         _compare(_known_rows(image_ids, vectors, known.ids), table, store)
     found.nb_vectors = len(row_of)
     if not row_of:
         example = next(iter(known.by_path), None)
+        if not found.unknown:
+            raise InputError(
+                "None of the 0 rows is of an image of the corpus: name images by their id, or by "
+                "their path, such as {example!r}.",
+                id="no-row-at-all",
+                example=example,
+            )
         raise InputError(
-            f"None of the {len(found.unknown):,} rows is of an image of the corpus"
-            f"{f' (the first: {found.unknown[0]!r})' if found.unknown else ''}: name images by "
-            f"their id, or by their path, such as {example!r}."
+            "None of the {nb_rows:,} rows is of an image of the corpus (the first: {first!r}): "
+            "name images by their id, or by their path, such as {example!r}.",
+            id="no-row-of-an-image",
+            nb_rows=len(found.unknown),
+            first=found.unknown[0],
+            example=example,
         )
     return found
 
@@ -192,8 +214,10 @@ def _compare(rows: dict[str, np.ndarray], table: str, store: LanceStore) -> None
                 vector, stored["vector"], rtol=0, atol=_TOLERANCE
             ):
                 raise InputError(
-                    f"The vector of image {stored['image_id'][:12]}… differs from the stored one. "
-                    "Records rest on stored vectors: import the new ones under a key of their own."
+                    "The vector of image {image_id}… differs from the stored one. Records rest on "
+                    "stored vectors: import the new ones under a key of their own.",
+                    id="vector-differs-from-stored",
+                    image_id=stored["image_id"][:12],
                 )
 
 
@@ -215,12 +239,16 @@ def vectors_file_of(
     try:
         file = VectorsFile(vectors=vectors, ids=ids, model=model)
     except ValidationError as error:
-        raise InputError(explain_invalid(error)) from error
+        raise InputError(
+            "{problems}", id="options-unusable", problems=explain_invalid(error)
+        ) from error
     stored = model_identity(context.store, key)
     if stored and (differing := file.differences(stored)):
         raise InputError(
-            f"The key {key!r} has vectors of another model ({'; '.join(differing)}): choose a new "
-            "key."
+            "The key {key!r} has vectors of another model ({differing}): choose a new key.",
+            id="key-of-another-model",
+            key=key,
+            differing="; ".join(differing),
         )
     known = image_names(context.store, context.registry.images)
     batches = file.batches(context.registry.folder_path)

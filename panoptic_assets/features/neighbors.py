@@ -296,7 +296,8 @@ def _integers(vectors: Vectors) -> npt.NDArray[np.float64]:
     lengths = np.sqrt(np.square(exact).sum(axis=1, keepdims=True))
     if not (np.abs(lengths - 1.0) < _LENGTH_TOLERANCE).all():  # NaN is not smaller either
         raise NotComputableError(
-            "A vector is not of unit length: neighbours are by cosine, so embed the images again."
+            "A vector is not of unit length: neighbours are by cosine, so embed the images again.",
+            id="vector-not-of-unit-length",
         )
     exact *= (1 << _VECTOR_BITS) / lengths
     return np.rint(exact, out=exact)

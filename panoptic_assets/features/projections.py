@@ -55,7 +55,8 @@ def libraries_of(method: str) -> tuple[str, ...]:
     if method == "umap" and importlib.util.find_spec("umap") is None:
         raise NotComputableError(
             "umap needs the package umap-learn: pip install 'panoptic-assets[umap]'. pca and tsne "
-            "need nothing more."
+            "need nothing more.",
+            id="umap-not-installed",
         )
     return _LIBRARIES[method]
 
@@ -88,7 +89,10 @@ def project(
     nb_images, dim = vectors.shape
     if nb_dimensions > dim:
         raise NotComputableError(
-            f"nb_dimensions is {nb_dimensions}, but the vectors have {dim}: ask for fewer."
+            "nb_dimensions is {nb_dimensions}, but the vectors have {dim}: ask for fewer.",
+            id="dimensions-beyond-vectors",
+            nb_dimensions=nb_dimensions,
+            dim=dim,
         )
     if (vectors == vectors[0]).all():
         points = np.zeros((nb_images, nb_dimensions), np.float32)
@@ -100,7 +104,9 @@ def project(
         )
     if not np.isfinite(found.points).all():
         raise NotComputableError(
-            f"{method} gave points that are not finite: choose a smaller learning_rate."
+            "{method} gave points that are not finite: choose a smaller learning_rate.",
+            id="points-not-finite",
+            method=method,
         )
     return found
 
@@ -154,7 +160,10 @@ def umap(
     """
     if min_dist > spread:
         raise NotComputableError(
-            f"min_dist is {min_dist:g} and spread {spread:g}: min_dist is at most spread."
+            "min_dist is {min_dist:g} and spread {spread:g}: min_dist is at most spread.",
+            id="min-dist-above-spread",
+            min_dist=min_dist,
+            spread=spread,
         )
     nb_images = len(vectors)
     _check_enough("umap", nb_images, nb_dimensions)
@@ -163,9 +172,13 @@ def umap(
     wanted = min(n_neighbors, nb_images - 1)
     if wanted - 1 > graph.indices.shape[1]:
         raise NotComputableError(
-            f"n_neighbors is {n_neighbors}, but the neighbour graph has {graph.indices.shape[1]} "
-            f"for each image: ask for at most {graph.indices.shape[1] + 1}, or materialize "
-            f"`neighbors` with k: {n_neighbors - 1} or more."
+            "n_neighbors is {n_neighbors}, but the neighbour graph has {nb_neighbors} for each "
+            "image: ask for at most {most}, or materialize `neighbors` with k: {k} or more.",
+            id="neighbours-beyond-graph",
+            n_neighbors=n_neighbors,
+            nb_neighbors=graph.indices.shape[1],
+            most=graph.indices.shape[1] + 1,
+            k=n_neighbors - 1,
         )
     from umap import UMAP
 
@@ -222,14 +235,20 @@ def tsne(
     _check_enough("tsne", nb_images, nb_dimensions)
     if perplexity >= nb_images:
         raise NotComputableError(
-            f"perplexity is {perplexity:g}, but there are {nb_images} images: it must be less than "
-            "that."
+            "perplexity is {perplexity:g}, but there are {nb_images} images: it must be less than "
+            "that.",
+            id="perplexity-beyond-images",
+            perplexity=perplexity,
+            nb_images=nb_images,
         )
     exact = nb_dimensions > 3
     if exact and nb_images > _EXACT_TSNE:
         raise NotComputableError(
-            f"tsne in more than 3 dimensions compares all pairs, and does so for {_EXACT_TSNE:,} "
-            f"images at most; there are {nb_images:,}. Use umap or pca."
+            "tsne in more than 3 dimensions compares all pairs, and does so for {exact_tsne:,} "
+            "images at most; there are {nb_images:,}. Use umap or pca.",
+            id="exact-tsne-too-large",
+            exact_tsne=_EXACT_TSNE,
+            nb_images=nb_images,
         )
     start: npt.NDArray[np.float32] | str = "random"
     if init == "pca":
@@ -293,6 +312,11 @@ def _check_enough(method: str, nb_images: int, nb_dimensions: int) -> None:
     least = max(4, nb_dimensions + 2)
     if nb_images < least:
         raise NotComputableError(
-            f"{method} needs {least} images or more for {nb_dimensions} dimensions; there are "
-            f"{nb_images}. pca takes any number."
+            "{method} needs {least} images or more for {nb_dimensions} dimensions; there are "
+            "{nb_images}. pca takes any number.",
+            id="images-too-few-to-project",
+            method=method,
+            least=least,
+            nb_dimensions=nb_dimensions,
+            nb_images=nb_images,
         )

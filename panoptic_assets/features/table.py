@@ -20,7 +20,7 @@ from panoptic_assets.features.neighbors import Graph
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.spec.records import FIRST_ALGORITHM, Input, ProjectionRecord, vectors_hash
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.lance import LanceStore
 from resources.schemas import (
     NEIGHBORS_SCHEMA,
@@ -89,9 +89,13 @@ def read_vectors(
 
 def _without_vectors(store: LanceStore, vector_type: str, nb_images: int) -> InputError:
     return InputError(
-        f"None of the {nb_images} images has a vector of type {vector_type!r}: materialize "
-        f"`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`). Vector "
-        f"types that have vectors: {', '.join(vector_types(store)) or 'none yet'}."
+        "None of the {nb_images} images has a vector of type {vector_type!r}: materialize "
+        "`embeddings` first (`panoptic-assets refresh --vector-type {vector_type}`). Vector "
+        "types that have vectors: {known}.",
+        id="images-without-vectors",
+        nb_images=nb_images,
+        vector_type=vector_type,
+        known=", ".join(vector_types(store)) or message("none yet", id="none-yet"),
     )
 
 
@@ -147,9 +151,13 @@ def read_features(store: LanceStore, features: str, image_ids: Iterable[str]) ->
 
 def _without_points(store: LanceStore, key: str, nb_images: int) -> InputError:
     return InputError(
-        f"None of the {nb_images} images has a point of projection {key!r}: "
-        f"materialize `projection` first (`panoptic-assets project {key}`). Projections "
-        f"that have points: {', '.join(projections(store)) or 'none yet'}."
+        "None of the {nb_images} images has a point of projection {projection!r}: materialize "
+        "`projection` first (`panoptic-assets project {projection}`). Projections that have "
+        "points: {known}.",
+        id="images-without-points",
+        nb_images=nb_images,
+        projection=key,
+        known=", ".join(projections(store)) or message("none yet", id="none-yet"),
     )
 
 

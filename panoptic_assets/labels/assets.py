@@ -134,8 +134,11 @@ def _check_failures(context: dg.AssetExecutionContext, found: Mapping[str, Sugge
     first = f"{failed[0].node}: {failed[0].reason}"
     if len(failed) == len(found):
         raise InputError(
-            f"None of the {len(found):,} clusters got a label ({first}). Nothing was changed; "
-            "correct that, and label them again."
+            "None of the {nb_clusters:,} clusters got a label ({reason}). Nothing was changed; "
+            "correct that, and label them again.",
+            id="no-cluster-labelled",
+            nb_clusters=len(found),
+            reason=first,
         )
     context.log.warning(
         f"{len(failed):,} of {len(found):,} clusters got no label; first: {first}. Labelled again, "

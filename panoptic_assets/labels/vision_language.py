@@ -25,7 +25,7 @@ from panoptic_assets.labels.config import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.spec.records import digest
 from resources.decoding import UnreadableImage, decode, jpeg
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.labeller import Question, Reply, VisionLLM
 from resources.lance import LanceStore, quoted
 from resources.schemas import SCHEMAS
@@ -212,22 +212,39 @@ class _Work:
         if self._prices is not None:
             cost = self._prices.cost(expected.tokens_in, expected.tokens_out)
             told += f", a cost of {cost:,.4f}"
-        needed = (
-            f"Asking {config.model} about {expected.nb_requests:,} clusters takes as many requests "
-            f"and, by estimate, {told}"
+        needed = message(
+            "Asking {model} about {nb_requests:,} clusters takes as many requests and, by "
+            "estimate, {told}",
+            id="what-asking-takes",
+            model=config.model,
+            nb_requests=expected.nb_requests,
+            told=told,
         )
-        remedy = "label fewer clusters or show fewer images (`nb_images`), or raise the limit"
         if expected.nb_requests > config.max_requests:
             raise InputError(
-                f"{needed}: more requests than max_requests allows ({config.max_requests:,}). "
-                f"Label fewer clusters, or set `max_requests: {expected.nb_requests}`."
+                "{needed}: more requests than max_requests allows ({max_requests:,}). Label fewer "
+                "clusters, or set `max_requests: {nb_requests}`.",
+                id="more-than-max-requests",
+                needed=needed,
+                max_requests=config.max_requests,
+                nb_requests=expected.nb_requests,
             )
         if config.budget_tokens is not None and expected.tokens > config.budget_tokens:
             raise InputError(
-                f"{needed}: more than budget_tokens allows ({config.budget_tokens:,}); {remedy}."
+                "{needed}: more than budget_tokens allows ({budget_tokens:,}); label fewer "
+                "clusters or show fewer images (`nb_images`), or raise the limit.",
+                id="more-than-budget-tokens",
+                needed=needed,
+                budget_tokens=config.budget_tokens,
             )
         if config.budget is not None and cost is not None and cost > config.budget:
-            raise InputError(f"{needed}: more than the budget ({config.budget:,}); {remedy}.")
+            raise InputError(
+                "{needed}: more than the budget ({budget:,}); label fewer clusters or show fewer "
+                "images (`nb_images`), or raise the limit.",
+                id="more-than-budget",
+                needed=needed,
+                budget=config.budget,
+            )
         known = f"{self.usage.nb_known:,} answers are known, " if self.usage.nb_known else ""
         self._report(
             f"{known}{expected.nb_requests:,} clusters are to be asked about: {told} (images as "
@@ -341,7 +358,8 @@ def _prices(config: VisionModel) -> core.Prices | None:
         raise InputError(
             "A cost can only be told from both prices: set price_per_million_input and "
             "price_per_million_output, from the endpoint's price list; or limit tokens instead "
-            "(budget_tokens)."
+            "(budget_tokens).",
+            id="cost-needs-both-prices",
         )
     return None
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from panoptic_assets.spec.tag_log import HIERARCHY
+from resources.errors import PlainError, message
 
 Language = Literal["en", "fr"]
 
@@ -31,7 +32,7 @@ _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u
 writing around, so that a name could rearrange the line that it stands in."""
 
 
-class VocabularyError(ValueError):
+class VocabularyError(PlainError, ValueError):
     """A text holds no vocabulary; the message says why, and where."""
 
 
@@ -92,19 +93,26 @@ def vocabulary(entries: Iterable[Entry], templates: Sequence[str]) -> Vocabulary
             continue
         if max(len(name), len(entry.prompt)) > LONGEST_TERM:
             raise VocabularyError(
-                f"{entry.place or 'a term'} has {max(len(name), len(entry.prompt))} characters: a "
-                f"term has at most {LONGEST_TERM}"
+                "{term} has {length} characters: a term has at most {longest_term}",
+                id="term-too-long",
+                term=entry.place or message("a term", id="a-term"),
+                length=max(len(name), len(entry.prompt)),
+                longest_term=LONGEST_TERM,
             )
         if places.setdefault(normalised_term(name), len(kept)) != len(kept):
             nb_repeated += 1
             continue
         if len(kept) == MAX_TERMS:
-            raise VocabularyError(f"it has more than {MAX_TERMS:,} terms: take fewer")
+            raise VocabularyError(
+                "it has more than {max_terms:,} terms: take fewer",
+                id="vocabulary-too-large",
+                max_terms=MAX_TERMS,
+            )
         kept.append(Entry(name, entry.prompt, entry.broader, entry.place))
         prompt = cleaned(entry.prompt) or name
         texts.append(tuple(template.replace("{}", prompt) for template in templates))
     if not kept:
-        raise VocabularyError("it has no term: write one on each line")
+        raise VocabularyError("it has no term: write one on each line", id="vocabulary-empty")
     broader = tuple(_place(entry, places) for entry in kept)
     _check_tree(kept, broader)
     return Vocabulary(tuple(entry.name for entry in kept), tuple(texts), broader, nb_repeated)
@@ -116,8 +124,11 @@ def _place(entry: Entry, places: dict[str, int]) -> int:
     place = places.get(normalised_term(entry.broader))
     if place is None:
         raise VocabularyError(
-            f"{entry.place or entry.name} names {entry.broader[:LONGEST_TERM]!r} as the broader "
-            "term, which is not in the vocabulary: add it, or leave the column empty"
+            "{term} names {broader!r} as the broader term, which is not in the vocabulary: add "
+            "it, or leave the column empty",
+            id="broader-term-unknown",
+            term=entry.place or entry.name,
+            broader=entry.broader[:LONGEST_TERM],
         )
     return place
 
@@ -130,8 +141,11 @@ def _check_tree(kept: Sequence[Entry], broader: Sequence[int]) -> None:
         while place not in safe:
             if place in path:
                 raise VocabularyError(
-                    f"{kept[place].place or kept[place].name} makes the term "
-                    f"{kept[place].name!r} broader than itself: correct the column `broader`"
+                    "{term} makes the term {name!r} broader than itself: correct the column "
+                    "`broader`",
+                    id="broader-term-in-circle",
+                    term=kept[place].place or kept[place].name,
+                    name=kept[place].name,
                 )
             path.append(place)
             place = broader[place]
@@ -155,7 +169,9 @@ def terms_of_table(text: str, templates: Sequence[str]) -> Vocabulary:
     """
     rows = _rows(text)
     if rows and "term" not in rows[0][1]:
-        raise VocabularyError("its first line names no column `term`")
+        raise VocabularyError(
+            "its first line names no column `term`", id="vocabulary-without-term-column"
+        )
     entries = [
         Entry(row["term"] or "", row.get("prompt") or "", row.get("broader") or "", f"line {line}")
         for line, row in rows
@@ -231,8 +247,17 @@ def _rows(text: str) -> list[tuple[int, dict[str, str | None]]]:
         found = []
         for row in reader:
             if isinstance(row.get(""), list):
-                raise VocabularyError(f"line {reader.line_num} has more cells than the first line")
+                raise VocabularyError(
+                    "line {line} has more cells than the first line",
+                    id="vocabulary-line-too-long",
+                    line=reader.line_num,
+                )
             found.append((reader.line_num, {(key or "").strip().lower(): row[key] for key in row}))
     except csv.Error as error:
-        raise VocabularyError(f"line {reader.line_num} is not valid CSV ({error})") from error
+        raise VocabularyError(
+            "line {line} is not valid CSV ({reason})",
+            id="vocabulary-not-csv",
+            line=reader.line_num,
+            reason=error,
+        ) from error
     return found

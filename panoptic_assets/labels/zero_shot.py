@@ -65,31 +65,45 @@ def _made(what: str, read: Callable[..., Vocabulary], *given: object) -> Vocabul
     try:
         return read(*given)
     except VocabularyError as error:
-        raise InputError(f"{what} cannot be used: {error}.") from error
+        raise InputError(
+            "{what} cannot be used: {reason}.", id="vocabulary-unusable", what=what, reason=error
+        ) from error
 
 
 def _read(path: Path) -> str:
     # Opening a FIFO would wait for ever.
     if not path.is_file():
         raise InputError(
-            f"There is no vocabulary {path}, or it is no file: correct `vocabulary` "
-            "(`--vocabulary`); a relative path starts at the project's folder."
+            "There is no vocabulary {path}, or it is no file: correct `vocabulary` "
+            "(`--vocabulary`); a relative path starts at the project's folder.",
+            id="no-such-vocabulary",
+            path=path,
         )
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(
-            f"The vocabulary {path} cannot be read ({error.strerror}): correct its permissions."
+            "The vocabulary {path} cannot be read ({reason}): correct its permissions.",
+            id="vocabulary-unreadable",
+            path=path,
+            reason=error.strerror,
         ) from error
     if len(data) > MAX_BYTES:
         raise InputError(
-            f"The vocabulary {path} is larger than {MAX_BYTES // 1024:,} KiB: take fewer terms."
+            "The vocabulary {path} is larger than {kilobytes:,} KiB: take fewer terms.",
+            id="vocabulary-file-too-large",
+            path=path,
+            kilobytes=MAX_BYTES // 1024,
         )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"The vocabulary {path} is not UTF-8 text: save it as UTF-8.") from error
+        raise InputError(
+            "The vocabulary {path} is not UTF-8 text: save it as UTF-8.",
+            id="vocabulary-not-utf8",
+            path=path,
+        ) from error
 
 
 def find_encoder(
@@ -120,15 +134,19 @@ def find_encoder(
     identity = model_identity(store, vector_type)
     if isinstance(spec, VectorsFile) or (identity and identity.get("imported")):
         raise InputError(
-            f"The vectors of {vector_type!r} were imported, so there is no model that could read "
+            "The vectors of {vector_type!r} were imported, so there is no model that could read "
             "the terms of a vocabulary: compare them with vectors that a model made "
             "(`vector_type: mini`, `--vector-type mini`), or let a vision language model name the "
-            "clusters."
+            "clusters.",
+            id="imported-vectors-read-no-terms",
+            vector_type=vector_type,
         )
     if identity is None:
         raise InputError(
-            f"There are no vectors of type {vector_type!r} yet: materialize `embeddings` "
-            f"(`panoptic-assets refresh --vector-type {vector_type}`), or name another vector type."
+            "There are no vectors of type {vector_type!r} yet: materialize `embeddings` "
+            "(`panoptic-assets refresh --vector-type {vector_type}`), or name another vector type.",
+            id="vector-type-without-vectors",
+            vector_type=vector_type,
         )
     return vector_type, text_encoder(vector_type, store, registry, models, report)
 
@@ -178,7 +196,11 @@ def suggest_terms(
     except InputError:
         raise
     except ValueError as error:  # a text of which the model understands nothing
-        raise InputError(f"{error} Take another vocabulary, or other templates.") from error
+        raise InputError(
+            "{reason} Take another vocabulary, or other templates.",
+            id="terms-not-understood",
+            reason=error,
+        ) from error
     targets = mean_directions(sentences.reshape(len(words.terms), len(words.texts[0]), -1))
     covered = core.coverage(read.vectors, members, targets, words.broader)
     yield from core.name_clusters(

@@ -112,8 +112,11 @@ def _check_by_dagster(path: Path, content: bytes) -> None:
         except Exception as error:  # beside its own, whatever its checks stumble over
             reason = " ".join(str(error).split()).rstrip(".")
             raise InputError(
-                f"Nothing was added to {path}, which Dagster would then refuse: {reason}. Correct "
-                "the file, then run `panoptic-assets init --update` again."
+                "Nothing was added to {path}, which Dagster would then refuse: {reason}. Correct "
+                "the file, then run `panoptic-assets init --update` again.",
+                id="dagster-yaml-refused",
+                path=path,
+                reason=reason,
             ) from error
 
 
@@ -129,7 +132,10 @@ def _with_settings(path: Path, lacking: _Lacking) -> bytes:
         content = reader.load(path.read_text(encoding="utf-8")) or CommentedMap()
     except YAMLError as error:  # such as a name that stands there twice
         raise InputError(
-            f"Nothing can be added to {path}: {' '.join(str(error).split())}"
+            "Nothing can be added to {path}: {reason}",
+            id="dagster-yaml-unchangeable",
+            path=path,
+            reason=" ".join(str(error).split()),
         ) from error
     shipped = (shipped_configs() / "dagster.yaml").read_text(encoding="utf-8")
     for (*above, name), value in lacking:

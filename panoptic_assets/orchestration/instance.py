@@ -29,8 +29,6 @@ Tell = Callable[[str], None]
 HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
 
-_LATER = "Nothing else may run meanwhile: wait until it has ended, then run the command again."
-
 
 @contextmanager
 def instance_of(
@@ -60,7 +58,11 @@ def instance_of(
         held = lock.acquire(timeout=0)
     except Timeout as error:
         if not wait:
-            raise InputError(f"Another panoptic-assets command is running. {_LATER}") from error
+            raise InputError(
+                "Another panoptic-assets command is running. Nothing else may run meanwhile: wait "
+                "until it has ended, then run the command again.",
+                id="another-command-running",
+            ) from error
         tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
     with held, open_instance(home, overrides) as instance:
@@ -76,9 +78,12 @@ def instance_of(
             # Dagster passes on what its database raises: on a full disk at any of its events.
             reason = brief(str(error)).rstrip(".")
             raise InputError(
-                f"Dagster's database in {home} failed: {reason}. Check the room on the disk and "
+                "Dagster's database in {home} failed: {reason}. Check the room on the disk and "
                 "the permissions there, or the database's address, then run the command again; "
-                "what was committed is kept."
+                "what was committed is kept.",
+                id="dagster-database-failed",
+                home=home,
+                reason=reason,
             ) from error
 
 
@@ -97,8 +102,11 @@ def alone(instance: "dg.DagsterInstance", tell: Tell) -> Iterator[None]:
     running = instance.get_runs(dg.RunsFilter(statuses=list(IN_PROGRESS)), limit=1)
     if running:
         raise InputError(
-            f"The Dagster run {running[0].run_id} is in progress. {_LATER} If its process is gone, "
-            "terminate the run in the Dagster UI."
+            "The Dagster run {run_id} is in progress. Nothing else may run meanwhile: wait until "
+            "it has ended, then run the command again. If its process is gone, terminate the run "
+            "in the Dagster UI.",
+            id="dagster-run-in-progress",
+            run_id=running[0].run_id,
         )
     storage = instance.event_log_storage
     mine = str(uuid4())  # of no run: what a killed command leaves is freed by the next one
@@ -131,7 +139,11 @@ def without_ui(home: Path) -> Iterator[None]:
     try:
         held = ui_lock(home).acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f"`panoptic-assets ui` has this project open. {_LATER}") from error
+        raise InputError(
+            "`panoptic-assets ui` has this project open. Nothing else may run meanwhile: wait "
+            "until it has ended, then run the command again.",
+            id="ui-has-project-open",
+        ) from error
     with held:
         yield
 
@@ -150,13 +162,20 @@ def open_instance(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg
     except Exception as error:
         database = getattr(error, "orig", None)
         reason = brief(str(database or error)).rstrip(".")
-        remedy = (
-            "Check the room on the disk and the permissions there, or the database's address."
-            if database
-            else "Correct dagster.yaml there; the project's own is written anew once it is deleted."
-        )
+        if database:
+            raise InputError(
+                "Dagster cannot open its instance in {home}: {reason}. Check the room on the disk "
+                "and the permissions there, or the database's address.",
+                id="dagster-database-unreachable",
+                home=home,
+                reason=reason,
+            ) from error
         raise InputError(
-            f"Dagster cannot open its instance in {home}: {reason}. {remedy}"
+            "Dagster cannot open its instance in {home}: {reason}. Correct dagster.yaml there; "
+            "the project's own is written anew once it is deleted.",
+            id="dagster-yaml-unusable",
+            home=home,
+            reason=reason,
         ) from error
 
 

@@ -19,7 +19,6 @@ from panoptic_assets.orchestration.instance import HOST_TAG, Tell, instance_of, 
 from panoptic_assets.spec.markdown import number_text
 from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.resolution import Document
-from resources.errors import InputError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -81,6 +80,8 @@ class Launcher:
         """
         import dagster as dg
 
+        from panoptic_assets.orchestration.running import error_of
+
         job = self._definitions.resolve_implicit_global_asset_job_def()
         tags = {**(tags or {}), **({insides.PARTITION_TAG: partition} if partition else {})}
         with instance_of(self._home, self._reporter.tell, insides.NO_COMPUTE_LOGS) as instance:
@@ -94,7 +95,7 @@ class Launcher:
             try:
                 result = self._execute(instance, job, ops, tags, asset, plan)
             except dg.Failure as failure:
-                raise InputError(failure.description or "The run failed.") from failure
+                raise error_of(failure) from failure
         self._tell(asset, partition, result, time.monotonic() - started)
         [event] = result.asset_materializations_for_node(asset)
         return Materialized(
@@ -114,6 +115,8 @@ class Launcher:
         """
         import dagster as dg
 
+        from panoptic_assets.orchestration.running import MESSAGE, error_of
+
         definition = self._definitions.resolve_job_def(job)
         with instance_of(self._home, self._reporter.tell, insides.NO_COMPUTE_LOGS) as instance:
             wait_for_pool(instance, self._reporter.tell)
@@ -121,9 +124,9 @@ class Launcher:
             try:
                 result = self._execute(instance, definition, {op: {"config": given}}, {})
             except dg.Failure as failure:
-                if not failure.metadata:
-                    raise InputError(failure.description or "The run failed.") from failure
-                metadata = failure.metadata
+                metadata = {k: v for k, v in failure.metadata.items() if k != MESSAGE}
+                if not metadata:
+                    raise error_of(failure) from failure
             else:
                 [output] = [
                     event.step_output_data

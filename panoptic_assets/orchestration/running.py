@@ -4,7 +4,7 @@ Belongs here: how a run speaks to people. Does not belong here: what it computes
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.text import cut
-from resources.errors import InputError, UnavailableError
+from resources.errors import InputError, Message, PlainError, UnavailableError, is_message
 
 POOL = "lancedb_write"
 """Dagster pool of every asset that writes to the store; its limit is 1."""
@@ -32,6 +32,9 @@ _LOG_EVERY_SECONDS = 5.0
 _COMMIT_ROWS = 4096
 _COMMIT_SECONDS = 30.0
 """A commit costs some 50 ms and a fragment; a crash costs what was not committed."""
+
+MESSAGE = "message"
+"""Metadata of a failure: the id, the template and the values of what it says."""
 
 _ITEMS_SHOWN = 12
 _TEXT_SHOWN = 200
@@ -49,8 +52,35 @@ def plain_failures() -> Iterator[None]:
     try:
         yield
     except (InputError, NotComputableError) as error:
-        may_pass = isinstance(error, UnavailableError)
-        raise dg.Failure(description=str(error), allow_retries=may_pass) from error
+        raise failure_of(error) from error
+
+
+def failure_of(error: PlainError, metadata: Mapping[str, Any] | None = None) -> dg.Failure:
+    """The failure that says what an error says, and in its metadata what that is made of."""
+    said = {MESSAGE: dg.MetadataValue.json(_bounded(error.message))}
+    return dg.Failure(
+        description=str(error),
+        metadata={**(metadata or {}), **said},
+        allow_retries=isinstance(error, UnavailableError),
+    )
+
+
+def error_of(failure: dg.Failure) -> InputError:
+    """What a failure says, as an error that other languages can say as well."""
+    text = failure.description or "The run failed."
+    message: Any = failure.metadata[MESSAGE].value if MESSAGE in failure.metadata else None
+    if not is_message(message):
+        return InputError("{reason}", id="run-failed", reason=text)
+    return InputError.restored(message, text)
+
+
+def _bounded(message: Message) -> Message:
+    """A message whose values are no longer than metadata may be; templates are as they are."""
+    values = {
+        name: _bounded(value) if is_message(value) else excerpt(value)
+        for name, value in message["values"].items()
+    }
+    return {**message, "values": values}
 
 
 def excerpt(value: Any) -> Any:

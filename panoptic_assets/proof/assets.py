@@ -16,14 +16,14 @@ import dagster as dg
 from panoptic_assets.clustering.assets import clustering, nested_clustering
 from panoptic_assets.orchestration.asset_checks import report_evaluation, specs
 from panoptic_assets.orchestration.config_schema import schema_of
-from panoptic_assets.orchestration.running import partition_of, plain_failures
+from panoptic_assets.orchestration.running import failure_of, partition_of, plain_failures
 from panoptic_assets.proof.config import VerifyConfig
 from panoptic_assets.proof.verdict import MARKS, Verdict, Witness
 from panoptic_assets.proof.verification import Verifier
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.resolution import parse
-from resources.errors import InputError
+from resources.errors import InputError, PlainError
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -146,10 +146,15 @@ def verify_clusterings(
         }
     )
     if failed:
-        raise dg.Failure(
-            f"Not proved: {len(failed):,} of {len(keys):,} clusterings: {', '.join(failed[:20])}. "
-            "Their checks say which link differs.",
-            allow_retries=False,
+        raise failure_of(
+            PlainError(
+                "Not proved: {nb_failed:,} of {nb_clusterings:,} clusterings: {failed}. Their "
+                "checks say which link differs.",
+                id="clusterings-not-proved",
+                nb_failed=len(failed),
+                nb_clusterings=len(keys),
+                failed=", ".join(failed[:20]),
+            )
         )
 
 

@@ -110,9 +110,17 @@ def write_bundle(
     clusterings = Clusterings(store, run_key)
     clusterings.get(run_key)
     if path.exists() and not (overwrite and path.is_file()):
-        raise InputError(f"{path} is there already: choose another name, or give --replace.")
+        raise InputError(
+            "{path} is there already: choose another name, or give --replace.",
+            id="bundle-exists",
+            path=path,
+        )
     if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder: make it first.")
+        raise InputError(
+            "{folder} is not a folder: make it first.",
+            id="bundle-folder-missing",
+            folder=path.parent,
+        )
     evidence = _Evidence(store, models, registry, run_key, clusterings, report)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -137,9 +145,13 @@ def _check(draft: Path, run_key: str) -> None:
     if findings:
         more = f" (and {len(findings) - 1:,} more)" if len(findings) > 1 else ""
         raise InputError(
-            f"No bundle of {run_key} is written, since it would not pass its own check: "
-            f"{bundle_check.printable(findings[0])}{more}. `panoptic-assets verify {run_key}` "
-            "names what was changed in the store; if it names nothing, report this as a fault."
+            "No bundle of {run_key} is written, since it would not pass its own check: "
+            "{finding}{more}. `panoptic-assets verify {run_key}` names what was changed in the "
+            "store; if it names nothing, report this as a fault.",
+            id="bundle-would-not-pass",
+            run_key=run_key,
+            finding=bundle_check.printable(findings[0]),
+            more=more,
         )
 
 

@@ -88,7 +88,11 @@ def explain(
     names = image_names(store, source.place)
     image_id = names.one(image)
     if not image_id:
-        raise InputError(f"{image!r} is in quarantine: it holds no image, and so has no tags.")
+        raise InputError(
+            "{image!r} is in quarantine: it holds no image, and so has no tags.",
+            id="image-in-quarantine",
+            image=image,
+        )
     log = read_log(store)
     events = [entry.event for entry in log]
     replayed = tag_log.replay(events)
@@ -96,8 +100,7 @@ def explain(
     try:
         asked = find_tag(tag, events, known_property(property_name, set(replayed.properties)))
     except EditError as error:
-        text = str(error)
-        raise InputError(text[0].upper() + text[1:]) from error
+        raise InputError.of(error) from error
     carried = _carried(replayed, asked, image_id)
     found = origin(events, carried.tag_id, image_id)
     path = tag_log.paths(replayed.tags)[carried.tag_id]
@@ -124,8 +127,13 @@ def _carried(replayed: tag_log.TagTables, asked: tag_log.Tag, image_id: str) -> 
     ]
     listed = beginning([*map(repr, own)], _TAGS_SHOWN)
     raise InputError(
-        f"The image {image_id} does not carry the tag {paths[asked.tag_id]!r} of "
-        f"{asked.property!r}: it carries {listed or 'no tag'}."
+        "The image {image_id} does not carry the tag {tag!r} of {property!r}: it carries "
+        "{carried}.",
+        id="image-without-tag",
+        image_id=image_id,
+        tag=paths[asked.tag_id],
+        property=asked.property,
+        carried=listed or "no tag",
     )
 
 

@@ -241,8 +241,10 @@ class _Verification:
         try:
             if certificates:
                 raise InputError(
-                    f"Images that it held were forgotten: see {', '.join(certificates)} in "
-                    ".panoptic/certificates."
+                    "Images that it held were forgotten: see {certificates} in "
+                    ".panoptic/certificates.",
+                    id="images-forgotten",
+                    certificates=", ".join(certificates),
                 )
             computed = self._computed()
         except UnknownAlgorithmError as error:
@@ -426,7 +428,8 @@ class _Verification:
             return self._in_its_numbers(computed) if record.refreshed else computed
         raise InputError(
             "What the record says of its making is not what was sealed, so that it is not known "
-            "what to compute."
+            "what to compute.",
+            id="making-not-as-sealed",
         )
 
     def _in_its_numbers(self, computed: Computed) -> Computed:
@@ -465,9 +468,14 @@ class _Verification:
         """Verify the record whose clusters images were assigned to."""
         stored = stored_record(self.by.store, record_id)
         if stored is None or stored.record.key != self.record.key:
-            text = f"there is no {record_id} of {self.record.key}"
-            self._say("base", "differs", text)
-            raise InputError(f"Of what it continues, {text}.")
+            key = self.record.key
+            self._say("base", "differs", f"there is no {record_id} of {key}")
+            raise InputError(
+                "Of what it continues, there is no {record_id} of {key}.",
+                id="continued-record-gone",
+                record_id=record_id,
+                key=key,
+            )
         found = _Verification(self.by, stored).verdict()
         unknown = found.answer == "not computed" and not found.broken
         state: State = "same" if found.proved else "unknown" if unknown else "differs"
@@ -517,7 +525,9 @@ class _Verification:
         ]
         if not found:
             self._say("runs", "differs", f"the record of {key} that was combined is gone")
-            raise InputError(f"The record of {key} that was combined is gone.")
+            raise InputError(
+                "The record of {key} that was combined is gone.", id="combined-record-gone", key=key
+            )
         return {record.record_id for record in self._chain(found[-1].record_id, "runs")}
 
     def _chain(self, record_id: str, link: str) -> list[Record]:
@@ -528,7 +538,7 @@ class _Verification:
             stored = stored_record(self.by.store, wanted)
             if stored is None:
                 self._say(link, "differs", f"the record {wanted} is gone")
-                raise InputError(f"The record {wanted} is gone.")
+                raise InputError("The record {wanted} is gone.", id="record-gone", wanted=wanted)
             record = stored.record
             if names := self.by.certificates.get(wanted):
                 self._say(link, "unknown", f"images of {wanted} were forgotten: {', '.join(names)}")
@@ -566,7 +576,8 @@ class _Verification:
         versions = self._versions(self.selected)
         store = by.store.at(versions, seen)
         wanted = self.selected[0].sha256 if self.selected else ""
-        failure, found = "", None
+        failure: InputError | None = None
+        found = None
         try:
             if isinstance(config, ClusteringConfig):
                 found = select(record.key, config, store, by.registry, by.models, by.report)
@@ -578,7 +589,7 @@ class _Verification:
                 parent = clusterings.get(node.clustering)
                 found = Selection(image_ids, [files_input(version, image_ids)], parent=parent)
         except InputError as error:
-            failure = str(error)
+            failure = error
         if found and record.id_list and found.id_list != record.id_list:
             self._say("scope", "other", f"the list {record.id_list.file} was changed since")
         if found and digest(found.image_ids) == wanted:
@@ -591,8 +602,9 @@ class _Verification:
                 f"{record.counts.in_scope:,} were, and they are not the same ones"
             )
             self._say("scope", "differs", f"{text}{self._gone_of('files')}")
-            if found is None:
-                raise InputError(failure)
+            if failure:
+                raise failure
+            assert found is not None  # noqa: S101
             return found
         how = failure or "it now takes other images"
         self._say("scope", "other", f"the recorded images are taken, since {how}")

@@ -117,8 +117,11 @@ def map_points(store: LanceStore, tree: RunTree, asked: str) -> MapPoints:
     found = read_points(store, key) if key else None
     if asked and found is None:
         raise InputError(
-            f"There is no projection {asked!r}: make it (`panoptic-assets project {asked}`), or "
-            f"choose one of {', '.join(projections(store)) or '(none yet)'}."
+            "There is no projection {projection!r}: make it (`panoptic-assets project "
+            "{projection}`), or choose one of {known}.",
+            id="no-projection-to-show",
+            projection=asked,
+            known=", ".join(projections(store)) or "(none yet)",
         )
     title = f"Projection {key}"
     if found is None:

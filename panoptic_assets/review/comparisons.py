@@ -87,9 +87,13 @@ def compare(a: Side, b: Side) -> Compared:
     rows_a, rows_b = common(a, b)
     if not len(rows_a):
         raise InputError(
-            f"{quoted_side(a.key)} ({len(a.image_ids):,} images) and {quoted_side(b.key)} "
-            f"({len(b.image_ids):,} images) have no image in common: compare runs whose scopes "
-            "overlap."
+            "{a} ({nb_images_a:,} images) and {b} ({nb_images_b:,} images) have no image in "
+            "common: compare runs whose scopes overlap.",
+            id="sides-without-common-image",
+            a=quoted_side(a.key),
+            nb_images_a=len(a.image_ids),
+            b=quoted_side(b.key),
+            nb_images_b=len(b.image_ids),
         )
     result = core.compare_labelings(a.of(rows_a), b.of(rows_b))
     return Compared(a, b, a.image_ids.take(pa.array(rows_a)), rows_a, rows_b, result)

@@ -126,12 +126,17 @@ class Sides:
         names = [unicodedata.normalize("NFC", key.strip()) for key in keys]
         if doubled := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise InputError(
-                f"{in_quotes(doubled[0])} is named twice: a comparison is of two things."
+                "{side} is named twice: a comparison is of two things.",
+                id="side-twice",
+                side=in_quotes(doubled[0]),
             )
         if len(names) > MOST_NAMED_SIDES:
             raise InputError(
-                f"{len(names)} things would make {len(names) * (len(names) - 1) // 2:,} pairs: "
-                f"name {MOST_NAMED_SIDES} at most."
+                "{nb_named} things would make {nb_pairs:,} pairs: name {most_named_sides} at most.",
+                id="too-many-sides",
+                nb_named=len(names),
+                nb_pairs=len(names) * (len(names) - 1) // 2,
+                most_named_sides=MOST_NAMED_SIDES,
             )
         return [self.get(name) for name in names]
 
@@ -143,7 +148,7 @@ class Sides:
 
     def _clustering(self, key: str) -> Side:
         if key not in self.clusterings.records:
-            raise InputError(self._no_side(key))
+            raise self._no_side(key)
         record = self.clusterings.records[key]
         below = {
             other
@@ -207,7 +212,7 @@ class Sides:
         rows = self._store.read("tags", where=f"property = {quoted(name)}").to_pylist()
         side = self._saved_tags(name, rows) if rows else self._metadata_tags(name)
         if side is None:
-            raise InputError(self._no_side(f"{PROPERTY}{name}"))
+            raise self._no_side(f"{PROPERTY}{name}")
         return side
 
     def _saved_tags(self, name: str, rows: list[dict[str, Any]]) -> Side:
@@ -237,8 +242,12 @@ class Sides:
         kind = rows["type"][0].as_py()
         if kind not in ("tag", "multi_tags"):
             raise InputError(
-                f"The property {name!r} is of type {kind}, and only tags can be compared. "
-                f"{self._what_exists()}"
+                "The property {property!r} is of type {kind}, and only tags can be compared. What "
+                "can be: {known}.",
+                id="property-not-of-tags",
+                property=name,
+                kind=kind,
+                known=self._what_exists(),
             )
         classes = {
             image_id: [
@@ -258,7 +267,8 @@ class Sides:
         if not present:
             raise InputError(
                 "The corpus has no images, so there are no folders to compare with: "
-                "`panoptic-assets refresh`."
+                "`panoptic-assets refresh`.",
+                id="no-folders-to-compare",
             )
         image_ids = sorted(present)
         folders = [present[image_id][0].rpartition("/")[0] or _TOP for image_id in image_ids]
@@ -278,17 +288,30 @@ class Sides:
             notes=(note,) if copies else (),
         )
 
-    def _no_side(self, key: str) -> str:
+    def _no_side(self, key: str) -> InputError:
+        known = self._what_exists(key)
         if key.startswith(PROPERTY):
-            what = f"There is no property {in_quotes(key.removeprefix(PROPERTY))} that has tags."
-        else:
-            try:
-                parse_clustering(key)
-            except InputError:
-                what = f"{in_quotes(key)} is nothing that can be compared."
-            else:
-                what = f"There is no clustering {in_quotes(key)}."
-        return f"{what} {self._what_exists(key)}"
+            return InputError(
+                "There is no property {property} that has tags. What can be: {known}.",
+                id="no-property-to-compare",
+                property=in_quotes(key.removeprefix(PROPERTY)),
+                known=known,
+            )
+        try:
+            parse_clustering(key)
+        except InputError:
+            return InputError(
+                "{key} is nothing that can be compared. What can be: {known}.",
+                id="nothing-to-compare",
+                key=in_quotes(key),
+                known=known,
+            )
+        return InputError(
+            "There is no clustering {key}. What can be: {known}.",
+            id="no-clustering-to-compare",
+            key=in_quotes(key),
+            known=known,
+        )
 
     def _what_exists(self, wanted: str = "") -> str:
         saved = self._store.read("tags", ["property"])["property"].to_pylist()
@@ -298,7 +321,7 @@ class Sides:
         shown = nearest(wanted, known, _NAMES_LISTED)
         shown += [name for name in sorted(known) if name not in shown][: _NAMES_LISTED - len(shown)]
         more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
-        return f"What can be: {', '.join(map(quoted_side, (*sorted(shown), FOLDERS)))}{more}."
+        return ", ".join(map(quoted_side, (*sorted(shown), FOLDERS))) + more
 
 
 def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[Side], list[str]]:
@@ -330,11 +353,18 @@ def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[
             found = [side for side in found if side not in alone]
             notes += [f"{side.key} has no image in common with any other." for side in alone]
     if len(found) < 2:
+        if not found:
+            raise InputError(
+                "A comparison needs two things to compare, and there is no run yet: compute "
+                "another run (`panoptic-assets cluster KEY`), or compare with `folders` or a "
+                "`property:NAME`.",
+                id="no-run-to-compare",
+            )
         raise InputError(
-            "A comparison needs two things to compare, and there "
-            f"{'is only ' + quoted_side(found[0].key) if found else 'is no run yet'}: compute "
-            "another run (`panoptic-assets cluster KEY`), or compare with `folders` or a "
-            "`property:NAME`."
+            "A comparison needs two things to compare, and there is only {side}: compute another "
+            "run (`panoptic-assets cluster KEY`), or compare with `folders` or a `property:NAME`.",
+            id="one-side-only",
+            side=quoted_side(found[0].key),
         )
     return found, notes
 

@@ -7,6 +7,8 @@ Belongs here: the types of vectors and labels, the label of the remainder, and
 import numpy as np
 import numpy.typing as npt
 
+from resources.errors import PlainError
+
 Vectors = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
@@ -15,8 +17,9 @@ REMAINDER = -1
 """The label that a method gives to an image that no cluster took. Never shown to people."""
 
 
-class NotComputableError(ValueError):
-    """The images or parameters allow no such computation; the message is one plain line.
+class NotComputableError(PlainError, ValueError):
+    """The images or parameters allow no such computation.
 
-    What computes knows nothing of ``resources``, so this is its own form of an ``InputError``.
+    What computes knows of no person who gave something, so this is its own form of an
+    ``InputError``.
     """

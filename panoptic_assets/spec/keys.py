@@ -49,8 +49,11 @@ def parse_name(text: str, what: str) -> str:
     _check_length(text, what)
     if not _NAME.fullmatch(text):
         raise InputError(
-            f"{_shown(text)} is not a {what}: use letters A-Z, digits, '-' and '_', "
-            "starting with a letter or digit, for example 'greek-vases'."
+            "{text} is not a {what}: use letters A-Z, digits, '-' and '_', starting with a letter "
+            "or digit, for example 'greek-vases'.",
+            id="key-of-wrong-characters",
+            text=_shown(text),
+            what=what,
         )
     return text
 
@@ -70,8 +73,11 @@ def parse_node(text: str) -> Node:
     run_key, *path = text.split("/")
     if not _NAME.fullmatch(run_key) or not path or not all(map(_CLUSTER.fullmatch, path)):
         raise InputError(
-            f"{_shown(text)} is not a node: write the run key and its clusters, joined by '/', "
-            f"for example 'greek/3', 'greek/3/0' or 'greek/{REMAINDER}'."
+            "{text} is not a node: write the run key and its clusters, joined by '/', for example "
+            "'greek/3', 'greek/3/0' or 'greek/{remainder}'.",
+            id="not-a-node",
+            text=_shown(text),
+            remainder=REMAINDER,
         )
     return Node(run_key, tuple(path))
 
@@ -91,8 +97,10 @@ def parse_projection(text: str) -> tuple[str, str]:
     names = text.split("/")
     if len(names) != 2 or not all(map(_NAME.fullmatch, names)):
         raise InputError(
-            f"{_shown(text)} is not a projection: write its vector type and a name for it, joined "
-            "by '/', for example 'mini/umap'."
+            "{text} is not a projection: write its vector type and a name for it, joined by '/', "
+            "for example 'mini/umap'.",
+            id="not-a-projection",
+            text=_shown(text),
         )
     vector_type, name = names
     return vector_type, name
@@ -116,8 +124,13 @@ def run_key_of(clustering: str) -> str:
 def _check_length(text: str, what: str) -> None:
     if len(text) > MAX_LENGTH:
         raise InputError(
-            f"{_shown(text)} is too long for a {what}: it has {len(text)} characters, "
-            f"at most {MAX_LENGTH} are possible."
+            "{text} is too long for a {what}: it has {length} characters, at most {max_length} "
+            "are possible.",
+            id="key-too-long",
+            text=_shown(text),
+            what=what,
+            length=len(text),
+            max_length=MAX_LENGTH,
         )
 
 

@@ -47,9 +47,16 @@ def parse(config: type[ConfigT], document: Document) -> ConfigT:
         # What is unknown is told last, below, with what is known of the choices that were made.
         parsed = config.model_validate(whole, extra="ignore")
     except ValidationError as error:
-        raise InputError(f"The configuration cannot be used: {explain_invalid(error)}") from error
+        raise InputError(
+            "The configuration cannot be used: {problems}",
+            id="configuration-unusable",
+            problems=explain_invalid(error),
+        ) from error
     except RecursionError as error:  # a YAML alias may be inside itself
-        raise InputError("The configuration cannot be used: it is nested too deeply.") from error
+        raise InputError(
+            "The configuration cannot be used: it is nested too deeply.",
+            id="configuration-in-itself",
+        ) from error
     known = _fields(parsed)
     free = {name for name in type(parsed).model_fields if isinstance(getattr(parsed, name), dict)}
     bound = {name: value for name, value in whole.items() if name not in free}
@@ -57,8 +64,10 @@ def parse(config: type[ConfigT], document: Document) -> ConfigT:
     if unknown:
         named = ", ".join(map(_plain, unknown))
         raise InputError(
-            f"The configuration cannot be used: there is no field {named}. Known here: "
-            f"{', '.join(known)}."
+            "The configuration cannot be used: there is no field {named}. Known here: {known}.",
+            id="configuration-field-unknown",
+            named=named,
+            known=", ".join(known),
         )
     return parsed
 
@@ -117,7 +126,13 @@ def registered_config(
     for name in ("ops", asset, "config"):
         content = content[name] if isinstance(content, dict) and [*content] == [name] else None
     if not isinstance(content, dict):
-        raise InputError(f"{file} must hold `ops: {{{asset}: {{config: …}}}}` and {beside}.")
+        raise InputError(
+            "{file} must hold `ops: {{{asset}: {{config: …}}}}` and {beside}.",
+            id="registered-config-malformed",
+            file=file,
+            asset=asset,
+            beside=beside,
+        )
     return given_config(document, asset)
 
 
@@ -153,8 +168,11 @@ def resolve(
         differing = _differences(recorded, identity_of(resolved))
         if differing:
             raise InputError(
-                f"{key} was made with other parameters ({'; '.join(differing)}). "
-                "Choose a new key, or set `replace: true` (`--replace`) to make it again."
+                "{key} was made with other parameters ({differing}). Choose a new key, or set "
+                "`replace: true` (`--replace`) to make it again.",
+                id="made-with-other-parameters",
+                key=key,
+                differing="; ".join(differing),
             )
     return resolved
 
@@ -196,7 +214,9 @@ def _check_names(document: Document) -> None:
         for name, _ in fields[:_MAX_FIELDS]:
             if not isinstance(name, str):
                 raise InputError(
-                    f"The configuration cannot be used: the name of a field is text, not {name!r}."
+                    "The configuration cannot be used: the name of a field is text, not {name}.",
+                    id="configuration-field-no-text",
+                    name=repr(name),
                 )
         level = [value for _, value in fields if isinstance(value, dict)]
         if not level:
@@ -204,8 +224,11 @@ def _check_names(document: Document) -> None:
         if len(fields) > _MAX_FIELDS:
             break
     raise InputError(
-        f"The configuration cannot be used: it is nested deeper than {_MAX_DEPTH} levels, or has "
-        f"more than {_MAX_FIELDS} fields."
+        "The configuration cannot be used: it is nested deeper than {max_depth} levels, or has "
+        "more than {max_fields} fields.",
+        id="configuration-too-deep-or-large",
+        max_depth=_MAX_DEPTH,
+        max_fields=_MAX_FIELDS,
     )
 
 
@@ -216,8 +239,11 @@ def _one_choice(field: str, value: Any, example: str) -> Document:
         [(name, parameters)] = value.items()
     if name is None or not isinstance(parameters, dict | None):
         raise InputError(
-            f"The configuration cannot be used: {field}: name one choice with its parameters, "
-            f"as in `{example}`."
+            "The configuration cannot be used: {field}: name one choice with its parameters, as "
+            "in `{example}`.",
+            id="configuration-needs-one-choice",
+            field=field,
+            example=example,
         )
     return {name: parameters or {}}
 

@@ -38,6 +38,7 @@ from panoptic_assets.spec.tag_log import (
     paths,
 )
 from panoptic_assets.spec.text import beginning
+from resources.errors import PlainError
 
 T = TypeVar("T")
 Means = Callable[[Sequence[Collection[str]]], Sequence[npt.NDArray[np.float64] | None]]
@@ -61,7 +62,7 @@ KINDS: tuple[Kind, ...] = ("kept", "returned", "held", "born", "died", "split", 
 that was divided before and is not yet divided again."""
 
 
-class CarryOverError(ValueError):
+class CarryOverError(PlainError, ValueError):
     """It cannot be told which cluster is which; the message names cause and remedy."""
 
 
@@ -139,7 +140,7 @@ def carry_over(
         and state.survivor(pair[0])
     ]
     if doubtful:
-        raise CarryOverError(_question(doubtful, shown, after, new))
+        raise _question(doubtful, shown, after, new)
     held = _held(before, after, pairing, depth)
     event = _event(new, before, after, pairing, held, state, depth)
     changes = _changes(before, after, pairing, held, state, event, shown)
@@ -481,13 +482,19 @@ def _decided(
         if not found:
             there = [current[tag.tag_id] for tag in map(state.survivor, old.tags) if tag]
             raise CarryOverError(
-                f"`matches` names {path!r}, which is no tag of a saved cluster: there are "
-                f"{beginning([*map(repr, dict.fromkeys(there))], _NAMES_SHOWN)}."
+                "`matches` names {path!r}, which is no tag of a saved cluster: there are {known}.",
+                id="matches-unknown-tag",
+                path=path,
+                known=beginning([*map(repr, dict.fromkeys(there))], _NAMES_SHOWN),
             )
         if node and node not in nodes:
             raise CarryOverError(
-                f"`matches` gives {path!r} the node {node!r}, which is not saved: there are "
-                f"{beginning([*map(repr, nodes)], _NAMES_SHOWN)}."
+                "`matches` gives {path!r} the node {node!r}, which is not saved: there are "
+                "{known}.",
+                id="matches-unknown-node",
+                path=path,
+                node=node,
+                known=beginning([*map(repr, nodes)], _NAMES_SHOWN),
             )
         new_id = nodes[node] if node else None
         # Of clusters whose tags were merged, the one that is most like the node; if it ends, all.
@@ -498,8 +505,9 @@ def _decided(
     if len(set(taken)) < len(taken):
         [twice] = [tag_id for tag_id, count in Counter(taken).items() if count > 1][:1]
         raise CarryOverError(
-            f"`matches` gives the node {new.tags[twice].node!r} to two tags: merge these first, or "
-            "give it to one."
+            "`matches` gives the node {node!r} to two tags: merge these first, or give it to one.",
+            id="matches-node-twice",
+            node=new.tags[twice].node,
         )
     return decided
 
@@ -513,7 +521,7 @@ def _question(
     shown: Callable[[str], str],
     new: _SavedTree,
     event: Event,
-) -> str:
+) -> CarryOverError:
     doubtful = sorted(doubtful, key=lambda entry: (entry[1], entry[0]))
     named = [
         f"{shown(old_id)!r} and {new.tags[new_id].node} {overlap:.2f}"
@@ -524,11 +532,17 @@ def _question(
     (old_id, new_id), _ = doubtful[0]
     example = f"{shown(old_id)}={(new.tags[new_id].node or '').partition('/')[2]}"
     more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
-    return (
-        f"It is not certain which clusters of {event.run_key!r} the tags of {event.property!r} "
-        f"belong to now, as these overlap little: {', '.join(named[:_SHOWN])}{more}. Accept them "
-        f"with `min_overlap: {accepting}` (`--min-overlap {accepting}`), decide with `matches` "
-        f'(`--match "{example}"`), or start anew with `replace: true` (`--replace`).'
+    return CarryOverError(
+        "It is not certain which clusters of {run_key!r} the tags of {property!r} belong to now, "
+        "as these overlap little: {doubtful}. Accept them with `min_overlap: {accepting}` "
+        "(`--min-overlap {accepting}`), decide with `matches` "
+        '(`--match "{example}"`), or start anew with `replace: true` (`--replace`).',
+        id="carry-over-uncertain",
+        run_key=event.run_key,
+        property=event.property,
+        doubtful=", ".join(named[:_SHOWN]) + more,
+        accepting=accepting,
+        example=example,
     )
 
 

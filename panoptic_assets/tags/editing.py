@@ -119,8 +119,7 @@ def check_edits(
     try:
         events = resolve_edits(config.edits, [entry.event for entry in log], images)
     except EditError as error:
-        text = str(error)
-        raise InputError(text[0].upper() + text[1:]) from error
+        raise InputError.of(error) from error
     for note in names.notes:
         report(note)
     return events, log

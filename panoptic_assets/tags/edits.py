@@ -37,6 +37,7 @@ from panoptic_assets.spec.tag_log import (
     undone,
 )
 from panoptic_assets.spec.text import nearest
+from resources.errors import Message, PlainError, message
 
 Edit = Mapping[str, Mapping[str, Any]]
 
@@ -77,7 +78,7 @@ FIELDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 have ``property`` as well, by default ``Clustering``."""
 
 
-class EditError(ValueError):
+class EditError(PlainError, ValueError):
     """An edit cannot be done; the message names cause and remedy."""
 
 
@@ -106,9 +107,15 @@ def resolve_edits(edits: Sequence[Edit], log: Sequence[Event], images: Images) -
         try:
             event = _event(edit, events, state, images)
         except EditError as error:
-            where = f"edit {number} of {len(edits)}: " if len(edits) > 1 else ""
-            nothing = " Nothing was changed." if len(edits) > 1 else ""
-            raise EditError(f"{where}{error}{nothing}") from error
+            if len(edits) == 1:
+                raise
+            raise EditError(
+                "edit {number} of {nb_edits}: {reason} Nothing was changed.",
+                id="edit-of-several",
+                number=number,
+                nb_edits=len(edits),
+                reason=error,
+            ) from error
         events.append(event)
         if event.kind in ("undo", "redo"):
             state = replayed(events)
@@ -153,8 +160,12 @@ def _check_depth(state: State, event: Event) -> None:
             depth, parent_id = depth + 1, above[parent_id]
         if depth > DEEPEST:
             raise EditError(
-                f"to {event.kind} event {event.event} would make a tree of more than {DEEPEST} "
-                "levels: move tags up first."
+                "to {kind} event {event} would make a tree of more than {deepest} levels: move "
+                "tags up first.",
+                id="edit-event-too-deep",
+                kind=event.kind,
+                event=event.event,
+                deepest=DEEPEST,
             )
 
 
@@ -176,7 +187,11 @@ def from_rows(rows: Iterable[Mapping[str | None, str | list[str] | None]]) -> li
 
 def _from_row(row: Mapping[str | None, str | list[str] | None], number: int) -> Edit:
     if None in row:
-        raise EditError(f"line {number} below the heading has more cells than the heading.")
+        raise EditError(
+            "line {number} below the heading has more cells than the heading.",
+            id="edit-line-too-long",
+            number=number,
+        )
     cells = {name: str(cell or "").strip() for name, cell in row.items() if name is not None}
     kind = cells.pop("edit", "")
     fields: dict[str, Any] = {name: cell for name, cell in cells.items() if cell}
@@ -193,11 +208,21 @@ def _from_row(row: Mapping[str | None, str | list[str] | None], number: int) -> 
             fields["event"] = int(fields["event"])
         except ValueError as error:
             shown = _shown(fields["event"])
-            raise EditError(f"line {number}: event is the number of one, not {shown}.") from error
+            raise EditError(
+                "line {number}: event is the number of one, not {shown}.",
+                id="edit-line-event-no-number",
+                number=number,
+                shown=shown,
+            ) from error
     if "only" in fields:
         truth = {"true": True, "false": False}.get(fields["only"].lower())
         if truth is None:
-            raise EditError(f"line {number}: only is true or false, not {_shown(fields['only'])}.")
+            raise EditError(
+                "line {number}: only is true or false, not {shown}.",
+                id="edit-line-only-no-truth",
+                number=number,
+                shown=_shown(fields["only"]),
+            )
         fields["only"] = truth
     return {kind: fields}
 
@@ -225,18 +250,34 @@ def _event(edit: Edit, log: list[Event], state: State, images: Images) -> Event:
 def _checked(edit: Any) -> tuple[str, dict[str, Any]]:
     """The kind of an edit and its fields, each of the right type."""
     if not isinstance(edit, Mapping) or len(edit) != 1:
-        raise EditError("an edit is one entry, as in `rename: {tag: '3', to: 'Vases'}`.")
+        raise EditError(
+            "an edit is one entry, as in `rename: {{tag: '3', to: 'Vases'}}`.",
+            id="edit-not-one-entry",
+        )
     [(kind, fields)] = edit.items()
     if kind not in FIELDS:
-        raise EditError(f"there is no edit {kind!r}; there are {', '.join(FIELDS)}.")
+        raise EditError(
+            "there is no edit {kind}; there are {known}.",
+            id="edit-unknown",
+            kind=repr(kind),
+            known=", ".join(FIELDS),
+        )
     fields = {} if fields is None else fields
     needed, possible = FIELDS[kind]
     known = {**needed, **possible} | ({} if kind in ("undo", "redo") else {"property": ""})
     if not isinstance(fields, Mapping) or (missing := needed.keys() - fields.keys()):
         listed = ", ".join(sorted(needed if not isinstance(fields, Mapping) else missing))
-        raise EditError(f"{kind} needs {listed}.")
+        raise EditError(
+            "{kind} needs {missing}.", id="edit-fields-missing", kind=kind, missing=listed
+        )
     if unknown := [str(name) for name in fields if name not in known]:
-        raise EditError(f"{kind} has no field {', '.join(unknown)}; it has {', '.join(known)}.")
+        raise EditError(
+            "{kind} has no field {unknown}; it has {known}.",
+            id="edit-fields-unknown",
+            kind=kind,
+            unknown=", ".join(unknown),
+            known=", ".join(known),
+        )
     given = dict(fields)
     if kind not in ("undo", "redo"):
         given["property"] = _name(given.get("property", DEFAULT_PROPERTY), "property")
@@ -266,7 +307,14 @@ def _check_type(kind: str, name: str, value: Any) -> None:
     else:
         right, what = isinstance(value, str), "text"
     if not right:
-        raise EditError(f"{name} of {kind} is {what}, not {_shown(value)}.")
+        raise EditError(
+            "{name} of {kind} is {what}, not {value}.",
+            id="edit-field-of-other-type",
+            name=name,
+            kind=kind,
+            what=what,
+            value=_shown(value),
+        )
 
 
 def _of_event(kind: str, number: int | None, log: list[Event]) -> Event:
@@ -279,16 +327,21 @@ def _of_event(kind: str, number: int | None, log: list[Event]) -> Event:
             order = [event.event for event in log if event.kind == "undo"]
             candidates = [n for n in order if n in left_out]
         if not candidates:
-            raise EditError(f"there is nothing to {kind}.")
+            raise EditError("there is nothing to {kind}.", id="nothing-to-undo-or-redo", kind=kind)
         number = candidates[-1]
     if number not in changes:
         raise EditError(
-            f"there is no event {_shown(number)} to {kind}: `panoptic-assets tag log` lists them."
+            "there is no event {number} to {kind}: `panoptic-assets tag log` lists them.",
+            id="no-event-to-undo-or-redo",
+            number=_shown(number),
+            kind=kind,
         )
     if (number in left_out) != (kind == "redo"):
-        raise EditError(
-            f"event {number} is {'undone already' if kind == 'undo' else 'not undone'}."
-        )
+        if kind == "undo":
+            raise EditError(
+                "event {number} is undone already.", id="event-undone-already", number=number
+            )
+        raise EditError("event {number} is not undone.", id="event-not-undone", number=number)
     return Event("undo" if kind == "undo" else "redo", event=number)
 
 
@@ -310,16 +363,30 @@ class _TagTree:
         if name in self.tags:
             return self.tags[name]
         if not self.exists:
-            known = _nearest(self.property, self.state.properties)
-            raise EditError(f"there is no property {self.property!r}{known}")
+            raise EditError(
+                "there is no property {property!r}: {nearest}.",
+                id="edit-property-unknown",
+                property=self.property,
+                nearest=_nearest(self.property, self.state.properties),
+            )
         found = self.by_path.get(comparable(name), [])
         if not found:
-            known = _nearest(name, self.paths.values())
-            raise EditError(f"there is no tag {name!r} in {self.property!r}{known}")
+            raise EditError(
+                "there is no tag {name!r} in {property!r}: {nearest}.",
+                id="edit-tag-unknown",
+                name=name,
+                property=self.property,
+                nearest=_nearest(name, self.paths.values()),
+            )
         if len(found) > 1:
             raise EditError(
-                f"{len(found)} tags of {self.property!r} are called {name!r}: name one by its id, "
-                f"{' or '.join(sorted(found))}."
+                "{nb_tags} tags of {property!r} are called {name!r}: name one by its id, "
+                "{tag_ids}.",
+                id="edit-tag-ambiguous",
+                nb_tags=len(found),
+                property=self.property,
+                name=name,
+                tag_ids=" or ".join(sorted(found)),
             )
         return self.tags[found[0]]
 
@@ -332,8 +399,9 @@ class _TagTree:
                 and normalised(tag.name) == normalised(name)
             ):
                 raise EditError(
-                    f"there is a tag {self.paths[tag.tag_id]!r} already: choose another name, or "
-                    "merge the two."
+                    "there is a tag {tag!r} already: choose another name, or merge the two.",
+                    id="edit-tag-exists",
+                    tag=self.paths[tag.tag_id],
                 )
 
     def depth(self, tag_id: str | None) -> int:
@@ -349,7 +417,11 @@ class _TagTree:
 
 def _create_property(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     if tree.exists:
-        raise EditError(f"there is a property {tree.property!r} already.")
+        raise EditError(
+            "there is a property {property!r} already.",
+            id="edit-property-exists",
+            property=tree.property,
+        )
     return Event("create_property", tree.property)
 
 
@@ -358,7 +430,9 @@ def _create(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     colour = parse_colour(fields["colour"]) if "colour" in fields else None
     made = missing_tags([names], tree.state, tree.property)
     if not made:
-        raise EditError(f"there is a tag {HIERARCHY.join(names)!r} already.")
+        raise EditError(
+            "there is a tag {path!r} already.", id="edit-path-exists", path=HIERARCHY.join(names)
+        )
     made[-1] = replace(made[-1], colour=colour)
     return Event("create", tree.property, tags=tuple(made))
 
@@ -376,7 +450,12 @@ def missing_tags(tag_paths: Iterable[Sequence[str]], state: State, property_name
     made = []
     for names in tag_paths:
         if len(names) > DEEPEST:
-            raise EditError(f"{HIERARCHY.join(names[:3])} > … has more than {DEEPEST} levels.")
+            raise EditError(
+                "{beginning} > … has more than {deepest} levels.",
+                id="edit-path-too-deep",
+                beginning=HIERARCHY.join(names[:3]),
+                deepest=DEEPEST,
+            )
         parent_id = None
         for depth in range(1, len(names) + 1):
             path = comparable(HIERARCHY.join(names[:depth]))
@@ -401,7 +480,7 @@ def property_in(state: State, name: str) -> str:
 def _rename(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     tag, name = tree.find(fields["tag"]), _name(fields["to"], "tag")
     if name == tag.name:
-        raise EditError(f"the tag is called {name!r} already.")
+        raise EditError("the tag is called {name!r} already.", id="edit-tag-called-so", name=name)
     tree.check_free(name, tag.parent_id, but=[tag.tag_id])
     return Event("rename", tree.property, tag_id=tag.tag_id, name=name)
 
@@ -410,11 +489,15 @@ def _merge(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     kept = tree.find(fields["into"])
     gone = {tree.find(name).tag_id for name in fields["tags"]} - {kept.tag_id}
     if not gone:
-        raise EditError("merge needs another tag than the one that stays.")
+        raise EditError("merge needs another tag than the one that stays.", id="edit-merge-of-one")
     for tag_id in gone:
         height = max(map(tree.depth, tree.below(tag_id))) - tree.depth(tag_id)
         if tree.depth(kept.tag_id) + height > DEEPEST:
-            raise EditError(f"a tree of tags has at most {DEEPEST} levels.")
+            raise EditError(
+                "a tree of tags has at most {deepest} levels.",
+                id="edit-tree-too-deep",
+                deepest=DEEPEST,
+            )
     return Event("merge", tree.property, tag_id=kept.tag_id, tag_ids=tuple(sorted(gone)))
 
 
@@ -427,20 +510,27 @@ def _split(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
         name = _name(given, "tag")
         tree.check_free(name, tag.parent_id)
         if any(normalised(other.name) == name for other in made):
-            raise EditError(f"split names {name!r} twice.")
+            raise EditError("split names {name!r} twice.", id="edit-split-names-twice", name=name)
         new = Tag(uuid.uuid4().hex[:16], tree.property, name, tag.parent_id)
         made.append(new)
         for image_id in _ids(wanted, images):
             if image_id not in tree.state.members[tag.tag_id]:
                 raise EditError(
-                    f"the image {image_id[:12]} does not carry the tag {tree.paths[tag.tag_id]!r}."
+                    "the image {image_id} does not carry the tag {tag!r}.",
+                    id="edit-split-of-image-without-tag",
+                    image_id=image_id[:12],
+                    tag=tree.paths[tag.tag_id],
                 )
             if image_id in taken:
-                raise EditError(f"split puts the image {image_id[:12]} into two tags.")
+                raise EditError(
+                    "split puts the image {image_id} into two tags.",
+                    id="edit-split-image-twice",
+                    image_id=image_id[:12],
+                )
             taken.add(image_id)
             pairs.append((new.tag_id, image_id))
     if not made:
-        raise EditError("split needs at least one new name.")
+        raise EditError("split needs at least one new name.", id="edit-split-into-nothing")
     return Event("split", tree.property, tuple(made), tuple(pairs), tag_id=tag.tag_id)
 
 
@@ -449,10 +539,16 @@ def _move(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     parent_id = tree.find(fields["under"]).tag_id if fields["under"] else None
     below = tree.below(tag.tag_id)
     if parent_id in below:
-        raise EditError(f"{tree.paths[tag.tag_id]!r} cannot be moved below itself.")
+        raise EditError(
+            "{tag!r} cannot be moved below itself.",
+            id="edit-moves-below-itself",
+            tag=tree.paths[tag.tag_id],
+        )
     height = max(tree.depth(tag_id) for tag_id in below) - tree.depth(tag.tag_id)
     if tree.depth(parent_id) + 1 + height > DEEPEST:
-        raise EditError(f"a tree of tags has at most {DEEPEST} levels.")
+        raise EditError(
+            "a tree of tags has at most {deepest} levels.", id="edit-tree-too-deep", deepest=DEEPEST
+        )
     tree.check_free(tag.name, parent_id, but=[tag.tag_id])
     return Event("move", tree.property, tag_id=tag.tag_id, parent_id=parent_id)
 
@@ -471,13 +567,17 @@ def _give_or_take(kind: str, fields: dict[str, Any], tree: _TagTree, images: Ima
     tag = tree.find(fields["tag"])
     pairs: list[Pair] = [(tag.tag_id, image_id) for image_id in _ids(fields["images"], images)]
     if not pairs:
-        raise EditError(f"{kind} names no image.")
+        raise EditError("{kind} names no image.", id="edit-without-images", kind=kind)
     own = tree.state.members[tag.tag_id]
     without = [image_id for _, image_id in pairs if image_id not in own]
     if kind == "unassign" and without:
         raise EditError(
-            f"{len(without)} of the {len(pairs)} images do not carry the tag "
-            f"{tree.paths[tag.tag_id]!r}: {without[0][:12]}{', …' if len(without) > 1 else ''}."
+            "{nb_without} of the {nb_images} images do not carry the tag {tag!r}: {without}.",
+            id="edit-of-images-without-tag",
+            nb_without=len(without),
+            nb_images=len(pairs),
+            tag=tree.paths[tag.tag_id],
+            without=without[0][:12] + (", …" if len(without) > 1 else ""),
         )
     only = bool(fields.get("only", False))
     left: tuple[str, ...] = ()
@@ -499,7 +599,12 @@ def split_path(path: str) -> list[str]:
     """
     names = [normalised(name) for name in path.split(HIERARCHY.strip())]
     if not all(names):
-        raise EditError(f"{path!r} is no path of tags: write the names joined by {HIERARCHY!r}.")
+        raise EditError(
+            "{path!r} is no path of tags: write the names joined by {separator!r}.",
+            id="no-path-of-tags",
+            path=path,
+            separator=HIERARCHY,
+        )
     return names
 
 
@@ -507,24 +612,39 @@ def _ids(wanted: Sequence[str], images: Images) -> list[str]:
     found = {name: images.find(name) for name in wanted}
     if unknown := [name for name, image_id in found.items() if image_id is None]:
         raise EditError(
-            f"{len(unknown)} of the {len(found)} images are not in the corpus: "
-            f"{', '.join(map(_shown, unknown[:3]))}{', …' if len(unknown) > 3 else ''}. Name them "
-            "by id, or by path below the images' folder."
+            "{nb_unknown} of the {nb_images} images are not in the corpus: {unknown}. Name them "
+            "by id, or by path below the images' folder.",
+            id="edit-images-unknown",
+            nb_unknown=len(unknown),
+            nb_images=len(found),
+            unknown=", ".join(map(_shown, unknown[:3])) + (", …" if len(unknown) > 3 else ""),
         )
     return sorted({image_id for image_id in found.values() if image_id})
 
 
 def _name(text: Any, what: str) -> str:
     if not isinstance(text, str):
-        raise EditError(f"the name of a {what} is text, not {_shown(text)}.")
+        raise EditError(
+            "the name of a {what} is text, not {text}.",
+            id="edit-name-no-text",
+            what=what,
+            text=_shown(text),
+        )
     name = normalised(text)
     if not name or _UNREADABLE.search(name) or len(name) > LONGEST_NAME:
         raise EditError(
-            f"{_shown(text)} is no name of a {what}: it has 1 to {LONGEST_NAME} characters on one "
-            "line."
+            "{text} is no name of a {what}: it has 1 to {longest_name} characters on one line.",
+            id="edit-name-unusable",
+            text=_shown(text),
+            what=what,
+            longest_name=LONGEST_NAME,
         )
     if what == "tag" and ">" in name:
-        raise EditError(f"{_shown(text)} is no name of a tag: '>' parts it from those above it.")
+        raise EditError(
+            "{text} is no name of a tag: '>' parts it from those above it.",
+            id="edit-tag-name-with-separator",
+            text=_shown(text),
+        )
     return name
 
 
@@ -536,13 +656,17 @@ def parse_colour(text: str) -> str:
     """
     colour = text.strip().lower()
     if not _COLOUR.fullmatch(colour):
-        raise EditError(f"{_shown(text)} is no colour: write it as #rrggbb.")
+        raise EditError(
+            "{text} is no colour: write it as #rrggbb.", id="colour-unusable", text=_shown(text)
+        )
     return colour
 
 
-def _nearest(wanted: str, known: Iterable[str]) -> str:
+def _nearest(wanted: str, known: Iterable[str]) -> Message:
     near = nearest(wanted, known)
-    return f": the nearest are {', '.join(map(repr, near))}." if near else ": there is none yet."
+    if not near:
+        return message("there is none yet", id="there-is-none-yet")
+    return message("the nearest are {names}", id="nearest-are", names=", ".join(map(repr, near)))
 
 
 def _shown(value: object) -> str:

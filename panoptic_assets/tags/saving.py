@@ -230,8 +230,10 @@ def checked_save(
     if not known:
         if config.matches:
             raise InputError(
-                f"The property {made.property!r} has no tags that `matches` (`--match`) could "
-                "name: save without it."
+                "The property {property!r} has no tags that `matches` (`--match`) could name: "
+                "save without it.",
+                id="no-tags-to-match",
+                property=made.property,
             )
         return CarryOver(made, [])
     latest = tag_log.latest_save(events, made.property)
@@ -245,18 +247,31 @@ def checked_save(
     if latest and _same(latest, made) and not config.matches:
         return None
     if latest is None or latest.run_key != made.run_key:
-        whose = f"saved from run {latest.run_key!r}" if latest else "which people made"
+        free = tag_log.free_name(made.property, state.properties)
+        if latest is None:
+            raise InputError(
+                "The property {property!r} already holds other tags, which people made. Save "
+                "under a new name, such as {free!r} (`property`, `--property`), or set `replace: "
+                "true` (`--replace`).",
+                id="property-of-peoples-tags",
+                property=made.property,
+                free=free,
+            )
         raise InputError(
-            f"The property {made.property!r} already holds other tags, {whose}. Save under a new "
-            f"name, such as {tag_log.free_name(made.property, state.properties)!r} (`property`, "
-            "`--property`), or set `replace: true` (`--replace`)."
+            "The property {property!r} already holds other tags, saved from run {run_key!r}. Save "
+            "under a new name, such as {free!r} (`property`, `--property`), or set `replace: "
+            "true` (`--replace`).",
+            id="property-of-another-run",
+            property=made.property,
+            run_key=latest.run_key,
+            free=free,
         )
     try:
         found = carry_over(
             latest, made, state, means, config.min_overlap, config.matches, config.depth
         )
     except CarryOverError as error:
-        raise InputError(str(error)) from error
+        raise InputError.of(error) from error
     return None if _same(latest, found.event) and not found.event.tag_ids else found
 
 

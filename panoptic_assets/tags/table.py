@@ -151,15 +151,19 @@ def properties_with_tags(replayed: tag_log.TagTables, asked: str | None = None) 
     if not known:
         raise InputError(
             "There are no tags yet: save a run (`panoptic-assets save KEY`) or make a tag "
-            "(`panoptic-assets tag create`) first."
+            "(`panoptic-assets tag create`) first.",
+            id="no-tags-yet",
         )
     if asked is None:
         return known
     found = [name for name in known if normalised(name) == normalised(asked)]
     if not found:
         raise InputError(
-            f"There is no property {asked!r} that has tags: choose one that has, such as "
-            f"{', '.join(map(repr, nearest(asked, known)))}."
+            "There is no property {property!r} that has tags: choose one that has, such as "
+            "{nearest}.",
+            id="no-tagged-property",
+            property=asked,
+            nearest=", ".join(map(repr, nearest(asked, known))),
         )
     return found[:1]
 

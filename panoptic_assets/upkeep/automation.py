@@ -110,7 +110,7 @@ def corpus_changed(
     if metadata == before.metadata and not (todo.read or todo.gone or _lacks_vectors(store)):
         return _skipped(f"{_files(listing)}, which a refresh has read already.", handled)
     if question := manifest.absence(known, todo, source.takes, source.place):
-        return _skipped(question, before)
+        return _skipped(str(question), before)
     if not listing.files and not vector_tables.vector_types(store):
         return _skipped("The folder holds no image yet.", handled)
     # By the time, too: a folder that is again what it was once is still to be refreshed.
@@ -245,8 +245,11 @@ def notify_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | N
     except OSError as error:
         # Named by its kind: the address is a secret with many services.
         raise InputError(
-            f"The failure of run {run.run_id} could not be posted ({type(error).__name__}): check "
-            "PANOPTIC_NOTIFY_URL and what answers there."
+            "The failure of run {run_id} could not be posted ({reason}): check "
+            "PANOPTIC_NOTIFY_URL and what answers there.",
+            id="notice-not-posted",
+            run_id=run.run_id,
+            reason=type(error).__name__,
         ) from None
     return None
 

@@ -15,7 +15,7 @@ from panoptic_assets.clustering.table import Clusterings, read_clustering
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.insides import version_of, version_tags
 from panoptic_assets.orchestration.partitions import NODES, RUNS
-from panoptic_assets.orchestration.running import POOL, plain_failures
+from panoptic_assets.orchestration.running import POOL, failure_of, plain_failures
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.resolution import parse
@@ -31,6 +31,7 @@ from panoptic_assets.tags.table import read_log, write_tags
 from panoptic_assets.upkeep.config import BackfillConfig
 from panoptic_assets.upkeep.refreshing import RefreshStep, RunRefresh
 from panoptic_assets.upkeep.refreshing import refresh_runs as refreshed
+from resources.errors import PlainError
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -64,12 +65,16 @@ def backfill(
     if fault := next((result.fault for result in done if result.fault), None):
         raise fault
     if failed := [result for result in done if result.failed]:
-        raise dg.Failure(
-            description=f"{len(failed)} of {len(done)} runs could not be refreshed as a whole; "
-            f"first: {failed[0].run_key}: {failed[0].happened}",
-            metadata=metadata,
-            allow_retries=False,
+        error = PlainError(
+            "{nb_failed} of {nb_runs} runs could not be refreshed as a whole; first: {run_key}: "
+            "{happened}",
+            id="runs-not-refreshed",
+            nb_failed=len(failed),
+            nb_runs=len(done),
+            run_key=failed[0].run_key,
+            happened=failed[0].happened,
         )
+        raise failure_of(error, metadata)
     yield dg.Output(None, metadata=metadata)
 
 
@@ -86,8 +91,9 @@ def summary(done: Sequence[RunRefresh]) -> dict[str, Any]:
     """What became of runs, as Dagster shows it.
 
     Holds nb_runs, nb_kept (whose policy is ``keep``), nb_failed, runs (a table) and results: for
-    each that was not kept run_key, policy, failed, happened, drift, and steps: key, what and text
-    of each clustering and property; if there are several runs, without those that were up to date.
+    each that was not kept run_key, policy, failed, happened, message (why it failed as a whole),
+    drift, and steps: key, what and text of each clustering and property; if there are several runs,
+    without those that were up to date.
     """
     others = [result for result in done if result.policy != "keep"]
     rows = [_as_row(result, len(done) == 1) for result in others]
@@ -110,6 +116,7 @@ def _as_row(result: RunRefresh, all_steps: bool) -> dict[str, Any]:
         "policy": result.policy,
         "failed": result.failed,
         "happened": result.happened,
+        "message": result.message,
         "steps": [
             {"key": step.key, "what": step.what, "text": step.text}
             for step in result.steps

@@ -29,8 +29,12 @@ def sensor_seconds(default: int) -> int:
         return default
     if not (given.isdecimal() and len(given) < 20 and 0 < int(given) <= _MOST_SECONDS):
         raise InputError(
-            f"The environment variable {SECONDS_VARIABLE} is {given!r}: give a number of seconds "
-            f"from 1 to {_MOST_SECONDS}, such as 60, or unset it."
+            "The environment variable {seconds_variable} is {given!r}: give a number of seconds "
+            "from 1 to {most_seconds}, such as 60, or unset it.",
+            id="interval-unusable",
+            seconds_variable=SECONDS_VARIABLE,
+            given=given,
+            most_seconds=_MOST_SECONDS,
         )
     return int(given)
 
@@ -49,8 +53,12 @@ def timezone() -> str:
     # A folder of the system's time zones, such as "Europe", cannot be opened as a file.
     except (ValueError, LookupError, OSError) as error:
         raise InputError(
-            f"The environment variable {TIMEZONE_VARIABLE} is {given!r}, which is no time zone: "
-            f"give one such as {' or '.join(_similar(given))}, or unset it."
+            "The environment variable {timezone_variable} is {given!r}, which is no time zone: "
+            "give one such as {examples}, or unset it.",
+            id="time-zone-unusable",
+            timezone_variable=TIMEZONE_VARIABLE,
+            given=given,
+            examples=" or ".join(_similar(given)),
         ) from error
     return given
 

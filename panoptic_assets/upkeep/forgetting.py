@@ -165,8 +165,10 @@ def find_images(
         image_id = known.one(name)
         if not image_id:
             raise InputError(
-                f"The file {name!r} was never read, so it is not known which image it holds: there "
-                "is nothing to forget but its path, which goes when the file is deleted."
+                "The file {name!r} was never read, so it is not known which image it holds: there "
+                "is nothing to forget but its path, which goes when the file is deleted.",
+                id="file-never-read",
+                name=name,
             )
         found.append(image_id)
     for note in known.notes:

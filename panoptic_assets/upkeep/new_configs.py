@@ -157,7 +157,13 @@ class _Results:
         if node.clustering in self.clusterings.stale:
             return f"the clustering {node.clustering!r} is stale"
         if node.cluster not in self.clusterings.clusters(node.clustering)["cluster"].to_pylist():
-            raise InputError(f"{entry.file}: {node.clustering!r} has no cluster {node.cluster}.")
+            raise InputError(
+                "{file}: {clustering!r} has no cluster {cluster}.",
+                id="config-of-unknown-cluster",
+                file=entry.file,
+                clustering=node.clustering,
+                cluster=node.cluster,
+            )
         nested = resolve_nested(entry.key, {}, self.clusterings, self._registry)
         return self._without_features(nested.features)
 

@@ -73,7 +73,7 @@ from panoptic_assets.tags.saving import Saved, save_run
 from panoptic_assets.tags.table import read_log, saved_runs, write_tags
 from panoptic_assets.upkeep import out_of_sample
 from panoptic_assets.upkeep.config import BackfillConfig
-from resources.errors import InputError
+from resources.errors import InputError, Message
 from resources.lance import LanceStore, VersionGoneError
 from resources.registry import Registry
 from resources.schemas import vectors_table
@@ -109,6 +109,8 @@ class RunRefresh:
     steps: list[RefreshStep] = field(default_factory=list)
     error: str = ""
     """Why it failed as a whole; one line."""
+    message: Message | None = None
+    """What that is made of, where it was a plain refusal."""
     fault: Exception | None = None
     """Where that was no plain refusal."""
 
@@ -165,7 +167,7 @@ def refresh_runs(
                 result.steps.append(replace(step, answer=None, saved=None))
                 yield step
         except (InputError, NotComputableError) as error:
-            result.error = str(error)
+            result.error, result.message = str(error), error.message
         except Exception as error:  # told at the end: the other runs need not wait for its mending
             result.error = f"{type(error).__name__}: {error}".splitlines()[0]
             result.fault = error
@@ -292,8 +294,12 @@ def _base_of(record: Record, history: Mapping[str, Record], store: LanceStore) -
     base = history.get(record.computed_id)
     if base is None:
         raise InputError(
-            f"The record {record.computed_id}, whose clusters {record.key} has, is not in the "
-            f"store: compute it again (`panoptic-assets replay {record.run_key}`)."
+            "The record {record_id}, whose clusters {key} has, is not in the store: compute it "
+            "again (`panoptic-assets replay {run_key}`).",
+            id="computed-record-gone",
+            record_id=record.computed_id,
+            key=record.key,
+            run_key=record.run_key,
         )
     found = (rows_of(store, table, base.record_id) for table in ("assignments", "clusters"))
     rows, listed = found

@@ -85,7 +85,11 @@ def retain(instance: dg.DagsterInstance, days: int, dry_run: bool = False) -> Re
         InputError: The days are not 1 or more.
     """
     if days < 1:
-        raise InputError(f"Runs can be kept for 1 day or more, not for {days}.")
+        raise InputError(
+            "Runs can be kept for 1 day or more, not for {days}.",
+            id="retention-too-short",
+            days=days,
+        )
     before = datetime.now(UTC) - timedelta(days=days)
     old = {
         record.dagster_run.run_id

@@ -56,7 +56,7 @@ from panoptic_assets.upkeep.reasons import (
     judged_save,
     what_changed,
 )
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.lance import LanceStore, one_of, quoted
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -297,7 +297,10 @@ class Judge:
             members = self._members[parent.record_id].get(node.cluster, [])
             image_ids = sorted(self._present.keys() & set(members))
             if not image_ids:
-                raise InputError("all of its images are missing from the corpus by now.")
+                raise InputError(
+                    "all of its images are missing from the corpus by now.",
+                    id="its-images-all-missing",
+                )
             selection = Selection(image_ids, [files_input(0, image_ids)], parent=parent)
         elif isinstance(scope, FoundByText):
             # The vectors that were searched are as they were, so that it finds the same.
@@ -308,7 +311,9 @@ class Judge:
         features = self._features_now(record.config["features"])
         seen, hashes = features.of(selection.image_ids)
         if not seen:
-            raise InputError("none of its images has features by now.")
+            raise InputError(
+                "none of its images has features by now.", id="its-images-without-features"
+            )
         sources = {(read.table, read.sha256) for read in selection.sources}
         return _Now(key, selection, seen, hashes | sources)
 
@@ -560,7 +565,11 @@ class Judge:
         for cluster, image_id in _rows(self._store, "assignments", ["cluster", "image_id"], where):
             found[cluster].append(image_id)
         if not found:
-            raise InputError(f"The record {record_id} is no longer in the store.")
+            raise InputError(
+                "The record {record_id} is no longer in the store.",
+                id="record-no-longer-stored",
+                record_id=record_id,
+            )
         return found
 
     def _embedded_of(self, record: Record) -> list[str]:
@@ -589,7 +598,11 @@ class Judge:
             if "/" in features:
                 stored = read_points(self._store, features)
                 if stored is None:
-                    raise InputError(f"the projection {features!r} has no points.")
+                    raise InputError(
+                        "the projection {projection!r} has no points.",
+                        id="projection-without-points",
+                        projection=features,
+                    )
                 points = _Table(stored)
             self._features_of[features] = _Features(vectors, points)
         return self._features_of[features]
@@ -623,9 +636,14 @@ def named_by(staleness: Iterable[Staleness], keys: Iterable[str]) -> list[Stalen
         if not named:
             names = {one.run_key for one in known}
             names |= {f"{PROPERTY}{one.key}" for one in known if one.what == "property"}
-            listed = ", ".join(nearest(name, names, _NAMES_LISTED)) or "none yet"
+            listed = ", ".join(nearest(name, names, _NAMES_LISTED)) or message(
+                "none yet", id="none-yet"
+            )
             raise InputError(
-                f"There is no clustering and no saved property {key!r}. Existing ones: {listed}."
+                "There is no clustering and no saved property {key!r}. Existing ones: {known}.",
+                id="no-clustering-nor-property",
+                key=key,
+                known=listed,
             )
         found.update(named)
     return [one for one in known if one in found]
@@ -734,7 +752,7 @@ def _seen_files(past: LanceStore) -> tuple[set[str], dict[str, str]]:
 
 def _ids(store: LanceStore, table: str) -> set[str]:
     if not store.version(table):
-        raise InputError(f"The table {table} is gone.")
+        raise InputError("The table {table} is gone.", id="table-gone", table=table)
     return set(store.read(table, ["image_id"])["image_id"].to_pylist())
 
 

@@ -168,7 +168,7 @@ def test_a_subsample_that_cannot_be_divided_counts_as_nothing():
     def compute(data, seed):
         calls.append(1)
         if len(calls) % 2:
-            raise NotComputableError("too few")
+            raise NotComputableError("too few", id="too-few")
         return Outcome(TRUTH[rows_of(data)])
 
     assert set(stability(compute, NUMBERED, TRUTH, 0, range(4)).values()) == {0.5}

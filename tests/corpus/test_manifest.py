@@ -86,7 +86,7 @@ def folder(name, count, **other):
 def asked(known, listed, unreadable=(), takes=lambda path: True):
     known = by_path(*known)
     there = [Listed(file.path, file.size, file.mtime_ns, file.etag) for file in listed]
-    return absence(known, plan(known, there, unreadable, ""), takes, "/disk")
+    return str(absence(known, plan(known, there, unreadable, ""), takes, "/disk") or "")
 
 
 MANY = HANDFUL + 1

@@ -107,7 +107,7 @@ class Counting(ImageSource):
     def read(self, path):
         self._read.append(path)
         if len(self._read) > self._gone_after:
-            raise InputError("The folder of images is gone.")
+            raise InputError("The folder of images is gone.", id="folder-gone")
         return super().read(path)
 
 

@@ -666,7 +666,7 @@ class Flaky(ImageSource):
         with (marker := self._marker).open("a") as file:
             file.write("x")
         if marker.stat().st_size < 2:
-            raise UnavailableError("The share does not answer.")
+            raise UnavailableError("The share does not answer.", id="share-silent")
         return super().list()
 
     @property

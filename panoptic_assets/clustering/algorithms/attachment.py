@@ -62,16 +62,20 @@ def attach_to_tags(
     if not data.unit:
         raise NotComputableError(
             "Texts are compared with the vectors of images, not with the points of a projection: "
-            "take the vector type, not its projection."
+            "take the vector type, not its projection.",
+            id="text-against-projection",
         )
     if data.encode_texts is None:
         raise NotComputableError(
             "This vector type knows no texts, so that no image can be compared with a tag: take "
-            "one whose model has a text tower, such as vit-b-32 or mini."
+            "one whose model has a text tower, such as vit-b-32 or mini.",
+            id="model-without-text",
         )
     check_data(data)
     if not data.tags:
-        raise NotComputableError("There is no tag that images could be attached to.")
+        raise NotComputableError(
+            "There is no tag that images could be attached to.", id="no-tag-to-attach-to"
+        )
     taken, names = tag_texts(data.tags, parent_tags)
     texts = [template.replace("{}", name) for name in names for template in templates]
     encoded = np.asarray(data.encode_texts(texts), np.float64)
@@ -130,9 +134,13 @@ def tag_texts(tags: tuple[TargetTag, ...], parent_tags: ParentTags) -> tuple[lis
             if parent_tags != "combine":
                 remedy = "with `parent_tags: combine` the tags above tell them apart"
             raise NotComputableError(
-                f"The tags '{TargetTag(other).name}' and '{TargetTag(path).name}' have the "
-                f"same text, '{text}', and no image could be told to be of one or the "
-                f"other: {remedy}."
+                "The tags '{tag}' and '{other}' have the same text, '{text}', and no image could "
+                "be told to be of one or the other: {remedy}.",
+                id="tags-of-same-text",
+                tag=TargetTag(other).name,
+                other=TargetTag(path).name,
+                text=text,
+                remedy=remedy,
             )
     return list(places.values()), list(texts)
 
@@ -147,7 +155,8 @@ def mean_directions(encoded: np.ndarray) -> Vectors:
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise NotComputableError(
-            "The model gave no usable vector for a tag: try other templates, or another name."
+            "The model gave no usable vector for a tag: try other templates, or another name.",
+            id="tag-without-vector",
         )
     return (means / lengths).astype(np.float32)
 

@@ -62,7 +62,9 @@ def consensus(
     check_data(data)
     if len(data.runs) < 2:
         raise NotComputableError(
-            f"A consensus needs two or more runs to compare, and there are {len(data.runs)}."
+            "A consensus needs two or more runs to compare, and there are {nb_runs}.",
+            id="too-few-runs-to-combine",
+            nb_runs=len(data.runs),
         )
     profiles = np.stack(data.runs, axis=1).astype(np.int64)
     if nb_clusters == -1:
@@ -93,9 +95,13 @@ def _agreeing(profiles: Profiles, min_agreement: float, min_cluster_size: int) -
     )
     if len(different) > _MAX_PROFILES:
         raise NotComputableError(
-            f"The {profiles.shape[1]} runs tell {len(different):,} groups of images apart, and no "
-            f"more than {_MAX_PROFILES:,} can be compared in pairs: give nb_clusters, or fewer "
-            "runs, or runs of fewer clusters."
+            "The {nb_runs} runs tell {nb_groups:,} groups of images apart, and no more than "
+            "{max_profiles:,} can be compared in pairs: give nb_clusters, or fewer runs, or runs "
+            "of fewer clusters.",
+            id="too-many-profiles",
+            nb_runs=profiles.shape[1],
+            nb_groups=len(different),
+            max_profiles=_MAX_PROFILES,
         )
     # Of equal agreements the first is taken: so it is one of what most images have.
     order = np.argsort(-sizes, kind="stable")
@@ -139,8 +145,11 @@ def _kmeans(profiles: Profiles, nb_clusters: int, seed: int) -> Labels:
     )
     if nb_clusters > len(different):
         raise NotComputableError(
-            f"nb_clusters is {nb_clusters}, but the runs tell only {len(different)} groups of "
-            f"images apart: ask for at most {len(different)}."
+            "nb_clusters is {nb_clusters}, but the runs tell only {nb_groups} groups of images "
+            "apart: ask for at most {nb_groups}.",
+            id="clusters-beyond-profiles",
+            nb_clusters=nb_clusters,
+            nb_groups=len(different),
         )
     rows, runs = np.nonzero(different >= 0)
     starts = np.cumsum([0, *(different.max(axis=0) + 1)])

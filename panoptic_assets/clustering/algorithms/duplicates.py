@@ -85,7 +85,8 @@ def find_duplicates(
     if not data.unit:
         raise NotComputableError(
             "Whether images are almost the same is judged by the cosine of their vectors, which "
-            "points of a projection do not keep: take the vector type, not its projection."
+            "points of a projection do not keep: take the vector type, not its projection.",
+            id="duplicates-of-projection",
         )
     check_data(data)
     least = DEFAULT_SIMILARITY if min_similarity is None else min_similarity

@@ -93,16 +93,7 @@ Method = Callable[..., Outcome]
 
 
 class UnknownAlgorithmError(NotComputableError):
-    """A method does not have the algorithm, any more or yet, by which an answer was made.
-
-    Args:
-        number: Of that algorithm.
-        now: The number of the method's own.
-    """
-
-    def __init__(self, number: int, now: int):
-        missing = "which is no longer here" if number < now else "which this version does not know"
-        super().__init__(f"made by algorithm {number}, {missing}")
+    """A method does not have the algorithm, any more or yet, by which an answer was made."""
 
 
 def check_data(data: Data) -> None:
@@ -112,14 +103,17 @@ def check_data(data: Data) -> None:
         NotComputableError: There is no image, or a vector is infinite, NaN, or zero.
     """
     if not len(data):
-        raise NotComputableError("There is no image to divide.")
+        raise NotComputableError("There is no image to divide.", id="no-image-to-divide")
     usable = np.isfinite(data.points).all(axis=1)
     if data.unit:
         usable &= (data.points != 0).any(axis=1)
     if not usable.all():
         raise NotComputableError(
-            f"{np.count_nonzero(~usable)} of {len(data)} vectors cannot be used: they are zero, "
-            "infinite or NaN. Embed the images again, or import their vectors again."
+            "{nb_unusable} of {nb_vectors} vectors cannot be used: they are zero, infinite or "
+            "NaN. Embed the images again, or import their vectors again.",
+            id="vectors-unusable",
+            nb_unusable=np.count_nonzero(~usable),
+            nb_vectors=len(data),
         )
 
 

@@ -146,9 +146,12 @@ def birch(
             return Outcome(groups, notes=_one_cluster(groups, "a smaller threshold cuts more"))
         if nb_groups < wanted:
             raise NotComputableError(
-                f"nb_clusters is {wanted}, but with threshold {threshold:g} the tree has only "
-                f"{nb_groups} group{'' if nb_groups == 1 else 's'}: ask for fewer clusters, or for "
-                "a smaller threshold."
+                "nb_clusters is {wanted}, but with threshold {threshold:g} the tree has only "
+                "{groups}: ask for fewer clusters, or for a smaller threshold.",
+                id="clusters-beyond-groups-of-tree",
+                wanted=wanted,
+                threshold=threshold,
+                groups=f"{nb_groups} group{'' if nb_groups == 1 else 's'}",
             )
         _check_memory(nb_groups, "join the groups of its tree", "a larger threshold")
         joined = _agglomerative(estimator.subcluster_centers_, wanted, None, "ward", "euclidean")
@@ -183,7 +186,10 @@ def agglomerative(
     else:
         connectivity = _connected(data, nb_neighbors)
     if metric == "cosine" and not (data.points != 0).any(axis=1).all():
-        raise NotComputableError("A point is zero and has no cosine: take the metric euclidean.")
+        raise NotComputableError(
+            "A point is zero and has no cosine: take the metric euclidean.",
+            id="zero-point-without-cosine",
+        )
     with threadpool_limits(limits=1):
         labels = _agglomerative(
             data.points, wanted, distance_threshold, linkage, metric, connectivity
@@ -217,10 +223,19 @@ def hdbscan(
 
     check_data(data)
     if len(data) < min_cluster_size:
-        found = "is only one image" if len(data) == 1 else f"are only {len(data)} images"
+        if len(data) == 1:
+            raise NotComputableError(
+                "min_cluster_size is {min_cluster_size}, but there is only one image: ask for "
+                "smaller clusters, or take another method.",
+                id="cluster-size-beyond-one-image",
+                min_cluster_size=min_cluster_size,
+            )
         raise NotComputableError(
-            f"min_cluster_size is {min_cluster_size}, but there {found}: ask for smaller clusters, "
-            "or take another method."
+            "min_cluster_size is {min_cluster_size}, but there are only {nb_images} images: ask "
+            "for smaller clusters, or take another method.",
+            id="cluster-size-beyond-images",
+            min_cluster_size=min_cluster_size,
+            nb_images=len(data),
         )
     first, places = distinct(data.points)
     if len(first) == 1:
@@ -231,8 +246,12 @@ def hdbscan(
         )
     if len(first) < max(min_cluster_size, 3):
         raise NotComputableError(
-            f"min_cluster_size is {min_cluster_size}, but only {len(first)} of the {len(data)} "
-            "images differ: ask for smaller clusters, or take another method."
+            "min_cluster_size is {min_cluster_size}, but only {nb_distinct} of the {nb_images} "
+            "images differ: ask for smaller clusters, or take another method.",
+            id="cluster-size-beyond-distinct-images",
+            min_cluster_size=min_cluster_size,
+            nb_distinct=len(first),
+            nb_images=len(data),
         )
     points = data.points[first].astype(np.float64)
     if metric == "cosine":
@@ -241,7 +260,8 @@ def hdbscan(
         lengths = np.linalg.norm(points, axis=1, keepdims=True)
         if not lengths.all():
             raise NotComputableError(
-                "A point is zero and has no cosine: take the metric euclidean."
+                "A point is zero and has no cosine: take the metric euclidean.",
+                id="zero-point-without-cosine",
             )
         points /= lengths
     estimator = HDBSCAN(
@@ -289,17 +309,35 @@ def _check_number(nb_clusters: int, data: Data) -> int:
     if nb_clusters <= nb_distinct:
         return nb_distinct
     if len(data) == 1:
-        found = "there is one image to divide: ask for 1."
-    elif nb_distinct == len(data):
-        found = f"there are only {len(data)} images to divide: ask for at most {nb_distinct}."
-    elif nb_distinct == 1:
-        found = f"of the {len(data)} images to divide only 1 differs: ask for 1."
-    else:
-        found = (
-            f"of the {len(data)} images to divide only {nb_distinct} differ: ask for at most "
-            f"{nb_distinct}."
+        raise NotComputableError(
+            "nb_clusters is {nb_clusters}, but there is one image to divide: ask for 1.",
+            id="clusters-beyond-one-image",
+            nb_clusters=nb_clusters,
         )
-    raise NotComputableError(f"nb_clusters is {nb_clusters}, but {found}")
+    if nb_distinct == len(data):
+        raise NotComputableError(
+            "nb_clusters is {nb_clusters}, but there are only {nb_images} images to divide: ask "
+            "for at most {nb_images}.",
+            id="clusters-beyond-images",
+            nb_clusters=nb_clusters,
+            nb_images=len(data),
+        )
+    if nb_distinct == 1:
+        raise NotComputableError(
+            "nb_clusters is {nb_clusters}, but of the {nb_images} images to divide only 1 "
+            "differs: ask for 1.",
+            id="clusters-beyond-equal-images",
+            nb_clusters=nb_clusters,
+            nb_images=len(data),
+        )
+    raise NotComputableError(
+        "nb_clusters is {nb_clusters}, but of the {nb_images} images to divide only {nb_distinct} "
+        "differ: ask for at most {nb_distinct}.",
+        id="clusters-beyond-distinct-images",
+        nb_clusters=nb_clusters,
+        nb_images=len(data),
+        nb_distinct=nb_distinct,
+    )
 
 
 def _check_memory(nb_points: int, what: str, way_out: str) -> None:
@@ -308,9 +346,15 @@ def _check_memory(nb_points: int, what: str, way_out: str) -> None:
     limit = _MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > limit:
         raise NotComputableError(
-            f"To {what} of {nb_points:,} images, agglomerative clustering needs "
-            f"{needed / 2**30:,.0f} GiB of memory, and may take {limit / 2**30:,.0f}: take "
-            f"{way_out}, a smaller scope, or minibatch_kmeans."
+            "To {what} of {nb_points:,} images, agglomerative clustering needs {needed:,.0f} GiB "
+            "of memory, and may take {limit:,.0f}: take {way_out}, a smaller scope, or "
+            "minibatch_kmeans.",
+            id="distances-beyond-memory",
+            what=what,
+            nb_points=nb_points,
+            needed=needed / 2**30,
+            limit=limit / 2**30,
+            way_out=way_out,
         )
 
 
@@ -362,8 +406,11 @@ def _connected(data: Data, nb_neighbors: int) -> Any:
     limit = _MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if nb_parts > _MOST_PARTS or largest * 16 > limit:
         raise NotComputableError(
-            f"The graph of the {nb_neighbors} nearest neighbours falls into {nb_parts:,} parts, "
-            "which take too long to join: take a larger nb_neighbors, or minibatch_kmeans."
+            "The graph of the {nb_neighbors} nearest neighbours falls into {nb_parts:,} parts, "
+            "which take too long to join: take a larger nb_neighbors, or minibatch_kmeans.",
+            id="neighbour-graph-in-parts",
+            nb_neighbors=nb_neighbors,
+            nb_parts=nb_parts,
         )
     return graph
 

@@ -42,6 +42,7 @@ from panoptic_assets.tags.edits import (
     property_in,
     split_path,
 )
+from resources.errors import PlainError
 
 Mode = Literal["add", "replace", "keep"]
 
@@ -57,7 +58,7 @@ _TAKEN_FIELDS = frozenset(
 )
 
 
-class ExchangeError(ValueError):
+class ExchangeError(PlainError, ValueError):
     """A file cannot be read, or tags cannot be written in a format; says cause and remedy."""
 
 
@@ -146,9 +147,12 @@ def write_panoptic(labelled: Labelled, file: TextIO) -> None:
     for tag in labelled.tables.tags:
         if "," in tag.name and tag.property in several:
             raise ExchangeError(
-                f"Images have several tags of {tag.property!r}, which Panoptic parts by commas, "
-                f"and {named[tag.tag_id]!r} has one in its name: rename the tag (`panoptic-assets "
-                "tag rename`), or choose another format."
+                "Images have several tags of {property!r}, which Panoptic parts by commas, and "
+                "{tag!r} has one in its name: rename the tag (`panoptic-assets tag rename`), or "
+                "choose another format.",
+                id="comma-in-tag-name",
+                property=tag.property,
+                tag=named[tag.tag_id],
             )
     writer = csv.writer(file, delimiter=";")
     headers = [
@@ -294,7 +298,7 @@ class Said:
             try:
                 self._split[path] = tuple(split_path(path))
             except EditError as error:
-                raise ExchangeError(str(error)) from error
+                raise ExchangeError.of(error) from error
         found = self._split[path]
         self.tags.setdefault(normalised(property_name), {}).setdefault(found, details)
         return found
@@ -318,8 +322,11 @@ class Said:
         if name not in self.tags:
             listed = ", ".join(map(repr, self.tags)) or "none"
             raise ExchangeError(
-                f"There are no tags of {name!r}; there are some of {listed}. A column of tags has "
-                f"the header '{name}[tag]' or '{name}[multi_tags]'."
+                "There are no tags of {name!r}; there are some of {known}. A column of tags has "
+                "the header '{name}[tag]' or '{name}[multi_tags]'.",
+                id="no-tags-of-property",
+                name=name,
+                known=listed,
             )
         return Said(self.images, {name: self.tags[name]}, {name: self.given.get(name, [])})
 
@@ -338,7 +345,7 @@ def read_csv(file: BinaryIO) -> Said:
                 return said(_own(folded, table))
             return _read_panoptic(headers, table)
     except inventory.InventoryError as error:
-        raise ExchangeError(str(error)) from error
+        raise ExchangeError.of(error) from error
 
 
 def _own(
@@ -361,7 +368,9 @@ def said(rows_of_table: Iterable[tuple[str, str, str, str]]) -> Said:
     for number, (image_id, path, property_name, tag) in enumerate(rows_of_table, start=1):
         if not (image_id or path) or not property_name.strip() or not tag.strip():
             raise ExchangeError(
-                f"Row {number} names no image, no property or no tag: complete or remove it."
+                "Row {number} names no image, no property or no tag: complete or remove it.",
+                id="row-incomplete",
+                number=number,
             )
         found.give(found.add_image(image_id, (path,) if path else ()), property_name, tag)
     return found
@@ -379,7 +388,8 @@ def _read_panoptic(headers: list[str], table: Iterator[tuple[int, list[str]]]) -
     if not columns:
         raise ExchangeError(
             "No column holds tags: write the header of one as 'name[tag]', or as "
-            "'name[multi_tags]' where its cells hold several tags between commas."
+            "'name[multi_tags]' where its cells hold several tags between commas.",
+            id="no-column-of-tags",
         )
     for line, row in table:
         path = unprotected(row[files])
@@ -395,7 +405,9 @@ def _read_panoptic(headers: list[str], table: Iterator[tuple[int, list[str]]]) -
                 try:
                     found.give(image, name, tag)
                 except ExchangeError as error:
-                    raise ExchangeError(f"Line {line}: {error}") from error
+                    raise ExchangeError(
+                        "Line {line}: {reason}", id="line-unusable", line=line, reason=error
+                    ) from error
     return found
 
 
@@ -438,7 +450,8 @@ def read_json(text: bytes) -> Said:
     except ValueError as error:  # pydantic's, and of bytes that are not UTF-8
         raise ExchangeError(
             "It is no JSON document of tags as `panoptic-assets export --format json` writes it: "
-            "export it anew, or import CSV or Parquet."
+            "export it anew, or import CSV or Parquet.",
+            id="no-json-of-tags",
         ) from error
     found = Said()
     for name in content.properties:
@@ -450,7 +463,7 @@ def read_json(text: bytes) -> Said:
             try:
                 details["colour"] = parse_colour(entry.colour)
             except EditError as error:
-                raise ExchangeError(str(error)) from error
+                raise ExchangeError.of(error) from error
         found.add_tag(entry.property, entry.path, **details)
         known[entry.tag_id] = entry
     for image in content.images:
@@ -458,8 +471,11 @@ def read_json(text: bytes) -> Said:
         for given in image.tags:
             if given.tag_id not in known:
                 raise ExchangeError(
-                    f"The image {image.image_id[:12]!r} has a tag {given.tag_id!r}, which is not "
-                    "among the document's tags: export it anew."
+                    "The image {image_id!r} has a tag {tag_id!r}, which is not among the "
+                    "document's tags: export it anew.",
+                    id="tag-not-in-document",
+                    image_id=image.image_id[:12],
+                    tag_id=given.tag_id,
                 )
             tag = known[given.tag_id]
             found.give(place, tag.property, tag.path)

@@ -33,7 +33,7 @@ from panoptic_assets.tags.exchange.formats import ExchangeError, Labelled, Mode,
 from panoptic_assets.tags.saving import author_of, saved
 from panoptic_assets.tags.table import append_events, read_log
 from resources.decoding import UnreadableImage
-from resources.errors import InputError
+from resources.errors import InputError, message
 from resources.lance import LanceStore
 from resources.source import ImageSource
 
@@ -78,8 +78,13 @@ def saved_tags(store: LanceStore, property_name: str | None = None) -> tag_log.T
         wanted = normalised(property_name)
         chosen = [name for name in tables.properties if normalised(name) == wanted]
         if not chosen:
-            listed = ", ".join(tables.properties) or "none yet"
-            raise InputError(f"There is no property {wanted!r}. Existing ones: {listed}.")
+            listed = ", ".join(tables.properties) or message("none yet", id="none-yet")
+            raise InputError(
+                "There is no property {property!r}. Existing ones: {known}.",
+                id="no-such-property",
+                property=wanted,
+                known=listed,
+            )
         tags = [tag for tag in tables.tags if tag.property in chosen]
         ids = {tag.tag_id for tag in tags}
         images = {pair: event for pair, event in tables.images.items() if pair[0] in ids}
@@ -87,7 +92,8 @@ def saved_tags(store: LanceStore, property_name: str | None = None) -> tag_log.T
     if not tables.tags:
         raise InputError(
             "There are no tags to export: save a run (`panoptic-assets save KEY`), or export one "
-            "as it is (`--run KEY`)."
+            "as it is (`--run KEY`).",
+            id="no-tags-to-export",
         )
     return tables
 
@@ -131,7 +137,11 @@ def export(
     """
     chosen = format or _format(destination)
     if copy and chosen != "folders":
-        raise InputError(f"The format {chosen} holds no images: leave --copy out.")
+        raise InputError(
+            "The format {chosen} holds no images: leave --copy out.",
+            id="format-without-images",
+            chosen=chosen,
+        )
     _check_destination(destination, chosen, overwrite, source)
     labelled = Labelled(tables, present_files(store))
     unreadable: list[str] = []
@@ -152,7 +162,7 @@ def export(
                 with draft.open("w", encoding="utf-8", newline="") as file:
                     write(labelled, file)
             except ExchangeError as error:
-                raise InputError(str(error)) from error
+                raise InputError.of(error) from error
     images = {image_id for _, image_id in tables.images}
     return Exported(
         destination,
@@ -168,8 +178,12 @@ def _format(destination: Path) -> Format:
     found = _SUFFIXES.get(destination.suffix.lower())
     if found is None:
         raise InputError(
-            f"The name {destination.name!r} does not say which format is wanted: end it in "
-            f"{', '.join(_SUFFIXES)}, or name the format (--format): {', '.join(FORMATS)}."
+            "The name {name!r} does not say which format is wanted: end it in {suffixes}, or name "
+            "the format (--format): {formats}.",
+            id="export-format-unclear",
+            name=destination.name,
+            suffixes=", ".join(_SUFFIXES),
+            formats=", ".join(FORMATS),
         )
     return found
 
@@ -179,30 +193,46 @@ def _check_destination(
 ) -> None:
     if not destination.name or destination.resolve() == Path.cwd():
         raise InputError(
-            f"{destination} is the working directory, or no name at all: name a folder or file in "
-            "it."
+            "{destination} is the working directory, or no name at all: name a folder or file in "
+            "it.",
+            id="export-to-working-directory",
+            destination=destination,
         )
     if not destination.absolute().parent.is_dir():
-        raise InputError(f"There is no folder {destination.absolute().parent}: create it first.")
+        raise InputError(
+            "There is no folder {folder}: create it first.",
+            id="export-folder-missing",
+            folder=destination.absolute().parent,
+        )
     if chosen == "folders":
         # A link counts: what it leads to is not ours to fill.
         taken = destination.is_symlink() or (destination.exists() and not destination.is_dir())
         if taken or (destination.is_dir() and any(destination.iterdir())):
             raise InputError(
-                f"{destination} is not an empty folder: choose another one, which need not exist."
+                "{destination} is not an empty folder: choose another one, which need not exist.",
+                id="export-folder-not-empty",
+                destination=destination,
             )
         root = source.local_root
         if root is not None and destination.resolve().is_relative_to(root):
             raise InputError(
-                f"{destination} lies in the folder of images, whose next refresh would take what "
-                "is written for new files: choose a folder outside of it."
+                "{destination} lies in the folder of images, whose next refresh would take what "
+                "is written for new files: choose a folder outside of it.",
+                id="export-into-images",
+                destination=destination,
             )
     elif destination.is_dir():
-        raise InputError(f"{destination} is a folder: give the name of a file.")
+        raise InputError(
+            "{destination} is a folder: give the name of a file.",
+            id="export-to-folder",
+            destination=destination,
+        )
     elif not overwrite and (destination.exists() or destination.is_symlink()):
         raise InputError(
-            f"{destination} exists already: choose another name, or allow to replace it "
-            "(--replace)."
+            "{destination} exists already: choose another name, or allow to replace it "
+            "(--replace).",
+            id="export-exists",
+            destination=destination,
         )
 
 
@@ -213,7 +243,11 @@ def _draft(destination: Path, overwrite: bool) -> Iterator[Path]:
     try:
         yield draft
         if destination.exists() and not overwrite:
-            raise InputError(f"{destination} was made by someone else meanwhile: try again.")
+            raise InputError(
+                "{destination} was made by someone else meanwhile: try again.",
+                id="export-overtaken",
+                destination=destination,
+            )
         draft.replace(destination)
     finally:
         draft.unlink(missing_ok=True)
@@ -317,8 +351,10 @@ def _put(
             target.symlink_to(root / path)
         except OSError as error:
             raise InputError(
-                f"No symbolic link can be made below {draft.parent} ({error.strerror}): ask for "
-                "copies (--copy)."
+                "No symbolic link can be made below {folder} ({reason}): ask for copies (--copy).",
+                id="no-symbolic-link",
+                folder=draft.parent,
+                reason=error.strerror,
             ) from error
 
 
@@ -383,9 +419,12 @@ def import_tags(
     ]
     if content.images and len(unknown) == len(content.images):
         raise InputError(
-            f"None of the {len(unknown):,} images of {file} is in the corpus: the first one is "
-            f"{unknown[0]!r}. Name them by id, or by path below the images' folder, and refresh "
-            "before."
+            "None of the {nb_images:,} images of {file} is in the corpus: the first one is "
+            "{first!r}. Name them by id, or by path below the images' folder, and refresh before.",
+            id="no-imported-image-known",
+            nb_images=len(unknown),
+            file=file,
+            first=unknown[0],
         )
     record_ids = store.read("records", ["record_id"])["record_id"].to_pylist()
     while True:
@@ -394,7 +433,9 @@ def import_tags(
         try:
             events = formats.events(content, image_ids, state, mode, record_ids)
         except EditError as error:
-            raise InputError(f"{file}: {error}") from error
+            raise InputError(
+                "{file}: {reason}", id="file-not-imported", file=file, reason=error
+            ) from error
         # Another process may have appended meanwhile: then the events follow from what is there.
         if (
             check
@@ -418,12 +459,16 @@ def import_tags(
 def _read(file: Path, property_name: str | None) -> Said:
     # Opening a FIFO would wait for ever.
     if not file.is_file():
-        raise InputError(f"There is no file {file}: correct the path.")
+        raise InputError(
+            "There is no file {file}: correct the path.", id="no-file-to-import", file=file
+        )
     kind = _SUFFIXES.get(file.suffix.lower())
     if kind is None:
         raise InputError(
-            f"The name {file.name!r} does not say what the file is: end it in "
-            f"{', '.join(_SUFFIXES)}."
+            "The name {name!r} does not say what the file is: end it in {suffixes}.",
+            id="import-format-unclear",
+            name=file.name,
+            suffixes=", ".join(_SUFFIXES),
         )
     try:
         if kind == "csv":
@@ -431,13 +476,20 @@ def _read(file: Path, property_name: str | None) -> Said:
                 found = formats.read_csv(stream)
         elif kind == "json":
             if file.stat().st_size > MAX_JSON:
-                raise InputError(f"{file} is larger than {MAX_JSON // 2**30} GB: use Parquet.")
+                raise InputError(
+                    "{file} is larger than {gigabytes} GB: use Parquet.",
+                    id="import-file-too-large",
+                    file=file,
+                    gigabytes=MAX_JSON // 2**30,
+                )
             found = formats.read_json(file.read_bytes())
         else:
             found = formats.said(_parquet_rows(file))
         return found if property_name is None else found.only(property_name)
     except ExchangeError as error:
-        raise InputError(f"{file}: {error}") from error
+        raise InputError(
+            "{file}: {reason}", id="file-not-imported", file=file, reason=error
+        ) from error
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -452,8 +504,10 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
             }
             if missing := set(columns) - strings:
                 raise ExchangeError(
-                    f"It has no column {' or '.join(sorted(missing))} of texts: import what "
-                    "`panoptic-assets export` wrote."
+                    "It has no column {columns} of texts: import what `panoptic-assets export` "
+                    "wrote.",
+                    id="parquet-columns-missing",
+                    columns=" or ".join(sorted(missing)),
                 )
             for batch in table.iter_batches(_ROWS, columns=columns):
                 values = (batch[name].to_pylist() for name in columns)
@@ -463,7 +517,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise ExchangeError("It is no Parquet file: export it anew.") from error
+        raise ExchangeError("It is no Parquet file: export it anew.", id="not-parquet") from error
 
 
 def _image_ids(store: LanceStore, folder: str, content: Said) -> tuple[list[str | None], list[str]]:
