@@ -461,9 +461,11 @@ def open_store(project: ProjectFolder) -> "LanceStore":
     store = LanceStore(uri=project.store, storage_options=project.settings.storage_options)
     try:
         store.tables()
-    except (OSError, InputError):
+    except InputError:
         raise
-    except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's own; without a number, Lance's words for a bad URI or no network
         raise InputError(
             f"The store {project.store} cannot be opened: check `store` and `storage_options` in "
             f"{project.settings_file}, the network, and the secrets in the environment. (LanceDB "

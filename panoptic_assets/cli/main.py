@@ -76,19 +76,17 @@ class _Group(click.Group):
             os._exit(_INTERRUPTED)
         except InputError as error:
             raise _PlainError(str(error)) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read the output has gone: click's part
+        except (OSError, RuntimeError, ValueError) as error:
+            if found := _LANCE_ERROR.search(str(error)):
+                number = re.search(r"\(os error (\d+)\)", found["reason"])
+                remedy = _remedy(int(number[1]) if number else None)
+                raise _PlainError(
+                    f"The store{_place(context.obj)} failed: {brief(found['reason'])}: {remedy}."
+                ) from error
+            # EPIPE: whoever read the output has gone, which is click's part.
+            if not isinstance(error, OSError) or error.errno == errno.EPIPE:
                 raise
             raise _PlainError(_about(error)) from error
-        except RuntimeError as error:
-            found = _LANCE_ERROR.search(str(error))
-            if not found:
-                raise
-            number = re.search(r"\(os error (\d+)\)", found["reason"])
-            remedy = _remedy(int(number[1]) if number else None)
-            raise _PlainError(
-                f"The store{_place(context.obj)} failed: {brief(found['reason'])}: {remedy}."
-            ) from error
 
 
 def _about(error: OSError) -> str:
