@@ -610,7 +610,8 @@ def test_an_index_that_lancedb_made_is_searched_and_takes_up_new_rows(store):
     store.index("vectors.a")
     _, found = store.search("vectors.a", numbers[[3, 295]], 1)
     assert found.to_pylist() == ["i003", "i295"]
-    assert len(lance.dataset(f"{store.uri}/vectors.a.lance").list_indices()[0]["fragment_ids"]) == 2
+    parts = lance.dataset(f"{store.uri}/vectors.a.lance").list_indices()
+    assert {number for part in parts for number in part["fragment_ids"]} == {0, 1}
 
 
 def test_two_stores_in_memory_have_nothing_in_common():
