@@ -7,25 +7,25 @@ belong here: the runs that divide images (``cli.clustering``).
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from panoptic_assets.cli.late import LateOptions, late
 from panoptic_assets.cli.listings import print_clusters, print_tags
 from panoptic_assets.cli.opening import open_project, open_runner, reader_of
 from panoptic_assets.cli.options import (
     below_folder,
     check_tagging,
     given_projection,
-    method_options,
+    projection_options,
     tagging_options,
 )
 from panoptic_assets.cli.terminal import TerminalReporter, say, tell
-from panoptic_assets.features.config import PROJECTION_METHODS
-from panoptic_assets.orchestration.dagster_yaml import update_settings
-from panoptic_assets.runner import Runner
 from resources.errors import InputError
-from resources.project_folder import ProjectFolder, ProjectSettings, create, find
+
+if TYPE_CHECKING:
+    from resources.project_folder import ProjectFolder
 
 _SAMPLE = Path(__file__).parent.parent / "sample"
 _DEMO_RUN = "demo"
@@ -44,7 +44,9 @@ _DEMO_RUN = "demo"
 @click.pass_obj
 def init(folder: Path | None, images: str | None, vector_type: str, update: bool) -> None:
     """Make the working directory a project of a folder of images, or of its URL (s3://…)."""
+    from panoptic_assets.orchestration.dagster_yaml import update_settings
     from panoptic_assets.spec.keys import parse_name
+    from resources.project_folder import find
 
     if update:
         if images is not None:
@@ -67,6 +69,8 @@ def init(folder: Path | None, images: str | None, vector_type: str, update: bool
 @click.pass_obj
 def demo(folder: Path | None) -> None:
     """Run the whole chain on the sample of 253 images that the project ships."""
+    from panoptic_assets.runner import Runner
+
     started = time.monotonic()
     project = Runner(_demo_project(folder), TerminalReporter())
     known = bool(reader_of(project).runs())
@@ -179,10 +183,10 @@ def import_vectors(
     runner.materialize("embeddings", key)
 
 
-@click.command("project")
+@click.command("project", cls=LateOptions)
 @click.argument("key")
 @click.option("--nb-dimensions", type=int, help="Dimensions of the points; 2 by default.")
-@method_options(PROJECTION_METHODS, "projection")
+@late(projection_options)
 @click.pass_obj
 def make_projection(folder: Path | None, key: str, **options: Any) -> None:
     """Compute the points of the projection KEY, <vector type>/<name>, such as mini/umap."""
@@ -227,12 +231,16 @@ def search(
         open_runner(folder).tag(image_ids, tag, property_name, author, reason)
 
 
-def _create(folder: Path | None, images: str, vector_type: str) -> ProjectFolder:
+def _create(folder: Path | None, images: str, vector_type: str) -> "ProjectFolder":
+    from resources.project_folder import ProjectSettings, create
+
     return create(folder or Path.cwd(), ProjectSettings.of(images, vector_type))
 
 
-def _demo_project(folder: Path | None) -> ProjectFolder:
+def _demo_project(folder: Path | None) -> "ProjectFolder":
     """The demo's project; one that another installation made is a project of that one's sample."""
+    from resources.project_folder import find
+
     try:
         existing = find(folder or Path.cwd())
     except InputError:
