@@ -4,6 +4,9 @@ Belongs here: reading a project as plain dictionaries and Arrow tables. Does not
 materializing assets, which is Dagster's part.
 
 Long because it is one class, whose every method is a door; what they read is said in the rooms.
+
+Rooms are imported in the methods that need them: a command that reads one table loads what that
+table needs, and neither Dagster nor a model's library.
 """
 
 from collections.abc import Iterable
@@ -14,20 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets.clustering import quality, sweeps
-from panoptic_assets.clustering import table as clustering_tables
-from panoptic_assets.clustering.policies import policy_document, policy_of
-from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
-from panoptic_assets.clustering.search import Report
-from panoptic_assets.clustering.search import search as search_images
-from panoptic_assets.corpus import table as image_tables
 from panoptic_assets.corpus import versions
-from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, stored_property
-from panoptic_assets.features import table as vector_tables
-from panoptic_assets.labels.table import read_labels
-from panoptic_assets.review import comparisons
-from panoptic_assets.review.sides import Sides, chosen_sides
-from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import (
     parse_clustering,
     parse_name,
@@ -36,18 +26,9 @@ from panoptic_assets.spec.keys import (
     parse_run_key,
     run_key_of,
 )
-from panoptic_assets.spec.resolution import parse
-from panoptic_assets.spec.tag_log import TagTables, normalised
-from panoptic_assets.tags import recommendations as core_recommendations
-from panoptic_assets.tags import table as tag_tables
-from panoptic_assets.tags.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag
-from panoptic_assets.upkeep import reasons as core_staleness
-from panoptic_assets.upkeep import staleness
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
-from resources.models import OpenClipModels
 from resources.project_folder import find
-from resources.registry import Registry
 from resources.schemas import SCHEMAS, points_table, vectors_table
 
 _PROPOSALS = pa.schema(
@@ -62,7 +43,13 @@ _PROPOSALS = pa.schema(
 )
 
 if TYPE_CHECKING:
+    from panoptic_assets.clustering import quality
+    from panoptic_assets.clustering import table as clustering_tables
+    from panoptic_assets.clustering.search import Report
+    from panoptic_assets.review import comparisons
     from panoptic_assets.runner import Runner
+    from panoptic_assets.spec.tag_log import TagTables
+    from panoptic_assets.tags.edits import Edit
     from panoptic_assets.tags.exchange.transfer import Exported, Format
 
 
@@ -88,7 +75,7 @@ class Project:
         """The project's folder."""
         return self._project.folder
 
-    def runs(self, report: Report | None = None) -> list[dict[str, Any]]:
+    def runs(self, report: "Report | None" = None) -> list[dict[str, Any]]:
         """Every run and every clustering of a cluster: one dictionary each, by key.
 
         Those are left out whose record cannot be read: a newer version wrote it, or it was changed.
@@ -96,6 +83,8 @@ class Project:
         Args:
             report: Called with a sentence for each of these.
         """
+        from panoptic_assets.clustering import table as clustering_tables
+
         clusterings = clustering_tables.Clusterings(self._store)
         if report is not None:
             for key, unreadable in clusterings.unreadable.items():
@@ -124,6 +113,9 @@ class Project:
         Raises:
             InputError: There is none of that key, or the policy in its run's file cannot be used.
         """
+        from panoptic_assets.clustering.policies import policy_document, policy_of
+        from resources.registry import Registry
+
         clusterings = self._clusterings(key)
         record = clusterings.get(key)
         policy = policy_of(Registry(folder=str(self.folder)), record.run_key)
@@ -153,6 +145,10 @@ class Project:
         Raises:
             InputError: There is none of that key.
         """
+        from panoptic_assets.upkeep import reasons as core_staleness
+        from panoptic_assets.upkeep import staleness
+        from resources.registry import Registry
+
         registry = Registry(folder=str(self.folder))
         corpus = staleness.corpus_state(self._store, registry.default_vector_type)
         found = staleness.Judge(self._store, registry).all()
@@ -220,6 +216,10 @@ class Project:
         Raises:
             InputError: There is no such sweep.
         """
+        from panoptic_assets.clustering import sweeps
+        from panoptic_assets.clustering import table as clustering_tables
+        from resources.registry import Registry
+
         registry = Registry(folder=str(self.folder))
         parse_run_key(key)
         cells = sweeps.cells(key, sweeps.parse_sweep(registry.sweep(key), f"The sweep {key!r}"))
@@ -252,6 +252,9 @@ class Project:
         Raises:
             InputError: One of them does not exist, or they have no image in common.
         """
+        from panoptic_assets.review import comparisons
+        from panoptic_assets.review.sides import Sides
+
         sides = Sides(self._store, _depth(depth))
         return comparisons.as_dictionary(comparisons.compare(*sides.several([a, b])))
 
@@ -260,7 +263,7 @@ class Project:
         runs: Iterable[str] = (),
         against: str = "",
         depth: int = 1,
-        remainder: comparisons.Treatment = "counted",
+        remainder: "comparisons.Treatment" = "counted",
     ) -> tuple[list[str], dict[tuple[str, str], float | None], list[str]]:
         """What is compared, the ARI of every pair of it, and notes on the choice.
 
@@ -275,12 +278,15 @@ class Project:
         Raises:
             InputError: One does not exist, or there are not two to compare.
         """
+        from panoptic_assets.review import comparisons
+        from panoptic_assets.review.sides import Sides, chosen_sides
+
         sides = Sides(self._store, _depth(depth))
         found, notes = chosen_sides(sides, list(runs), against)
         return [side.key for side in found], comparisons.matrix(found, remainder), notes
 
     def leaderboard(
-        self, against: str = "", depth: int = 1, remainder: comparisons.Treatment = "counted"
+        self, against: str = "", depth: int = 1, remainder: "comparisons.Treatment" = "counted"
     ) -> list[dict[str, Any]]:
         """Every root run with its quality, the best first.
 
@@ -294,6 +300,9 @@ class Project:
         Raises:
             InputError: There is no such ground truth.
         """
+        from panoptic_assets.review import comparisons
+        from panoptic_assets.review.sides import Sides
+
         sides = Sides(self._store, _depth(depth))
         return comparisons.leaderboard(sides, against, remainder)
 
@@ -323,6 +332,8 @@ class Project:
         Raises:
             InputError: There is none of that key.
         """
+        from panoptic_assets.labels.table import read_labels
+
         clusterings = self._clusterings(key)
         rows = clusterings.clusters(key)
         nodes = [f"{key}/{name}" for name in rows["cluster"].to_pylist()]
@@ -346,6 +357,8 @@ class Project:
         Raises:
             InputError: There is no such run.
         """
+        from panoptic_assets.labels.table import read_labels
+
         clusterings = self._clusterings(parse_run_key(run_key))
         clusterings.get(run_key)
         found = read_labels(self._store, clusterings, run_key)
@@ -379,7 +392,7 @@ class Project:
     def exemplars(
         self,
         node: str,
-        which: quality.Exemplars = "nearest",
+        which: "quality.Exemplars" = "nearest",
         number: int | None = None,
         seed: int = 0,
     ) -> pa.Table:
@@ -397,6 +410,9 @@ class Project:
         Raises:
             InputError: There is no such node.
         """
+        from panoptic_assets.clustering import quality
+        from panoptic_assets.corpus import table as image_tables
+
         place = parse_node(node)
         clusterings = self._clusterings(node)
         clusterings.members(place)
@@ -437,6 +453,8 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
+        from panoptic_assets.spec import tag_log
+
         replayed = self._tag_tables(property)
         own: dict[str, list[str]] = {tag.tag_id: [] for tag in replayed.tags}
         for tag_id, image_id in replayed.images:
@@ -460,6 +478,8 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
+        from panoptic_assets.spec import tag_log
+
         replayed = self._tag_tables(property)
         paths = tag_log.paths(replayed.tags)
         properties = {tag.tag_id: tag.property for tag in replayed.tags}
@@ -483,6 +503,12 @@ class Project:
         Raises:
             InputError: There is no such property or tag.
         """
+        from panoptic_assets.corpus import table as image_tables
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.tags import recommendations as core_recommendations
+        from panoptic_assets.tags import table as tag_tables
+        from panoptic_assets.tags.edits import DEFAULT_PROPERTY, EditError, find_tag
+
         events = [entry.event for entry in tag_tables.read_log(self._store)]
         replayed = tag_log.replay(events)
         if tag is not None:
@@ -523,6 +549,10 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.tags import recommendations as core_recommendations
+        from panoptic_assets.tags import table as tag_tables
+
         events = [entry.event for entry in tag_tables.read_log(self._store)]
         replayed = tag_log.replay(events)
         [name] = tag_tables.properties_with_tags(replayed, property)
@@ -549,7 +579,7 @@ class Project:
         vector_type: str | None = None,
         number: int | None = None,
         min_similarity: float | None = None,
-        report: Report | None = None,
+        report: "Report | None" = None,
     ) -> pa.Table:
         """The images that are most similar to a text or to an image, the most similar first.
 
@@ -568,6 +598,12 @@ class Project:
             InputError: Not one of text and image is given, or it cannot be compared, or no image is
                 similar enough.
         """
+        from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
+        from panoptic_assets.clustering.search import search as search_images
+        from panoptic_assets.spec.resolution import parse
+        from resources.models import OpenClipModels
+        from resources.registry import Registry
+
         if (text is None) == (similar_to is None):
             raise InputError("A search is for a text or for an image: give one of the two.")
         limits = {"nb_images": number, "min_similarity": min_similarity}
@@ -638,7 +674,7 @@ class Project:
             self._store, source, tables, Path(destination), format, replace, copy, everything
         )
 
-    def edit(self, edits: Iterable[Edit], author: str = "", reason: str = "") -> None:
+    def edit(self, edits: "Iterable[Edit]", author: str = "", reason: str = "") -> None:
         """Change tags: all of the edits, in their order, or none if one cannot be done.
 
         Materializes the asset ``tags``, as ``panoptic-assets tag apply`` does.
@@ -711,6 +747,8 @@ class Project:
             InputError: There is no such run, or the file is there already or cannot be written.
         """
         from panoptic_assets.proof.bundles import write_bundle
+        from resources.models import OpenClipModels
+        from resources.registry import Registry
 
         folder = str(self.folder)
         written = write_bundle(
@@ -746,6 +784,9 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
+        from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties
+        from panoptic_assets.spec.tag_log import normalised
+
         rows = read_properties(self._store, normalised(name))
         if not rows.num_rows:
             known = ", ".join(entry["name"] for entry in self.properties()) or "none yet"
@@ -759,6 +800,9 @@ class Project:
         Each has number, at, author, reason, kind, property, undone (whether it is left out of the
         tags), event (the number that an undo or redo names), nb_images, and change (in words).
         """
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.tags import table as tag_tables
+
         log = tag_tables.read_log(self._store)
         events = [entry.event for entry in log]
         left_out = tag_log.undone(events)
@@ -786,6 +830,8 @@ class Project:
         Raises:
             InputError: There are no vectors of that type.
         """
+        from panoptic_assets.features import table as vector_tables
+
         name = parse_name(vector_type or self._project.settings.vector_type, "vector type")
         known = vector_tables.vector_types(self._store)
         if name not in known:
@@ -804,6 +850,8 @@ class Project:
         Raises:
             InputError: There is no neighbour graph of that type.
         """
+        from panoptic_assets.features import table as vector_tables
+
         name = parse_name(vector_type or self._project.settings.vector_type, "vector type")
         stored = vector_tables.read_graph(self._store, name)
         if stored is None:
@@ -827,6 +875,8 @@ class Project:
 
     def projections(self) -> list[dict[str, Any]]:
         """Every projection that has points: what is recorded of it, by key."""
+        from panoptic_assets.features import table as vector_tables
+
         found = []
         for key in vector_tables.projections(self._store):
             if record := vector_tables.projection_record(self._store, key):
@@ -841,6 +891,8 @@ class Project:
         Raises:
             InputError: There is no such projection.
         """
+        from panoptic_assets.features import table as vector_tables
+
         parse_projection(key)
         known = vector_tables.projections(self._store)
         if key not in known:
@@ -855,11 +907,17 @@ class Project:
 
         return Runner(self._project, PlainReporter())
 
-    def _clusterings(self, key: str) -> clustering_tables.Clusterings:
+    def _clusterings(self, key: str) -> "clustering_tables.Clusterings":
+        from panoptic_assets.clustering import table as clustering_tables
+
         run_key, _, _ = parse_clustering(key).partition("/")
         return clustering_tables.Clusterings(self._store, run_key)
 
-    def _tag_tables(self, property_name: str | None) -> TagTables:
+    def _tag_tables(self, property_name: str | None) -> "TagTables":
+        from panoptic_assets.corpus.properties import stored_property
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.spec.tag_log import TagTables
+
         if property_name is not None:
             property_name = stored_property(self._store, property_name)
         where = None if property_name is None else f"property = {quoted(property_name)}"

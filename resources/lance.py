@@ -23,7 +23,6 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from resources.errors import InputError, newer_format
@@ -523,6 +522,8 @@ class LanceStore(BaseModel):
 
     @staticmethod
     def _alone(database: LanceDatabase, lock: str) -> AbstractContextManager[Any]:
+        from filelock import FileLock
+
         if not database.is_local:  # no lock on an object store: the writers' pool is the guard
             return nullcontext()
         Path(database.uri).mkdir(parents=True, exist_ok=True)

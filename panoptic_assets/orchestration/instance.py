@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
 from panoptic_assets.orchestration import insides
 from panoptic_assets.spec.text import brief
 from resources.errors import InputError
 
 if TYPE_CHECKING:
     import dagster as dg
+    from filelock import FileLock
 
 Tell = Callable[[str], None]
 """Takes a line about the work."""
@@ -54,6 +53,7 @@ def instance_of(
         InputError: Another command works and is not waited for, or Dagster's database fails.
     """
     import dagster as dg
+    from filelock import Timeout
 
     from panoptic_assets.orchestration.runs import IN_PROGRESS, end
 
@@ -111,13 +111,17 @@ def alone(instance: "dg.DagsterInstance", tell: Tell) -> Iterator[None]:
         storage.free_concurrency_slots_for_run(mine)
 
 
-def instance_lock(home: Path) -> FileLock:
+def instance_lock(home: Path) -> "FileLock":
     """Held while a command works on an instance, and while its database may be created."""
+    from filelock import FileLock
+
     return FileLock(home / "panoptic-assets.lock")
 
 
-def ui_lock(home: Path) -> FileLock:
+def ui_lock(home: Path) -> "FileLock":
     """Held while `panoptic-assets ui` shows an instance, and starts its runs."""
+    from filelock import FileLock
+
     return FileLock(home / "panoptic-assets-ui.lock")
 
 
@@ -128,6 +132,8 @@ def without_ui(home: Path) -> Iterator[None]:
     Raises:
         InputError: It has it open.
     """
+    from filelock import Timeout
+
     try:
         held = ui_lock(home).acquire(timeout=0)
     except Timeout as error:
