@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 def open_project(folder: Path | None, key: str | None = None) -> "Project":
     """The API of the project in a folder, or around the working directory; checks a key first."""
+    if key is not None:
+        parse_clustering(key)
+
     from panoptic_assets.project import Project
     from panoptic_assets.runner import open_store
     from resources.project_folder import find
 
-    if key is not None:
-        parse_clustering(key)
     project = find(folder)
     open_store(project)
     return Project(project.folder)

@@ -7,10 +7,11 @@ here: what is run (``panoptic_assets.runner``), and where the instance's folder 
 
 import logging
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -180,12 +181,16 @@ def last_materialization(home: Path, asset: str) -> datetime | None:
 
     An instance whose files are not there yet is left without them.
     """
-    import dagster as dg
     import yaml
 
-    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
-    if "storage" not in (settings or {}) and not any(home.glob("*/*.db")):
-        return None
+    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    if not {"storage", "event_log_storage", "local_artifact_storage"} & settings.keys():
+        if not any(home.glob("*/*.db")):
+            return None
+        with suppress(sqlite3.Error):  # of another Dagster, or damaged, which Dagster can tell
+            return insides.last_materialization_in(home, asset)
+    import dagster as dg
+
     with open_instance(home, insides.NO_COMPUTE_LOGS) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(asset))
     return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
