@@ -164,9 +164,10 @@ def runs(folder: Path | None) -> None:
 @click.pass_obj
 def run_info(folder: Path | None, key: str) -> None:
     """Print everything that is recorded of the run or divided node KEY, as YAML."""
+    info = open_project(folder, key).run_info(key)
+
     import yaml
 
-    info = open_project(folder, key).run_info(key)
     click.echo(yaml.safe_dump(info, allow_unicode=True, sort_keys=False).rstrip())
 
 

@@ -1,8 +1,8 @@
 """How soon commands answer: `python -m tests.benchmarks.latency` prints a table.
 
 Belongs here: CPU seconds of whole processes, each beside `import dagster`, which what a command
-costs is compared with. Does not belong here: what a command may load, which ``tests/cli/test_start``
-holds.
+costs is compared with. Does not belong here: what a command may load, which
+``tests/cli/test_start`` holds.
 
 Runs alternate: a machine that others use is then as slow for the one as for the other. The project
 is of the shipped sample, 253 images, with a run, a division and tags.
