@@ -5,7 +5,12 @@ is a Dagster run on the project's instance. Does not belong here: what acts do a
 their rooms say, and printing.
 
 Long because it is one class, whose every method is a door; what they do is said in the rooms.
+
+Rooms are imported in the methods that need them: a command that reads one table loads what that
+table needs, and neither Dagster nor a model's library.
 """
+
+from __future__ import annotations
 
 import copy
 import functools
@@ -18,21 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets.clustering import quality, sweeps
-from panoptic_assets.clustering import table as clustering_tables
-from panoptic_assets.clustering.policies import policy_document, policy_of
-from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
-from panoptic_assets.clustering.search import Report
-from panoptic_assets.clustering.search import search as search_images
-from panoptic_assets.corpus import table as image_tables
 from panoptic_assets.corpus import versions
-from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, stored_property
-from panoptic_assets.features import table as vector_tables
-from panoptic_assets.labels.table import read_labels
 from panoptic_assets.orchestration.acting import Context
-from panoptic_assets.review import comparisons
-from panoptic_assets.review.sides import Sides, chosen_sides
-from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import (
     parse_clustering,
     parse_name,
@@ -42,19 +34,10 @@ from panoptic_assets.spec.keys import (
     run_key_of,
 )
 from panoptic_assets.spec.reporting import Callbacks, Reporter
-from panoptic_assets.spec.resolution import Document, parse
-from panoptic_assets.spec.tag_log import TagTables, normalised
 from panoptic_assets.spec.text import brief
-from panoptic_assets.tags import recommendations as core_recommendations
-from panoptic_assets.tags import table as tag_tables
-from panoptic_assets.tags.edits import DEFAULT_PROPERTY, Edit, EditError, find_tag
-from panoptic_assets.upkeep import reasons as core_staleness
-from panoptic_assets.upkeep import staleness
 from resources.errors import InputError, message
 from resources.lance import LanceStore, quoted
-from resources.models import OpenClipModels
 from resources.project_folder import ProjectFolder, dagster_home, find
-from resources.registry import Registry
 from resources.schemas import SCHEMAS, points_table, vectors_table
 from resources.snapshot import Snapshot
 
@@ -70,9 +53,16 @@ _PROPOSALS = pa.schema(
 )
 
 if TYPE_CHECKING:
+    from panoptic_assets.clustering import quality, sweeps
+    from panoptic_assets.clustering import table as clustering_tables
+    from panoptic_assets.clustering.search import Report
     from panoptic_assets.orchestration.acting import Plan
     from panoptic_assets.orchestration.launching import Launcher, Materialized
     from panoptic_assets.proof.verification import Verifier
+    from panoptic_assets.review import comparisons
+    from panoptic_assets.spec.resolution import Document
+    from panoptic_assets.spec.tag_log import TagTables
+    from panoptic_assets.tags.edits import Edit
     from panoptic_assets.tags.exchange.formats import Mode
     from panoptic_assets.tags.exchange.transfer import Exported, Format, Imported
     from panoptic_assets.upkeep.config import BackfillConfig
@@ -126,6 +116,7 @@ class Project:
         """What the project's acts work with."""
         from resources.engine import LocalEngine
         from resources.models import OpenClipModels
+        from resources.registry import Registry
         from resources.report_folder import ReportFolder
         from resources.source import ImageSource
 
@@ -166,6 +157,8 @@ class Project:
             run_key: Only this run, with all that is divided below it; all by default.
             report: Called with a sentence for each of those that are left out.
         """
+        from panoptic_assets.clustering import table as clustering_tables
+
         clusterings = clustering_tables.Clusterings(self._store, run_key)
         if report is not None:
             for key, unreadable in clusterings.unreadable.items():
@@ -194,6 +187,9 @@ class Project:
         Raises:
             InputError: There is none of that key, or the policy in its run's file cannot be used.
         """
+        from panoptic_assets.clustering.policies import policy_document, policy_of
+        from resources.registry import Registry
+
         clusterings = self._clusterings(key)
         record = clusterings.get(key)
         policy = policy_of(Registry(folder=str(self.folder)), record.run_key)
@@ -224,6 +220,10 @@ class Project:
         Raises:
             InputError: There is none of that key.
         """
+        from panoptic_assets.upkeep import reasons as core_staleness
+        from panoptic_assets.upkeep import staleness
+        from resources.registry import Registry
+
         registry = Registry(folder=str(self.folder))
         corpus = staleness.corpus_state(self._store, registry.default_vector_type)
         found = staleness.Judge(self._store, registry).all()
@@ -299,11 +299,16 @@ class Project:
         Raises:
             InputError: There is no such sweep.
         """
+        from panoptic_assets.clustering import sweeps
+
         parse_run_key(key)
         described = self.context.registry.sweep(key)
         return sweeps.cells(key, sweeps.parse_sweep(described, f"configs/sweeps/{key}.yaml"))
 
     def _rows(self, cells: list[sweeps.Cell], failures: Mapping[str, str]) -> list[dict[str, Any]]:
+        from panoptic_assets.clustering import sweeps
+        from panoptic_assets.clustering import table as clustering_tables
+
         known = clustering_tables.Clusterings(self._store).records
         return [sweeps.row(cell, known.get(cell.key), failures.get(cell.key)) for cell in cells]
 
@@ -333,6 +338,9 @@ class Project:
         Raises:
             InputError: One of them does not exist, or they have no image in common.
         """
+        from panoptic_assets.review import comparisons
+        from panoptic_assets.review.sides import Sides
+
         sides = Sides(self._store, _depth(depth))
         return comparisons.as_dictionary(comparisons.compare(*sides.several([a, b])))
 
@@ -356,6 +364,9 @@ class Project:
         Raises:
             InputError: One does not exist, or there are not two to compare.
         """
+        from panoptic_assets.review import comparisons
+        from panoptic_assets.review.sides import Sides, chosen_sides
+
         sides = Sides(self._store, _depth(depth))
         found, notes = chosen_sides(sides, list(runs), against)
         return [side.key for side in found], comparisons.matrix(found, remainder), notes
@@ -375,6 +386,9 @@ class Project:
         Raises:
             InputError: There is no such ground truth.
         """
+        from panoptic_assets.review import comparisons
+        from panoptic_assets.review.sides import Sides
+
         sides = Sides(self._store, _depth(depth))
         return comparisons.leaderboard(sides, against, remainder)
 
@@ -404,6 +418,8 @@ class Project:
         Raises:
             InputError: There is none of that key.
         """
+        from panoptic_assets.labels.table import read_labels
+
         clusterings = self._clusterings(key)
         rows = clusterings.clusters(key)
         nodes = [f"{key}/{name}" for name in rows["cluster"].to_pylist()]
@@ -427,6 +443,8 @@ class Project:
         Raises:
             InputError: There is no such run.
         """
+        from panoptic_assets.labels.table import read_labels
+
         clusterings = self._clusterings(parse_run_key(run_key))
         clusterings.get(run_key)
         found = read_labels(self._store, clusterings, run_key)
@@ -478,6 +496,9 @@ class Project:
         Raises:
             InputError: There is no such node.
         """
+        from panoptic_assets.clustering import quality
+        from panoptic_assets.corpus import table as image_tables
+
         place = parse_node(node)
         clusterings = self._clusterings(node)
         clusterings.members(place)
@@ -518,6 +539,8 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
+        from panoptic_assets.spec import tag_log
+
         replayed = self._tag_tables(property)
         own: dict[str, list[str]] = {tag.tag_id: [] for tag in replayed.tags}
         for tag_id, image_id in replayed.images:
@@ -541,6 +564,8 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
+        from panoptic_assets.spec import tag_log
+
         replayed = self._tag_tables(property)
         paths = tag_log.paths(replayed.tags)
         properties = {tag.tag_id: tag.property for tag in replayed.tags}
@@ -564,6 +589,12 @@ class Project:
         Raises:
             InputError: There is no such property or tag.
         """
+        from panoptic_assets.corpus import table as image_tables
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.tags import recommendations as core_recommendations
+        from panoptic_assets.tags import table as tag_tables
+        from panoptic_assets.tags.edits import DEFAULT_PROPERTY, EditError, find_tag
+
         events = [entry.event for entry in tag_tables.read_log(self._store)]
         replayed = tag_log.replay(events)
         if tag is not None:
@@ -603,6 +634,10 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.tags import recommendations as core_recommendations
+        from panoptic_assets.tags import table as tag_tables
+
         events = [entry.event for entry in tag_tables.read_log(self._store)]
         replayed = tag_log.replay(events)
         [name] = tag_tables.properties_with_tags(replayed, property)
@@ -648,6 +683,12 @@ class Project:
             InputError: Not one of text and image is given, or it cannot be compared, or no image is
                 similar enough.
         """
+        from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
+        from panoptic_assets.clustering.search import search as search_images
+        from panoptic_assets.spec.resolution import parse
+        from resources.models import OpenClipModels
+        from resources.registry import Registry
+
         if (text is None) == (similar_to is None):
             raise InputError(
                 "A search is for a text or for an image: give one of the two.", id="text-or-image"
@@ -683,10 +724,10 @@ class Project:
         destination: str | Path,
         property: str | None = None,
         run: str | None = None,
-        format: "Format | None" = None,
+        format: Format | None = None,
         replace: bool = False,
         copy: bool = False,
-    ) -> "Exported":
+    ) -> Exported:
         """Write tags for other programs: to a file, or as a tree of folders.
 
         Args:
@@ -776,6 +817,8 @@ class Project:
             InputError: There is no such run, or the file is there already or cannot be written.
         """
         from panoptic_assets.proof.bundles import write_bundle
+        from resources.models import OpenClipModels
+        from resources.registry import Registry
 
         folder = str(self.folder)
         written = write_bundle(
@@ -811,6 +854,9 @@ class Project:
         Raises:
             InputError: There is no such property.
         """
+        from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties
+        from panoptic_assets.spec.tag_log import normalised
+
         rows = read_properties(self._store, normalised(name))
         if not rows.num_rows:
             known = ", ".join(entry["name"] for entry in self.properties()) or message(
@@ -831,6 +877,9 @@ class Project:
         Each has number, at, author, reason, kind, property, undone (whether it is left out of the
         tags), event (the number that an undo or redo names), nb_images, and change (in words).
         """
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.tags import table as tag_tables
+
         log = tag_tables.read_log(self._store)
         events = [entry.event for entry in log]
         left_out = tag_log.undone(events)
@@ -858,6 +907,8 @@ class Project:
         Raises:
             InputError: There are no vectors of that type.
         """
+        from panoptic_assets.features import table as vector_tables
+
         name = parse_name(vector_type or self._project.settings.vector_type, "vector type")
         known = vector_tables.vector_types(self._store)
         if name not in known:
@@ -878,6 +929,8 @@ class Project:
         Raises:
             InputError: There is no neighbour graph of that type.
         """
+        from panoptic_assets.features import table as vector_tables
+
         name = parse_name(vector_type or self._project.settings.vector_type, "vector type")
         stored = vector_tables.read_graph(self._store, name)
         if stored is None:
@@ -903,6 +956,8 @@ class Project:
 
     def projections(self) -> list[dict[str, Any]]:
         """Every projection that has points: what is recorded of it, by key."""
+        from panoptic_assets.features import table as vector_tables
+
         found = []
         for key in vector_tables.projections(self._store):
             if record := vector_tables.projection_record(self._store, key):
@@ -917,6 +972,8 @@ class Project:
         Raises:
             InputError: There is no such projection.
         """
+        from panoptic_assets.features import table as vector_tables
+
         parse_projection(key)
         known = vector_tables.projections(self._store)
         if key not in known:
@@ -946,6 +1003,7 @@ class Project:
         Raises:
             InputError: A vector type is unknown, or the images cannot be reached.
         """
+        from panoptic_assets.features import table as vector_tables
         from panoptic_assets.upkeep.forgetting import unfinished
 
         wanted = [parse_name(name, "vector type") for name in vector_types]
@@ -999,6 +1057,8 @@ class Project:
         Raises:
             InputError: It cannot be computed, or the key was computed with other parameters.
         """
+        from panoptic_assets.features import table as vector_tables
+
         self._materialize("projection", key, _config_of(given))
         record = vector_tables.projection_record(self._store, key)
         assert record is not None  # noqa: S101
@@ -1054,6 +1114,7 @@ class Project:
         """
         from panoptic_assets.clustering.dividing import resolve_clustering
         from panoptic_assets.spec.resolution import identity_of
+        from panoptic_assets.upkeep import staleness
 
         registry = self.context.registry
         cells = self.cells(key)
@@ -1161,7 +1222,8 @@ class Project:
         Raises:
             InputError: An image or the tag cannot be used.
         """
-        from panoptic_assets.tags.edits import assigning
+        from panoptic_assets.tags import table as tag_tables
+        from panoptic_assets.tags.edits import DEFAULT_PROPERTY, assigning
 
         events = [entry.event for entry in tag_tables.read_log(self._store)]
         edits = assigning(tag, list(images), events, property or DEFAULT_PROPERTY)
@@ -1171,11 +1233,11 @@ class Project:
         self,
         file: str | Path,
         property: str | None = None,
-        mode: "Mode" = "add",
+        mode: Mode = "add",
         check: bool = False,
         author: str | None = None,
         reason: str | None = None,
-    ) -> "Imported":
+    ) -> Imported:
         """Give images the tags that a file names; returns what that changes.
 
         Args:
@@ -1190,6 +1252,7 @@ class Project:
         Raises:
             InputError: The file cannot be used.
         """
+        from panoptic_assets.spec.resolution import parse
         from panoptic_assets.tags.config import EditsConfig
         from panoptic_assets.tags.exchange import transfer
 
@@ -1280,7 +1343,8 @@ class Project:
         found = summary([item for item in done if isinstance(item, RunRefresh)])
         return found | {"results": found["results"].value}
 
-    def _check_backfill(self, given: Document) -> "BackfillConfig":
+    def _check_backfill(self, given: Document) -> BackfillConfig:
+        from panoptic_assets.spec.resolution import parse
         from panoptic_assets.upkeep.config import BackfillConfig
 
         config = parse(BackfillConfig, given)
@@ -1288,9 +1352,7 @@ class Project:
             self._clusterings(key).get(key)
         return config
 
-    def forget(
-        self, *images: str, author: str | None = None, reason: str = ""
-    ) -> "list[Forgotten]":
+    def forget(self, *images: str, author: str | None = None, reason: str = "") -> list[Forgotten]:
         """Take images out of everything that is kept, and complete what was interrupted.
 
         What is left is their ids, so that the same content is left out when it comes again, and a
@@ -1307,6 +1369,7 @@ class Project:
         from panoptic_assets.orchestration import history
         from panoptic_assets.orchestration.instance import alone, instance_of, without_ui
         from panoptic_assets.review.assets import list_reports
+        from panoptic_assets.spec.resolution import parse
         from panoptic_assets.tags.config import EditsConfig
         from panoptic_assets.tags.saving import author_of
         from panoptic_assets.upkeep.forgetting import begin, complete, find_images
@@ -1330,7 +1393,7 @@ class Project:
             )
 
     @contextmanager
-    def verifier(self, pixels: bool = True) -> "Iterator[Verifier]":
+    def verifier(self, pixels: bool = True) -> Iterator[Verifier]:
         """Verifies clusterings, with the event log of the project's Dagster instance for a witness.
 
         Args:
@@ -1358,7 +1421,7 @@ class Project:
         return dagster_home(self._project)
 
     @functools.cached_property
-    def _launcher(self) -> "Launcher":
+    def _launcher(self) -> Launcher:
         from panoptic_assets.definitions import build_defs
         from panoptic_assets.orchestration.acting import Acts
         from panoptic_assets.orchestration.launching import Launcher
@@ -1382,16 +1445,22 @@ class Project:
         asset: str,
         key: str | None,
         given: Document,
-        plan: "Plan | None" = None,
+        plan: Plan | None = None,
         tags: dict[str, str] | None = None,
-    ) -> "Materialized":
+    ) -> Materialized:
         return self._launcher.materialize(asset, key, given, plan, tags)
 
     def _clusterings(self, key: str) -> clustering_tables.Clusterings:
+        from panoptic_assets.clustering import table as clustering_tables
+
         run_key, _, _ = parse_clustering(key).partition("/")
         return clustering_tables.Clusterings(self._store, run_key)
 
     def _tag_tables(self, property_name: str | None) -> TagTables:
+        from panoptic_assets.corpus.properties import stored_property
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.spec.tag_log import TagTables
+
         if property_name is not None:
             property_name = stored_property(self._store, property_name)
         where = None if property_name is None else f"property = {quoted(property_name)}"
@@ -1447,9 +1516,11 @@ def open_store(project: ProjectFolder) -> LanceStore:
     store = LanceStore(uri=project.store, storage_options=project.settings.storage_options)
     try:
         store.tables()
-    except (OSError, InputError):
+    except InputError:
         raise
-    except (ValueError, RuntimeError) as error:  # LanceDB's words for a bad URI and for no network
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's own; without a number, Lance's words for a bad URI or no network
         raise InputError(
             "The store {store} cannot be opened: check `store` and `storage_options` in "
             "{settings_file}, the network, and the secrets in the environment. (LanceDB says: "

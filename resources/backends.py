@@ -22,7 +22,6 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
 from resources.errors import InputError
 
@@ -180,6 +179,8 @@ def trial_pictures(shape: tuple[int, ...]) -> np.ndarray:
     as hard on a precision as real pictures: embedded:mini in bf16 has a least cosine of .986 on
     them, .991 on the sample's 253 pictures, but .9995 on soft noise alone.
     """
+    from PIL import Image
+
     random = np.random.default_rng(0)
     pictures = np.empty(shape, np.float32)
     height, width = shape[-2:]

@@ -18,18 +18,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 from uuid import uuid4
 
-import lancedb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from filelock import FileLock
-from lancedb.index import IvfFlat
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from resources.errors import InputError, newer_format
+from resources.lance_database import LanceDatabase
 from resources.schemas import SCHEMAS
 
 FORMAT = 1
@@ -62,6 +59,9 @@ _STAGING = "_staged"
 """Folder of the staged rows, beside the tables: a table's own folder ends in ``.lance``."""
 
 _STAGED_FILE = re.compile(r"([0-9a-f]{32})\.lance")
+
+_ENCODED = '"#%*<>?[\\]^`{|}~'
+"""ASCII that Lance's storage layer percent-encodes in paths, as it does all that is not ASCII."""
 
 _ATTEMPTS = 10
 """How often adding columns may lose against another writer."""
@@ -137,18 +137,18 @@ class LanceStore(BaseModel):
 
     def tables(self) -> list[str]:
         """Names of all tables."""
-        names = _names_in(self._database)
+        names = self._database.names()
         return [name for name in names if not _FORMAT_TABLE.fullmatch(name)]
 
     def version(self, table: str) -> int:
         """The newest version of a table; 0 when it does not exist."""
         handle = self._find(table)
-        return handle.version if handle is not None else 0
+        return int(handle.version) if handle is not None else 0
 
     def count(self, table: str, where: str | None = None) -> int:
         """Number of rows."""
         handle = self._find(table)
-        return handle.count_rows(self._seen(table, where)) if handle is not None else 0
+        return int(handle.count_rows(self._seen(table, where))) if handle is not None else 0
 
     def schema_of(self, table: str) -> pa.Schema | None:
         """The schema that a table has, with its metadata; None when it does not exist."""
@@ -173,14 +173,12 @@ class LanceStore(BaseModel):
         Raises:
             VersionGoneError: The version was removed.
         """
-        handle = self._find(table)
+        handle = self._find(table, version)
         if handle is None:
             schema = SCHEMAS[table]
             names = columns or schema.names
             return pa.schema([schema.field(name) for name in names]).empty_table()
-        if version is not None:
-            _check_out(handle, table, version)
-        return _query(handle, columns, self._seen(table, where)).to_arrow()
+        return handle.to_table(columns=columns or None, filter=self._seen(table, where))
 
     def batches(
         self, table: str, columns: list[str], where: str | None = None
@@ -193,14 +191,10 @@ class LanceStore(BaseModel):
         handle = self._find(table)
         if handle is None:  # an empty table is falsy
             return
-        where = self._seen(table, where)
-        if self._in_memory:
-            yield from _query(handle, columns, where).to_batches()
-            return
-        # LanceDB's own stream reads as far ahead as it can: 0.65 GB and twice the CPU seconds.
-        scanner = handle.to_lance().scanner(
+        # Lance's own numbers read as far ahead as it can: 0.65 GB and twice the CPU seconds.
+        scanner = handle.scanner(
             columns=columns,
-            filter=where,
+            filter=self._seen(table, where),
             batch_size=4096,
             batch_readahead=2,
             fragment_readahead=1,
@@ -237,7 +231,7 @@ class LanceStore(BaseModel):
             self._mark()
             # Lance warns of a table that is to be overwritten and is not there.
             mode = "overwrite" if self._find(table) is not None else "create"
-            return int(self._database.create_table(table, rows, mode=mode).version)
+            return int(self._database.write(table, rows, mode).version)
 
     def insert(self, table: str, row: dict[str, Any]) -> bool:
         """Insert one row whose key is new, in one commit; False, and nothing, if it exists.
@@ -254,7 +248,7 @@ class LanceStore(BaseModel):
         """
         handle = self._writable(table)
         merge = handle.merge_insert(_keys(handle.schema)).when_not_matched_insert_all()
-        return int(merge.execute(rows).num_inserted_rows)
+        return int(merge.execute(rows)["num_inserted_rows"])
 
     def stage(self, table: str, rows: pa.Table) -> str:
         """Write rows below the store's location where no reader sees them; returns their name.
@@ -274,14 +268,15 @@ class LanceStore(BaseModel):
         schema = self._writable(table).schema
         rows = rows.select(schema.names).cast(schema)
         name = uuid4().hex
-        writer = self._files.open_writer(_staged_path(table, name), schema=rows.schema)
+        writer = self._database.files.open_writer(_staged_path(table, name), schema=rows.schema)
         writer.write_batch(rows)
         writer.close()  # not by `with`, which would publish what a failed write_batch left
         return name
 
     def staged(self, table: str) -> list[str]:
         """Sorted names of the rows that were staged and never committed."""
-        names = (path.rpartition("/")[2] for path in self._files.list(f"{_STAGING}/{table}"))
+        paths = self._database.files.list(f"{_STAGING}/{table}")
+        names = (path.rpartition("/")[2] for path in paths)
         return sorted(match[1] for name in names if (match := _STAGED_FILE.fullmatch(name)))
 
     def commit(self, table: str, staged: Sequence[str]) -> int:
@@ -311,7 +306,7 @@ class LanceStore(BaseModel):
             keys = _keys(handle.schema)
             merge = handle.merge_insert(keys).when_not_matched_insert_all()
             rows = _first_of_each_key(pa.concat_tables(groups), keys)
-            inserted = merge.execute(rows).num_inserted_rows
+            inserted = merge.execute(rows)["num_inserted_rows"]
         self.discard(table, staged)
         return int(inserted)
 
@@ -319,31 +314,30 @@ class LanceStore(BaseModel):
         """Remove staged rows without committing them; those that are gone are none."""
         for name in staged:
             path = _staged_path(table, name)
-            if self._files.contains(path):
+            if self._database.files.contains(path):
                 with suppress(OSError):  # another process was faster
-                    self._files.delete_file(path)
+                    self._database.files.delete_file(path)
 
     def pin(self, table: str, version: int, name: str) -> None:
         """Keep a version from clean-up under ``name`` (letters, digits, ``.``, ``-``, ``_``)."""
-        tags = self._database.open_table(table).tags
+        tags = self._existing(table).tags
         with self._without_litter(table):
             try:
                 # Looking first would list all tags, a file each: 20 ms with 600 of them.
                 tags.create(name, version)
-            except RuntimeError as error:
+            except ValueError as error:
                 if "already exists" not in str(error):
                     raise
                 tags.update(name, version)
 
     def index(self, table: str) -> None:
         """Give a vector table an index for :meth:`search`, or let its index take up new rows."""
-        handle = self._database.open_table(table)
+        handle = self._existing(table)
         if handle.list_indices():
-            handle.to_lance().optimize.optimize_indices()
+            handle.optimize.optimize_indices()
             return
         partitions = max(1, handle.count_rows() // _INDEX_PARTITION)
-        config = IvfFlat(distance_type="cosine", num_partitions=partitions)
-        handle.create_index("vector", config=config)
+        handle.create_index("vector", "IVF_FLAT", metric="cosine", num_partitions=partitions)
 
     def search(
         self, table: str, vectors: npt.NDArray[np.float32], limit: int
@@ -358,15 +352,16 @@ class LanceStore(BaseModel):
         Returns:
             For each row that was found, which of the vectors it is near to, and its image id.
         """
-        query = self._database.open_table(table).search(list(vectors)).distance_type("cosine")
-        found = query.nprobes(_PROBED_PARTITIONS).limit(limit).select(["image_id", "_distance"])
-        rows = found.to_arrow().combine_chunks()
-        # LanceDB leaves the number of the query out when there is one query only.
-        numbers = (
-            rows["query_index"].to_numpy().astype(np.int64)
-            if "query_index" in rows.column_names
-            else np.zeros(len(rows), np.int64)
-        )
+        near = {
+            "column": "vector",
+            "q": vectors,
+            "k": limit,
+            "metric": "cosine",
+            "nprobes": _PROBED_PARTITIONS,
+        }
+        columns = ["image_id", "_distance"]
+        rows = self._existing(table).to_table(columns=columns, nearest=near).combine_chunks()
+        numbers = rows["query_index"].to_numpy().astype(np.int64)
         return numbers, rows["image_id"].combine_chunks()
 
     def optimize(self, table: str, keep: timedelta = _KEEP) -> None:
@@ -381,12 +376,9 @@ class LanceStore(BaseModel):
             keep: Readers and writers that started this long ago are not disturbed. Zero is for
                 when there are none.
         """
-        handle = self._find(table)
-        if handle is None or self._in_memory:
+        dataset = self._find(table)
+        if dataset is None:
             return
-        # LanceDB's own optimize() joins all fragments, pinned or not, and its clean-up fails
-        # ("tagged version(s) have been marked for cleanup") once a pinned version is old enough.
-        dataset = handle.to_lance()
         pinned = {tag["version"] for tag in dataset.tags.list().values()}
         try:
             _join_fragments(dataset, pinned)
@@ -400,7 +392,7 @@ class LanceStore(BaseModel):
 
     def tables_with_staged_rows(self) -> list[str]:
         """Names of the tables that rows are staged for, whether they exist or not."""
-        paths = self._files.list(_STAGING)
+        paths = self._database.files.list(_STAGING)
         return sorted({name for path in paths if (name := _staged_for(path))})
 
     def erase(self, table: str, where: str | None = None) -> "Erased":
@@ -415,15 +407,12 @@ class LanceStore(BaseModel):
             table: The table; nothing happens when it does not exist.
             where: A SQL condition; by default no row of the newest version is removed.
         """
-        handle = self._find(table)
-        if handle is None:
+        dataset = self._find(table)
+        if dataset is None:
             return Erased(0, 0, 0)
-        nb_rows = handle.count_rows(where) if where else 0
+        nb_rows = dataset.count_rows(where) if where else 0
         if nb_rows:
-            handle.delete(where)
-        if self._in_memory:
-            return Erased(nb_rows, 0, 0)
-        dataset = handle.to_lance()
+            dataset.delete(where)
         for index in dataset.list_indices():
             dataset.drop_index(index["name"])
         # Deleted rows are only marked as such until their fragment is written anew.
@@ -437,10 +426,10 @@ class LanceStore(BaseModel):
         return Erased(nb_rows, removed.old_versions, len(pins))
 
     @functools.cached_property
-    def _database(self) -> Any:
-        """The connection, once the store is seen to be, or made to be, of today's format."""
+    def _database(self) -> LanceDatabase:
+        """The tables, once the store is seen to be, or made to be, of today's format."""
         database = self._connected()
-        names = _names_in(database)
+        names = database.names()
         found = _format_in(names) if names else FORMAT
         if found > FORMAT:
             raise newer_format(f"The store {database.uri}", found, FORMAT)
@@ -448,32 +437,18 @@ class LanceStore(BaseModel):
             self._migrate(database)
         return database
 
-    def _connected(self) -> Any:
+    def _connected(self) -> LanceDatabase:
         uri, options = self.uri, self.storage_options
         if not uri:
             from resources.project_folder import find
 
             project = find()
             uri, options = project.store, project.settings.storage_options | options
-        return lancedb.connect(uri, storage_options=options or None)
-
-    @property
-    def _in_memory(self) -> bool:
-        """Whether the tables are LanceDB's alone: there are no files that pylance could open."""
-        return bool(self._database.uri.startswith("memory:"))
-
-    @functools.cached_property
-    def _files(self) -> Any:
-        """Files below the store's location, through Lance's own storage layer: it takes the same
-        options and credentials as the tables, on every back end, and writes by rename."""
-        from lance.file import LanceFileSession
-
-        database = self._database
-        return LanceFileSession(database.uri, storage_options=database.storage_options)
+        return LanceDatabase(uri, options)
 
     def _read_staged(self, table: str, name: str) -> pa.Table | None:
         try:
-            return self._files.open_reader(_staged_path(table, name)).read_all().to_table()
+            return self._database.files.open_reader(_staged_path(table, name)).read_all().to_table()
         except (ValueError, OSError) as error:
             if "not found" in str(error).lower():
                 return None
@@ -484,18 +459,37 @@ class LanceStore(BaseModel):
         only = self._only.get(table)
         return f"({only}) AND ({where})" if only and where else only or where
 
-    def _find(self, table: str) -> Any | None:
-        if self._versions.get(table) == 0:
+    def _find(self, table: str, version: int | None = None) -> Any | None:
+        """A table as pylance's dataset; None when it does not exist.
+
+        Args:
+            table: Its name.
+            version: Of it; by default the one that this store shows.
+
+        Raises:
+            VersionGoneError: The version was removed.
+        """
+        shown = self._versions.get(table)
+        if shown == 0:
             return None
-        try:
-            handle = self._database.open_table(table)
-        except ValueError as error:
-            if "not found" in str(error):
-                return None
-            raise
-        handle = _with_all_columns(handle, SCHEMAS[table]) if table in SCHEMAS else handle
-        if table in self._versions:
-            _check_out(handle, table, self._versions[table])
+        version = shown if version is None else version
+        handle = self._database.open(table, version)
+        if version is None:
+            known = handle is not None and table in SCHEMAS
+            return _with_all_columns(handle, SCHEMAS[table]) if known else handle
+        if handle is None and self._database.open(table) is not None:
+            raise VersionGoneError(
+                "Version {version} of the table {table} is no longer in the store.",
+                id="table-version-gone",
+                version=version,
+                table=table,
+            )
+        return handle
+
+    def _existing(self, table: str) -> Any:
+        handle = self._database.open(table)
+        if handle is None:
+            raise ValueError(f"Table '{table}' was not found")
         return handle
 
     def _find_or_create(self, table: str, schema: pa.Schema) -> Any:
@@ -509,46 +503,48 @@ class LanceStore(BaseModel):
             if handle is not None:
                 return handle
             self._mark()
-            return self._database.create_table(table, schema=schema)
+            return self._database.write(table, schema.empty_table(), "create")
 
     def _mark(self) -> None:
         """Write the format of a store that is about to get its first table."""
-        names = _names_in(self._database)
+        names = self._database.names()
         if (found := _format_in(names)) > FORMAT:  # made by another process since it was opened
             raise newer_format(f"The store {self._database.uri}", found, FORMAT)
         if not names:
             _write_format(self._database, FORMAT)
 
-    def _migrate(self, database: Any) -> None:
+    def _migrate(self, database: LanceDatabase) -> None:
         store = self.model_copy()
         store.__dict__["_database"] = database  # which it would wait for while it is migrated
-        with self._alone(database.uri, "migrate.lock"):
+        with self._alone(database, "migrate.lock"):
             # Another process may have done it meanwhile.
-            for number in range(_format_in(_names_in(database)), FORMAT):
+            for number in range(_format_in(database.names()), FORMAT):
                 MIGRATIONS[number](store)
                 _write_format(database, number + 1)
 
     def _creating(self) -> AbstractContextManager[Any]:
-        return self._alone(self._database.uri, "create.lock")
+        return self._alone(self._database, "create.lock")
 
     @staticmethod
-    def _alone(location: str, lock: str) -> AbstractContextManager[Any]:
-        if "://" in location:  # no lock on an object store: there the writers' pool is the guard
+    def _alone(database: LanceDatabase, lock: str) -> AbstractContextManager[Any]:
+        from filelock import FileLock
+
+        if not database.is_local:  # no lock on an object store: the writers' pool is the guard
             return nullcontext()
-        Path(location).mkdir(parents=True, exist_ok=True)
-        return FileLock(Path(location) / lock)
+        Path(database.uri).mkdir(parents=True, exist_ok=True)
+        return FileLock(Path(database.uri) / lock)
 
     @contextmanager
     def _without_litter(self, table: str) -> Iterator[None]:
-        """Remove the empty folder that Lance 13 leaves outside of the store when it writes a tag.
+        """Remove the empty folder that Lance 14 leaves outside of the store when it writes a tag.
 
         It writes the tag where it belongs, and creates its folder a second time below the
         percent-encoded path ("été" as "%C3%A9t%C3%A9"). Folders that were there before stay.
         """
         location = self._database.uri
-        encoded = "".join(c if c.isascii() else quote(c) for c in location)
+        encoded = "".join(map(_encoded, location))
         litter = []
-        if encoded != location and "://" not in location:
+        if encoded != location and self._database.is_local:
             folder = Path(encoded) / f"{table}.lance" / "_refs" / "tags"
             litter = [path for path in (folder, *folder.parents) if not path.exists()]
         yield
@@ -559,7 +555,7 @@ class LanceStore(BaseModel):
     def _writable(self, table: str) -> Any:
         if table in SCHEMAS:
             return self._find_or_create(table, SCHEMAS[table])
-        return self._database.open_table(table)
+        return self._existing(table)
 
     def _merge(self, table: str, rows: pa.Table, replaced: str | None) -> int:
         handle = self._writable(table)
@@ -570,7 +566,8 @@ class LanceStore(BaseModel):
         )
         if replaced is not None:
             merge = merge.when_not_matched_by_source_delete(replaced)
-        return int(merge.execute(rows).version)
+        merge.execute(rows)
+        return int(handle.version)
 
 
 @dataclass(frozen=True)
@@ -583,40 +580,16 @@ class Erased:
     nb_pins: int
 
 
-def _names_in(database: Any) -> list[str]:
-    """Names of all tables, the format's too. (LanceDB lists a page at a time, 10 by default.)"""
-    names: list[str] = []
-    token: str | None = None
-    while True:
-        page = database.list_tables(page_token=token, limit=1000)
-        names += page.tables
-        token = page.page_token
-        if not token:
-            return names
-
-
 def _format_in(names: Iterable[str]) -> int:
     found = (_FORMAT_TABLE.fullmatch(name) for name in names)
     return max((int(match[1]) for match in found if match), default=1)
 
 
-def _write_format(database: Any, number: int) -> None:
-    schema = pa.schema([pa.field("format", pa.int32())])
-    database.create_table(f"format.{number}", schema=schema, exist_ok=True)
-
-
-def _check_out(handle: Any, table: str, version: int) -> None:
-    try:
-        handle.checkout(version)
-    except ValueError as error:
-        if "no longer exists" not in str(error):
-            raise
-        raise VersionGoneError(
-            "Version {version} of the table {table} is no longer in the store.",
-            id="table-version-gone",
-            version=version,
-            table=table,
-        ) from error
+def _write_format(database: LanceDatabase, number: int) -> None:
+    table = f"format.{number}"
+    if database.open(table) is None:
+        schema = pa.schema([pa.field("format", pa.int32())])
+        database.write(table, schema.empty_table(), "create")
 
 
 def _with_all_columns(handle: Any, schema: pa.Schema) -> Any:
@@ -628,7 +601,8 @@ def _with_all_columns(handle: Any, schema: pa.Schema) -> Any:
             break
         try:
             handle.add_columns(missing)  # nulls: metadata alone, no row is rewritten
-        except (ValueError, RuntimeError):  # another process was faster, or wrote rows meanwhile
+        except (OSError, ValueError, RuntimeError):
+            # Another process was faster, or wrote rows meanwhile.
             if attempt == _ATTEMPTS:
                 raise
             handle.checkout_latest()
@@ -674,6 +648,13 @@ def _remove_versions(dataset: Any, pinned: set[int], superseded_before: datetime
         dataset.cleanup_old_versions(versions=old, error_if_tagged_old_versions=False)
 
 
+def _encoded(character: str) -> str:
+    """A character of a path as Lance's storage layer would write it in a URL."""
+    if character.isascii() and character not in _ENCODED:
+        return character
+    return "".join(f"%{byte:02X}" for byte in character.encode())
+
+
 def _staged_path(table: str, name: str) -> str:
     if not _STAGED_FILE.fullmatch(f"{name}.lance"):
         raise ValueError(f"{name!r} is not the name of staged rows")
@@ -691,13 +672,6 @@ def _first_of_each_key(rows: pa.Table, keys: list[str]) -> pa.Table:
     positions = rows.select(keys).append_column("position", pa.array(np.arange(rows.num_rows)))
     first = positions.group_by(keys).aggregate([("position", "min")])["position_min"]
     return rows if len(first) == rows.num_rows else rows.take(first.combine_chunks().sort())
-
-
-def _query(handle: Any, columns: list[str] | None, where: str | None) -> Any:
-    query = handle.search()
-    if columns:
-        query = query.select(columns)
-    return query.where(where) if where else query
 
 
 def _keys(schema: pa.Schema) -> list[str]:

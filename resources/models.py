@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pydantic
-from PIL import Image
 from pydantic import Field
 
 from resources.errors import InputError, Message, message
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
 EMBEDDED = "embedded:mini"
 _LOCAL_DIR = "local-dir:"
@@ -229,7 +229,7 @@ class Encoder:
         self._make_tokenizer = make_tokenizer
         self._greyscale = spec.greyscale
 
-    def prepare(self, rgb: Image.Image) -> np.ndarray:
+    def prepare(self, rgb: "Image.Image") -> np.ndarray:
         """Turn a picture into what the model takes: (3, height, width) float32; thread-safe.
 
         This is open_clip's own transform, to the bit. Only of a picture too long to be resized as
@@ -263,7 +263,7 @@ class Encoder:
         unit[~np.isfinite(unit).all(axis=1)] = np.nan
         return unit
 
-    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+    def encode_images(self, images: "Sequence[Image.Image]") -> np.ndarray:
         """Encode a few images at once.
 
         Returns:
@@ -304,7 +304,7 @@ class Encoder:
             unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return self._with_direction(unit, "text")
 
-    def _without_ends(self, picture: Image.Image) -> Image.Image:
+    def _without_ends(self, picture: "Image.Image") -> "Image.Image":
         if self._longest is None:
             return picture
         longest = self._longest * min(picture.size)

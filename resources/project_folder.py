@@ -19,9 +19,8 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from resources import ENVIRONMENT_VARIABLE
 from resources.errors import InputError, newer_format
-
-ENVIRONMENT_VARIABLE = "PANOPTIC_PROJECT"
 
 FORMAT = 1
 """Number of the form of ``project.yaml`` and of what lies beside it, the store apart; it is raised

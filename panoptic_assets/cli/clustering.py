@@ -4,41 +4,38 @@ Belongs here: ``cluster``, ``divide``, ``sweep``, ``runs``, ``run-info``, ``clus
 ``methods``. Does not belong here: saving clusters as tags (``tags``).
 """
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
+from panoptic_assets.cli.late import LateOptions, late
 from panoptic_assets.cli.listings import print_clusters, print_sweep, warn_of_stale
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.options import (
     check_tagging,
     clustering_options,
     given_clustering,
+    method_choice,
     scope_of,
     scope_options,
     shared_clustering_options,
     tagging_options,
 )
 from panoptic_assets.cli.terminal import output_console, say, tell
-from panoptic_assets.clustering.methods import METHODS, name_of
+from panoptic_assets.spec.keys import parse_node, parse_run_key
 from panoptic_assets.spec.text import counted
 from resources.errors import InputError
 
 
-@click.command()
+@click.command(cls=LateOptions, first=parse_run_key)
 @click.argument("key")
 @scope_options
-@clustering_options
+@late(clustering_options)
 @shared_clustering_options
 @click.pass_obj
 def cluster(folder: Path | None, key: str, **options: Any) -> None:
     """Divide the corpus, or a part of it, into clusters, as the run KEY."""
-    from panoptic_assets.spec.keys import parse_run_key
-
     parse_run_key(key)
     project = open_project(folder)
     scope = scope_of(options, project.folder)
@@ -48,9 +45,9 @@ def cluster(folder: Path | None, key: str, **options: Any) -> None:
     warn_of_stale(reader, key)
 
 
-@click.command()
+@click.command(cls=LateOptions, first=parse_run_key)
 @click.argument("key")
-@click.option("--method", type=click.Choice([name_of(method) for method in METHODS]))
+@late(method_choice)
 @click.option(
     "--grid",
     multiple=True,
@@ -78,7 +75,6 @@ def sweep(
     keep the others from being computed.
     """
     from panoptic_assets.clustering import sweeps
-    from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
     project = open_project(folder)
@@ -130,15 +126,13 @@ def _grid(options: tuple[str, ...]) -> dict[str, Any]:
     return grid
 
 
-@click.command()
+@click.command(cls=LateOptions, first=parse_node)
 @click.argument("node")
-@clustering_options
+@late(clustering_options)
 @shared_clustering_options
 @click.pass_obj
 def divide(folder: Path | None, node: str, **options: Any) -> None:
     """Divide one cluster again: NODE is its address, such as greek/3 or greek/3/0."""
-    from panoptic_assets.spec.keys import parse_node
-
     parse_node(node)
     project = open_project(folder)
     project.divide(node, **given_clustering(options, project, node))
@@ -151,6 +145,9 @@ def divide(folder: Path | None, node: str, **options: Any) -> None:
 @click.pass_obj
 def runs(folder: Path | None) -> None:
     """List all runs and the clusters that were divided again."""
+    from rich.table import Table
+    from rich.text import Text
+
     listed = open_project(folder).runs(report=lambda text: tell(text, "yellow"))
     if not listed:
         say("No runs yet: panoptic-assets cluster KEY")
@@ -176,9 +173,10 @@ def runs(folder: Path | None) -> None:
 @click.pass_obj
 def run_info(folder: Path | None, key: str) -> None:
     """Print everything that is recorded of the run or divided node KEY, as YAML."""
+    info = open_project(folder, key).run_info(key)
+
     import yaml
 
-    info = open_project(folder, key).run_info(key)
     click.echo(yaml.safe_dump(info, allow_unicode=True, sort_keys=False).rstrip())
 
 
@@ -214,8 +212,6 @@ def members(
     reason: str | None,
 ) -> None:
     """List the images of one cluster: NODE is its address, such as greek/3."""
-    from panoptic_assets.spec.keys import parse_node
-
     parse_node(node)
     check_tagging(tag, property_name, author, reason)
     project = open_project(folder)
@@ -233,6 +229,10 @@ def members(
 @click.argument("name", required=False)
 def methods(name: str | None) -> None:
     """Describe the clustering methods with all their parameters, or the method NAME."""
+    import inspect
+
+    from panoptic_assets.clustering.methods import METHODS, name_of
+
     known = {name_of(method): method for method in METHODS}
     if name is not None and name not in known:
         raise InputError(

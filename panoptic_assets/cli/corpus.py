@@ -7,24 +7,25 @@ belong here: the runs that divide images (``cli.clustering``).
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from panoptic_assets.cli.late import LateOptions, late
 from panoptic_assets.cli.listings import print_clusters, print_tags
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.options import (
     below_folder,
     check_tagging,
     given_projection,
-    method_options,
+    projection_options,
     tagging_options,
 )
 from panoptic_assets.cli.terminal import say, tell
-from panoptic_assets.features.config import PROJECTION_METHODS
-from panoptic_assets.orchestration.dagster_yaml import update_settings
 from resources.errors import InputError
-from resources.project_folder import ProjectFolder, ProjectSettings, create, find
+
+if TYPE_CHECKING:
+    from resources.project_folder import ProjectFolder
 
 _SAMPLE = Path(__file__).parent.parent / "sample"
 _DEMO_RUN = "demo"
@@ -43,7 +44,9 @@ _DEMO_RUN = "demo"
 @click.pass_obj
 def init(folder: Path | None, images: str | None, vector_type: str, update: bool) -> None:
     """Make the working directory a project of a folder of images, or of its URL (s3://…)."""
+    from panoptic_assets.orchestration.dagster_yaml import update_settings
     from panoptic_assets.spec.keys import parse_name
+    from resources.project_folder import find
 
     if update:
         if images is not None:
@@ -156,10 +159,10 @@ def import_vectors(
     project.import_vectors(key, places[0] or "", model, places[1])
 
 
-@click.command("project")
+@click.command("project", cls=LateOptions)
 @click.argument("key")
 @click.option("--nb-dimensions", type=int, help="Dimensions of the points; 2 by default.")
-@method_options(PROJECTION_METHODS, "projection")
+@late(projection_options)
 @click.pass_obj
 def make_projection(folder: Path | None, key: str, **options: Any) -> None:
     """Compute the points of the projection KEY, <vector type>/<name>, such as mini/umap."""
@@ -204,12 +207,16 @@ def search(
         reader.tag(tag, image_ids, property_name, author, reason)
 
 
-def _create(folder: Path | None, images: str, vector_type: str) -> ProjectFolder:
+def _create(folder: Path | None, images: str, vector_type: str) -> "ProjectFolder":
+    from resources.project_folder import ProjectSettings, create
+
     return create(folder or Path.cwd(), ProjectSettings.of(images, vector_type))
 
 
-def _demo_project(folder: Path | None) -> ProjectFolder:
+def _demo_project(folder: Path | None) -> "ProjectFolder":
     """The demo's project; one that another installation made is a project of that one's sample."""
+    from resources.project_folder import find
+
     try:
         existing = find(folder or Path.cwd())
     except InputError:

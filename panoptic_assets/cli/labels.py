@@ -10,13 +10,11 @@ from typing import Any
 
 import click
 
+from panoptic_assets.cli.late import LateOptions, late
 from panoptic_assets.cli.listings import print_labels
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.options import below_folder, parameter_options
-from panoptic_assets.labels.config import LABEL_METHODS, VisionModel
 from resources.errors import InputError
-
-_METHODS = [method.model_fields["name"].default for method in LABEL_METHODS]
 
 
 def _common_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -26,14 +24,28 @@ def _common_options(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
-@click.command()
+def _all_options(command: Callable[..., None]) -> Callable[..., None]:
+    from panoptic_assets.labels.config import LABEL_METHODS
+
+    names = [method.model_fields["name"].default for method in LABEL_METHODS]
+    command = parameter_options(LABEL_METHODS, {"templates": "template"})(command)
+    return click.option(
+        "--method",
+        type=click.Choice(names),
+        help="Who names the clusters; zero_shot by default, or the method that the options "
+        "belong to.",
+    )(command)
+
+
+def _vision_options(command: Callable[..., None]) -> Callable[..., None]:
+    from panoptic_assets.labels.config import VisionModel
+
+    return parameter_options((VisionModel,), {})(command)
+
+
+@click.command(cls=LateOptions)
 @click.argument("key")
-@click.option(
-    "--method",
-    type=click.Choice(_METHODS),
-    help="Who names the clusters; zero_shot by default, or the method that the options belong to.",
-)
-@parameter_options(LABEL_METHODS, {"templates": "template"})
+@late(_all_options)
 @_common_options
 @click.pass_obj
 def label(folder: Path | None, key: str, method: str | None, **options: Any) -> None:
@@ -44,9 +56,9 @@ def label(folder: Path | None, key: str, method: str | None, **options: Any) -> 
     _label(folder, key, method, options)
 
 
-@click.command("label_clusters_with_gpt4v")
+@click.command("label_clusters_with_gpt4v", cls=LateOptions)
 @click.argument("key")
-@parameter_options((VisionModel,), {})
+@late(_vision_options)
 @_common_options
 @click.pass_obj
 def label_clusters_with_gpt4v(folder: Path | None, key: str, **options: Any) -> None:
@@ -82,6 +94,8 @@ def _label(folder: Path | None, key: str, method: str | None, options: dict[str,
         name: given.pop(name) for name in ("label_remainder", "seed") if name in given
     }
     if method is None:
+        from panoptic_assets.labels.config import LABEL_METHODS, VisionModel
+
         only_vision = VisionModel.model_fields.keys() - LABEL_METHODS[0].model_fields.keys()
         method = "vision_model" if given.keys() & only_vision else "zero_shot"
     document["method"] = {method: given}

@@ -5,10 +5,6 @@ Belongs here: what several commands print. Does not belong here: what only one d
 
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
-
 from panoptic_assets.cli.terminal import decimals, output_console, say, tell
 from panoptic_assets.spec.text import counted, printable
 
@@ -19,6 +15,9 @@ if TYPE_CHECKING:
 
 def print_sweep(rows: list[dict[str, Any]], asked: "list[Cell]") -> None:
     """The runs of a sweep, what became of them, and the best number of clusters."""
+    from rich.table import Table
+    from rich.text import Text
+
     from panoptic_assets.clustering import sweeps
 
     grid = Table(box=None)
@@ -57,6 +56,9 @@ def print_sweep(rows: list[dict[str, Any]], asked: "list[Cell]") -> None:
 
 def print_clusters(reader: "Project", key: str) -> None:
     """The clusters of a run or of a divided node, with what must be known of them."""
+    from rich.table import Table
+    from rich.text import Text
+
     from panoptic_assets.spec.markdown import score_text
 
     info = reader.run_info(key)
@@ -89,6 +91,9 @@ def print_clusters(reader: "Project", key: str) -> None:
 
 def print_labels(reader: "Project", run_key: str) -> None:
     """The labels of a run's clusters, and why some have none."""
+    from rich.table import Table
+    from rich.text import Text
+
     rows = reader.labels(run_key).to_pylist()
     grid = Table("node", box=None)
     if scored := any(row["score"] is not None for row in rows):
@@ -120,6 +125,9 @@ def warn_of_stale(reader: "Project", key: str) -> None:
 
 def print_tags(reader: "Project", property_name: str | None) -> None:
     """The tags of a property, or of all, as trees."""
+    from rich.text import Text
+    from rich.tree import Tree
+
     roots: dict[str, Tree] = {}
     branches: dict[str, Tree] = {}
     for tag in reader.tags(property_name):

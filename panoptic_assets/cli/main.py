@@ -21,21 +21,11 @@ from typing import Any
 
 import click
 
-from panoptic_assets.cli import (
-    clustering,
-    corpus,
-    labels,
-    proof,
-    review,
-    serve,
-    tag_edits,
-    tags,
-    upkeep,
-)
+from panoptic_assets.cli.late import Late, LateGroup
 from panoptic_assets.cli.terminal import tell
 from panoptic_assets.spec.text import brief, printable
+from resources import ENVIRONMENT_VARIABLE
 from resources.errors import InputError
-from resources.project_folder import ENVIRONMENT_VARIABLE, find
 
 _INTERRUPTED = 128 + signal.SIGINT
 
@@ -62,7 +52,7 @@ class _PlainError(click.ClickException):
         super().__init__(printable(message))
 
 
-class _Group(click.Group):
+class _Group(LateGroup):
     """Shows as one line what a person can mend: input, disks, networks."""
 
     def invoke(self, context: click.Context) -> Any:
@@ -76,19 +66,17 @@ class _Group(click.Group):
             os._exit(_INTERRUPTED)
         except InputError as error:
             raise _PlainError(str(error)) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read the output has gone: click's part
+        except (OSError, RuntimeError, ValueError) as error:
+            if found := _LANCE_ERROR.search(str(error)):
+                number = re.search(r"\(os error (\d+)\)", found["reason"])
+                remedy = _remedy(int(number[1]) if number else None)
+                raise _PlainError(
+                    f"The store{_place(context.obj)} failed: {brief(found['reason'])}: {remedy}."
+                ) from error
+            # EPIPE: whoever read the output has gone, which is click's part.
+            if not isinstance(error, OSError) or error.errno == errno.EPIPE:
                 raise
             raise _PlainError(_about(error)) from error
-        except RuntimeError as error:
-            found = _LANCE_ERROR.search(str(error))
-            if not found:
-                raise
-            number = re.search(r"\(os error (\d+)\)", found["reason"])
-            remedy = _remedy(int(number[1]) if number else None)
-            raise _PlainError(
-                f"The store{_place(context.obj)} failed: {brief(found['reason'])}: {remedy}."
-            ) from error
 
 
 def _about(error: OSError) -> str:
@@ -99,6 +87,8 @@ def _about(error: OSError) -> str:
 
 def _place(folder: Path | None) -> str:
     """Where the store is: what Lance says of a full disk names no file."""
+    from resources.project_folder import find
+
     try:
         return f" {find(folder).store}"
     except (InputError, OSError):
@@ -109,7 +99,146 @@ def _remedy(number: int | None) -> str:
     return _REMEDIES.get(number or 0, "check the path, the disk and the network, then try again")
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+_COMMANDS = {
+    "init": Late(
+        "corpus:init",
+        "Make the working directory a project of a folder of images, or of its URL (s3://…).",
+    ),
+    "demo": Late(
+        "corpus:demo", "Run the whole chain on the sample of 253 images that the project ships."
+    ),
+    "refresh": Late(
+        "corpus:refresh",
+        "Read what is new in the images' folder, embed it, and find its nearest neighbours.",
+    ),
+    "import-vectors": Late(
+        "corpus:import_vectors", "Make the vectors in a Parquet or .npy FILE the vector type KEY."
+    ),
+    "project": Late(
+        "corpus:make_projection",
+        "Compute the points of the projection KEY, <vector type>/<name>, such as mini/umap.",
+    ),
+    "search": Late(
+        "corpus:search", "List the images that are most similar to a text or to an image."
+    ),
+    "cluster": Late(
+        "clustering:cluster", "Divide the corpus, or a part of it, into clusters, as the run KEY."
+    ),
+    "sweep": Late(
+        "clustering:sweep",
+        "Compute all runs of the sweep KEY, by configs/sweeps/KEY.yaml or by the options.",
+    ),
+    "divide": Late(
+        "clustering:divide",
+        "Divide one cluster again: NODE is its address, such as greek/3 or greek/3/0.",
+    ),
+    "runs": Late("clustering:runs", "List all runs and the clusters that were divided again."),
+    "run-info": Late(
+        "clustering:run_info",
+        "Print everything that is recorded of the run or divided node KEY, as YAML.",
+    ),
+    "clusters": Late(
+        "clustering:clusters",
+        "List the clusters of the run or divided node KEY, the most coherent first.",
+    ),
+    "members": Late(
+        "clustering:members",
+        "List the images of one cluster: NODE is its address, such as greek/3.",
+    ),
+    "methods": Late(
+        "clustering:methods",
+        "Describe the clustering methods with all their parameters, or the method NAME.",
+    ),
+    "status": Late(
+        "upkeep:status",
+        "Say of all clusterings, labels and saved tags whether they are up to date, and why not.",
+    ),
+    "versions": Late(
+        "upkeep:versions", "List the corpus versions: each refresh that changed something made one."
+    ),
+    "diff": Late(
+        "upkeep:diff",
+        "Say what became of the files between two corpus versions; by default the last two.",
+    ),
+    "policy": Late(
+        "upkeep:policy", "Show what happens to the run KEY when the corpus changes, or choose it."
+    ),
+    "replay": Late(
+        "upkeep:replay",
+        "Compute the run KEY, and all that is divided below it, again on the corpus of now.",
+    ),
+    "backfill": Late(
+        "upkeep:backfill", "Apply their refresh policies to all runs, or to the runs KEYS."
+    ),
+    "label": Late(
+        "labels:label", "Name the clusters of the run KEY, and of all that is divided below them."
+    ),
+    "label_clusters_with_gpt4v": Late(
+        "labels:label_clusters_with_gpt4v",
+        "Name the clusters of the run KEY by a vision language model.",
+    ),
+    "compare": Late(
+        "review:compare",
+        "Compare two runs in full, or more of them all with all; without SIDE the newest ones.",
+    ),
+    "save": Late(
+        "tags:save",
+        "Save the whole tree of the run KEY as tags, under the labels of its clusters if it has "
+        "some.",
+    ),
+    "tags": Late("tags:tags", "Show the tags of a property, or of all, as a tree."),
+    "recommend": Late(
+        "tags:recommend",
+        "Recommend for each tag the images that fit it and carry no tag of its property.",
+    ),
+    "tag": Late(
+        "tag_edits:tag_group", "Change tags: every change is an event of a log, and can be undone."
+    ),
+    "export": Late(
+        "tags:export",
+        "Write tags to the file DESTINATION for other programs, or as a tree of folders.",
+    ),
+    "import-tags": Late(
+        "tags:import_tags",
+        "Give images the tags that FILE names: .csv (of Panoptic too), .json or .parquet.",
+    ),
+    "retention": Late(
+        "upkeep:retention",
+        "Remove old Dagster runs and ticks, and give the room that they took back to the disk.",
+    ),
+    "report": Late(
+        "review:report",
+        "Write the run KEY, with all that was divided below it, as pages to look through.",
+    ),
+    "verify": Late(
+        "proof:verify",
+        "Compute the runs or nodes KEYS again on what they read, and compare every hash.",
+    ),
+    "explain": Late(
+        "proof:explain",
+        "Say why IMAGE carries a tag: from who gave it, to the run, the vector and the file.",
+    ),
+    "bundle": Late(
+        "proof:bundle",
+        "Write the evidence for the run KEY, with all that is divided below it, as one zip file.",
+    ),
+    "forget": Late(
+        "upkeep:forget",
+        "Remove each IMAGE (an id, the start of one, or a path) from everything that is kept.",
+    ),
+    "ui": Late(
+        "serve:ui",
+        "Open the project in a browser: Dagster's UI, its daemon and the reports, until Ctrl-C.",
+    ),
+    # As FiftyOne's clustering plugin calls it.
+    "get_clustering_run_info": Late(
+        "clustering:run_info",
+        "Print everything that is recorded of the run or divided node KEY, as YAML.",
+    ),
+}
+
+
+@click.group(cls=_Group, late=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--project",
     type=click.Path(path_type=Path),
@@ -124,49 +253,6 @@ def main(context: click.Context, project: Path | None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a name may have letters that a terminal lacks
             stream.reconfigure(errors="backslashreplace")
     context.obj = project
-
-
-for _command in (
-    corpus.init,
-    corpus.demo,
-    corpus.refresh,
-    corpus.import_vectors,
-    corpus.make_projection,
-    corpus.search,
-    clustering.cluster,
-    clustering.sweep,
-    clustering.divide,
-    clustering.runs,
-    clustering.run_info,
-    clustering.clusters,
-    clustering.members,
-    clustering.methods,
-    upkeep.status,
-    upkeep.versions,
-    upkeep.diff,
-    upkeep.policy,
-    upkeep.replay,
-    upkeep.backfill,
-    labels.label,
-    labels.label_clusters_with_gpt4v,
-    review.compare,
-    tags.save,
-    tags.tags,
-    tags.recommend,
-    tag_edits.tag_group,
-    tags.export,
-    tags.import_tags,
-    upkeep.retention,
-    review.report,
-    proof.verify,
-    proof.explain,
-    proof.bundle,
-    upkeep.forget,
-    serve.ui,
-):
-    main.add_command(_command)
-# As FiftyOne's clustering plugin calls it.
-main.add_command(clustering.run_info, "get_clustering_run_info")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ def open_project(
     folder: Path | None, key: str | None = None, readers: int | None = None
 ) -> "Project":
     """The project in a folder, or around the working directory; checks a key first."""
-    from panoptic_assets.project import Project
-
     if key is not None:
         parse_clustering(key)
+
+    from panoptic_assets.project import Project
+
     return Project(folder, reporter=TerminalReporter(), readers=readers)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import click
 
-from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.clustering.methods import METHODS
-from panoptic_assets.features.config import ProjectionConfig
 from resources.errors import InputError
 
 if TYPE_CHECKING:
+    from panoptic_assets.clustering.config import ClusteringConfig
+    from panoptic_assets.features.config import ProjectionConfig
     from panoptic_assets.project import Project
 
 
@@ -97,7 +96,26 @@ def _option(
     return click.option(flags, name, type=kind, default=None, multiple=any(several), help=help_text)
 
 
-clustering_options = method_options(METHODS, "clustering")
+def method_choice(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option of the clustering method."""
+    from panoptic_assets.clustering.methods import METHODS, name_of
+
+    names = [name_of(method) for method in METHODS]
+    return click.option("--method", type=click.Choice(names))(command)
+
+
+def clustering_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of all clustering methods."""
+    from panoptic_assets.clustering.methods import METHODS
+
+    return method_options(METHODS, "clustering")(command)
+
+
+def projection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of all projections."""
+    from panoptic_assets.features.config import PROJECTION_METHODS
+
+    return method_options(PROJECTION_METHODS, "projection")(command)
 
 
 def shared_clustering_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -238,6 +256,7 @@ def scope_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def given_clustering(options: dict[str, Any], project: "Project", key: str) -> dict[str, Any]:
     """The options that were given, in the form of a run's configuration."""
+    from panoptic_assets.clustering.config import ClusteringConfig
 
     def known() -> dict[str, Any] | None:
         from panoptic_assets.clustering.dividing import registry_config
@@ -254,6 +273,7 @@ def given_clustering(options: dict[str, Any], project: "Project", key: str) -> d
 
 def given_projection(options: dict[str, Any], project: "Project", key: str) -> dict[str, Any]:
     """The options that were given, in the form of a projection's configuration."""
+    from panoptic_assets.features.config import ProjectionConfig
 
     def known() -> dict[str, Any] | None:
         from panoptic_assets.features.assets import registry_projection
@@ -270,7 +290,7 @@ def _document(
     options: dict[str, Any],
     common: tuple[str, ...],
     known: Callable[[], dict[str, Any] | None],
-    config: type[ClusteringConfig] | type[ProjectionConfig],
+    config: "type[ClusteringConfig] | type[ProjectionConfig]",
 ) -> dict[str, Any]:
     """Options as configuration.
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import decimals, output_console, say
@@ -16,6 +14,8 @@ from panoptic_assets.spec.text import counted, printable
 from resources.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from panoptic_assets.project import Project
 
 _MATCHES_SHOWN = 40
@@ -137,6 +137,9 @@ def _print_differences(found: dict[str, Any]) -> None:
 
 
 def _print_matches(found: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     if not found["matched"]:
         say("No cluster of one overlaps with a cluster of the other.")
         return
@@ -173,6 +176,8 @@ def _print_pairs(
     depth: int,
     remainder: Literal["counted", "left_out"],
 ) -> None:
+    from rich.text import Text
+
     try:
         keys, pairs, notes = reader.pairs(sides, against, depth, remainder)
     except InputError:
@@ -218,7 +223,9 @@ def _print_pairs(
     output_console().print(grid)
 
 
-def _grid(first: str, *headings: str, numbers: bool = True) -> Table:
+def _grid(first: str, *headings: str, numbers: bool = True) -> "Table":
+    from rich.table import Table
+
     grid = Table(box=None)
     grid.add_column(printable(first))
     for heading in headings:

@@ -23,20 +23,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from filelock import Timeout
 
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import say, tell
-from panoptic_assets.orchestration import insides
-from panoptic_assets.orchestration.dagster_yaml import lacking_settings
-from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
 from panoptic_assets.spec.text import counted, printable
-from panoptic_assets.upkeep.environment import check_environment
+from resources import ENVIRONMENT_VARIABLE
 from resources.errors import InputError
-from resources.project_folder import ENVIRONMENT_VARIABLE, dagster_home, find
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from panoptic_assets.orchestration import insides
 
 _CODE_LOCATION = "panoptic_assets.definitions"
 _CANNOT = 2
@@ -63,6 +60,13 @@ _SECONDS_TO_STOP = 20
 @click.pass_context
 def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ...]) -> None:
     """Open the project in a browser: Dagster's UI, its daemon and the reports, until Ctrl-C."""
+    from filelock import Timeout
+
+    from panoptic_assets.orchestration.dagster_yaml import lacking_settings
+    from panoptic_assets.orchestration.instance import ui_lock
+    from panoptic_assets.upkeep.environment import check_environment
+    from resources.project_folder import dagster_home, find
+
     project = find(context.obj)
     open_project(project.folder)  # a store that cannot be read is refused before anything starts
     home = dagster_home(project)
@@ -207,8 +211,9 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
     """Serve on a socket until a signal comes, then end the runs and what was started."""
     import uvicorn
 
-    from panoptic_assets.orchestration import runs
+    from panoptic_assets.orchestration import insides, runs
     from panoptic_assets.serve.webserver import PanopticWebserver
+    from resources.project_folder import dagster_home, find
     from resources.report_folder import ReportFolder
 
     project = find()
@@ -247,6 +252,10 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
 def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
     # Two processes that create the database at once fail. A command that has held the lock for
     # some seconds has created it, and may go on for hours.
+    from filelock import Timeout
+
+    from panoptic_assets.orchestration.instance import instance_lock, open_instance
+
     lock = instance_lock(home)
     with suppress(Timeout):
         lock.acquire(timeout=5)
@@ -262,6 +271,8 @@ def _instance(home: Path) -> "Iterator[dg.DagsterInstance]":
 @contextmanager
 def _daemon(context: "insides.Workspace") -> Iterator[None]:
     """Dagster's daemon, in threads of this process; says once that it has stopped."""
+    from panoptic_assets.orchestration import insides
+
     ending = threading.Event()
 
     def watch(check_threads: Callable[[], None]) -> None:

@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import output_console, say
-from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.text import printable
 from resources.errors import InputError
 
@@ -228,7 +225,7 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
     FILE is YAML: `edits:` with a list (see `tag edits`), or a run config of the asset `tags`. Or it
     is CSV: a column `edit` with the kind, and one for each field; `|` parts several tags or images.
     """
-    from panoptic_assets.spec.resolution import registered_config
+    from panoptic_assets.spec.resolution import parse, registered_config
     from panoptic_assets.tags.config import EditsConfig
     from resources.project_folder import read_yaml
 
@@ -294,6 +291,9 @@ def tag_edits() -> None:
 @click.pass_obj
 def tag_log(folder: Path | None, number: int | None) -> None:
     """List the events of the tag log, oldest first."""
+    from rich.table import Table
+    from rich.text import Text
+
     listed = open_project(folder).tag_log()[-(number or 0) :]
     if not listed:
         say("No events yet: panoptic-assets save KEY")

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from panoptic_assets.cli.listings import print_tags
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import decimals, output_console, say, tell
-from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.text import counted, printable
-from panoptic_assets.tags.config import SaveConfig
 from resources.errors import InputError
 
 
@@ -59,7 +55,9 @@ def save(
     When KEY was saved there before and then computed again, tags follow their clusters.
     """
     from panoptic_assets.spec.keys import parse_run_key
+    from panoptic_assets.spec.resolution import parse
     from panoptic_assets.spec.tag_log import normalised
+    from panoptic_assets.tags.config import SaveConfig
 
     parse_run_key(key)
     if property_name == "":  # in a Launchpad an empty field is one that was not filled in
@@ -119,6 +117,9 @@ def recommend(
 
     Go on with `panoptic-assets tag accept` and `panoptic-assets tag refuse`.
     """
+    from rich.table import Table
+    from rich.text import Text
+
     if property_name == "":
         raise InputError(
             "--property is empty: give a name, or leave the option out.", id="property-option-empty"

@@ -6,13 +6,14 @@ Belongs here: how text reaches a terminal. Does not belong here: what is said, a
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from panoptic_assets.spec.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 
@@ -24,16 +25,22 @@ def say(text: str) -> None:
 
 def tell(text: str, style: str = "") -> None:
     """A line about the work."""
+    from rich.text import Text
+
     error_console().print(Text(printable(text), style), soft_wrap=True)
 
 
-def output_console() -> Console:
+def output_console() -> "Console":
     """For tables and trees; what is piped is not folded to 80 columns."""
+    from rich.console import Console
+
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
 
 
-def error_console() -> Console:
+def error_console() -> "Console":
     """For lines about the work."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, markup=False)
 
 

@@ -6,29 +6,42 @@ Belongs here: ``policy``, ``replay``, ``backfill``. Does not belong here: readin
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
-from rich.table import Table
-from rich.text import Text
 
+from panoptic_assets.cli.late import LateOptions, late
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import output_console, say, tell
-from panoptic_assets.clustering.policies import POLICIES, parse_policy, policy_document, policy_of
-from panoptic_assets.orchestration.instance import instance_of, last_materialization
 from panoptic_assets.spec.text import counted, printable, some
 from resources.errors import InputError
-from resources.project_folder import dagster_home, find
-
-_POLICIES = [policy.model_fields["name"].default for policy in POLICIES]
 
 
-@click.command()
+def _policy_argument(command: Callable[..., None]) -> Callable[..., None]:
+    kind = click.Choice(_policies())
+    return click.argument("policy", required=False, type=kind)(command)
+
+
+def _policy_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--policy",
+        type=click.Choice([*_policies(), "replay"]),
+        help="For these runs, whatever their own policy is.",
+    )(command)
+
+
+def _policies() -> list[str]:
+    from panoptic_assets.clustering.policies import POLICIES
+
+    return [policy.model_fields["name"].default for policy in POLICIES]
+
+
+@click.command(cls=LateOptions)
 @click.argument("key")
-@click.argument("policy", required=False, type=click.Choice(_POLICIES))
+@late(_policy_argument)
 @click.option("--most-novel", type=float, help="Of assign: share of new images that may be unlike.")
 @click.option("--most-new", type=float, help="Of assign: new images for each that was clustered.")
 @click.pass_obj
@@ -45,6 +58,7 @@ def policy(
     with the recorded parameters, and clusters keep their numbers.
     """
     from panoptic_assets.clustering.dividing import registry_config
+    from panoptic_assets.clustering.policies import parse_policy, policy_document, policy_of
     from panoptic_assets.clustering.table import Clusterings
     from panoptic_assets.spec.keys import parse_run_key
 
@@ -67,6 +81,8 @@ def policy(
 
 
 def _shown(document: Any) -> str:
+    import yaml
+
     text = yaml.safe_dump(document, default_flow_style=True, width=1000)
     return text.removesuffix("...\n").strip().removeprefix("{").removesuffix("}")
 
@@ -91,13 +107,9 @@ def replay(folder: Path | None, key: str) -> None:
     _end(found)
 
 
-@click.command()
+@click.command(cls=LateOptions)
 @click.argument("keys", nargs=-1)
-@click.option(
-    "--policy",
-    type=click.Choice([*_POLICIES, "replay"]),
-    help="For these runs, whatever their own policy is.",
-)
+@late(_policy_option)
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.pass_obj
 def backfill(folder: Path | None, keys: tuple[str, ...], policy: str | None, dry_run: bool) -> None:
@@ -105,6 +117,9 @@ def backfill(folder: Path | None, keys: tuple[str, ...], policy: str | None, dry
 
     Exit code 1: one of them, or something of it, could not be done; the others were.
     """
+    from rich.table import Table
+    from rich.text import Text
+
     from panoptic_assets.upkeep.backfill import drift_text
 
     project = open_project(folder)
@@ -156,6 +171,9 @@ def status(
     KEY is a run for all that belongs to it, a node such as greek/3, or property:NAME; several can
     be given. Stale is what would have another answer if it was made again now.
     """
+    from panoptic_assets.orchestration.instance import last_materialization
+    from resources.project_folder import dagster_home, find
+
     project = open_project(context.obj)
     found = project.status(*key)
     home = dagster_home(find(context.obj))
@@ -178,6 +196,8 @@ def status(
 @click.pass_obj
 def versions(folder: Path | None, as_json: bool) -> None:
     """List the corpus versions: each refresh that changed something made one."""
+    from rich.table import Table
+
     found = open_project(folder).corpus_versions()
     if as_json:
         _print_json(found)
@@ -265,6 +285,9 @@ def _print_corpus(corpus: dict[str, Any]) -> None:
 
 
 def _print_staleness(staleness: list[dict[str, Any]], total: int, nb_stale: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     if not total:
         say("No runs yet: panoptic-assets cluster KEY")
         return
@@ -367,7 +390,9 @@ def retention(folder: Path | None, days: int, dry_run: bool) -> None:
     The newest materialization of each partition and the newest result of each check stay, and so
     does everything in the store: records, tags, and the tag log.
     """
+    from panoptic_assets.orchestration.instance import instance_of
     from panoptic_assets.upkeep.retention import retain
+    from resources.project_folder import dagster_home, find
 
     with instance_of(dagster_home(find(folder)), tell) as instance:
         removed = retain(instance, days, dry_run)

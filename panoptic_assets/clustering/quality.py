@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Rows, Vectors
@@ -65,6 +64,8 @@ def quality(
     Raises:
         ValueError: Labels and vectors differ in length.
     """
+    from threadpoolctl import threadpool_limits
+
     if len(labels) != len(vectors):
         raise ValueError(f"{len(labels)} labels cannot describe {len(vectors)} images.")
     rows = np.flatnonzero(labels != REMAINDER)

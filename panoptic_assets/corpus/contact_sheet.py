@@ -14,8 +14,10 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+if TYPE_CHECKING:
+    from PIL import Image, ImageFont
 
 _MAX_BYTES = 22_000
 """Ten clusters of six images come out at 56 pixels; in base64 30 kB, of 50 kB for all metadata."""
@@ -78,14 +80,18 @@ def in_rows(thumbnails: Sequence[bytes]) -> str:
     )
 
 
-def _opened(data: bytes) -> Image.Image:
+def _opened(data: bytes) -> "Image.Image":
+    from PIL import Image
+
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
         return picture.convert("RGB")
 
 
 def _encoded(
-    rows: Sequence[tuple[Sequence[Image.Image], str]], side: int, whole_names: bool
+    rows: "Sequence[tuple[Sequence[Image.Image], str]]", side: int, whole_names: bool
 ) -> bytes:
+    from PIL import Image, ImageDraw, ImageOps
+
     step = side + _GAP
     most = max(1, side // _LINE_PIXELS)
     lines = [_broken(name if whole_names else _first_word(name), most) for _, name in rows]
@@ -108,8 +114,10 @@ def _encoded(
 
 
 @functools.cache
-def _font() -> ImageFont.FreeTypeFont:
+def _font() -> "ImageFont.FreeTypeFont":
     # The layout that every Pillow has, so that every machine draws the same.
+    from PIL import ImageFont
+
     return ImageFont.truetype(_FONT, _FONT_PIXELS, layout_engine=ImageFont.Layout.BASIC)
 
 

@@ -20,7 +20,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from panoptic_assets.features.neighbors import Graph
 from panoptic_assets.spec.computation import NotComputableError, Vectors
@@ -86,6 +85,8 @@ def project(
         NotComputableError: The vectors are too few or have too few dimensions, a parameter does not
             fit their number, or the method's library is not installed.
     """
+    from threadpoolctl import threadpool_limits
+
     nb_images, dim = vectors.shape
     if nb_dimensions > dim:
         raise NotComputableError(
@@ -290,6 +291,8 @@ def trustworthiness(vectors: Vectors, points: npt.NDArray[np.float32], seed: int
     Returns:
         1 means that no false neighbour was found; so also for fewer than 4 images.
     """
+    from threadpoolctl import threadpool_limits
+
     nb_images = len(vectors)
     k = min(_TRUST_NEIGHBORS, (nb_images - 1) // 2)
     if nb_images < 4:

@@ -8,7 +8,6 @@ import io
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 _MAX_BYTES = 18_000
 """In base64 24 kB, of 50 kB for all metadata of a materialization."""
@@ -46,6 +45,8 @@ def scatter(points: npt.NDArray[np.float32], max_bytes: int = _MAX_BYTES) -> str
 
 
 def _encoded(placed: npt.NDArray[np.float64], side: int) -> bytes:
+    from PIL import Image
+
     pixels = np.rint(_MARGIN + placed * (side - 2 * _MARGIN - 1)).astype(np.int64)
     # A point is a square: one pixel is hard to see, and few points want larger ones.
     size = 4 if len(placed) < _FEW else 2

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
-from threadpoolctl import threadpool_limits
 
 from panoptic_assets.spec.computation import Vectors
 
@@ -85,6 +83,9 @@ def coverage(
         (len(members), m) float64 in [0, 1]; NaN for a cluster without images. In the order of the
         vectors of a term alone, their sum over the narrowest terms is 1.
     """
+    from scipy.sparse import csr_array
+    from threadpoolctl import threadpool_limits
+
     sums = np.zeros((len(members), len(texts)))
     sizes = np.array([len(rows) for rows in members], np.int64)
     columns = np.concatenate([np.empty(0, np.int64), *members])

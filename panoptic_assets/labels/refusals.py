@@ -10,6 +10,7 @@ with what follows it in a refusal, "I can't" with a service that is declined. "S
 inconnu" and "I can't believe it's not butter ads" are names.
 """
 
+import functools
 import re
 import unicodedata
 
@@ -360,7 +361,13 @@ _WITH_WORDS = re.compile(
     rf"|ou) {_KINDS}{_END})"
 )
 """What is written on a kind of objects, and the kind: "We refuse to participate protest signs"."""
-_SAID = re.compile("|".join((*_REFUSALS, *_THOUGHTS)))
+
+
+@functools.cache
+def _said() -> re.Pattern[str]:
+    """What a model says that declines or thinks. It takes half a second to compile: not at import,
+    which every command that reads labels would wait for."""
+    return re.compile("|".join((*_REFUSALS, *_THOUGHTS)))
 
 
 def is_no_name(text: str) -> bool:
@@ -368,7 +375,7 @@ def is_no_name(text: str) -> bool:
     folded = _folded(text).lstrip("' ")
     if _WITH_WORDS.search(folded) or _SONG.search(folded):
         return False
-    return bool(_APOLOGY.search(folded) or _SAID.search(folded))
+    return bool(_APOLOGY.search(folded) or _said().search(folded))
 
 
 def is_unknown(text: str) -> bool:

@@ -12,8 +12,8 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
+from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -327,6 +327,27 @@ def remove_event_files(instance: "dg.DagsterInstance", run_id: str) -> None:
         shard = Path(storage.path_for_shard(run_id))
         for suffix in ("", "-wal", "-shm"):
             shard.with_name(shard.name + suffix).unlink(missing_ok=True)
+
+
+def last_materialization_in(home: Path, asset: str) -> datetime | None:
+    """When an asset was last materialized, by the SQLite files of an instance without settings.
+
+    To ask Dagster would take its import, three times what the command costs that only shows this.
+
+    Raises:
+        sqlite3.Error: The files are not as this version of Dagster makes them.
+    """
+    import sqlite3
+
+    index = home / "history" / "runs" / "index.db"
+    query = """
+        SELECT MAX(event_logs.timestamp) FROM event_logs JOIN asset_keys USING (asset_key)
+        WHERE asset_key = ? AND dagster_event_type = 'ASSET_MATERIALIZATION'
+        AND (wipe_timestamp IS NULL OR event_logs.timestamp > wipe_timestamp)
+    """
+    with closing(sqlite3.connect(f"{index.as_uri()}?mode=ro", uri=True)) as connection:
+        [(found,)] = connection.execute(query, (json.dumps([asset]),))
+    return None if found is None else datetime.fromisoformat(found).replace(tzinfo=UTC)
 
 
 def clear_last_events(instance: "dg.DagsterInstance", shows: Callable[[str], bool]) -> None:

@@ -6,15 +6,14 @@ here: what is run (``orchestration.launching``), and where the instance's folder
 """
 
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-from filelock import FileLock, Timeout
 
 from panoptic_assets.orchestration import insides
 from panoptic_assets.spec.text import brief
@@ -22,6 +21,7 @@ from resources.errors import InputError
 
 if TYPE_CHECKING:
     import dagster as dg
+    from filelock import FileLock
 
 Tell = Callable[[str], None]
 """Takes a line about the work."""
@@ -50,6 +50,7 @@ def instance_of(
         InputError: Another command works and is not waited for, or Dagster's database fails.
     """
     import dagster as dg
+    from filelock import Timeout
 
     from panoptic_assets.orchestration.runs import IN_PROGRESS, end
 
@@ -119,13 +120,17 @@ def alone(instance: "dg.DagsterInstance", tell: Tell) -> Iterator[None]:
         storage.free_concurrency_slots_for_run(mine)
 
 
-def instance_lock(home: Path) -> FileLock:
+def instance_lock(home: Path) -> "FileLock":
     """Held while a command works on an instance, and while its database may be created."""
+    from filelock import FileLock
+
     return FileLock(home / "panoptic-assets.lock")
 
 
-def ui_lock(home: Path) -> FileLock:
+def ui_lock(home: Path) -> "FileLock":
     """Held while `panoptic-assets ui` shows an instance, and starts its runs."""
+    from filelock import FileLock
+
     return FileLock(home / "panoptic-assets-ui.lock")
 
 
@@ -136,6 +141,8 @@ def without_ui(home: Path) -> Iterator[None]:
     Raises:
         InputError: It has it open.
     """
+    from filelock import Timeout
+
     try:
         held = ui_lock(home).acquire(timeout=0)
     except Timeout as error:
@@ -193,12 +200,16 @@ def last_materialization(home: Path, asset: str) -> datetime | None:
 
     An instance whose files are not there yet is left without them.
     """
-    import dagster as dg
     import yaml
 
-    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
-    if "storage" not in (settings or {}) and not any(home.glob("*/*.db")):
-        return None
+    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    if not {"storage", "event_log_storage", "local_artifact_storage"} & settings.keys():
+        if not any(home.glob("*/*.db")):
+            return None
+        with suppress(sqlite3.Error):  # of another Dagster, or damaged, which Dagster can tell
+            return insides.last_materialization_in(home, asset)
+    import dagster as dg
+
     with open_instance(home, insides.NO_COMPUTE_LOGS) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(asset))
     return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)

@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.text import cut
 from resources.errors import InputError, Message, PlainError, UnavailableError, is_message
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 POOL = "lancedb_write"
 """Dagster pool of every asset that writes to the store; its limit is 1."""
@@ -144,6 +145,8 @@ def progress(
         what: A word for it.
         count: How much of that an item is; one by default.
     """
+    from rich.console import Console
+
     console = Console(stderr=True)
     show = _bar(console, total, what) if console.is_terminal else _lines(tell, total, what)
     with show as advance:
@@ -153,7 +156,15 @@ def progress(
 
 
 @contextmanager
-def _bar(console: Console, total: int, what: str) -> Iterator[Callable[[int], None]]:
+def _bar(console: "Console", total: int, what: str) -> Iterator[Callable[[int], None]]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

@@ -15,15 +15,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import jinja2
 from markupsafe import Markup
 
 from panoptic_assets.spec.markdown import code_apart, number_text, score_text
 from resources.project_folder import write_file
 from resources.report_folder import ReportFolder, thumbnail_path
+
+if TYPE_CHECKING:
+    import jinja2
 
 _LIBRARIES = {"plotly": ("package_data", "plotly.min.js")}
 """Packages that carry a library for browsers, and where in them it lies."""
@@ -116,7 +118,9 @@ def shell(*words: str) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

@@ -10,7 +10,6 @@ that counts.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import platform
 import subprocess
@@ -321,11 +320,15 @@ def vectors_hash(image_ids: list[str], vectors: Vectors) -> str:
 
 def library_versions(*more: str) -> dict[str, str]:
     """Versions of the installed packages, and of ``more`` of them, that can change a result."""
+    import importlib.metadata
+
     return {name: importlib.metadata.version(name) for name in (*_LIBRARIES, *more)}
 
 
 def code_version() -> str:
     """Version of this package."""
+    import importlib.metadata
+
     return importlib.metadata.version("panoptic-assets")
 
 

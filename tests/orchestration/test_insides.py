@@ -297,6 +297,29 @@ def test_a_table_has_the_columns_that_we_ask_for(module, table, columns):
     assert not missing, f"Dagster's table {found.name} has no column {', '.join(sorted(missing))}."
 
 
+def test_sqlite_files_tell_when_an_asset_was_last_materialized(home, instance):
+    """As Dagster tells it, which takes its import."""
+
+    @dg.asset
+    def source():
+        return 1
+
+    @dg.observable_source_asset
+    def seen():
+        return dg.DataVersion("one")
+
+    assert insides.last_materialization_in(home, "source") is None
+    for _ in range(2):
+        dg.materialize([source], instance=instance)
+    dg.observe([seen], instance=instance)
+    told = instance.get_latest_materialization_event(dg.AssetKey("source")).timestamp
+    found = insides.last_materialization_in(home, "source")
+    assert found == datetime.fromtimestamp(told, UTC), "Dagster's SQLite files have changed."
+    assert insides.last_materialization_in(home, "seen") is None
+    instance.wipe_assets([dg.AssetKey("source")])
+    assert insides.last_materialization_in(home, "source") is None
+
+
 def test_results_of_checks_are_those_that_dagster_calls_completed():
     from dagster._core.storage.asset_check_execution_record import (
         COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,

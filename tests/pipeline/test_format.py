@@ -3,6 +3,7 @@
 import shutil
 
 import dagster as dg
+import lancedb
 import pyarrow as pa
 import pytest
 import yaml
@@ -83,7 +84,7 @@ def test_a_store_in_memory_has_a_format():
 
 def test_what_tells_no_format_is_of_the_first_one(folder):
     store = find(folder).store
-    LanceStore(uri=store)._database.drop_table("format.1")
+    lancedb.connect(store).drop_table("format.1")
     assert len(Project(folder).files()) == 3
     assert find(folder).settings.format == 1
     assert format_of(folder) == []
@@ -199,7 +200,7 @@ def test_of_two_processes_one_migrates_a_store(folder):
         process.join()
     assert [process.exitcode for process in started] == [0, 0]
     assert format_of(folder) == ["format.1.lance", "format.2.lance"]
-    table = stores.lancedb.connect(uri).open_table("files")
+    table = lancedb.connect(uri).open_table("files")
     assert table.version == before + 1
     assert set(table.to_arrow()["status"].to_pylist()) == {"here"}
 

@@ -499,7 +499,7 @@ def test_events_appended_by_two_processes_at_once_are_all_kept(store):
     assert sorted(row["author"] for row in rows) == ["one"] * 10 + ["two"] * 10
 
 
-def test_a_store_can_be_any_lancedb_uri():
+def test_a_store_can_be_in_memory():
     store = LanceStore(uri="memory://", storage_options={"timeout": "10s"})
     store.upsert("assignments", assignments("a@1", 3))
     assert store.read("assignments").num_rows == 3
@@ -537,6 +537,110 @@ def test_an_object_store_holds_a_store(object_store):
     assert ids(store) == [f"i{n:03}" for n in [*range(8), 20, 21]]
     assert store.read("vectors.a", version=pinned).num_rows == 11
     assert store.tables() == ["vectors.a"]
+
+
+def plainly(uri, options):
+    """The same database, as whoever has LanceDB's package opens it."""
+    return lancedb.connect(uri, storage_options=options or None)
+
+
+@pytest.fixture(params=["folder", "S3"])
+def place(request, tmp_path):
+    """URI and options of a store that does not exist yet."""
+    if request.param == "folder":
+        return str(tmp_path / "corpus d'été" / "store"), {}
+    _, options = request.getfixturevalue("object_store")
+    return f"s3://corpus/{tmp_path.name}", options
+
+
+def test_lancedb_opens_what_a_store_holds_and_goes_on_with_it(place):
+    uri, options = place
+    store = LanceStore(uri=uri, storage_options=options)
+    pinned = store.upsert("assignments", assignments("a@1", 4))
+    store.pin("assignments", pinned, "a.1")
+    store.replace("assignments", assignments("a@2", 3), "true")
+    database = plainly(uri, options)
+    table = database.open_table("assignments")
+    assert database.list_tables().tables == ["assignments", "format.1"]
+    assert table.schema.equals(SCHEMAS["assignments"], check_metadata=True)
+    assert table.to_arrow()["record_id"].to_pylist() == ["a@2"] * 3
+    assert table.tags.list()["a.1"]["version"] == pinned
+    table.checkout(pinned)
+    assert table.count_rows() == 4
+    table.checkout_latest()
+    keys = ["record_id", "image_id"]
+    merge = table.merge_insert(keys).when_matched_update_all().when_not_matched_insert_all()
+    merge.execute(assignments("a@2", 5, "9"))
+    assert store.read("assignments")["cluster"].to_pylist() == ["9"] * 5
+
+
+def test_a_store_opens_what_lancedb_made_and_goes_on_with_it(place):
+    uri, options = place
+    database = plainly(uri, options)
+    table = database.create_table("assignments", schema=SCHEMAS["assignments"])
+    table.add(assignments("a@1", 4))
+    pinned = table.version
+    table.tags.create("a.1", pinned)
+    table.add(assignments("a@2", 2))
+    store = LanceStore(uri=uri, storage_options=options)
+    assert store.tables() == ["assignments"]
+    assert store.schema_of("assignments").equals(SCHEMAS["assignments"], check_metadata=True)
+    assert store.read("assignments", version=pinned).num_rows == 4
+    store.upsert("assignments", assignments("a@2", 3, "9"))
+    store.optimize("assignments", keep=timedelta(0))
+    assert store.read("assignments", version=pinned).num_rows == 4
+    rows = plainly(uri, options).open_table("assignments").to_arrow().sort_by("record_id")
+    assert rows["cluster"].to_pylist() == ["0"] * 4 + ["9"] * 3
+
+
+def test_an_index_that_lancedb_made_is_searched_and_takes_up_new_rows(store):
+    store.create("vectors.a", vectors_schema(8), {})
+    numbers = np.random.default_rng(0).standard_normal((300, 8), dtype=np.float32)
+
+    def rows(start, stop):
+        ids = [f"i{row:03}" for row in range(start, stop)]
+        schema = vectors_schema(8)
+        return pa.table({"image_id": ids, "vector": list(numbers[start:stop])}, schema=schema)
+
+    store.upsert("vectors.a", rows(0, 290))
+    table = lancedb.connect(store.uri).open_table("vectors.a")
+    config = lancedb.index.IvfFlat(distance_type="cosine", num_partitions=1)
+    table.create_index("vector", config=config)
+    store.upsert("vectors.a", rows(290, 300))
+    store.index("vectors.a")
+    _, found = store.search("vectors.a", numbers[[3, 295]], 1)
+    assert found.to_pylist() == ["i003", "i295"]
+    parts = lance.dataset(f"{store.uri}/vectors.a.lance").list_indices()
+    assert {number for part in parts for number in part["fragment_ids"]} == {0, 1}
+
+
+def test_two_stores_in_memory_have_nothing_in_common():
+    one, other = LanceStore(uri="memory://"), LanceStore(uri="memory://")
+    one.upsert("assignments", assignments("a@1", 3))
+    assert (one.count("assignments"), other.count("assignments"), other.tables()) == (3, 0, [])
+
+
+def test_what_is_known_of_a_table_ends_when_another_takes_its_place(store, tmp_path):
+    """Its versions have the same numbers: nothing of them may be remembered."""
+    store.upsert("assignments", assignments("a@1", 4))
+    assert store.count("assignments") == 4
+    other = LanceStore(uri=str(tmp_path / "other"))
+    other.upsert("assignments", assignments("a@2", 2))
+    shutil.rmtree(tmp_path / "store" / "assignments.lance")
+    shutil.copytree(
+        tmp_path / "other" / "assignments.lance", tmp_path / "store" / "assignments.lance"
+    )
+    assert store.read("assignments")["record_id"].to_pylist() == ["a@2"] * 2
+
+
+def test_a_folder_may_have_characters_that_urls_encode(tmp_path):
+    store = LanceStore(uri=str(tmp_path / "100% #1? [a]{b}~" / "store"))
+    version = store.upsert("assignments", assignments("a@1", 4))
+    store.pin("assignments", version, "a.1")
+    store.commit("assignments", [store.stage("assignments", assignments("a@2", 2))])
+    assert store.tables() == ["assignments"]
+    assert store.read("assignments", version=version).num_rows == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["100% #1? [a]{b}~"]
 
 
 def _commit_to_object_store(uri, barrier, options, names):

@@ -428,5 +428,5 @@ def test_the_command_line_exports_looks_and_imports(tagged, empty, tmp_path, mon
     run("tag", "undo", 1, folder=empty.folder)
     assert {tag["property"] for tag in Project(empty.folder).tags()} == {"Époque"}
     assert set(FORMATS) == set(
-        next(p for p in main.commands["export"].params if p.name == "wanted").type.choices
+        next(p for p in main.get_command(None, "export").params if p.name == "wanted").type.choices
     )

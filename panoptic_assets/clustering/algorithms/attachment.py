@@ -7,7 +7,6 @@ belong here: reading the tags (``tags``), encoding texts.
 from typing import Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering.algorithms.interface import (
     Data,
@@ -59,6 +58,8 @@ def attach_to_tags(
         NotComputableError: There is no image or no tag, the vectors are those of a model without
             texts or points of a projection, or two tags have the same text.
     """
+    from threadpoolctl import threadpool_limits
+
     if not data.unit:
         raise NotComputableError(
             "Texts are compared with the vectors of images, not with the points of a projection: "

@@ -9,7 +9,6 @@ nobody. A run in which one of the two was not counts neither for nor against the
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError
@@ -135,6 +134,7 @@ def _kmeans(profiles: Profiles, nb_clusters: int, seed: int) -> Labels:
     """Clusters by k-means of the clusters that images are in."""
     from scipy.sparse import csr_matrix
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     labels = np.full(len(profiles), REMAINDER, np.int64)
     usable = np.flatnonzero((profiles >= 0).any(axis=1))

@@ -21,7 +21,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data, distinct
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Rows, Vectors
@@ -82,6 +81,8 @@ def find_duplicates(
         NotComputableError: There is no image, a vector cannot be used, or the points are those of
             a projection.
     """
+    from threadpoolctl import threadpool_limits
+
     if not data.unit:
         raise NotComputableError(
             "Whether images are almost the same is judged by the cosine of their vectors, which "

@@ -14,7 +14,6 @@ import warnings
 from typing import Any, Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering.algorithms.automatic import automatic
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data, distinct
@@ -60,6 +59,8 @@ def kmeans(
         NotComputableError: There are fewer distinct images than clusters asked for, or a vector
             cannot be used.
     """
+    from threadpoolctl import threadpool_limits
+
     if nb_clusters == -1:
         return automatic(data, seed)
     from sklearn.cluster import KMeans
@@ -132,6 +133,7 @@ def birch(
             asked for.
     """
     from sklearn.cluster import Birch
+    from threadpoolctl import threadpool_limits
 
     check_data(data)
     wanted = None if nb_clusters in (None, -1) else nb_clusters
@@ -174,6 +176,8 @@ def agglomerative(
         NotComputableError: There are fewer distinct images than clusters asked for, or the
             distances of all pairs would not fit in the memory.
     """
+    from threadpoolctl import threadpool_limits
+
     check_data(data)
     wanted = 10 if nb_clusters is None and distance_threshold is None else nb_clusters
     if wanted:
@@ -220,6 +224,7 @@ def hdbscan(
         NotComputableError: There are fewer images than a cluster has at least.
     """
     from hdbscan import HDBSCAN
+    from threadpoolctl import threadpool_limits
 
     check_data(data)
     if len(data) < min_cluster_size:
@@ -285,6 +290,8 @@ def hdbscan(
 
 
 def _fit_predict(estimator: Any, data: Data, nb_clusters: int) -> Outcome:
+    from threadpoolctl import threadpool_limits
+
     check_data(data)
     _check_number(nb_clusters, data)
     with threadpool_limits(limits=1):
