@@ -10,10 +10,10 @@ import pytest
 from panoptic_assets.clustering.table import Clusterings, all_records
 from resources.errors import InputError
 from resources.project_folder import find
-from tests.cli.test_main import refused, run
-from tests.conftest import Workbench
-from tests.proof.test_verification import edit_record
+from tests.commands import refused, run
+from tests.pipeline.proof.test_verification import edit_record
 from tests.tiny import tiny_project
+from tests.workbench import Workbench
 
 TWO = {"kmeans": {"nb_clusters": 2}}
 NEWER = "was written by a newer version of panoptic_assets"
