@@ -1,8 +1,5 @@
 """An automatic number of clusters finds what is there, says when nothing is, and is exact."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
@@ -14,8 +11,9 @@ from panoptic_assets.clustering.algorithms.libraries import kmeans
 from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.spec.computation import NotComputableError
 
-PLANTED = """
-import numpy as np
+FORCED = "`nb_clusters: 2`, forces a cut"
+
+
 def planted(nb_blobs=8, size=40, dim=64, noise=0.25, alone=0, common=0.0, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(nb_blobs, dim))
@@ -23,14 +21,6 @@ def planted(nb_blobs=8, size=40, dim=64, noise=0.25, alone=0, common=0.0, seed=0
     rows = np.concatenate([rows, rng.normal(size=(alone, dim))])
     rows += common * rng.normal(size=dim)
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-"""
-FORCED = "`nb_clusters: 2`, forces a cut"
-
-
-def planted(**options):
-    scope = {}
-    exec(PLANTED, scope)
-    return scope["planted"](**options)
 
 
 TRUTH = np.repeat(np.arange(8), 40)
@@ -190,18 +180,15 @@ def test_vectors_that_cannot_be_used_are_refused():
             automatic(Data(vectors), 0)
 
 
-def test_the_answer_is_the_same_ten_times_with_1_and_2_threads_and_in_another_process():
-    """A4, K3: exact by default."""
-    options = {"noise": 0.9, "alone": 50}  # no easy answer
+HARD = {"noise": 0.9, "alone": 50}
+"""What has no easy answer."""
+
+
+def test_the_answer_is_the_same_ten_times_with_1_and_2_threads():
+    """A4, K3: exact by default; in another process: tests/pipeline/test_another_process.py."""
     answers = set()
     for threads in (1, 2) * 5:
         with threadpool_limits(threads):
-            answers.add(str(automatic(Data(planted(**options)), threads).labels.tolist()))
-    code = f"""{PLANTED}
-from panoptic_assets.clustering.algorithms.automatic import automatic
-from panoptic_assets.clustering.algorithms.interface import Data
-print(automatic(Data(planted(**{options!r})), 0).labels.tolist())
-"""
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answers == {other.stdout.strip()}
+            answers.add(str(automatic(Data(planted(**HARD)), threads).labels.tolist()))
+    assert len(answers) == 1
     assert len(set(answers.pop())) > 1

@@ -1,8 +1,6 @@
 """What runs agree on is found, exactly, and no run is heard on images that it did not have."""
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,10 +12,9 @@ from panoptic_assets.clustering.algorithms.consensus import consensus
 from panoptic_assets.clustering.algorithms.interface import Data
 from panoptic_assets.spec.computation import NotComputableError
 
-RUNS = """
-import numpy as np
+
 def noisy_runs(n=300, k=6, nb_runs=7, changed=0.1, remainder=0.1, absent=0.1, seed=0):
-    "A partition of which each run changes some labels, and leaves out others."
+    """A partition of which each run changes some labels, and leaves out others."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, k, n)
     runs = []
@@ -27,10 +24,6 @@ def noisy_runs(n=300, k=6, nb_runs=7, changed=0.1, remainder=0.1, absent=0.1, se
             labels = np.where(rng.random(n) < share, label, labels)
         runs.append(labels.astype(np.int64))
     return truth, runs
-"""
-scope = {}
-exec(RUNS, scope)
-noisy_runs = scope["noisy_runs"]
 
 
 def combine(runs, nb_clusters=-1, min_agreement=0.5, min_cluster_size=2, seed=0):
@@ -163,23 +156,14 @@ def test_another_order_of_the_images_gives_the_same_clusters(nb_clusters):
 
 
 @pytest.mark.parametrize("nb_clusters", [-1, 5])
-def test_one_and_two_threads_and_another_process_give_the_same_labels(nb_clusters):
-    """A4, K3."""
+def test_one_and_two_threads_give_the_same_labels(nb_clusters):
+    """A4, K3; in another process: tests/pipeline/test_another_process.py."""
     _, runs = noisy_runs(changed=0.3)
     with threadpool_limits(1):
         one = combine(runs, nb_clusters).labels
     with threadpool_limits(2):
         two = combine(runs, nb_clusters).labels
-    code = f"""{RUNS}
-from panoptic_assets.clustering.algorithms.consensus import consensus
-from panoptic_assets.clustering.algorithms.interface import Data
-data = Data(np.ones((300, 2), np.float32), runs=tuple(noisy_runs(changed=0.3)[1]))
-given = dict(nb_clusters={nb_clusters}, min_agreement=0.5, min_cluster_size=2)
-print(consensus(data, 0, **given).labels.tolist())
-"""
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert one.tolist() == two.tolist()
-    assert str(one.tolist()) == other.stdout.strip()
 
 
 def test_fewer_than_two_runs_no_image_or_too_many_clusters_are_refused():

@@ -1,9 +1,6 @@
 """Every method: planted blobs, exactness, and the cases that break others."""
 
 import os
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -27,29 +24,24 @@ from panoptic_assets.clustering.methods import (
 )
 from panoptic_assets.spec.computation import NotComputableError
 
-COMMON = textwrap.dedent("""
-    import numpy as np
-    from panoptic_assets.clustering.algorithms.interface import Data, TargetTag
-    from panoptic_assets.clustering.methods import *
 
-    def blobs(nb_blobs=8, size=40, dim=64, seed=0):
-        rng = np.random.default_rng(seed)
-        centres = rng.normal(size=(nb_blobs, dim))
-        rows = np.repeat(centres, size, axis=0) + 0.25 * rng.normal(size=(nb_blobs * size, dim))
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+def blobs(nb_blobs=8, size=40, dim=64, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(nb_blobs, dim))
+    rows = np.repeat(centres, size, axis=0) + 0.25 * rng.normal(size=(nb_blobs * size, dim))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
-    def encode(texts):
-        # Each text is the vector of an image: of the number that it holds.
-        return blobs()[[int(text) for text in texts]]
 
-    def data(points):
-        runs = [np.arange(len(points)) // 40, np.arange(len(points)) // 20]
-        tags = tuple(TargetTag((str(40 * number),)) for number in range(8))
-        return Data(points, encode_texts=encode, tags=tags, runs=tuple(runs))
-""")
-SCOPE: dict = {}
-exec(COMMON, SCOPE)
-blobs, data_of = SCOPE["blobs"], SCOPE["data"]
+def encode(texts):
+    # Each text is the vector of an image: of the number that it holds.
+    return blobs()[[int(text) for text in texts]]
+
+
+def data_of(points):
+    runs = [np.arange(len(points)) // 40, np.arange(len(points)) // 20]
+    tags = tuple(TargetTag((str(40 * number),)) for number in range(8))
+    return Data(points, encode_texts=encode, tags=tags, runs=tuple(runs))
+
 
 TRUTH = np.repeat(np.arange(8), 40)
 
@@ -96,26 +88,20 @@ def test_planted_blobs_are_found(way):
     assert adjusted_rand_score(TRUTH[clustered], labels[clustered]) == 1
 
 
-@every_way
-def test_labels_do_not_depend_on_threads_or_the_process(way, tmp_path):
-    """A4, K3: exact by default, on points that have no easy answer."""
+def hard_points():
+    """Points that have no easy answer."""
     points = blobs(seed=5) + np.random.default_rng(1).normal(scale=0.1, size=(320, 64))
-    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+@every_way
+def test_labels_do_not_depend_on_threads(way):
+    """A4, K3: exact by default; nor on the process (tests/pipeline/test_another_process.py)."""
     with threadpool_limits(1):
-        one = FINDING[way].compute(data_of(points), 7).labels
+        one = FINDING[way].compute(data_of(hard_points()), 7).labels
     with threadpool_limits(2):
-        two = FINDING[way].compute(data_of(points), 7).labels
-    np.save(tmp_path / "points.npy", points)
-    code = f"""{COMMON}
-points = np.load("points.npy")
-method = {type(FINDING[way]).__name__}(**{FINDING[way].model_dump()!r})
-print(method.compute(data(points), 7).labels.tolist())
-"""
-    other = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+        two = FINDING[way].compute(data_of(hard_points()), 7).labels
     assert one.tolist() == two.tolist()
-    assert str(one.tolist()) == other.stdout.strip()
 
 
 @every_way

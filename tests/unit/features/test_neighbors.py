@@ -1,8 +1,5 @@
 """The graph is exact, and the same whatever the blocks, the threads and the history."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,24 +106,14 @@ def test_images_that_are_all_equal_have_the_first_others_as_neighbours():
     assert graph.indices[1].tolist() == [0, 2, 3]
 
 
-def test_one_and_two_threads_and_another_process_give_the_same_graph(tmp_path):
+def test_one_and_two_threads_give_the_same_graph():
+    """In another process: tests/pipeline/test_another_process.py."""
     rows = vectors(1500, 512)
-    np.save(tmp_path / "vectors.npy", rows)
     with threadpool_limits(limits=1):
         one = nearest_neighbors(rows, 20)
     with threadpool_limits(limits=2):
         two = nearest_neighbors(rows, 20, 400)
-    code = (
-        "import sys, numpy as np\n"
-        "from panoptic_assets.features.neighbors import nearest_neighbors\n"
-        "graph = nearest_neighbors(np.load(sys.argv[1]), 20)\n"
-        "np.savez(sys.argv[2], graph.indices, graph.similarities)"
-    )
-    paths = [str(tmp_path / name) for name in ("vectors.npy", "graph.npz")]
-    subprocess.run([sys.executable, "-c", code, *paths], check=True)
-    with np.load(paths[1]) as other:
-        assert equal(one, two)
-        assert equal(one, Graph(other["arr_0"], other["arr_1"]))
+    assert equal(one, two)
 
 
 def test_the_order_of_the_rows_changes_names_and_nothing_else():
