@@ -3,11 +3,13 @@
 Nothing heavy is imported before a fixture needs it: a test of a pure file waits for no Dagster.
 """
 
+import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.pictures import SAMPLE
 
@@ -28,25 +30,50 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def mini_folder(tmp_path_factory):
-    """A project's folder whose `embedded:mini` is built."""
-    from resources.models import OpenClipModels
-    from resources.project_folder import ProjectSettings, create
-    from resources.registry import Registry
+def once(tmp_path_factory):
+    """Write a finished folder once for all workers: ``once(name, write)`` is where it lies.
 
-    folder = tmp_path_factory.mktemp("mini")
-    project = create(folder, ProjectSettings(images=str(SAMPLE)))
-    OpenClipModels(folder=str(folder)).load(Registry(folder=str(folder)).model("mini"))
-    return project.folder
+    It is for reading and copying: what a test does to it, every other would find. It is written in
+    its place, since projects hold the paths of their images and models.
+    """
+    base = tmp_path_factory.getbasetemp()
+    finished = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    finished.mkdir(exist_ok=True)
+
+    def path_of(name, write):
+        folder, whole = finished / name, finished / f"{name}.whole"
+        with FileLock(finished / f"{name}.lock"):
+            if not whole.exists():
+                # Left by a worker that failed amid it.
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                write(folder)
+                whole.touch()
+        return folder
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def mini_folder(once):
+    """A project's folder whose `embedded:mini` is built."""
+
+    def write(folder):
+        from resources.models import OpenClipModels
+        from resources.project_folder import ProjectSettings, create
+        from resources.registry import Registry
+
+        create(folder, ProjectSettings(images=str(SAMPLE)))
+        OpenClipModels(folder=str(folder)).load(Registry(folder=str(folder)).model("mini"))
+
+    return once("mini", write)
 
 
 @pytest.fixture
 def empty_bench(mini_folder, tmp_path):
     """A project of the empty folder `images`, with the model built."""
-    import dagster as dg
-
     from resources.project_folder import ProjectSettings, create
-    from tests.workbench import Workbench
+    from tests.workbench import bench_of
 
     def make(images=None):
         folder = tmp_path / "project"
@@ -54,40 +81,41 @@ def empty_bench(mini_folder, tmp_path):
         images.mkdir(exist_ok=True)
         project = create(folder, ProjectSettings(images=str(images)))
         shutil.copytree(mini_folder / ".panoptic" / "models", project.models)
-        return Workbench(project, dg.DagsterInstance.ephemeral())
+        return bench_of(folder)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def embedded_folder(mini_folder):
+def embedded_folder(mini_folder, once):
     """The sample's project after `images` and `embeddings`."""
-    import dagster as dg
 
-    from resources.project_folder import find
-    from tests.workbench import Workbench
+    def write(folder):
+        from tests.workbench import bench_of
 
-    bench = Workbench(find(mini_folder), dg.DagsterInstance.ephemeral())
-    bench.run("images")
-    bench.run("embeddings", "mini")
-    return mini_folder
+        shutil.copytree(mini_folder, folder, dirs_exist_ok=True)
+        bench = bench_of(folder)
+        bench.run("images")
+        bench.run("embeddings", "mini")
+
+    return once("embedded", write)
 
 
 @pytest.fixture
 def bench(embedded_folder, tmp_path):
     """The embedded sample, to do with as a test likes."""
-    import dagster as dg
+    from tests.workbench import bench_of
 
-    from resources.project_folder import find
-    from tests.workbench import Workbench
-
-    shutil.copytree(embedded_folder, tmp_path / "sample_project")
-    return Workbench(find(tmp_path / "sample_project"), dg.DagsterInstance.ephemeral())
+    return bench_of(shutil.copytree(embedded_folder, tmp_path / "sample_project"))
 
 
 @pytest.fixture(scope="session")
-def audited(tmp_path_factory):
+def audited(once):
     """The folder of a small project whose run was divided, labelled, saved, edited, made anew."""
-    from tests.audited import write_project
 
-    return write_project(tmp_path_factory.mktemp("audited"))
+    def write(folder):
+        from tests.audited import write_project
+
+        write_project(folder)
+
+    return once("audited", write) / "project"

@@ -12,7 +12,7 @@ from panoptic_assets.definitions import build_defs
 from panoptic_assets.project import Project
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
-from resources.project_folder import ProjectFolder
+from resources.project_folder import ProjectFolder, find
 from resources.registry import Registry
 from resources.report_folder import ReportFolder
 from resources.source import ImageSource
@@ -99,6 +99,11 @@ class Workbench:
         message = caught.value.description
         assert len(message.splitlines()) == 1
         return message
+
+
+def bench_of(folder):
+    """The project that lies in a folder."""
+    return Workbench(find(folder), dg.DagsterInstance.ephemeral())
 
 
 def metadata(result, asset):

@@ -668,12 +668,6 @@ def test_parameters_out_of_their_limits_are_refused_plainly(given):
 # From here on the asset, the job and the commands, on the shipped sample.
 
 
-@pytest.fixture
-def greek(bench):
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
-    return bench
-
-
 def vision(endpoint, **options):
     return {"vision_model": {"base_url": endpoint.url, "concurrency": 1, **options}}
 

@@ -26,15 +26,17 @@ from resources.schemas import SCHEMAS
 from tests.audited import KEY, written_labels
 from tests.commands import refused, run
 from tests.tiny import write_images, write_model
-from tests.workbench import Workbench
+from tests.workbench import Workbench, bench_of
 
 
 @pytest.fixture(scope="session")
-def evidence(audited, tmp_path_factory):
+def evidence(audited, once):
     """The bundle of that run, with its vectors."""
-    path = tmp_path_factory.mktemp("evidence") / f"{KEY}.zip"
-    Workbench(find(audited), dg.DagsterInstance.ephemeral()).read.bundle(KEY, path, vectors=True)
-    return path
+
+    def write(folder):
+        bench_of(audited).read.bundle(KEY, folder / f"{KEY}.zip", vectors=True)
+
+    return once("evidence", write) / f"{KEY}.zip"
 
 
 @pytest.fixture
@@ -550,15 +552,16 @@ def test_the_program_is_one_file_of_the_standard_library_whose_names_do_not_clas
 
 
 def test_a_bundle_is_there_whole_or_not_at_all_and_replaces_nothing_unasked(audited, tmp_path):
+    folder = shutil.copytree(audited, tmp_path / "p")
     target = tmp_path / "b.zip"
     target.write_text("mine")
-    line = refused("bundle", KEY, "-o", target, cwd=audited)
+    line = refused("bundle", KEY, "-o", target, cwd=folder)
     assert "is there already" in line
     assert target.read_text() == "mine"
-    answer = run("bundle", KEY, "-o", target, "--replace", cwd=audited)
+    answer = run("bundle", KEY, "-o", target, "--replace", cwd=folder)
     assert "sha256 of its MANIFEST.json: " in answer.stdout
     assert findings(target) == []
-    assert "There is no clustering 'nothing'" in refused("bundle", "nothing", cwd=audited)
+    assert "There is no clustering 'nothing'" in refused("bundle", "nothing", cwd=folder)
     nowhere = tmp_path / "no" / "b.zip"
-    assert "is not a folder" in refused("bundle", KEY, "-o", nowhere, cwd=audited)
-    assert [file.name for file in tmp_path.iterdir()] == ["b.zip"]
+    assert "is not a folder" in refused("bundle", KEY, "-o", nowhere, cwd=folder)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["b.zip", "p"]

@@ -34,13 +34,15 @@ KMEANS = {"kmeans": {"nb_clusters": 4}}
 
 
 @pytest.fixture(scope="session")
-def proved_folder(embedded_folder, tmp_path_factory):
+def proved_folder(embedded_folder, once):
     """The embedded sample with a run of every kind."""
-    folder = tmp_path_factory.mktemp("proved") / "project"
-    shutil.copytree(embedded_folder, folder)
-    with kept_instance(folder) as instance:
-        write_runs(Workbench(find(folder), instance), folder)
-    return folder
+
+    def write(folder):
+        shutil.copytree(embedded_folder, folder, dirs_exist_ok=True)
+        with kept_instance(folder) as instance:
+            write_runs(Workbench(find(folder), instance), folder)
+
+    return once("proved", write)
 
 
 def kept_instance(folder):

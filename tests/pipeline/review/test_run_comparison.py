@@ -5,7 +5,6 @@ import itertools
 import re
 import shutil
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,9 +19,8 @@ from panoptic_assets.review.comparison_pages import flow, heat_map, page_name
 from panoptic_assets.review.comparisons import compare
 from panoptic_assets.review.sides import Sides, chosen_sides
 from resources.errors import InputError
-from resources.project_folder import find
 from resources.schemas import SCHEMAS
-from tests.workbench import Workbench, data_version, metadata
+from tests.workbench import bench_of, data_version, metadata
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\" '\u202egpj"
 HOSTILE_PROPERTY = "Motif</title><script>document.title='owned'</script>\u202e" + "é" * 100
@@ -30,43 +28,44 @@ LONG = "é" * 120 + "/" + "x" * 170
 
 
 @pytest.fixture(scope="module")
-def compared_folder(embedded_folder, tmp_path_factory):
+def compared_folder(embedded_folder, once):
     """The sample with four runs, one of them divided, saved tags, and a property with odd names."""
-    folder = tmp_path_factory.mktemp("compared") / "p"
-    shutil.copytree(embedded_folder, folder)
-    bench = Workbench(find(folder), dg.DagsterInstance.ephemeral())
-    animals = {"files": {"pattern": "animals/*"}}
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
-    bench.run("clustering", "birch", method={"birch": {"nb_clusters": 5}}, seed=3)
-    bench.run("clustering", "dense", method={"hdbscan": {"min_cluster_size": 4}})
-    bench.run("clustering", "beasts", method={"kmeans": {"nb_clusters": 3}}, scope=animals)
-    tools = {"files": {"pattern": "tools/*"}}
-    bench.run("clustering", "tools", method={"kmeans": {"nb_clusters": 2}}, scope=tools)
-    bench.run("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 2}})
-    ids = sorted(bench.read.files()["image_id"].to_pylist())
-    edits = [
-        {"create": {"tag": "a", "property": "Sujet"}},
-        {"create": {"tag": "a > b", "property": "Sujet"}},
-        {"create": {"tag": HOSTILE, "property": "Sujet"}},
-        {"assign": {"tag": "a", "images": ids[:20], "property": "Sujet"}},
-        {"assign": {"tag": "a > b", "images": ids[10:30], "property": "Sujet"}},
-        {"assign": {"tag": HOSTILE, "images": ids[28:60], "property": "Sujet"}},
-    ]
-    bench.run("tags", edits=edits)
-    return folder
+
+    def write(folder):
+        shutil.copytree(embedded_folder, folder, dirs_exist_ok=True)
+        bench = bench_of(folder)
+        animals = {"files": {"pattern": "animals/*"}}
+        bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
+        bench.run("clustering", "birch", method={"birch": {"nb_clusters": 5}}, seed=3)
+        bench.run("clustering", "dense", method={"hdbscan": {"min_cluster_size": 4}})
+        bench.run("clustering", "beasts", method={"kmeans": {"nb_clusters": 3}}, scope=animals)
+        tools = {"files": {"pattern": "tools/*"}}
+        bench.run("clustering", "tools", method={"kmeans": {"nb_clusters": 2}}, scope=tools)
+        bench.run("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 2}})
+        ids = sorted(bench.read.files()["image_id"].to_pylist())
+        edits = [
+            {"create": {"tag": "a", "property": "Sujet"}},
+            {"create": {"tag": "a > b", "property": "Sujet"}},
+            {"create": {"tag": HOSTILE, "property": "Sujet"}},
+            {"assign": {"tag": "a", "images": ids[:20], "property": "Sujet"}},
+            {"assign": {"tag": "a > b", "images": ids[10:30], "property": "Sujet"}},
+            {"assign": {"tag": HOSTILE, "images": ids[28:60], "property": "Sujet"}},
+        ]
+        bench.run("tags", edits=edits)
+
+    return once("compared", write)
 
 
 @pytest.fixture
 def shared(compared_folder):
     """To read only."""
-    return Workbench(find(compared_folder), dg.DagsterInstance.ephemeral())
+    return bench_of(compared_folder)
 
 
 @pytest.fixture
 def own(compared_folder, tmp_path):
     """To do with as a test likes."""
-    shutil.copytree(compared_folder, tmp_path / "own")
-    return Workbench(find(tmp_path / "own"), dg.DagsterInstance.ephemeral())
+    return bench_of(shutil.copytree(compared_folder, tmp_path / "own"))
 
 
 @pytest.fixture
