@@ -1,8 +1,6 @@
 """Every method gives points; the same ones everywhere; what cannot be computed is said plainly."""
 
 import inspect
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -184,22 +182,6 @@ def test_tsne_of_many_images_in_many_dimensions_is_refused_before_it_fills_the_m
     vectors = np.tile(blobs(), (42, 1))
     with pytest.raises(NotComputableError, match="for 5,000 images at most; there are 5,040"):
         project("tsne", vectors, 4, 0, None, parameters("tsne"))
-
-
-def test_without_umap_learn_the_message_says_how_to_install_it(tmp_path):
-    """D19: PCA or t-SNE instead of UMAP, which is not strictly necessary."""
-    code = (
-        "import sys, importlib.util\n"
-        "real = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *a: None if name == 'umap' else real(name, *a)\n"
-        "from panoptic_assets.features.projections import libraries_of\n"
-        "libraries_of('pca'), libraries_of('tsne')\n"
-        "try:\n    libraries_of('umap')\nexcept ValueError as error:\n    print(error)\n"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert "pip install 'panoptic-assets[umap]'" in answer.stdout
 
 
 @every_method
