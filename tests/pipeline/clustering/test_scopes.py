@@ -7,7 +7,6 @@ import unicodedata
 from datetime import datetime
 from pathlib import Path
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,11 +19,10 @@ from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import parse
 from resources.errors import InputError
 from resources.models import OpenClipModels
-from resources.project_folder import find
 from resources.registry import Registry
 from resources.schemas import SCHEMAS
 from tests.pictures import SAMPLE
-from tests.workbench import Workbench
+from tests.workbench import bench_of
 
 CAT, HEN, COW, DOG, DUCK = (f"animals/livestock/livestock_0{n}.jpg" for n in range(1, 6))
 HAMMER = "tools/hammers/hammer_01.jpg"
@@ -40,24 +38,25 @@ TWO = {"kmeans": {"nb_clusters": 2}}
 
 
 @pytest.fixture(scope="module")
-def described(embedded_folder, tmp_path_factory):
+def described(embedded_folder, once):
     """The embedded sample with a file of metadata; for reading only."""
-    folder = tmp_path_factory.mktemp("described") / "project"
-    shutil.copytree(embedded_folder, folder)
-    (folder / "inventaire.csv").write_text(INVENTORY, encoding="utf-8")
-    settings = folder / ".panoptic" / "project.yaml"
-    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    settings.write_text(yaml.safe_dump(content | {"metadata": "inventaire.csv"}), encoding="utf-8")
-    bench = Workbench(find(folder), dg.DagsterInstance.ephemeral())
-    bench.run("images")
-    return bench
+
+    def write(folder):
+        shutil.copytree(embedded_folder, folder, dirs_exist_ok=True)
+        (folder / "inventaire.csv").write_text(INVENTORY, encoding="utf-8")
+        settings = folder / ".panoptic" / "project.yaml"
+        content = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        content["metadata"] = "inventaire.csv"
+        settings.write_text(yaml.safe_dump(content), encoding="utf-8")
+        bench_of(folder).run("images")
+
+    return bench_of(once("described", write))
 
 
 @pytest.fixture
 def bench(described, tmp_path):
     """A copy of it, to do with as a test likes."""
-    shutil.copytree(described.project.folder, tmp_path / "project")
-    return Workbench(find(tmp_path / "project"), dg.DagsterInstance.ephemeral())
+    return bench_of(shutil.copytree(described.project.folder, tmp_path / "project"))
 
 
 def selected(bench, scope, key="new", features="mini"):
@@ -204,7 +203,7 @@ def test_what_only_images_have_that_are_missing_is_refused_with_what_is_there(be
 
 
 def test_a_project_without_metadata_or_tags_says_where_they_come_from(embedded_folder):
-    bench = Workbench(find(embedded_folder), dg.DagsterInstance.ephemeral())
+    bench = bench_of(embedded_folder)
     message = refused(bench, {"property": {"property": "matière"}})
     assert "there are none yet. The file of metadata" in message
     message = refused(bench, {"tag": {"path": "9"}})

@@ -5,7 +5,6 @@ import re
 import shutil
 from pathlib import Path
 
-import dagster as dg
 import numpy as np
 import pytest
 import yaml
@@ -19,10 +18,9 @@ from panoptic_assets.labels.table import clusters_to_label, write_labels
 from panoptic_assets.labels.zero_shot import read_vocabulary, suggest_terms
 from panoptic_assets.tags.edits import LONGEST_NAME
 from resources.models import OpenClipModels
-from resources.project_folder import find
 from resources.registry import Registry
 from tests.pipeline.test_pipeline import sample_labels
-from tests.workbench import Workbench, data_version, metadata
+from tests.workbench import bench_of, data_version, metadata
 
 SYNONYMS = yaml.safe_load(
     (Path(__file__).parent / "label_synonyms.yaml").read_text(encoding="utf-8")
@@ -49,23 +47,11 @@ def suggested(bench, *labels, method="zero_shot"):
     write_labels(bench.store, "greek", clusters, found, method, {})
 
 
-def clustered(folder):
-    bench = Workbench(find(folder), dg.DagsterInstance.ephemeral())
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
-    return bench
-
-
-@pytest.fixture
-def greek(bench):
-    return clustered(bench.project.folder)
-
-
 @pytest.fixture(scope="module")
-def untouched(embedded_folder, tmp_path_factory):
-    """The same, for commands that change nothing."""
+def untouched(clustered_folder, tmp_path_factory):
+    """The sample with a run, for commands that change nothing."""
     folder = tmp_path_factory.mktemp("untouched") / "project"
-    shutil.copytree(embedded_folder, folder)
-    return clustered(folder)
+    return bench_of(shutil.copytree(clustered_folder, folder))
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])

@@ -21,14 +21,22 @@ from resources.report_folder import page_of, thumbnail_path
 from tests.pictures import SAMPLE
 from tests.unit.review.test_map_data import read, unpacked
 from tests.unit.review.test_run_pages import Page
-from tests.workbench import data_version, metadata
+from tests.workbench import bench_of, data_version, metadata
+
+
+@pytest.fixture(scope="session")
+def divided_folder(embedded_folder, once):
+    def write(folder):
+        bench = bench_of(shutil.copytree(embedded_folder, folder, dirs_exist_ok=True))
+        bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 4}})
+        bench.run("nested_clustering", "greek/3", method={"kmeans": {"nb_clusters": 2}})
+
+    return once("divided_sample", write)
 
 
 @pytest.fixture
-def divided(bench):
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 4}})
-    bench.run("nested_clustering", "greek/3", method={"kmeans": {"nb_clusters": 2}})
-    return bench
+def divided(divided_folder, tmp_path):
+    return bench_of(shutil.copytree(divided_folder, tmp_path / "divided"))
 
 
 def folder_of(bench, key="greek"):

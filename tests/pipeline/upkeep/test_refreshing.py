@@ -41,21 +41,23 @@ FIVE = {"kmeans": {"nb_clusters": 5}}
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
+def tiny_folder(once):
     """A project of 120 images with a model that costs nothing, embedded, and cut into a tree."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_model(folder / "model")
-    write_images(folder / "project" / "images", 120)
-    images = str(folder / "project" / "images")
-    project = create(folder / "project", ProjectSettings(images=images, vector_type="tiny"))
-    model = project.configs / "models" / "tiny.yaml"
-    model.write_text(f"model: local-dir:{folder / 'model'}\n")
-    bench = Workbench(project, dg.DagsterInstance.ephemeral())
-    refresh(bench)
-    bench.run("clustering", "greek", method=FIVE)
-    bench.run("nested_clustering", "greek/3", method=TWO)
-    bench.run("nested_clustering", "greek/3/1", method=TWO)
-    return project.folder
+
+    def write(folder):
+        write_model(folder / "model")
+        write_images(folder / "project" / "images", 120)
+        images = str(folder / "project" / "images")
+        project = create(folder / "project", ProjectSettings(images=images, vector_type="tiny"))
+        model = project.configs / "models" / "tiny.yaml"
+        model.write_text(f"model: local-dir:{folder / 'model'}\n")
+        bench = Workbench(project, dg.DagsterInstance.ephemeral())
+        refresh(bench)
+        bench.run("clustering", "greek", method=FIVE)
+        bench.run("nested_clustering", "greek/3", method=TWO)
+        bench.run("nested_clustering", "greek/3/1", method=TWO)
+
+    return once("tiny", write) / "project"
 
 
 @pytest.fixture

@@ -29,18 +29,21 @@ ASSETS = {
 
 
 @pytest.fixture(scope="module")
-def used_folder(tmp_path_factory):
+def used_folder(once):
     """A project with nine runs: a refresh of three twice, `greek` twice, `roman` once."""
-    project = tiny_project(tmp_path_factory.mktemp("used"), 10)
-    with dg.DagsterInstance.from_config(str(dagster_home(project))) as instance:
-        bench = Workbench(project, instance)
-        for _ in range(2):
-            bench.run("images")
-            bench.run("embeddings", "tiny")
-            bench.run("neighbors", "tiny")
-            bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 2}})
-        bench.run("clustering", "roman")
-    return project.folder.parent
+
+    def write(folder):
+        project = tiny_project(folder, 10)
+        with dg.DagsterInstance.from_config(str(dagster_home(project))) as instance:
+            bench = Workbench(project, instance)
+            for _ in range(2):
+                bench.run("images")
+                bench.run("embeddings", "tiny")
+                bench.run("neighbors", "tiny")
+                bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 2}})
+            bench.run("clustering", "roman")
+
+    return once("used", write)
 
 
 @pytest.fixture
