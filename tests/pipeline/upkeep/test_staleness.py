@@ -73,36 +73,39 @@ class TinyBench(Workbench):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(once):
     """Forty images, embedded, with a file of metadata, and runs of every kind of scope."""
-    folder = tmp_path_factory.mktemp("status")
-    model = write_model(folder / "model")
-    project = folder / "project"
-    write_images(project / "images", 40)
-    lines = [f"0000/{number:06}.jpg;{'vase' if number < 20 else 'coin'}" for number in range(40)]
-    (project / "inventory.csv").write_text("path;sujet[tag]\n" + "\n".join(lines) + "\n")
-    names = [f"0000/{number:06}.jpg" for number in range(12)]
-    (project / "list.txt").write_text("\n".join(names) + "\n")
-    create(
-        project,
-        ProjectSettings(images="images", vector_type="tiny", metadata="inventory.csv"),
-    )
-    (project / "configs" / "models" / "tiny.yaml").write_text(f"model: local-dir:{model}\n")
-    bench = TinyBench(find(project), dg.DagsterInstance.ephemeral())
-    bench.refresh()
-    bench.run("projection", "tiny/pca")
-    bench.run("clustering", "a", method=TWO)
-    bench.run("clustering", "map", method=TWO, features="tiny/pca")
-    bench.run("clustering", "listed", method=TWO, scope={"ids": {"file": "list.txt"}})
-    vases = {"property": {"property": "sujet", "values": ["vase"]}}
-    bench.run("clustering", "vases", method=TWO, scope=vases)
-    similar = {"similar": {"image": "0000/000000.jpg", "nb_images": 10}}
-    bench.run("clustering", "similar", method=TWO, scope=similar)
-    bench.run("clustering", "part", method=TWO, scope={"node": {"node": "a/0"}})
-    bench.run("clustering", "both", method={"consensus": {"runs": ["a", "map"]}})
-    bench.run("nested_clustering", "a/0", method=TWO)
-    bench.run("nested_clustering", "a/0/0", method=TWO)
-    return project
+
+    def write(folder):
+        model = write_model(folder / "model")
+        project = folder / "project"
+        write_images(project / "images", 40)
+        subjects = ["vase"] * 20 + ["coin"] * 20
+        lines = [f"0000/{number:06}.jpg;{subject}" for number, subject in enumerate(subjects)]
+        (project / "inventory.csv").write_text("path;sujet[tag]\n" + "\n".join(lines) + "\n")
+        names = [f"0000/{number:06}.jpg" for number in range(12)]
+        (project / "list.txt").write_text("\n".join(names) + "\n")
+        create(
+            project,
+            ProjectSettings(images="images", vector_type="tiny", metadata="inventory.csv"),
+        )
+        (project / "configs" / "models" / "tiny.yaml").write_text(f"model: local-dir:{model}\n")
+        bench = TinyBench(find(project), dg.DagsterInstance.ephemeral())
+        bench.refresh()
+        bench.run("projection", "tiny/pca")
+        bench.run("clustering", "a", method=TWO)
+        bench.run("clustering", "map", method=TWO, features="tiny/pca")
+        bench.run("clustering", "listed", method=TWO, scope={"ids": {"file": "list.txt"}})
+        vases = {"property": {"property": "sujet", "values": ["vase"]}}
+        bench.run("clustering", "vases", method=TWO, scope=vases)
+        similar = {"similar": {"image": "0000/000000.jpg", "nb_images": 10}}
+        bench.run("clustering", "similar", method=TWO, scope=similar)
+        bench.run("clustering", "part", method=TWO, scope={"node": {"node": "a/0"}})
+        bench.run("clustering", "both", method={"consensus": {"runs": ["a", "map"]}})
+        bench.run("nested_clustering", "a/0", method=TWO)
+        bench.run("nested_clustering", "a/0/0", method=TWO)
+
+    return once("scopes", write) / "project"
 
 
 @pytest.fixture
