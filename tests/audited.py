@@ -13,8 +13,8 @@ from panoptic_assets.labels.table import clusters_to_label, write_labels
 from panoptic_assets.spec.records import digest
 from resources.project_folder import ProjectSettings, create, find
 from resources.schemas import SCHEMAS
-from tests.conftest import Workbench
 from tests.tiny import write_images, write_model
+from tests.workbench import Workbench
 
 KEY = "greek"
 

@@ -36,8 +36,8 @@ from panoptic_assets.upkeep.retention import retain
 from resources.project_folder import dagster_home
 from resources.registry import Registry
 from resources.source import ImageSource
-from tests.conftest import Workbench
 from tests.tiny import tiny_project, write_images
+from tests.workbench import Workbench
 
 _REPEATED = 8
 _WARMED = 3

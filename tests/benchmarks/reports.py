@@ -27,7 +27,8 @@ from panoptic_assets.features.table import MODEL_METADATA
 from resources.decoding import thumbnail
 from resources.project_folder import ProjectSettings, create
 from resources.schemas import SCHEMAS, vectors_schema, vectors_table
-from tests.conftest import SAMPLE, Workbench, metadata
+from tests.pictures import SAMPLE
+from tests.workbench import Workbench, metadata
 
 _DIM, _CLUSTERS = 512, 100
 _BLOCK = 2000

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from resources.report_folder import MOUNT
-from tests.cli.test_main import environment, run
+from tests.commands import environment, run
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = [

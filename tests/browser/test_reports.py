@@ -6,8 +6,8 @@ import pytest
 
 from panoptic_assets.review.run_pages import write_run
 from resources.report_folder import ReportFolder
-from tests.conftest import SAMPLE
-from tests.review.test_run_pages import HOSTILE, cluster, points, record, tree
+from tests.pictures import SAMPLE
+from tests.unit.review.test_run_pages import HOSTILE, cluster, points, record, tree
 
 REPORT = "/panoptic/reports/runs/demo"
 PHONE = {"width": 390, "height": 844}

@@ -21,7 +21,7 @@ from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.orchestration.partitions import RUNS
 from resources.project_folder import ProjectSettings, create, dagster_home, find
 from tests.browser.conftest import OPTIONS, start, stop
-from tests.conftest import SAMPLE
+from tests.pictures import SAMPLE
 
 NAMES = "MAP vases.example 127.0.0.1,MAP evil.test 127.0.0.1"
 KEY = "key_that_the_mutation_adds"

@@ -30,7 +30,7 @@ from resources.project_folder import ProjectSettings, create, find
 from resources.registry import Registry
 from resources.source import ImageSource
 from tests import processes
-from tests.cli.test_main import refused, run
+from tests.commands import refused, run
 from tests.tiny import write_images, write_model
 
 KILLS = 50

@@ -1,8 +1,8 @@
 """Keep a project as this version writes it: ``python -m tests.kept.write 0.1.0.tar.xz FOLDER``.
 
 Every later version must open, verify, refresh and save what lies in ``tests/kept``
-(``tests/test_kept.py``): so an archive, once kept, is never written anew. A version that stores
-something in another form adds one of its own, called after it.
+(``tests/pipeline/test_kept.py``): so an archive, once kept, is never written anew. A version that
+stores something in another form adds one of its own, called after it.
 
 Everything is done through the command line, as people do it, on 26 small pictures of the sample.
 Beside the archive lies a JSON file of the same name, with what a reader of it must find.

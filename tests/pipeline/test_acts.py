@@ -14,7 +14,7 @@ from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.project_folder import dagster_home
 from resources.snapshot import Snapshot
-from tests.conftest import metadata
+from tests.workbench import metadata
 
 ACTS = {
     "clustering": (dividing, "roman", {"method": {"kmeans": {"nb_clusters": 4}}}),

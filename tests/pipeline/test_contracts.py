@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.conftest import HOSTILE
+from tests.pictures import HOSTILE
 
 
 def plant(bench, table, **changes):

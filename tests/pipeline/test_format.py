@@ -16,9 +16,9 @@ from resources.lance import LanceStore
 from resources.project_folder import ProjectSettings, create, find
 from resources.schemas import SCHEMAS, vectors_schema
 from tests import processes
-from tests.cli.test_main import everything, refused
-from tests.conftest import Workbench
+from tests.commands import everything, refused
 from tests.tiny import write_images
+from tests.workbench import Workbench
 
 
 @pytest.fixture(scope="module")

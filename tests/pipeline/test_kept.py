@@ -20,9 +20,9 @@ from panoptic_assets.cli.opening import open_runner
 from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.project import Project
 from panoptic_assets.proof.bundle_check import Check, open_box
-from tests.cli.test_main import run
-from tests.conftest import SAMPLE
+from tests.commands import run
 from tests.kept.write import facts
+from tests.pictures import SAMPLE
 
 ARCHIVES = sorted((Path(__file__).parents[1] / "kept").glob("*.tar.xz"))
 assert ARCHIVES

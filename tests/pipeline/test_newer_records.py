@@ -10,26 +10,28 @@ import pytest
 from panoptic_assets.clustering.table import Clusterings, all_records
 from resources.errors import InputError
 from resources.project_folder import find
-from tests.cli.test_main import refused, run
-from tests.conftest import Workbench
-from tests.proof.test_verification import edit_record
+from tests.commands import refused, run
+from tests.pipeline.proof.test_verification import edit_record
 from tests.tiny import tiny_project
+from tests.workbench import Workbench
 
 TWO = {"kmeans": {"nb_clusters": 2}}
 NEWER = "was written by a newer version of panoptic_assets"
 
 
 @pytest.fixture(scope="module")
-def divided(tmp_path_factory):
+def divided(once):
     """A project of two runs, one with a divided cluster."""
-    project = tiny_project(tmp_path_factory.mktemp("newer"), 20)
-    bench = Workbench(project, dg.DagsterInstance.ephemeral())
-    bench.run("images")
-    bench.run("embeddings", "tiny")
-    for key in ("greek", "roman"):
-        bench.run("clustering", key, method=TWO)
-    bench.run("nested_clustering", "greek/0", method=TWO)
-    return project.folder
+
+    def write(folder):
+        bench = Workbench(tiny_project(folder, 20), dg.DagsterInstance.ephemeral())
+        bench.run("images")
+        bench.run("embeddings", "tiny")
+        for key in ("greek", "roman"):
+            bench.run("clustering", key, method=TWO)
+        bench.run("nested_clustering", "greek/0", method=TWO)
+
+    return once("divided", write) / "project"
 
 
 @pytest.fixture

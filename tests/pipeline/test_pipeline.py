@@ -12,7 +12,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from panoptic_assets.spec.records import digest
 from resources.lance import LanceStore
 from resources.schemas import SCHEMAS
-from tests.conftest import data_version, metadata
+from tests.workbench import data_version, metadata
 
 TWO = {"kmeans": {"nb_clusters": 2}}
 
@@ -344,7 +344,7 @@ def test_clustering_without_embeddings_says_what_to_do(empty_bench):
 
 
 def iter_images():
-    from tests.conftest import SAMPLE
+    from tests.pictures import SAMPLE
 
     return iter(sorted(SAMPLE.rglob("*.jpg")))
 

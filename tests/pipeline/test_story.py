@@ -6,7 +6,7 @@ import shutil
 
 import yaml
 
-from tests.cli.test_main import run
+from tests.commands import run
 
 NAMES = {"0": "Poissons", "1": "outils", "2": "Châteaux", "4": "vehicles", "9": "le reste"}
 """Five new names, three of them French."""
@@ -34,7 +34,7 @@ def test_the_same_vocabulary_from_every_door(bench, tmp_path):
     for door in DOORS:
         shutil.copytree(bench.project.folder, tmp_path / door)
     from resources.project_folder import find
-    from tests.conftest import Workbench
+    from tests.workbench import Workbench
 
     for door in DOORS:
         doors[door] = saved(Workbench(find(tmp_path / door), bench.instance))

@@ -1,0 +1,12 @@
+from collections.abc import Callable
+
+import pytest
+
+from resources.decoding import UnreadableImage
+
+
+def reason_of(action: Callable[[], object]) -> str:
+    """Why an action says that a file cannot be used."""
+    with pytest.raises(UnreadableImage) as caught:
+        action()
+    return caught.value.reason
