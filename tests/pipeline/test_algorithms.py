@@ -19,8 +19,8 @@ from panoptic_assets.features.table import model_identity
 from panoptic_assets.proof.bundle_check import Check, open_box
 from resources import decoding
 from resources.project_folder import ProjectSettings, create, find
-from tests.cli.test_main import run
-from tests.conftest import Workbench
+from tests.commands import run
+from tests.workbench import Workbench
 from tests.proof.test_verification import edit_record, text, verdict
 from tests.tiny import write_images, write_model
 from tests.upkeep.test_refreshing import apply, grow, refresh, whats

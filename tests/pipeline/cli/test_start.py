@@ -12,7 +12,7 @@ import click
 import pytest
 
 from panoptic_assets.cli.main import main
-from tests.cli.test_main import run
+from tests.commands import run
 from tests.tiny import tiny_project
 
 ALWAYS_LATE = {
