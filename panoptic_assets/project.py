@@ -916,6 +916,7 @@ class Project:
         Raises:
             InputError: A vector type is unknown, or the images cannot be reached.
         """
+        from panoptic_assets.corpus import ingestion
         from panoptic_assets.upkeep.forgetting import unfinished
 
         wanted = [parse_name(name, "vector type") for name in vector_types]
@@ -926,7 +927,9 @@ class Project:
             self._reporter.tell(
                 "Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow"
             )
-        self._materialize("images", None, {"accept_missing": True} if accept_missing else {})
+        accepted = {"accept_missing": True} if accept_missing else {}
+        plan = ingestion.prepare(self.context.now(), "", accepted)
+        self._materialize("images", None, accepted, plan)
         given = {} if batch_size is None else {"batch_size": batch_size}
         for vector_type in wanted:
             self._materialize("embeddings", vector_type, given)

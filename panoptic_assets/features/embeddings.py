@@ -18,12 +18,12 @@ from panoptic_assets.corpus.table import image_names, present_files, read_thumbn
 from panoptic_assets.features import imported_vectors
 from panoptic_assets.features.config import EmbeddingsConfig
 from panoptic_assets.features.table import MODEL_METADATA, embedded, model_identity
+from panoptic_assets.orchestration.acting import commits
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import VECTOR_TYPES
 from panoptic_assets.orchestration.running import (
     FRESHNESS,
     POOL,
-    commits,
     partition_of,
     plain_failures,
     progress,
@@ -92,7 +92,9 @@ def embeddings(
         job = Job(table_name, spec, stored or {}, source, store, models)
         task = _embed(context, vector_type, job, before, engine)
     failed: dict[str, str] = {}
-    done = progress(context.log.info, task.parts, task.total, "embeddings", lambda part: part.nb_images)
+    done = progress(
+        context.log.info, task.parts, task.total, "embeddings", lambda part: part.nb_images
+    )
     for group in commits(done, lambda part: part.nb_vectors):
         store.commit(table_name, [part.name for part in group if part.name])
         for part in group:
