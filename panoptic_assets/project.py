@@ -917,6 +917,7 @@ class Project:
             InputError: A vector type is unknown, or the images cannot be reached.
         """
         from panoptic_assets.corpus import ingestion
+        from panoptic_assets.features import embedding
         from panoptic_assets.upkeep.forgetting import unfinished
 
         wanted = [parse_name(name, "vector type") for name in vector_types]
@@ -932,7 +933,8 @@ class Project:
         self._materialize("images", None, accepted, plan)
         given = {} if batch_size is None else {"batch_size": batch_size}
         for vector_type in wanted:
-            self._materialize("embeddings", vector_type, given)
+            to_embed = embedding.prepare(self.context.now(), vector_type, given)
+            self._materialize("embeddings", vector_type, given, to_embed)
             # Not, as long as there is no image.
             if vector_type in vector_tables.vector_types(self._store):
                 self._materialize("neighbors", vector_type, {})
@@ -954,12 +956,14 @@ class Project:
         Raises:
             InputError: They cannot be used, or the key has vectors of another model.
         """
+        from panoptic_assets.features import embedding
         from panoptic_assets.features.imported_vectors import vectors_file_of
 
         parse_name(key, "vector type")
-        file = vectors_file_of(self.context, key, vectors, ids, model)
+        file = vectors_file_of(vectors, ids, model)
+        plan = embedding.prepare_import(self.context.now(), key, file)
         self.context.registry.write_vectors_file(key, file)
-        return self._materialize("embeddings", key, {}).metadata
+        return self._materialize("embeddings", key, {}, plan).metadata
 
     def projection(self, key: str, **given: Any) -> dict[str, Any]:
         """Compute the points of a projection; returns its record, as :meth:`projections` does.

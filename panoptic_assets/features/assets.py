@@ -14,10 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets.corpus.table import present_files
+from panoptic_assets.corpus.assets import images
+from panoptic_assets.corpus.contact_sheet import in_rows
+from panoptic_assets.corpus.table import present_files, read_thumbnails
+from panoptic_assets.features import embedding
 from panoptic_assets.features import neighbors as core_neighbors
-from panoptic_assets.features.config import NeighborsConfig, ProjectionConfig
-from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.features.config import EmbeddingsConfig, NeighborsConfig, ProjectionConfig
 from panoptic_assets.features.neighbors import Graph, Pair
 from panoptic_assets.features.projections import (
     NEED_NEIGHBORS,
@@ -31,6 +33,7 @@ from panoptic_assets.features.table import (
     ReadVectors,
     StoredGraph,
     graph_hash,
+    model_identity,
     projection_record,
     read_graph,
     read_points,
@@ -39,6 +42,7 @@ from panoptic_assets.features.table import (
     write_graph,
     write_points,
 )
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, PROJECTIONS, VECTOR_TYPES
 from panoptic_assets.orchestration.running import (
@@ -51,6 +55,7 @@ from panoptic_assets.orchestration.running import (
 from panoptic_assets.spec import records
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import parse_name, parse_projection
+from panoptic_assets.spec.markdown import bullets, table
 from panoptic_assets.spec.resolution import (
     Document,
     given_config,
@@ -64,10 +69,37 @@ from resources.lance import LanceStore
 from resources.registry import Registry
 from resources.schemas import neighbors_table
 
+_IMAGES_SHOWN = 24
+_LISTED = 50
+_WARNINGS = 20
+
 _QUERIES = 1024
 """Vectors that are looked up in the index at a time."""
 _SPARE = 16
 """Rows that the index is asked for beside k: the image itself, and images that are gone by now."""
+
+
+@dg.asset(
+    partitions_def=VECTOR_TYPES,
+    deps=[images],
+    config_schema=schema_of(EmbeddingsConfig),
+    group_name="corpus",
+    pool=POOL,
+    kinds={"lancedb", "pytorch"},
+    code_version="2",
+    freshness_policy=FRESHNESS,
+)
+@plain_failures()
+def embeddings(
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
+) -> dg.MaterializeResult[None]:
+    """One unit-length float32 vector per image, by the model of ``configs/models/<key>.yaml``.
+
+    Only images without a vector are embedded, from the original file. What the engine stages is
+    committed in groups, and first of all what an interrupted run has left.
+    """
+    plan = acts.plan(context, embedding.prepare)
+    return _vectors_result(embedding.store(embedding.run(plan)))
 
 
 @dg.asset(
@@ -152,8 +184,10 @@ def projection(
     )
     inputs = [read.source]
     if stored:
-        table = neighbors_table(vector_type)
-        inputs.append(records.Input(table=table, version=stored.version, sha256=stored.info.output))
+        compared = neighbors_table(vector_type)
+        inputs.append(
+            records.Input(table=compared, version=stored.version, sha256=stored.info.output)
+        )
     previous = projection_record(store, key)
     cause = records.Cause(
         config=identity_of(config),
@@ -242,15 +276,15 @@ def _from_index(
     context: dg.AssetExecutionContext, store: LanceStore, read: ReadVectors, k: int
 ) -> Graph:
     """The graph from the store's index; its candidates are scored exactly."""
-    table = read.source.table
+    name = read.source.table
     context.log.info(f"Indexing {len(read.image_ids)} vectors.")
-    store.index(table)
+    store.index(name)
     ids = pa.array(read.image_ids, pa.string())
     limit = k + _SPARE
     candidates = np.full((len(ids), limit), -1, dtype=np.int64)
     blocks = (read.vectors[start : start + _QUERIES] for start in range(0, len(ids), _QUERIES))
     for number, block in enumerate(progress(context.log.info, blocks, len(ids), "neighbors", len)):
-        query, found = store.search(table, block, limit)
+        query, found = store.search(name, block, limit)
         order = np.argsort(query, kind="stable")
         query = query[order]
         place = np.arange(len(query)) - np.searchsorted(query, query)
@@ -273,6 +307,41 @@ def _fresh_graph(store: LanceStore, vector_type: str, read: ReadVectors) -> Stor
             f"`neighbors` first (`panoptic-assets refresh --vector-type {vector_type}`)."
         )
     return stored
+
+
+def _vectors_result(embedded: embedding.Embedded) -> dg.MaterializeResult[None]:
+    made = embedded.embedding
+    plan, context = made.plan, made.plan.context
+    identity = model_identity(context.store, plan.vector_type)
+    having = sorted(embedded.stored & plan.present.keys())
+    newest = [image_id for image_id in having if image_id not in made.before] or having
+    reasons = [[plan.present[image_id][0], reason] for image_id, reason in embedded.failed.items()]
+    for path, reason in reasons[:_WARNINGS]:
+        context.reporter.tell(f"Not embedded: {path!r}: {reason}", "yellow")
+    for note in made.notes:
+        context.reporter.tell(note, "yellow")
+    return dg.MaterializeResult(
+        metadata={
+            "nb_images": len(having),
+            "nb_embedded_now": len(embedded.stored - made.before),
+            "nb_not_embedded": len(plan.present) - len(having),
+            "nb_unknown": len(made.unknown),
+            "contact_sheet": dg.MetadataValue.md(
+                in_rows(read_thumbnails(context.store, newest[:_IMAGES_SHOWN]))
+            ),
+            "model": dg.MetadataValue.json(identity or {}),
+            "not_embedded": dg.MetadataValue.md(table(["file", "reason"], reasons, most=_LISTED)),
+            "unknown": dg.MetadataValue.md(
+                table(
+                    ["row of no image of the corpus"],
+                    [[name] for name in made.unknown],
+                    most=_LISTED,
+                )
+            ),
+            **({"notes": dg.MetadataValue.md(bullets(made.notes))} if made.notes else {}),
+        },
+        data_version=dg.DataVersion(records.digest(identity, having)),
+    )
 
 
 def _graph_result(info: GraphInfo, nb_images: int, compared: int) -> dg.MaterializeResult[None]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import present_files, read_thumbnails
-from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.features.assets import embeddings
 from panoptic_assets.features.table import read_vectors
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY
