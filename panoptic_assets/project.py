@@ -917,7 +917,7 @@ class Project:
             InputError: A vector type is unknown, or the images cannot be reached.
         """
         from panoptic_assets.corpus import ingestion
-        from panoptic_assets.features import embedding
+        from panoptic_assets.features import embedding, neighbor_graph
         from panoptic_assets.upkeep.forgetting import unfinished
 
         wanted = [parse_name(name, "vector type") for name in vector_types]
@@ -929,15 +929,16 @@ class Project:
                 "Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow"
             )
         accepted = {"accept_missing": True} if accept_missing else {}
-        plan = ingestion.prepare(self.context.now(), "", accepted)
-        self._materialize("images", None, accepted, plan)
+        now = self.context.now
+        self._materialize("images", None, accepted, ingestion.prepare(now(), "", accepted))
         given = {} if batch_size is None else {"batch_size": batch_size}
         for vector_type in wanted:
-            to_embed = embedding.prepare(self.context.now(), vector_type, given)
-            self._materialize("embeddings", vector_type, given, to_embed)
+            plan: Plan = embedding.prepare(now(), vector_type, given)
+            self._materialize("embeddings", vector_type, given, plan)
             # Not, as long as there is no image.
             if vector_type in vector_tables.vector_types(self._store):
-                self._materialize("neighbors", vector_type, {})
+                plan = neighbor_graph.prepare(now(), vector_type, {})
+                self._materialize("neighbors", vector_type, {}, plan)
         return self.status()["corpus"]
 
     def import_vectors(

@@ -5,22 +5,15 @@ Belongs here: ``neighbors`` and ``projection``. Does not belong here: how they a
 (``features.embeddings``).
 """
 
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Literal
 
 import dagster as dg
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from panoptic_assets.corpus.assets import images
 from panoptic_assets.corpus.contact_sheet import in_rows
 from panoptic_assets.corpus.table import present_files, read_thumbnails
-from panoptic_assets.features import embedding
-from panoptic_assets.features import neighbors as core_neighbors
+from panoptic_assets.features import embedding, neighbor_graph
 from panoptic_assets.features.config import EmbeddingsConfig, NeighborsConfig, ProjectionConfig
-from panoptic_assets.features.neighbors import Graph, Pair
 from panoptic_assets.features.projections import (
     NEED_NEIGHBORS,
     libraries_of,
@@ -29,17 +22,13 @@ from panoptic_assets.features.projections import (
 )
 from panoptic_assets.features.scatter import scatter
 from panoptic_assets.features.table import (
-    GraphInfo,
     ReadVectors,
     StoredGraph,
-    graph_hash,
     model_identity,
     projection_record,
     read_graph,
     read_points,
     read_vectors,
-    rows_now,
-    write_graph,
     write_points,
 )
 from panoptic_assets.orchestration.acting import Acts
@@ -50,17 +39,15 @@ from panoptic_assets.orchestration.running import (
     POOL,
     partition_of,
     plain_failures,
-    progress,
 )
 from panoptic_assets.spec import records
 from panoptic_assets.spec.computation import Vectors
-from panoptic_assets.spec.keys import parse_name, parse_projection
+from panoptic_assets.spec.keys import parse_projection
 from panoptic_assets.spec.markdown import bullets, table
 from panoptic_assets.spec.resolution import (
     Document,
     given_config,
     identity_of,
-    parse,
     registered_config,
     resolve,
 )
@@ -72,11 +59,6 @@ from resources.schemas import neighbors_table
 _IMAGES_SHOWN = 24
 _LISTED = 50
 _WARNINGS = 20
-
-_QUERIES = 1024
-"""Vectors that are looked up in the index at a time."""
-_SPARE = 16
-"""Rows that the index is asked for beside k: the image itself, and images that are gone by now."""
 
 
 @dg.asset(
@@ -114,36 +96,16 @@ def embeddings(
 )
 @plain_failures()
 def neighbors(
-    context: dg.AssetExecutionContext, store: dg.ResourceParam[LanceStore]
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """The nearest neighbours of every present image, by cosine: computed once, used by many.
 
     Exact; only new images are compared with all, and those that lost a neighbour.
     """
-    vector_type = parse_name(partition_of(context), "vector type")
-    known = read_graph(store, vector_type)
-    recorded: Document = {"k": known.info.k} if known else {}
-    given = given_config(context.run.run_config, "neighbors")
-    config = parse(NeighborsConfig, recorded | given)
-    read = read_vectors(store, vector_type, present_files(store), may_be_none=known is not None)
-    nb_images = len(read.image_ids)
-    if (
-        known
-        and known.info.k == config.k
-        and known.info.vectors.sha256 == read.source.sha256
-        and (known.info.method == "exact" or nb_images > config.exact_up_to)
-    ):
-        return _graph_result(known.info, nb_images, compared=0)
-    graph, method, compared = _compute(context, store, read, config, known)
-    info = GraphInfo(
-        k=config.k,
-        method=method,
-        recall=1.0 if method == "exact" else core_neighbors.sampled_recall(read.vectors, graph),
-        vectors=read.source,
-        output=graph_hash(read.image_ids, graph),
-    )
-    write_graph(store, vector_type, read, graph, info)
-    return _graph_result(info, nb_images, compared)
+    plan = acts.plan(context, neighbor_graph.prepare)
+    found = neighbor_graph.run(plan)
+    neighbor_graph.store(found)
+    return _graph_result(found)
 
 
 @dg.asset(
@@ -245,54 +207,6 @@ def registry_projection(registry: Registry, key: str) -> Document | None:
     return registered_config(registry.projection(key), "projection", file)
 
 
-def _compute(
-    context: dg.AssetExecutionContext,
-    store: LanceStore,
-    read: ReadVectors,
-    config: NeighborsConfig,
-    known: StoredGraph | None,
-) -> tuple[Graph, Literal["exact", "index"], int]:
-    """The graph, how it was made, and how many images were compared with all others."""
-    nb_images, k, limit = len(read.image_ids), config.k, config.exact_up_to
-    if known and known.info.k == k and (known.info.method == "exact" or nb_images > limit):
-        places = rows_now(known, read)
-        again, _ = core_neighbors.affected(known.graph, places, nb_images)
-        # Few new images among very many need no more products than an exact graph may.
-        if nb_images <= limit or 2 * len(again) * nb_images <= limit * limit:
-            context.log.info(f"{len(again)} of {nb_images} images are new or lost a neighbour.")
-            graph, compared = core_neighbors.updated(read.vectors, k, known.graph, places)
-            return graph, known.info.method, compared
-    if nb_images <= limit:
-        context.log.info(f"Comparing all {nb_images} images with each other.")
-
-        def track(pairs: Sequence[Pair]) -> Iterable[Pair]:
-            return progress(context.log.info, pairs, len(pairs), "neighbors")
-
-        return core_neighbors.nearest_neighbors(read.vectors, k, track=track), "exact", nb_images
-    return _from_index(context, store, read, k), "index", 0
-
-
-def _from_index(
-    context: dg.AssetExecutionContext, store: LanceStore, read: ReadVectors, k: int
-) -> Graph:
-    """The graph from the store's index; its candidates are scored exactly."""
-    name = read.source.table
-    context.log.info(f"Indexing {len(read.image_ids)} vectors.")
-    store.index(name)
-    ids = pa.array(read.image_ids, pa.string())
-    limit = k + _SPARE
-    candidates = np.full((len(ids), limit), -1, dtype=np.int64)
-    blocks = (read.vectors[start : start + _QUERIES] for start in range(0, len(ids), _QUERIES))
-    for number, block in enumerate(progress(context.log.info, blocks, len(ids), "neighbors", len)):
-        query, found = store.search(name, block, limit)
-        order = np.argsort(query, kind="stable")
-        query = query[order]
-        place = np.arange(len(query)) - np.searchsorted(query, query)
-        rows = pc.index_in(found, value_set=ids).fill_null(-1).to_numpy()
-        candidates[number * _QUERIES + query, place] = rows[order]
-    return core_neighbors.scored(read.vectors, candidates, k)
-
-
 def _fresh_graph(store: LanceStore, vector_type: str, read: ReadVectors) -> StoredGraph:
     """The stored graph of these very vectors.
 
@@ -344,12 +258,13 @@ def _vectors_result(embedded: embedding.Embedded) -> dg.MaterializeResult[None]:
     )
 
 
-def _graph_result(info: GraphInfo, nb_images: int, compared: int) -> dg.MaterializeResult[None]:
+def _graph_result(found: neighbor_graph.FoundNeighbors) -> dg.MaterializeResult[None]:
+    info, nb_images = found.info, len(found.plan.read.image_ids)
     return dg.MaterializeResult(
         metadata={
             "nb_images": nb_images,
             "nb_neighbors": max(0, min(info.k, nb_images - 1)),
-            "nb_compared_now": compared,
+            "nb_compared_now": found.nb_compared,
             "recall": info.recall,
             "method": info.method,
         },
