@@ -977,7 +977,11 @@ class Project:
         Raises:
             InputError: It cannot be computed, or the key was computed with other parameters.
         """
-        self._materialize("projection", key, _config_of(given))
+        from panoptic_assets.features import projecting
+
+        config = _config_of(given)
+        plan = projecting.prepare(self.context.now(), key, config)
+        self._materialize("projection", key, config, plan)
         record = vector_tables.projection_record(self._store, key)
         assert record is not None  # noqa: S101
         return record.model_dump() | {"data_version": record.data_version}

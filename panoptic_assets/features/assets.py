@@ -1,60 +1,27 @@
-"""What is computed from vectors before any cut: neighbours and projections.
+"""What is clustered: vectors, and what is computed from them before any cut.
 
-Belongs here: ``neighbors`` and ``projection``. Does not belong here: how they are computed
-(``features.neighbors``, ``features.projections``), or the vectors themselves
-(``features.embeddings``).
+Belongs here: ``embeddings``, ``neighbors`` and ``projection``, and what Dagster shows of them. Does
+not belong here: how they are made (``features.embedding``, ``features.neighbor_graph``,
+``features.projecting``).
 """
-
-from datetime import UTC, datetime
 
 import dagster as dg
 
 from panoptic_assets.corpus.assets import images
 from panoptic_assets.corpus.contact_sheet import in_rows
-from panoptic_assets.corpus.table import present_files, read_thumbnails
-from panoptic_assets.features import embedding, neighbor_graph
+from panoptic_assets.corpus.table import read_thumbnails
+from panoptic_assets.features import embedding, neighbor_graph, projecting
 from panoptic_assets.features.config import EmbeddingsConfig, NeighborsConfig, ProjectionConfig
-from panoptic_assets.features.projections import (
-    NEED_NEIGHBORS,
-    libraries_of,
-    project,
-    trustworthiness,
-)
 from panoptic_assets.features.scatter import scatter
-from panoptic_assets.features.table import (
-    ReadVectors,
-    StoredGraph,
-    model_identity,
-    projection_record,
-    read_graph,
-    read_points,
-    read_vectors,
-    write_points,
-)
+from panoptic_assets.features.table import model_identity
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, PROJECTIONS, VECTOR_TYPES
-from panoptic_assets.orchestration.running import (
-    FRESHNESS,
-    POOL,
-    partition_of,
-    plain_failures,
-)
+from panoptic_assets.orchestration.running import FRESHNESS, POOL, plain_failures
 from panoptic_assets.spec import records
 from panoptic_assets.spec.computation import Vectors
-from panoptic_assets.spec.keys import parse_projection
+from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.spec.markdown import bullets, table
-from panoptic_assets.spec.resolution import (
-    Document,
-    given_config,
-    identity_of,
-    registered_config,
-    resolve,
-)
-from resources.errors import InputError
-from resources.lance import LanceStore
-from resources.registry import Registry
-from resources.schemas import neighbors_table
 
 _IMAGES_SHOWN = 24
 _LISTED = 50
@@ -122,105 +89,21 @@ def neighbors(
 )
 @plain_failures()
 def projection(
-    context: dg.AssetExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """Points for a map, or to cluster, computed from a vector type: `mini/umap` from `mini`.
 
     The key is its configuration: a key that was computed is refused with other parameters, unless
     `replace` is set.
     """
-    started = datetime.now(UTC)
-    key = partition_of(context)
-    given = given_config(context.run.run_config, "projection")
-    config = resolve_projection(key, given, store, registry)
-    vector_type, _ = parse_projection(key)
-    present = present_files(store)
-    read = read_vectors(store, vector_type, present)
-    parameters = config.method.model_dump()
-    method = parameters.pop("name")
-    stored = _fresh_graph(store, vector_type, read) if method in NEED_NEIGHBORS else None
+    plan = acts.plan(context, projecting.prepare)
+    method, vector_type = plan.config.method.name, vector_type_of(plan.key)
     context.instance.add_run_tags(
         context.run_id, {"panoptic/method": method, "panoptic/features": vector_type}
     )
-    inputs = [read.source]
-    if stored:
-        compared = neighbors_table(vector_type)
-        inputs.append(
-            records.Input(table=compared, version=stored.version, sha256=stored.info.output)
-        )
-    previous = projection_record(store, key)
-    cause = records.Cause(
-        config=identity_of(config),
-        inputs=inputs,
-        libraries=records.library_versions(*libraries_of(method)),
-        code_version=records.code_version(),
-        machine=records.machine_class(),
-    )
-    before = read_points(store, key)
-    if previous and before and previous.cause.sha256 == cause.sha256:
-        context.log.info(f"Nothing that {key} is made from has changed; its points stay.")
-        return _projection_result(previous, before.vectors)
-    found = project(
-        method,
-        read.vectors,
-        config.nb_dimensions,
-        config.seed,
-        stored.graph if stored else None,
-        parameters,
-    )
-    record = records.ProjectionRecord(
-        key=key,
-        cause=cause,
-        nb_images=len(read.image_ids),
-        nb_not_embedded=len(present) - len(read.image_ids),
-        explained_variance=found.explained_variance,
-        trustworthiness=trustworthiness(read.vectors, found.points, config.seed),
-        output=records.vectors_hash(read.image_ids, found.points),
-        git_commit=records.git_commit(),
-        dagster_run_id=context.run_id,
-        started_at=started,
-        finished_at=datetime.now(UTC),
-    )
-    write_points(store, record, read.image_ids, found.points)
-    return _projection_result(record, found.points)
-
-
-def resolve_projection(
-    key: str, given: Document, store: LanceStore, registry: Registry
-) -> ProjectionConfig:
-    """The configuration of a projection; raises InputError when the key refuses it."""
-    parse_projection(key)
-    record = projection_record(store, key)
-    recorded = record.cause.config if record else None
-    return resolve(ProjectionConfig, key, given, recorded, registry_projection(registry, key), {})
-
-
-def registry_projection(registry: Registry, key: str) -> Document | None:
-    """What ``configs/projections/<key>.yaml`` asks for; None without such a file.
-
-    Raises:
-        InputError: The file holds something else.
-    """
-    file = f"configs/projections/{key}.yaml"
-    return registered_config(registry.projection(key), "projection", file)
-
-
-def _fresh_graph(store: LanceStore, vector_type: str, read: ReadVectors) -> StoredGraph:
-    """The stored graph of these very vectors.
-
-    Raises:
-        InputError: There is none, or it is of other vectors.
-    """
-    stored = read_graph(store, vector_type)
-    if stored is None or stored.info.vectors.sha256 != read.source.sha256:
-        state = "no neighbour graph yet" if stored is None else "a neighbour graph of other images"
-        raise InputError(
-            f"umap is fed by the neighbours of {vector_type!r}, which has {state}: materialize "
-            f"`neighbors` first (`panoptic-assets refresh --vector-type {vector_type}`)."
-        )
-    return stored
+    projected = projecting.run(plan)
+    projecting.store(projected)
+    return _projection_result(projected.record, projected.points)
 
 
 def _vectors_result(embedded: embedding.Embedded) -> dg.MaterializeResult[None]:
