@@ -96,7 +96,7 @@ def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
     metadata = context.registry.metadata_file
     before = read_manifest(store)
     listing = source.list()
-    todo = manifest.pending(before, listing.files, listing.unreadable_folders, source.reader)
+    todo = manifest.outstanding(before, listing.files, listing.unreadable_folders, source.reader)
     question = manifest.absence(before, todo, source.takes, source.place)
     if question and not config.accept_missing:
         for line in listing.warnings:

@@ -98,7 +98,7 @@ class Changes:
     """Files that cannot be read since this refresh, with the reason."""
 
 
-def pending(
+def outstanding(
     known: Mapping[str, File], listed: Sequence[ListedT], unreadable: Sequence[str], reader: str
 ) -> Pending[ListedT]:
     """Compare the manifest with what a source lists.
