@@ -9,8 +9,7 @@ import dagster as dg
 from panoptic_assets.clustering.assets import clustering, nested_clustering
 from panoptic_assets.corpus.assets import images
 from panoptic_assets.corpus.image_contracts import image_contracts
-from panoptic_assets.features.assets import neighbors, projection
-from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.features.assets import embeddings, neighbors, projection
 from panoptic_assets.features.feature_contracts import neighbor_contracts, vector_contracts
 from panoptic_assets.labels.assets import cluster_labels, label_clusters_with_gpt4v
 from panoptic_assets.orchestration.resources import project_resources

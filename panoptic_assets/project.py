@@ -1003,6 +1003,8 @@ class Project:
         Raises:
             InputError: A vector type is unknown, or the images cannot be reached.
         """
+        from panoptic_assets.corpus import ingestion
+        from panoptic_assets.features import embedding, neighbor_graph
         from panoptic_assets.features import table as vector_tables
         from panoptic_assets.upkeep.forgetting import unfinished
 
@@ -1014,13 +1016,17 @@ class Project:
             self._reporter.tell(
                 "Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow"
             )
-        self._materialize("images", None, {"accept_missing": True} if accept_missing else {})
+        accepted = {"accept_missing": True} if accept_missing else {}
+        now = self.context.now
+        self._materialize("images", None, accepted, ingestion.prepare(now(), "", accepted))
         given = {} if batch_size is None else {"batch_size": batch_size}
         for vector_type in wanted:
-            self._materialize("embeddings", vector_type, given)
+            plan: Plan = embedding.prepare(now(), vector_type, given)
+            self._materialize("embeddings", vector_type, given, plan)
             # Not, as long as there is no image.
             if vector_type in vector_tables.vector_types(self._store):
-                self._materialize("neighbors", vector_type, {})
+                plan = neighbor_graph.prepare(now(), vector_type, {})
+                self._materialize("neighbors", vector_type, {}, plan)
         return self.status()["corpus"]
 
     def import_vectors(
@@ -1039,12 +1045,14 @@ class Project:
         Raises:
             InputError: They cannot be used, or the key has vectors of another model.
         """
+        from panoptic_assets.features import embedding
         from panoptic_assets.features.imported_vectors import vectors_file_of
 
         parse_name(key, "vector type")
-        file = vectors_file_of(self.context, key, vectors, ids, model)
+        file = vectors_file_of(vectors, ids, model)
+        plan = embedding.prepare_import(self.context.now(), key, file)
         self.context.registry.write_vectors_file(key, file)
-        return self._materialize("embeddings", key, {}).metadata
+        return self._materialize("embeddings", key, {}, plan).metadata
 
     def projection(self, key: str, **given: Any) -> dict[str, Any]:
         """Compute the points of a projection; returns its record, as :meth:`projections` does.
@@ -1057,9 +1065,12 @@ class Project:
         Raises:
             InputError: It cannot be computed, or the key was computed with other parameters.
         """
+        from panoptic_assets.features import projecting
         from panoptic_assets.features import table as vector_tables
 
-        self._materialize("projection", key, _config_of(given))
+        config = _config_of(given)
+        plan = projecting.prepare(self.context.now(), key, config)
+        self._materialize("projection", key, config, plan)
         record = vector_tables.projection_record(self._store, key)
         assert record is not None  # noqa: S101
         return record.model_dump() | {"data_version": record.data_version}

@@ -2,7 +2,7 @@
 
 Belongs here: overlapping reading, decoding and the model's passes within bounded memory, and
 staging the results. Does not belong here: which images are to be embedded, and committing what was
-staged, which one process does (``panoptic_assets.corpus.assets``).
+staged, which one process does (``panoptic_assets.features.embedding``).
 
 An engine may run in many processes or on many machines, so a :class:`Job` holds only what can be
 sent to them, and vectors come back as names of staged rows, which nobody reads until they are

@@ -276,7 +276,7 @@ def given_projection(options: dict[str, Any], project: "Project", key: str) -> d
     from panoptic_assets.features.config import ProjectionConfig
 
     def known() -> dict[str, Any] | None:
-        from panoptic_assets.features.assets import registry_projection
+        from panoptic_assets.features.projecting import registry_projection
         from panoptic_assets.features.table import projection_record
 
         context = project.context

@@ -1,58 +1,27 @@
-"""The corpus: which images there are, and what a model sees in them.
+"""The corpus: which images there are.
 
-Belongs here: ``images``. Does not belong here: what changed (``corpus.manifest``),
-decoding (``resources.decoding``), and how vectors are made (``resources.engine``).
+Belongs here: ``images``, and what Dagster shows of it. Does not belong here: reading the folder
+(``corpus.ingestion``), and what changed in it (``corpus.manifest``).
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 
-from panoptic_assets.corpus import manifest
+from panoptic_assets.corpus import ingestion, manifest
 from panoptic_assets.corpus.config import ImagesConfig
 from panoptic_assets.corpus.contact_sheet import in_rows
-from panoptic_assets.corpus.properties import InventoryReport, apply_inventory
-from panoptic_assets.corpus.table import (
-    forgotten_images,
-    paths_of_images,
-    read_manifest,
-    read_thumbnails,
-    write_files,
-)
-from panoptic_assets.corpus.versions import record_version
+from panoptic_assets.corpus.properties import InventoryReport
+from panoptic_assets.corpus.table import read_thumbnails
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
-from panoptic_assets.orchestration.running import (
-    FRESHNESS,
-    POOL,
-    commits,
-    plain_failures,
-    progress,
-)
+from panoptic_assets.orchestration.running import FRESHNESS, POOL, plain_failures
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.records import digest
-from panoptic_assets.spec.resolution import given_config, parse
-from resources.decoding import UnreadableImage, mean_colour, perceptual_hash, thumbnail
-from resources.lance import LanceStore
-from resources.parallel import bounded_map
-from resources.registry import Registry
-from resources.schemas import SCHEMAS
-from resources.source import ImageSource, SourceFile
-
-_DECODE_SIDE = 320
-"""Pixels: twice the thumbnail's, see :func:`resources.decoding.decode`."""
 
 _IMAGES_SHOWN = 24
 _LISTED = 50
 _CHANGES_BYTES = 14_000
-
-Row = dict[str, Any]
 
 
 @dg.asset(
@@ -65,10 +34,7 @@ Row = dict[str, Any]
 )
 @plain_failures()
 def images(
-    context: dg.AssetExecutionContext,
-    source: dg.ResourceParam[ImageSource],
-    store: dg.ResourceParam[LanceStore],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """One row per image (content) and one per file: sizes, format, thumbnail, quarantine.
 
@@ -79,96 +45,13 @@ def images(
     Where the whole corpus or a whole top folder is gone, nothing is done unless the configuration
     accepts that.
     """
-    config = parse(ImagesConfig, given_config(context.run.run_config, "images"))
-    metadata = registry.metadata_file
-    before = read_manifest(store)
-    listing = source.list()
-    for line in listing.warnings:
-        dg.get_dagster_logger().warning(line)
-    todo = manifest.plan(before, listing.files, listing.unreadable_folders, source.reader)
-    question = manifest.absence(before, todo, source.takes, source.place)
-    if question and not config.accept_missing:
-        raise question
-    known = set(store.read("images", ["image_id"])["image_id"].to_pylist())
-    forgotten = forgotten_images(store)
-    refused: list[str] = []
-    after = dict(before)
-    ingested = _ingested(source, todo.read, known | forgotten)
-    for group in commits(progress(context.log.info, ingested, len(todo.read), "images")):
-        refused += [file.path for file, _ in group if file.image_id in forgotten]
-        # Images before the files that refer to them: a crash in between loses nothing.
-        if new := {image["image_id"]: image for _, image in group if image}:
-            store.upsert("images", pa.Table.from_pylist(list(new.values()), SCHEMAS["images"]))
-        held = [file for file, _ in group if file.image_id not in forgotten]
-        after |= write_files(store, before, held)
-    # What another image's file holds by now may be one that was forgotten.
-    gone = [*todo.gone, *(before[path] for path in refused if path in before)]
-    after |= write_files(store, before, [manifest.missing(file) for file in gone])
-    if after != before:
-        # Those of runs too: each run adds a fragment to them, and tidying a table that has a
-        # thousand versions takes half a second, too long for every run.
-        for table_name in ("files", "images", "records", "clusters", "assignments"):
-            store.optimize(table_name)
-    record_version(store, after, context.run_id)
-    properties = apply_inventory(store, metadata, paths_of_images(after.values()), registry.images)
-    return _corpus_result(store, before, after, len(todo.read), len(refused), properties)
+    plan = acts.plan(context, ingestion.prepare)
+    return _corpus_result(ingestion.store(ingestion.run(plan)))
 
 
-def _ingested(
-    source: ImageSource, files: Iterable[SourceFile], known: set[str]
-) -> Iterator[tuple[manifest.File, Row | None]]:
-    """What each file is, and the row of its image if that is new; decoding runs in threads."""
-
-    def ingest(listed: SourceFile) -> tuple[manifest.File, Row | None]:
-        file = manifest.File(
-            listed.path, None, "present", None, listed.size, listed.mtime_ns, listed.etag, ""
-        )
-        try:
-            data = source.read(listed.path)
-            file = replace(file, image_id=hashlib.sha256(data).hexdigest())
-            return file, None if file.image_id in known else _image_row(source, file, data)
-        except UnreadableImage as error:
-            return (
-                replace(file, status="quarantined", reason=error.reason, reader=source.reader),
-                None,
-            )
-
-    threads = ThreadPoolExecutor(source.readers, "reader")
-    try:
-        for file, image in bounded_map(threads, ingest, files, 16 * source.readers):
-            if image:
-                known.add(image["image_id"])
-            yield file, image
-    finally:
-        # An interrupted command does not wait for huge scans that are being decoded.
-        threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _image_row(source: ImageSource, file: manifest.File, data: bytes) -> Row:
-    image = source.decode(data, _DECODE_SIDE)
-    return {
-        "image_id": file.image_id,
-        "format": image.format,
-        "width": image.width,
-        "height": image.height,
-        "bytes": len(data),
-        "taken_at": image.taken_at,
-        "phash": perceptual_hash(image.rgb),
-        "mean_colour": mean_colour(image.rgb),
-        "thumbnail": thumbnail(image.rgb),
-        "added_at": datetime.now(UTC),
-    }
-
-
-def _corpus_result(
-    store: LanceStore,
-    before: Mapping[str, manifest.File],
-    after: Mapping[str, manifest.File],
-    nb_files_read: int,
-    nb_files_forgotten: int,
-    properties: InventoryReport,
-) -> dg.MaterializeResult[None]:
-    changes = manifest.changes(before, after)
+def _corpus_result(ingested: ingestion.Ingested) -> dg.MaterializeResult[None]:
+    plan, after, properties = ingested.plan, ingested.after, ingested.properties
+    changes = manifest.changes(plan.before, after)
     statuses = Counter(file.status for file in after.values())
     present = {file.holds for file in after.values() if file.holds}
     version = manifest.corpus_version(after.values())
@@ -183,8 +66,8 @@ def _corpus_result(
             "nb_files": statuses["present"],
             "nb_files_missing": statuses["missing"],
             "nb_files_quarantined": statuses["quarantined"],
-            "nb_files_forgotten": nb_files_forgotten,
-            "nb_files_read": nb_files_read,
+            "nb_files_forgotten": ingested.nb_forgotten,
+            "nb_files_read": len(plan.todo.read),
             **{f"nb_{what}": len(paths) for what, paths in vars(changes).items()},
             "nb_properties": properties.nb_properties,
             "nb_metadata_rows": properties.nb_rows,
@@ -194,7 +77,9 @@ def _corpus_result(
             "changes": dg.MetadataValue.md(_changes_table(changes)),
             "quarantine": dg.MetadataValue.md(table(["file", "reason"], quarantine, most=_LISTED)),
             "metadata_findings": dg.MetadataValue.md(_findings_table(properties)),
-            "contact_sheet": dg.MetadataValue.md(in_rows(read_thumbnails(store, shown))),
+            "contact_sheet": dg.MetadataValue.md(
+                in_rows(read_thumbnails(plan.context.store, shown))
+            ),
         },
         data_version=dg.DataVersion(digest(version, properties.digest)),
     )

@@ -71,7 +71,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Plan(Generic[ListedT]):
+class Pending(Generic[ListedT]):
     """What a refresh has to do."""
 
     read: list[ListedT]
@@ -100,9 +100,9 @@ class Changes:
     """Files that cannot be read since this refresh, with the reason."""
 
 
-def plan(
+def outstanding(
     known: Mapping[str, File], listed: Sequence[ListedT], unreadable: Sequence[str], reader: str
-) -> Plan[ListedT]:
+) -> Pending[ListedT]:
     """Compare the manifest with what a source lists.
 
     A file is read when it is new, when its size, time of change or etag differ, when it came back,
@@ -133,7 +133,7 @@ def plan(
 
     paths = {file.path for file in listed}
     hidden = tuple(unreadable)
-    return Plan(
+    return Pending(
         [file for file in listed if not is_same(file)],
         [
             file
@@ -144,7 +144,7 @@ def plan(
 
 
 def absence(
-    known: Mapping[str, File], todo: Plan[ListedT], takes: Callable[[str], bool], place: str
+    known: Mapping[str, File], todo: Pending[ListedT], takes: Callable[[str], bool], place: str
 ) -> UnavailableError | None:
     """Say what is gone as a whole, as it is where a disk is away; None where nothing is.
 

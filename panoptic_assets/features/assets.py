@@ -1,73 +1,54 @@
-"""What is computed from vectors before any cut: neighbours and projections.
+"""What is clustered: vectors, and what is computed from them before any cut.
 
-Belongs here: ``neighbors`` and ``projection``. Does not belong here: how they are computed
-(``features.neighbors``, ``features.projections``), or the vectors themselves
-(``features.embeddings``).
+Belongs here: ``embeddings``, ``neighbors`` and ``projection``, and what Dagster shows of them. Does
+not belong here: how they are made (``features.embedding``, ``features.neighbor_graph``,
+``features.projecting``).
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Literal
-
 import dagster as dg
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from panoptic_assets.corpus.table import present_files
-from panoptic_assets.features import neighbors as core_neighbors
-from panoptic_assets.features.config import NeighborsConfig, ProjectionConfig
-from panoptic_assets.features.embeddings import embeddings
-from panoptic_assets.features.neighbors import Graph, Pair
-from panoptic_assets.features.projections import (
-    NEED_NEIGHBORS,
-    libraries_of,
-    project,
-    trustworthiness,
-)
+from panoptic_assets.corpus.assets import images
+from panoptic_assets.corpus.contact_sheet import in_rows
+from panoptic_assets.corpus.table import read_thumbnails
+from panoptic_assets.features import embedding, neighbor_graph, projecting
+from panoptic_assets.features.config import EmbeddingsConfig, NeighborsConfig, ProjectionConfig
 from panoptic_assets.features.scatter import scatter
-from panoptic_assets.features.table import (
-    GraphInfo,
-    ReadVectors,
-    StoredGraph,
-    graph_hash,
-    projection_record,
-    read_graph,
-    read_points,
-    read_vectors,
-    rows_now,
-    write_graph,
-    write_points,
-)
+from panoptic_assets.features.table import model_identity
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, PROJECTIONS, VECTOR_TYPES
-from panoptic_assets.orchestration.running import (
-    FRESHNESS,
-    POOL,
-    partition_of,
-    plain_failures,
-    progress,
-)
+from panoptic_assets.orchestration.running import FRESHNESS, POOL, plain_failures
 from panoptic_assets.spec import records
 from panoptic_assets.spec.computation import Vectors
-from panoptic_assets.spec.keys import parse_name, parse_projection
-from panoptic_assets.spec.resolution import (
-    Document,
-    given_config,
-    identity_of,
-    parse,
-    registered_config,
-    resolve,
-)
-from resources.errors import InputError
-from resources.lance import LanceStore
-from resources.registry import Registry
-from resources.schemas import neighbors_table
+from panoptic_assets.spec.keys import vector_type_of
+from panoptic_assets.spec.markdown import bullets, table
 
-_QUERIES = 1024
-"""Vectors that are looked up in the index at a time."""
-_SPARE = 16
-"""Rows that the index is asked for beside k: the image itself, and images that are gone by now."""
+_IMAGES_SHOWN = 24
+_LISTED = 50
+_WARNINGS = 20
+
+
+@dg.asset(
+    partitions_def=VECTOR_TYPES,
+    deps=[images],
+    config_schema=schema_of(EmbeddingsConfig),
+    group_name="corpus",
+    pool=POOL,
+    kinds={"lancedb", "pytorch"},
+    code_version="2",
+    freshness_policy=FRESHNESS,
+)
+@plain_failures()
+def embeddings(
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
+) -> dg.MaterializeResult[None]:
+    """One unit-length float32 vector per image, by the model of ``configs/models/<key>.yaml``.
+
+    Only images without a vector are embedded, from the original file. What the engine stages is
+    committed in groups, and first of all what an interrupted run has left.
+    """
+    plan = acts.plan(context, embedding.prepare)
+    return _vectors_result(embedding.store(embedding.run(plan)))
 
 
 @dg.asset(
@@ -82,36 +63,16 @@ _SPARE = 16
 )
 @plain_failures()
 def neighbors(
-    context: dg.AssetExecutionContext, store: dg.ResourceParam[LanceStore]
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """The nearest neighbours of every present image, by cosine: computed once, used by many.
 
     Exact; only new images are compared with all, and those that lost a neighbour.
     """
-    vector_type = parse_name(partition_of(context), "vector type")
-    known = read_graph(store, vector_type)
-    recorded: Document = {"k": known.info.k} if known else {}
-    given = given_config(context.run.run_config, "neighbors")
-    config = parse(NeighborsConfig, recorded | given)
-    read = read_vectors(store, vector_type, present_files(store), may_be_none=known is not None)
-    nb_images = len(read.image_ids)
-    if (
-        known
-        and known.info.k == config.k
-        and known.info.vectors.sha256 == read.source.sha256
-        and (known.info.method == "exact" or nb_images > config.exact_up_to)
-    ):
-        return _graph_result(known.info, nb_images, compared=0)
-    graph, method, compared = _compute(context, store, read, config, known)
-    info = GraphInfo(
-        k=config.k,
-        method=method,
-        recall=1.0 if method == "exact" else core_neighbors.sampled_recall(read.vectors, graph),
-        vectors=read.source,
-        output=graph_hash(read.image_ids, graph),
-    )
-    write_graph(store, vector_type, read, graph, info)
-    return _graph_result(info, nb_images, compared)
+    plan = acts.plan(context, neighbor_graph.prepare)
+    found = neighbor_graph.run(plan)
+    neighbor_graph.store(found)
+    return _graph_result(found)
 
 
 @dg.asset(
@@ -128,170 +89,65 @@ def neighbors(
 )
 @plain_failures()
 def projection(
-    context: dg.AssetExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """Points for a map, or to cluster, computed from a vector type: `mini/umap` from `mini`.
 
     The key is its configuration: a key that was computed is refused with other parameters, unless
     `replace` is set.
     """
-    started = datetime.now(UTC)
-    key = partition_of(context)
-    given = given_config(context.run.run_config, "projection")
-    config = resolve_projection(key, given, store, registry)
-    vector_type, _ = parse_projection(key)
-    present = present_files(store)
-    read = read_vectors(store, vector_type, present)
-    parameters = config.method.model_dump()
-    method = parameters.pop("name")
-    stored = _fresh_graph(store, vector_type, read) if method in NEED_NEIGHBORS else None
+    plan = acts.plan(context, projecting.prepare)
+    method, vector_type = plan.config.method.name, vector_type_of(plan.key)
     context.instance.add_run_tags(
         context.run_id, {"panoptic/method": method, "panoptic/features": vector_type}
     )
-    inputs = [read.source]
-    if stored:
-        table = neighbors_table(vector_type)
-        inputs.append(records.Input(table=table, version=stored.version, sha256=stored.info.output))
-    previous = projection_record(store, key)
-    cause = records.Cause(
-        config=identity_of(config),
-        inputs=inputs,
-        algorithm=config.method.algorithm,
-        libraries=records.library_versions(*libraries_of(method)),
-        code_version=records.code_version(),
-        machine=records.machine_class(),
+    projected = projecting.run(plan)
+    projecting.store(projected)
+    return _projection_result(projected.record, projected.points)
+
+
+def _vectors_result(embedded: embedding.Embedded) -> dg.MaterializeResult[None]:
+    made = embedded.embedding
+    plan, context = made.plan, made.plan.context
+    identity = model_identity(context.store, plan.vector_type)
+    having = sorted(embedded.stored & plan.present.keys())
+    newest = [image_id for image_id in having if image_id not in made.before] or having
+    reasons = [[plan.present[image_id][0], reason] for image_id, reason in embedded.failed.items()]
+    for path, reason in reasons[:_WARNINGS]:
+        context.reporter.tell(f"Not embedded: {path!r}: {reason}", "yellow")
+    for note in made.notes:
+        context.reporter.tell(note, "yellow")
+    return dg.MaterializeResult(
+        metadata={
+            "nb_images": len(having),
+            "nb_embedded_now": len(embedded.stored - made.before),
+            "nb_not_embedded": len(plan.present) - len(having),
+            "nb_unknown": len(made.unknown),
+            "contact_sheet": dg.MetadataValue.md(
+                in_rows(read_thumbnails(context.store, newest[:_IMAGES_SHOWN]))
+            ),
+            "model": dg.MetadataValue.json(identity or {}),
+            "not_embedded": dg.MetadataValue.md(table(["file", "reason"], reasons, most=_LISTED)),
+            "unknown": dg.MetadataValue.md(
+                table(
+                    ["row of no image of the corpus"],
+                    [[name] for name in made.unknown],
+                    most=_LISTED,
+                )
+            ),
+            **({"notes": dg.MetadataValue.md(bullets(made.notes))} if made.notes else {}),
+        },
+        data_version=dg.DataVersion(records.digest(identity, having)),
     )
-    before = read_points(store, key)
-    if previous and before and previous.cause.sha256 == cause.sha256:
-        context.log.info(f"Nothing that {key} is made from has changed; its points stay.")
-        return _projection_result(previous, before.vectors)
-    found = project(
-        method,
-        read.vectors,
-        config.nb_dimensions,
-        config.seed,
-        stored.graph if stored else None,
-        parameters,
-    )
-    record = records.ProjectionRecord(
-        key=key,
-        cause=cause,
-        nb_images=len(read.image_ids),
-        nb_not_embedded=len(present) - len(read.image_ids),
-        explained_variance=found.explained_variance,
-        trustworthiness=trustworthiness(read.vectors, found.points, config.seed),
-        output=records.vectors_hash(read.image_ids, found.points),
-        git_commit=records.git_commit(),
-        dagster_run_id=context.run_id,
-        started_at=started,
-        finished_at=datetime.now(UTC),
-    )
-    write_points(store, record, read.image_ids, found.points)
-    return _projection_result(record, found.points)
 
 
-def resolve_projection(
-    key: str, given: Document, store: LanceStore, registry: Registry
-) -> ProjectionConfig:
-    """The configuration of a projection; raises InputError when the key refuses it."""
-    parse_projection(key)
-    record = projection_record(store, key)
-    recorded = record.cause.config if record else None
-    return resolve(ProjectionConfig, key, given, recorded, registry_projection(registry, key), {})
-
-
-def registry_projection(registry: Registry, key: str) -> Document | None:
-    """What ``configs/projections/<key>.yaml`` asks for; None without such a file.
-
-    Raises:
-        InputError: The file holds something else.
-    """
-    file = f"configs/projections/{key}.yaml"
-    return registered_config(registry.projection(key), "projection", file)
-
-
-def _compute(
-    context: dg.AssetExecutionContext,
-    store: LanceStore,
-    read: ReadVectors,
-    config: NeighborsConfig,
-    known: StoredGraph | None,
-) -> tuple[Graph, Literal["exact", "index"], int]:
-    """The graph, how it was made, and how many images were compared with all others."""
-    nb_images, k, limit = len(read.image_ids), config.k, config.exact_up_to
-    if known and known.info.k == k and (known.info.method == "exact" or nb_images > limit):
-        places = rows_now(known, read)
-        again, _ = core_neighbors.affected(known.graph, places, nb_images)
-        # Few new images among very many need no more products than an exact graph may.
-        if nb_images <= limit or 2 * len(again) * nb_images <= limit * limit:
-            context.log.info(f"{len(again)} of {nb_images} images are new or lost a neighbour.")
-            graph, compared = core_neighbors.updated(read.vectors, k, known.graph, places)
-            return graph, known.info.method, compared
-    if nb_images <= limit:
-        context.log.info(f"Comparing all {nb_images} images with each other.")
-
-        def track(pairs: Sequence[Pair]) -> Iterable[Pair]:
-            return progress(context.log.info, pairs, len(pairs), "neighbors")
-
-        return core_neighbors.nearest_neighbors(read.vectors, k, track=track), "exact", nb_images
-    return _from_index(context, store, read, k), "index", 0
-
-
-def _from_index(
-    context: dg.AssetExecutionContext, store: LanceStore, read: ReadVectors, k: int
-) -> Graph:
-    """The graph from the store's index; its candidates are scored exactly."""
-    table = read.source.table
-    context.log.info(f"Indexing {len(read.image_ids)} vectors.")
-    store.index(table)
-    ids = pa.array(read.image_ids, pa.string())
-    limit = k + _SPARE
-    candidates = np.full((len(ids), limit), -1, dtype=np.int64)
-    blocks = (read.vectors[start : start + _QUERIES] for start in range(0, len(ids), _QUERIES))
-    for number, block in enumerate(progress(context.log.info, blocks, len(ids), "neighbors", len)):
-        query, found = store.search(table, block, limit)
-        order = np.argsort(query, kind="stable")
-        query = query[order]
-        place = np.arange(len(query)) - np.searchsorted(query, query)
-        rows = pc.index_in(found, value_set=ids).fill_null(-1).to_numpy()
-        candidates[number * _QUERIES + query, place] = rows[order]
-    return core_neighbors.scored(read.vectors, candidates, k)
-
-
-def _fresh_graph(store: LanceStore, vector_type: str, read: ReadVectors) -> StoredGraph:
-    """The stored graph of these very vectors.
-
-    Raises:
-        InputError: There is none, or it is of other vectors.
-    """
-    stored = read_graph(store, vector_type)
-    if stored is None or stored.info.vectors.sha256 != read.source.sha256:
-        if stored is None:
-            raise InputError(
-                "umap is fed by the neighbours of {vector_type!r}, which has no neighbour graph "
-                "yet: materialize `neighbors` first (`panoptic-assets refresh --vector-type "
-                "{vector_type}`).",
-                id="umap-without-neighbours",
-                vector_type=vector_type,
-            )
-        raise InputError(
-            "umap is fed by the neighbours of {vector_type!r}, which has a neighbour graph of "
-            "other images: materialize `neighbors` first (`panoptic-assets refresh --vector-type "
-            "{vector_type}`).",
-            id="umap-with-neighbours-of-others",
-            vector_type=vector_type,
-        )
-    return stored
-
-
-def _graph_result(info: GraphInfo, nb_images: int, compared: int) -> dg.MaterializeResult[None]:
+def _graph_result(found: neighbor_graph.FoundNeighbors) -> dg.MaterializeResult[None]:
+    info, nb_images = found.info, len(found.plan.read.image_ids)
     return dg.MaterializeResult(
         metadata={
             "nb_images": nb_images,
             "nb_neighbors": max(0, min(info.k, nb_images - 1)),
-            "nb_compared_now": compared,
+            "nb_compared_now": found.nb_compared,
             "recall": info.recall,
             "method": info.method,
         },

@@ -10,9 +10,8 @@ import dagster as dg
 import numpy as np
 
 from panoptic_assets.corpus.table import present_files
-from panoptic_assets.features.assets import neighbors
+from panoptic_assets.features.assets import embeddings, neighbors
 from panoptic_assets.features.contracts import inspect_vectors
-from panoptic_assets.features.embeddings import embeddings
 from panoptic_assets.features.neighbors import sampled_recall
 from panoptic_assets.features.table import model_identity, read_graph, read_vectors
 from panoptic_assets.orchestration.asset_checks import ContractVerdict, selected, specs

@@ -13,14 +13,11 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from panoptic_assets.corpus.names import ImageNames
-from panoptic_assets.corpus.table import image_names
-from panoptic_assets.features.table import model_identity
-from panoptic_assets.orchestration.acting import Context
 from resources.engine import Staged
 from resources.errors import InputError
 from resources.lance import LanceStore, one_of
 from resources.project_folder import explain_invalid
-from resources.schemas import vectors_schema, vectors_table
+from resources.schemas import vectors_schema
 from resources.vectors_file import Batch, VectorsFile
 
 _TOLERANCE = 1e-5
@@ -221,38 +218,20 @@ def _compare(rows: dict[str, np.ndarray], table: str, store: LanceStore) -> None
                 )
 
 
-def vectors_file_of(
-    context: Context, key: str, vectors: str, ids: str | None, model: str
-) -> VectorsFile:
-    """The description of another program's vectors, once they are seen to be usable.
+def vectors_file_of(vectors: str, ids: str | None, model: str) -> VectorsFile:
+    """The description of another program's vectors.
 
     Args:
-        context: What is read.
-        key: The vector type that they become.
         vectors: The file, below the project's folder.
         ids: A file with the name of each row's image, below it as well.
         model: What made them, in words.
 
     Raises:
-        InputError: They are not, or the key has vectors of another model.
+        InputError: It is not complete.
     """
     try:
-        file = VectorsFile(vectors=vectors, ids=ids, model=model)
+        return VectorsFile(vectors=vectors, ids=ids, model=model)
     except ValidationError as error:
         raise InputError(
             "{problems}", id="options-unusable", problems=explain_invalid(error)
         ) from error
-    stored = model_identity(context.store, key)
-    if stored and (differing := file.differences(stored)):
-        raise InputError(
-            "The key {key!r} has vectors of another model ({differing}): choose a new key.",
-            id="key-of-another-model",
-            key=key,
-            differing="; ".join(differing),
-        )
-    known = image_names(context.store, context.registry.images)
-    batches = file.batches(context.registry.folder_path)
-    check_vectors(batches, known, vectors_table(key), context.store)
-    for note in known.notes:
-        context.reporter.tell(note, "yellow")
-    return file

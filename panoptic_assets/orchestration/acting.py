@@ -1,7 +1,8 @@
 """What every act works with, and how an asset comes by the plan of it.
 
-Belongs here: the context of acts, and the handing over of a plan that was made in this process.
-Does not belong here: what any act does: each has ``prepare``, ``run`` and ``store`` in its room.
+Belongs here: the context of acts, the handing over of a plan that was made in this process, and how
+much of what an act makes is committed at once. Does not belong here: what any act does: each has
+``prepare``, ``run`` and ``store`` in its room.
 
 An act is prepared (its request is resolved, what it names is looked up, and it is refused if it
 cannot be done: that only reads), run (which computes), and stored. Its asset does the three, one
@@ -10,7 +11,8 @@ of it; in one process the asset then takes up that plan, unless somebody has wri
 table that it rests on.
 """
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
     from resources.registry import Registry
     from resources.report_folder import ReportFolder
     from resources.source import ImageSource
+
+_COMMIT_ROWS = 4096
+_COMMIT_SECONDS = 30.0
+"""A commit costs some 50 ms and a fragment; a crash costs what was not committed."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -123,3 +131,22 @@ class Acts:
             if store.is_current():
                 return self._last[1]
         return self.context.now()
+
+
+def commits(items: Iterable[T], rows: Callable[[T], int] = lambda _: 1) -> Iterator[list[T]]:
+    """Group what to commit at once: 4,096 rows or more, or what came in 30 seconds.
+
+    Args:
+        items: What is made, as it comes.
+        rows: How many rows an item has; one by default.
+    """
+    group: list[T] = []
+    count, since = 0, time.monotonic()
+    for item in items:
+        group.append(item)
+        count += rows(item)
+        if count >= _COMMIT_ROWS or time.monotonic() - since >= _COMMIT_SECONDS:
+            yield group
+            group, count, since = [], 0, time.monotonic()
+    if group:
+        yield group

@@ -3,6 +3,8 @@
 Belongs here: every import of ``dagster._…``, every name of its modules, tags and settings that its
 documentation does not promise, and SQL on its tables. Does not belong here: what is done with it.
 
+Long because Dagster's insides are to be found in one file.
+
 Each thing has a contract in ``tests/orchestration/test_insides.py``, which fails in plain words
 when Dagster changes it; ``pyproject.toml`` caps Dagster at the minor that they were read in.
 Imports stand in the functions: a command that needs none of this starts without it.

@@ -30,10 +30,6 @@ a missed week a failure. Shown in the UI; nothing is refused for it."""
 
 _LOG_EVERY_SECONDS = 5.0
 
-_COMMIT_ROWS = 4096
-_COMMIT_SECONDS = 30.0
-"""A commit costs some 50 ms and a fragment; a crash costs what was not committed."""
-
 MESSAGE = "message"
 """Metadata of a failure: the id, the template and the values of what it says."""
 
@@ -205,22 +201,3 @@ def _lines(tell: Callable[[str], object], total: int, what: str) -> Iterator[Cal
 def _rate(done: float, seconds: float) -> str:
     rate = done / max(seconds, 1e-3)  # some machines' clocks tick 60 times a second
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
-
-
-def commits(items: Iterable[T], rows: Callable[[T], int] = lambda _: 1) -> Iterator[list[T]]:
-    """Group what to commit at once: 4,096 rows or more, or what came in 30 seconds.
-
-    Args:
-        items: What is made, as it comes.
-        rows: How many rows an item has; one by default.
-    """
-    group: list[T] = []
-    count, since = 0, time.monotonic()
-    for item in items:
-        group.append(item)
-        count += rows(item)
-        if count >= _COMMIT_ROWS or time.monotonic() - since >= _COMMIT_SECONDS:
-            yield group
-            group, count, since = [], 0, time.monotonic()
-    if group:
-        yield group

@@ -15,7 +15,7 @@ from panoptic_assets.clustering.assets import clustering, nested_clustering
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import rows_of_thumbnails
-from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.features.assets import embeddings
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS

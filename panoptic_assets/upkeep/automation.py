@@ -106,7 +106,7 @@ def corpus_changed(
         return _skipped(f"The corpus has changed, but the run {busy} refreshes it already.", before)
     handled = replace(before, handled=True, metadata=metadata)
     known = image_tables.read_manifest(store)
-    todo = manifest.plan(known, listing.files, listing.unreadable_folders, source.reader)
+    todo = manifest.outstanding(known, listing.files, listing.unreadable_folders, source.reader)
     if metadata == before.metadata and not (todo.read or todo.gone or _lacks_vectors(store)):
         return _skipped(f"{_files(listing)}, which a refresh has read already.", handled)
     if question := manifest.absence(known, todo, source.takes, source.place):

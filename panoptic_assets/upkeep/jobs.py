@@ -8,8 +8,7 @@ import dagster as dg
 
 from panoptic_assets.clustering.assets import clustering, nested_clustering
 from panoptic_assets.corpus.assets import images
-from panoptic_assets.features.assets import neighbors, projection
-from panoptic_assets.features.embeddings import embeddings
+from panoptic_assets.features.assets import embeddings, neighbors, projection
 
 refresh_corpus = dg.define_asset_job(
     "refresh_corpus",

@@ -14,8 +14,8 @@ import dagster as dg
 from panoptic_assets.clustering.dividing import resolve_clustering, resolve_nested
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.features import table as vector_tables
-from panoptic_assets.features.assets import registry_projection
 from panoptic_assets.features.config import ProjectionConfig
+from panoptic_assets.features.projecting import registry_projection
 from panoptic_assets.orchestration.partitions import NODES, PROJECTIONS, RUNS, VECTOR_TYPES
 from panoptic_assets.orchestration.runs import read_cursor
 from panoptic_assets.spec.keys import parse_clustering, parse_name, parse_node, parse_projection

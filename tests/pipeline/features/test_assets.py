@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from panoptic_assets.corpus import table as image_tables
+from panoptic_assets.features import embedding, neighbor_graph, projecting
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.spec.records import vectors_hash
@@ -279,6 +280,23 @@ def test_changed_vectors_or_images_make_the_points_anew(corpus):
     again = corpus.run("projection", "planted/pca")
     assert data_version(again, "projection") != first
     assert corpus.read.points("planted/pca").num_rows == 253
+
+
+@pytest.mark.parametrize(
+    ("act", "key"), [(embedding, "mini"), (neighbor_graph, "mini"), (projecting, "mini/pca")]
+)
+def test_a_plan_no_longer_holds_once_another_has_written_its_table(corpus, act, key):
+    """DESIGN 12: who waited for another's act does not do it again, nor over it."""
+    plan = act.prepare(corpus.read.context.now(), key, {})
+    assert plan.context.store.is_current()
+    if act is embedding:
+        read = vectors_of(corpus)
+        planted(corpus, read.image_ids, read.vectors, key)
+    elif act is neighbor_graph:
+        corpus.run("neighbors", key, k=7)
+    else:
+        corpus.run("projection", key, seed=3)
+    assert not plan.context.store.is_current()
 
 
 def test_the_registry_lists_its_projections_by_key(bench):

@@ -101,6 +101,18 @@ def test_another_vector_for_an_image_is_refused(bench, paths):
     assert "differs from the stored one" in bench.refused("embeddings", "other")
 
 
+def test_what_an_interrupted_import_staged_is_compared_with_the_file_of_now(bench, paths):
+    """The file may have changed since; what was staged counts as stored by then."""
+    offer(bench, vectors_for(paths[:10]))
+    bench.run("embeddings", "other")
+    ids = {row["path"]: row["image_id"] for row in bench.read.files().to_pylist()}
+    schema = bench.store.schema_of("vectors.other")
+    rows = {"image_id": [ids[paths[20]]], "vector": [[1.0] + [0.0] * 7]}
+    bench.store.stage("vectors.other", pa.table(rows, schema=schema))
+    offer(bench, vectors_for(paths[:30]))
+    assert "differs from the stored one" in bench.refused("embeddings", "other")
+
+
 def test_two_files_of_one_image_may_repeat_its_vector_but_not_contradict_it(empty_bench):
     from tests.pictures import SAMPLE
 

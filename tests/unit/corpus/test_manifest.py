@@ -13,7 +13,7 @@ from panoptic_assets.corpus.manifest import (
     changes,
     corpus_version,
     missing,
-    plan,
+    outstanding,
 )
 
 
@@ -42,7 +42,7 @@ def by_path(*files):
 
 
 def paths_read(known, *listed, reader="reader 1"):
-    return [file.path for file in plan(by_path(*known), listed, [], reader).read]
+    return [file.path for file in outstanding(by_path(*known), listed, [], reader).read]
 
 
 def test_a_file_with_the_same_size_and_time_is_not_read():
@@ -72,7 +72,7 @@ def test_a_file_whose_bytes_could_not_be_had_is_tried_each_time():
 
 def test_files_below_a_folder_that_could_not_be_listed_are_not_gone():
     known = by_path(present("x/a", "A"), present("y/b", "B"))
-    assert [file.path for file in plan(known, [], ["x/"], "").gone] == ["y/b"]
+    assert [file.path for file in outstanding(known, [], ["x/"], "").gone] == ["y/b"]
 
 
 def folder(name, count, **other):
@@ -86,7 +86,7 @@ def folder(name, count, **other):
 def asked(known, listed, unreadable=(), takes=lambda path: True):
     known = by_path(*known)
     there = [Listed(file.path, file.size, file.mtime_ns, file.etag) for file in listed]
-    return str(absence(known, plan(known, there, unreadable, ""), takes, "/disk") or "")
+    return str(absence(known, outstanding(known, there, unreadable, ""), takes, "/disk") or "")
 
 
 MANY = HANDFUL + 1
