@@ -62,8 +62,8 @@ def test_an_empty_variable_is_as_none(monkeypatch, given):
         ("DAGSTER_HOME", "relative"),
     ],
 )
-def test_the_ui_is_not_opened_with_a_variable_that_cannot_be_used(embedded_folder, variable, value):
-    place = {} if variable == "PANOPTIC_PROJECT" else {"cwd": embedded_folder}
+def test_the_ui_is_not_opened_with_a_variable_that_cannot_be_used(bench, variable, value):
+    place = {} if variable == "PANOPTIC_PROJECT" else {"cwd": bench.project.folder}
     line = refused("ui", "--port", 0, **{"cwd": "/", **place, variable: value})
     assert variable in line
 
@@ -71,7 +71,7 @@ def test_the_ui_is_not_opened_with_a_variable_that_cannot_be_used(embedded_folde
 @pytest.mark.parametrize(
     ("variable", "value"), [("PANOPTIC_TIMEZONE", "Paris"), ("PANOPTIC_SENSOR_SECONDS", "soon")]
 )
-def test_a_command_that_materializes_names_the_variable(embedded_folder, variable, value):
+def test_a_command_that_materializes_names_the_variable(bench, variable, value):
     arguments = ("cluster", "k", "--nb-clusters", 3)
-    line = refused(*arguments, cwd=embedded_folder, process=True, **{variable: value})
+    line = refused(*arguments, cwd=bench.project.folder, process=True, **{variable: value})
     assert variable in line

@@ -33,9 +33,12 @@ PATH = "0000/000007.jpg"
 
 
 @pytest.fixture(scope="module")
-def reviewed(tmp_path_factory):
+def reviewed(once):
     """A project in which one image is everywhere."""
-    folder = tmp_path_factory.mktemp("reviewed") / "p"
+    return once("reviewed", write_reviewed)
+
+
+def write_reviewed(folder):
     write_images(folder / "images", 40)
     lines = [f"0000/{number:06}.jpg,shelf {number}" for number in range(40)]
     folder.joinpath("inventory.csv").write_text("\n".join(["file,shelf", *lines]) + "\n")
@@ -78,7 +81,6 @@ def reviewed(tmp_path_factory):
     write_labels(store, "a", clusters, named, "vision_model", {})
     write_images(folder / "images", 3, start=40)
     run("refresh", cwd=folder)
-    return folder
 
 
 @pytest.fixture
