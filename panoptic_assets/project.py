@@ -1062,8 +1062,12 @@ class Project:
         Raises:
             InputError: There is no such run, or no cluster can be named.
         """
-        self._materialize("cluster_labels", parse_run_key(run_key), _config_of(given))
-        return self.labels(run_key)
+        from panoptic_assets.labels import labelling
+
+        key, config = parse_run_key(run_key), _config_of(given)
+        plan = labelling.prepare(self.context.now(), key, config)
+        self._materialize("cluster_labels", key, config, plan)
+        return self.labels(key)
 
     def save(self, run_key: str, **given: Any) -> list[dict[str, Any]]:
         """Save a run's tree as tags; returns those of its property, as :meth:`tags` does.
