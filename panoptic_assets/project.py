@@ -1189,7 +1189,11 @@ class Project:
         Raises:
             InputError: There is no such run or projection.
         """
-        made = self._materialize("clustering_report", parse_run_key(run_key), _config_of(given))
+        from panoptic_assets.review import run_report
+
+        key, config = parse_run_key(run_key), _config_of(given)
+        plan = run_report.prepare(self.context.now(), key, config)
+        made = self._materialize("clustering_report", key, config, plan)
         return Path(made.metadata["file"])
 
     def report_comparison(self, *runs: str, **given: Any) -> Path:
@@ -1267,7 +1271,7 @@ class Project:
         """
         from panoptic_assets.orchestration import history
         from panoptic_assets.orchestration.instance import alone, instance_of, without_ui
-        from panoptic_assets.review.assets import list_reports
+        from panoptic_assets.review.run_report import list_reports
         from panoptic_assets.tags.config import EditsConfig
         from panoptic_assets.tags.saving import author_of
         from panoptic_assets.upkeep.forgetting import begin, complete, find_images
@@ -1286,7 +1290,7 @@ class Project:
                 self._project,
                 reports,
                 lambda since, shows: history.clear(instance, since, shows),
-                lambda: list_reports(self._store, reports),
+                lambda: list_reports(clustering_tables.Clusterings(self._store), reports),
                 tell,
             )
 

@@ -19,12 +19,12 @@ from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY
 from panoptic_assets.orchestration.running import POOL, plain_failures, progress
 from panoptic_assets.review.agreement import Agreement
-from panoptic_assets.review.assets import list_reports
 from panoptic_assets.review.comparison_pages import page_name
 from panoptic_assets.review.comparison_report import MOST_RESTLESS, ReportWriter, mean_adjusted_rand
 from panoptic_assets.review.comparisons import compare, leaderboard, moved
 from panoptic_assets.review.config import ComparisonConfig
 from panoptic_assets.review.pages import PageWriter
+from panoptic_assets.review.run_report import list_reports
 from panoptic_assets.review.sides import Side, Sides, chosen_sides, common
 from panoptic_assets.spec.markdown import bullets, escaped, table
 from panoptic_assets.spec.records import digest
@@ -101,7 +101,7 @@ def run_comparison(
             MOST_RESTLESS, moves.items(), key=lambda item: (-item[1], item[0])
         )
         pages.write_index(sides, pairs, rows, restless, notes, config.against, config.remainder)
-    list_reports(store, reports)
+    list_reports(read.clusterings, reports)
     mean = mean_adjusted_rand(pairs)
     best = rows[0].get("adjusted_rand") if rows else None
     told = [note for side in sides for note in side.notes]

@@ -16,7 +16,7 @@ from panoptic_assets.clustering.clusters import REMAINDER_SCORE
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.labels.table import names_of_clusters, read_labels
-from panoptic_assets.spec.keys import REMAINDER
+from panoptic_assets.spec.keys import REMAINDER, run_key_of
 from panoptic_assets.spec.records import Record
 from resources.lance import LanceStore
 
@@ -123,13 +123,17 @@ def method_name(record: Record) -> str:
     return next(iter(record.config["method"]))
 
 
-def read_tree(store: LanceStore, run_key: str) -> RunTree:
+def read_tree(store: LanceStore, clusterings: Clusterings, run_key: str) -> RunTree:
     """Read a run with everything nested under it.
+
+    Args:
+        store: The store.
+        clusterings: Those of the run, or of all.
+        run_key: The run.
 
     Raises:
         InputError: There is no such run.
     """
-    clusterings = Clusterings(store, run_key)
     record = clusterings.get(run_key)
     valid = clusterings.valid(run_key)
     image_ids = clusterings.assignments(run_key)["image_id"].to_pylist()
@@ -149,7 +153,7 @@ def read_tree(store: LanceStore, run_key: str) -> RunTree:
         _shapes(store, image_ids),
         clusters,
         places,
-        sorted(clusterings.stale),
+        sorted(key for key in clusterings.stale if run_key_of(key) == run_key),
     )
 
 
