@@ -19,8 +19,7 @@ from panoptic_assets.proof.assets import (
     verified_nested_clustering,
     verify_runs,
 )
-from panoptic_assets.review.assets import clustering_report
-from panoptic_assets.review.run_comparison import run_comparison
+from panoptic_assets.review.assets import clustering_report, run_comparison
 from panoptic_assets.tags.assets import saved_clustering, tags
 from panoptic_assets.tags.recommending import tag_recommendations
 from panoptic_assets.tags.tag_contracts import tag_contracts

@@ -1207,8 +1207,11 @@ class Project:
         Raises:
             InputError: One does not exist, or there are not two to compare.
         """
+        from panoptic_assets.review import comparing
+
         config = _config_of({"runs": list(runs) or None, **given})
-        return Path(self._materialize("run_comparison", None, config).metadata["file"])
+        plan = comparing.prepare(self.context.now(), "", config)
+        return Path(self._materialize("run_comparison", None, config, plan).metadata["file"])
 
     def backfill(self, *runs: str, policy: str | None = None) -> dict[str, Any]:
         """Apply their refresh policies to all runs, or to some; returns what became of them.
