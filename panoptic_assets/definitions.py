@@ -18,8 +18,7 @@ from panoptic_assets.proof.assets import (
     verified_nested_clustering,
     verify_runs,
 )
-from panoptic_assets.review.assets import clustering_report
-from panoptic_assets.review.run_comparison import run_comparison
+from panoptic_assets.review.assets import clustering_report, run_comparison
 from panoptic_assets.tags.assets import saved_clustering, tag_recommendations, tags
 from panoptic_assets.tags.tag_contracts import tag_contracts
 from panoptic_assets.upkeep.automation import (

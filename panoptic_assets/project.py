@@ -1164,8 +1164,12 @@ class Project:
         Raises:
             InputError: There is no such run, or no cluster can be named.
         """
-        self._materialize("cluster_labels", parse_run_key(run_key), _config_of(given))
-        return self.labels(run_key)
+        from panoptic_assets.labels import labelling
+
+        key, config = parse_run_key(run_key), _config_of(given)
+        plan = labelling.prepare(self.context.now(), key, config)
+        self._materialize("cluster_labels", key, config, plan)
+        return self.labels(key)
 
     def save(self, run_key: str, **given: Any) -> list[dict[str, Any]]:
         """Save a run's tree as tags; returns those of its property, as :meth:`tags` does.
@@ -1302,7 +1306,11 @@ class Project:
         Raises:
             InputError: There is no such run or projection.
         """
-        made = self._materialize("clustering_report", parse_run_key(run_key), _config_of(given))
+        from panoptic_assets.review import run_report
+
+        key, config = parse_run_key(run_key), _config_of(given)
+        plan = run_report.prepare(self.context.now(), key, config)
+        made = self._materialize("clustering_report", key, config, plan)
         return Path(made.metadata["file"])
 
     def report_comparison(self, *runs: str, **given: Any) -> Path:
@@ -1316,8 +1324,11 @@ class Project:
         Raises:
             InputError: One does not exist, or there are not two to compare.
         """
+        from panoptic_assets.review import comparing
+
         config = _config_of({"runs": list(runs) or None, **given})
-        return Path(self._materialize("run_comparison", None, config).metadata["file"])
+        plan = comparing.prepare(self.context.now(), "", config)
+        return Path(self._materialize("run_comparison", None, config, plan).metadata["file"])
 
     def backfill(self, *runs: str, policy: str | None = None) -> dict[str, Any]:
         """Apply their refresh policies to all runs, or to some; returns what became of them.
@@ -1377,9 +1388,10 @@ class Project:
         Raises:
             InputError: There is no such image, or something else runs.
         """
+        from panoptic_assets.clustering import table as clustering_tables
         from panoptic_assets.orchestration import history
         from panoptic_assets.orchestration.instance import alone, instance_of, without_ui
-        from panoptic_assets.review.assets import list_reports
+        from panoptic_assets.review.run_report import list_reports
         from panoptic_assets.spec.resolution import parse
         from panoptic_assets.tags.config import EditsConfig
         from panoptic_assets.tags.saving import author_of
@@ -1399,7 +1411,7 @@ class Project:
                 self._project,
                 reports,
                 lambda since, shows: history.clear(instance, since, shows),
-                lambda: list_reports(self._store, reports),
+                lambda: list_reports(clustering_tables.Clusterings(self._store), reports),
                 tell,
             )
 

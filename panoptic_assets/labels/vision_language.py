@@ -2,8 +2,7 @@
 
 Belongs here: asking about the clusters that are new: pictures of the chosen images, the budget, the
 answers that are known already. Does not belong here: its configuration (``config``), prompts,
-estimates and what an answer says (``labels.questions``), and the endpoint
-(``resources.labeller``).
+estimates and what an answer says (``questions``), and the endpoint (``resources.labeller``).
 
 An answer is stored, in ``label_answers``, as soon as it comes. So asking again is free, and a run
 that was killed goes on where it was.
@@ -13,7 +12,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
@@ -71,36 +70,60 @@ class Naming(Iterator[Suggestion]):
         self._suggestions.close()
 
 
-def ask_for_labels(
+@dataclass(frozen=True)
+class _Asked:
+    """Clusters with the same images, of which one answer tells the name."""
+
+    nodes: tuple[str, ...]
+    image_ids: list[str]
+    """Those that are shown."""
+
+
+@dataclass(frozen=True)
+class VisionQuestions:
+    """What a model is to be asked about some clusters, and what is known already."""
+
+    config: VisionModel
+    task: str
+    llm: VisionLLM
+    prices: core.Prices | None
+    asked: Mapping[str, _Asked]
+    """By the key of the answer."""
+    known: Mapping[str, core.Answer]
+    told: tuple[str, ...]
+    """What there is to say before the first request."""
+
+    @property
+    def new(self) -> list[str]:
+        """Keys of the answers that are to be asked for."""
+        return [key for key in self.asked if key not in self.known]
+
+    @property
+    def nb_known(self) -> int:
+        """Clusters whose answer is known."""
+        return sum(len(self.asked[key].nodes) for key in self.known)
+
+
+def find_questions(
     clusters: Sequence[ClusterToLabel],
     config: VisionModel,
     seed: int,
     store: LanceStore,
-    source: ImageSource,
-    report: Callable[[str], None] = lambda line: None,
     backoff: float = 1.0,
-) -> Naming:
-    """Ask a vision language model for the names of clusters, unless it was asked before.
+) -> VisionQuestions:
+    """See what is to be asked about clusters, and that it can be; nothing is asked.
 
     Args:
         clusters: The clusters; of several with the same images one is asked about.
         config: What to ask of whom.
         seed: Of the draw of the images.
-        store: Holds the answers that are known, and the thumbnails that stand for missing files.
-        source: The files of the images.
-        report: Gets one line on what there is to ask and what it may cost, and one at the end.
+        store: Holds the answers that are known.
         backoff: Seconds before the second request for a cluster, see
             :class:`~resources.labeller.VisionLLM`.
 
-    Returns:
-        One suggestion for each cluster, in the order in which the answers come; where there is no
-        label, the reason. Nothing is asked before the first is taken. Iterating raises InputError
-        when the endpoint refuses all questions, such as for a wrong key; what was answered before
-        is stored.
-
     Raises:
         InputError: The package, the key or the address is missing or cannot be used, or asking
-            would or could cost more than it may. Nothing was asked.
+            would or could cost more than it may.
     """
     llm = VisionLLM(
         model=config.model,
@@ -112,17 +135,46 @@ def ask_for_labels(
         concurrency=config.concurrency,
         backoff=backoff,
     )
-    work = _Work(clusters, config, seed, store, source, report, llm)
+    task = config.task.strip() or core.TASKS[config.language]
+    prices = _prices(config)
+    asked: dict[str, _Asked] = {}
+    for cluster in clusters:
+        chosen = core.chosen_images(cluster.image_ids, config.nb_images, seed)
+        key = _cache_key(cluster.image_ids, chosen, seed, task, config)
+        before = asked[key].nodes if key in asked else ()
+        asked[key] = _Asked((*before, cluster.node), chosen)
+    known = _stored_answers(store, asked.keys())
+    found = VisionQuestions(config, task, llm, prices, asked, known, ())
+    if found.new:
+        found = replace(found, told=_checked_budget(found))
+        llm.check()
+    return found
+
+
+def ask_for_labels(
+    questions: VisionQuestions,
+    store: LanceStore,
+    source: ImageSource,
+    report: Callable[[str], None] = lambda line: None,
+) -> Naming:
+    """Ask a vision language model for the names of clusters, unless it was asked before.
+
+    Args:
+        questions: What to ask.
+        store: Takes the answers, and holds the thumbnails that stand for missing files.
+        source: The files of the images.
+        report: Gets one line on what there is to ask and what it may cost, and one at the end.
+
+    Returns:
+        One suggestion for each cluster, in the order in which the answers come; where there is no
+        label, the reason. Nothing is asked before the first is taken. Iterating raises InputError
+        when the endpoint refuses all questions, such as for a wrong key; what was answered before
+        is stored.
+    """
+    for line in questions.told:
+        report(line)
+    work = _Work(questions, store, source, report)
     return Naming(work, work.suggestions())
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Clusters with the same images, of which one answer tells the name."""
-
-    nodes: tuple[str, ...]
-    image_ids: list[str]
-    """Those that are shown."""
 
 
 class _Work:
@@ -130,47 +182,27 @@ class _Work:
 
     def __init__(
         self,
-        clusters: Sequence[ClusterToLabel],
-        config: VisionModel,
-        seed: int,
+        questions: VisionQuestions,
         store: LanceStore,
         source: ImageSource,
         report: Callable[[str], None],
-        llm: VisionLLM,
     ):
-        self._config, self._store, self._source, self._report = config, store, source, report
-        self._llm = llm
-        self._task = config.task.strip() or core.TASKS[config.language]
-        self._prices = _prices(config)
+        self._questions, self._store, self._source, self._report = questions, store, source, report
+        self._config, self._prices = questions.config, questions.prices
         self._thumbnails: dict[str, int] = {}
         """For each question, how many of its images are thumbnails."""
-        asked: dict[str, _Asked] = {}
-        for cluster in clusters:
-            chosen = core.chosen_images(cluster.image_ids, config.nb_images, seed)
-            key = self._cache_key(cluster.image_ids, chosen, seed)
-            before = asked[key].nodes if key in asked else ()
-            asked[key] = _Asked((*before, cluster.node), chosen)
-        self._asked = asked
-        self._known = _stored_answers(store, asked.keys())
-        self._new = [key for key in asked if key not in self._known]
-        nb_known = sum(len(asked[key].nodes) for key in self._known)
-        self.usage = VisionUsage(nb_known, cost=0.0 if self._prices else None)
-        if self._new:
-            self._check_budget()
-            llm.check()
+        self.usage = VisionUsage(questions.nb_known, cost=0.0 if self._prices else None)
 
     def suggestions(self) -> Generator[Suggestion]:
         """Those that are known, then the others as they come."""
-        for key, known in self._known.items():
+        asked, new = self._questions, self._questions.new
+        for key, known in asked.known.items():
             yield from self._suggested(key, known, None)
-        if not self._new:
+        if not new:
             return
-        present = present_files(self._store)
-        questions = [
-            Question(key, self._task, functools.partial(self._pictures, key, present))
-            for key in self._new
-        ]
-        replies = self._llm.ask(questions, core.SYSTEM, core.SCHEMA, self._affordable)
+        pictures = functools.partial(self._pictures, present_files(self._store))
+        questions = [Question(key, asked.task, functools.partial(pictures, key)) for key in new]
+        replies = asked.llm.ask(questions, core.SYSTEM, core.SCHEMA, self._affordable)
         try:
             for reply in replies:
                 self._count(reply)
@@ -183,79 +215,6 @@ class _Work:
             replies.close()
             self._report(self._told_usage())
 
-    def _cache_key(self, image_ids: Sequence[str], chosen: list[str], seed: int) -> str:
-        config = self._config
-        return digest(
-            sorted(set(image_ids)),
-            chosen,
-            core.SYSTEM,
-            self._task,
-            config.language,
-            config.model,
-            config.image_pixels,
-            config.detail,
-            seed,
-        )
-
-    def _check_budget(self) -> None:
-        config = self._config
-        expected = core.estimate(
-            [len(self._asked[key].image_ids) for key in self._new],
-            self._task,
-            config.model,
-            config.image_pixels,
-            config.detail,
-            config.max_output_tokens,
-        )
-        told = f"at most {expected.tokens:,} tokens"
-        cost = None
-        if self._prices is not None:
-            cost = self._prices.cost(expected.tokens_in, expected.tokens_out)
-            told += f", a cost of {cost:,.4f}"
-        needed = message(
-            "Asking {model} about {nb_requests:,} clusters takes as many requests and, by "
-            "estimate, {told}",
-            id="what-asking-takes",
-            model=config.model,
-            nb_requests=expected.nb_requests,
-            told=told,
-        )
-        if expected.nb_requests > config.max_requests:
-            raise InputError(
-                "{needed}: more requests than max_requests allows ({max_requests:,}). Label fewer "
-                "clusters, or set `max_requests: {nb_requests}`.",
-                id="more-than-max-requests",
-                needed=needed,
-                max_requests=config.max_requests,
-                nb_requests=expected.nb_requests,
-            )
-        if config.budget_tokens is not None and expected.tokens > config.budget_tokens:
-            raise InputError(
-                "{needed}: more than budget_tokens allows ({budget_tokens:,}); label fewer "
-                "clusters or show fewer images (`nb_images`), or raise the limit.",
-                id="more-than-budget-tokens",
-                needed=needed,
-                budget_tokens=config.budget_tokens,
-            )
-        if config.budget is not None and cost is not None and cost > config.budget:
-            raise InputError(
-                "{needed}: more than the budget ({budget:,}); label fewer clusters or show fewer "
-                "images (`nb_images`), or raise the limit.",
-                id="more-than-budget",
-                needed=needed,
-                budget=config.budget,
-            )
-        known = f"{self.usage.nb_known:,} answers are known, " if self.usage.nb_known else ""
-        self._report(
-            f"{known}{expected.nb_requests:,} clusters are to be asked about: {told} (images as "
-            f"OpenAI counts them), of {config.model} at {self._llm.host}"
-        )
-        if self._llm.sends_in_clear:
-            self._report(
-                f"The key and the images go to {self._llm.host} unencrypted: use https:// where it "
-                "is not in a network of your own"
-            )
-
     def _affordable(self, tokens_in: int, tokens_out: int) -> bool:
         config = self._config
         if config.budget_tokens is not None and tokens_in + tokens_out >= config.budget_tokens:
@@ -264,10 +223,10 @@ class _Work:
             return True
         return self._prices.cost(tokens_in, tokens_out) < config.budget
 
-    def _pictures(self, key: str, present: dict[str, list[str]]) -> list[bytes]:
+    def _pictures(self, present: dict[str, list[str]], key: str) -> list[bytes]:
         """The images of a question as JPEGs; thumbnails where the file is missing or changed."""
         pictures, nb_thumbnails = [], 0
-        for image_id in self._asked[key].image_ids:
+        for image_id in self._questions.asked[key].image_ids:
             picture = self._from_files(image_id, present.get(image_id, []))
             if picture is None:
                 picture = self._from_thumbnail(image_id)
@@ -324,8 +283,8 @@ class _Work:
             "cache_key": reply.key,
             "answer": json.dumps(asdict(answer), ensure_ascii=False),
             "model": self._config.model,
-            "host": self._llm.host,
-            "prompt": digest(core.SYSTEM, self._task),
+            "host": self._questions.llm.host,
+            "prompt": digest(core.SYSTEM, self._questions.task),
             "tokens_in": reply.tokens_in,
             "tokens_out": reply.tokens_out,
             "created_at": datetime.now(UTC),
@@ -335,7 +294,7 @@ class _Work:
     def _suggested(
         self, key: str, answer: core.Answer | None, reason: str | None
     ) -> Iterator[Suggestion]:
-        for node in self._asked[key].nodes:
+        for node in self._questions.asked[key].nodes:
             if answer is None:
                 yield Suggestion(node, None, None, (), reason, None)
             else:
@@ -348,6 +307,84 @@ class _Work:
             f"{used.nb_requests:,} requests: {used.nb_tokens_in:,} tokens in and "
             f"{used.nb_tokens_out:,} out, as the endpoint counts them{cost}"
         )
+
+
+def _cache_key(
+    image_ids: Sequence[str], chosen: list[str], seed: int, task: str, config: VisionModel
+) -> str:
+    return digest(
+        sorted(set(image_ids)),
+        chosen,
+        core.SYSTEM,
+        task,
+        config.language,
+        config.model,
+        config.image_pixels,
+        config.detail,
+        seed,
+    )
+
+
+def _checked_budget(questions: VisionQuestions) -> tuple[str, ...]:
+    """What asking takes, in words; raises InputError when it is more than it may be."""
+    config, new, llm = questions.config, questions.new, questions.llm
+    expected = core.estimate(
+        [len(questions.asked[key].image_ids) for key in new],
+        questions.task,
+        config.model,
+        config.image_pixels,
+        config.detail,
+        config.max_output_tokens,
+    )
+    told = f"at most {expected.tokens:,} tokens"
+    cost = None
+    if questions.prices is not None:
+        cost = questions.prices.cost(expected.tokens_in, expected.tokens_out)
+        told += f", a cost of {cost:,.4f}"
+    needed = message(
+        "Asking {model} about {nb_requests:,} clusters takes as many requests and, by "
+        "estimate, {told}",
+        id="what-asking-takes",
+        model=config.model,
+        nb_requests=expected.nb_requests,
+        told=told,
+    )
+    if expected.nb_requests > config.max_requests:
+        raise InputError(
+            "{needed}: more requests than max_requests allows ({max_requests:,}). Label fewer "
+            "clusters, or set `max_requests: {nb_requests}`.",
+            id="more-than-max-requests",
+            needed=needed,
+            max_requests=config.max_requests,
+            nb_requests=expected.nb_requests,
+        )
+    if config.budget_tokens is not None and expected.tokens > config.budget_tokens:
+        raise InputError(
+            "{needed}: more than budget_tokens allows ({budget_tokens:,}); label fewer "
+            "clusters or show fewer images (`nb_images`), or raise the limit.",
+            id="more-than-budget-tokens",
+            needed=needed,
+            budget_tokens=config.budget_tokens,
+        )
+    if config.budget is not None and cost is not None and cost > config.budget:
+        raise InputError(
+            "{needed}: more than the budget ({budget:,}); label fewer clusters or show fewer "
+            "images (`nb_images`), or raise the limit.",
+            id="more-than-budget",
+            needed=needed,
+            budget=config.budget,
+        )
+    known = f"{questions.nb_known:,} answers are known, " if questions.nb_known else ""
+    lines = [
+        f"{known}{expected.nb_requests:,} clusters are to be asked about: {told} (images as "
+        f"OpenAI counts them), of {config.model} at {llm.host}"
+    ]
+    if llm.sends_in_clear:
+        lines.append(
+            f"The key and the images go to {llm.host} unencrypted: use https:// where it "
+            "is not in a network of your own"
+        )
+    return tuple(lines)
 
 
 def _prices(config: VisionModel) -> core.Prices | None:

@@ -4,7 +4,8 @@ Belongs here: where the words come from (the shipped vocabulary, a file, a prope
 vectors, and those of the images. Does not belong here: how words are chosen (``labels.naming``).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -151,40 +152,58 @@ def find_encoder(
     return vector_type, text_encoder(vector_type, store, registry, models, report)
 
 
-def suggest_terms(
-    clusters: Sequence[ClusterToLabel],
+@dataclass(frozen=True)
+class ComparableTerms:
+    """The terms of a vocabulary, and the model that made the vectors they are compared with."""
+
+    words: Vocabulary
+    vector_type: str
+    encoder: Encoder
+    min_score: float
+    """A cluster whose best term scores less gets no label."""
+
+
+def find_terms(
     config: ZeroShot,
     record: Record,
     store: LanceStore,
     registry: Registry,
     models: OpenClipModels,
     report: Callable[[str], None] = lambda line: None,
-) -> Iterator[Suggestion]:
+) -> ComparableTerms:
+    """What clusters can be named by: see :func:`read_vocabulary` and :func:`find_encoder`."""
+    words = read_vocabulary(config, store, registry)
+    vector_type, encoder = find_encoder(config, record, store, registry, models, report)
+    return ComparableTerms(words, vector_type, encoder, config.min_score)
+
+
+def suggest_terms(
+    clusters: Sequence[ClusterToLabel],
+    terms: ComparableTerms,
+    store: LanceStore,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Suggestion]:
     """Name clusters by the terms of a vocabulary.
 
     Args:
         clusters: Those of a run's whole tree: names tell siblings apart.
-        config: What to name them by.
-        record: Of the run.
+        terms: What to name them by.
         store: Holds the vectors.
-        registry: Where models are described and the project's folder is.
-        models: For the vectors of the terms.
         report: Called with lines on what is done.
 
     Returns:
         One suggestion for each cluster; where there is no label, the reason.
 
     Raises:
-        InputError: See :func:`read_vocabulary` and :func:`find_encoder`; or a term has no vector.
+        InputError: A term has no vector.
     """
-    words = read_vocabulary(config, store, registry)
+    words = terms.words
     if words.nb_repeated:
         report(f"{words.nb_repeated:,} terms of the vocabulary were there already: left out.")
     if not clusters:
-        return
-    vector_type, encoder = find_encoder(config, record, store, registry, models, report)
+        return []
     image_ids = {image_id for cluster in clusters for image_id in cluster.image_ids}
-    read = read_vectors(store, vector_type, image_ids, may_be_none=True)
+    read = read_vectors(store, terms.vector_type, image_ids, may_be_none=True)
     rows = {image_id: row for row, image_id in enumerate(read.image_ids)}
     members = [
         np.array([rows[image] for image in cluster.image_ids if image in rows], np.int64)
@@ -192,7 +211,7 @@ def suggest_terms(
     ]
     report(f"comparing {len(rows):,} images with {len(words.terms):,} terms")
     try:
-        sentences = encoder.encode_texts([text for texts in words.texts for text in texts])
+        sentences = terms.encoder.encode_texts([text for texts in words.texts for text in texts])
     except InputError:
         raise
     except ValueError as error:  # a text of which the model understands nothing
@@ -203,6 +222,6 @@ def suggest_terms(
         ) from error
     targets = mean_directions(sentences.reshape(len(words.terms), len(words.texts[0]), -1))
     covered = core.coverage(read.vectors, members, targets, words.broader)
-    yield from core.name_clusters(
-        clusters, covered, words.terms, words.broader, min_score=config.min_score
+    return core.name_clusters(
+        clusters, covered, words.terms, words.broader, min_score=terms.min_score
     )

@@ -1,49 +1,50 @@
-"""Reports: a run as pages that people look through.
+"""Reports: runs as pages that people look through, one by one and compared.
 
-Belongs here: ``clustering_report``. Does not belong here: what the pages look like (``review``).
+Belongs here: ``clustering_report`` and ``run_comparison``, and what Dagster shows of them. Does not
+belong here: how they are made (``review.run_report``, ``review.comparing``), and what the pages
+look like (``review.run_pages``, ``review.comparison_pages``).
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import dagster as dg
-import numpy as np
 
 from panoptic_assets.clustering.assets import clustering, nested_clustering
-from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import read_thumbnails
 from panoptic_assets.features.assets import projection
-from panoptic_assets.features.projections import project
-from panoptic_assets.features.table import (
-    ReadVectors,
-    projection_record,
-    projections,
-    read_points,
-    read_vectors,
-)
 from panoptic_assets.labels.assets import cluster_labels
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
-from panoptic_assets.orchestration.running import POOL, partition_of, plain_failures, progress
-from panoptic_assets.review.config import ReportConfig
-from panoptic_assets.review.map_data import Colouring
-from panoptic_assets.review.run_pages import MapPoints, titled, write_first_page, write_run
-from panoptic_assets.review.run_tree import ClusterView, RunTree, read_tree
-from panoptic_assets.spec import tag_log
-from panoptic_assets.spec.computation import NotComputableError
-from panoptic_assets.spec.keys import parse_projection, parse_run_key, vector_type_of
-from panoptic_assets.spec.markdown import bullets, score_text, table
+from panoptic_assets.orchestration.running import POOL, plain_failures
+from panoptic_assets.review import comparing, run_report
+from panoptic_assets.review.agreement import Agreement
+from panoptic_assets.review.comparison_pages import page_name
+from panoptic_assets.review.comparison_report import mean_adjusted_rand
+from panoptic_assets.review.config import ComparisonConfig, ReportConfig
+from panoptic_assets.review.run_pages import titled
+from panoptic_assets.review.sides import Side
+from panoptic_assets.spec.markdown import bullets, escaped, score_text, table
 from panoptic_assets.spec.records import digest, vectors_hash
-from panoptic_assets.spec.resolution import given_config, parse
-from panoptic_assets.tags.table import read_log
-from resources.errors import InputError
+from panoptic_assets.spec.resolution import document_of
+from panoptic_assets.spec.text import cut
+from panoptic_assets.tags.assets import tags
 from resources.lance import LanceStore
-from resources.report_folder import ReportFolder, address
+from resources.report_folder import address
 
 _SHOWN = 40
-_EXEMPLARS = 6
-_THUMBNAILS_AT_ONCE = 1024
-_PREFERRED = ("umap", "tsne", "pca")
-"""Projection methods whose maps are the easier to read, the best first."""
-_NO_TAG = "(no tag)"
+"""Clusters in the table of a report."""
+
+_SIDES_SHOWN = 20
+_RUNS_SHOWN = 60
+_PAIRS_LINKED = 30
+_LETTERS = 40
+_SHEET_BYTES = 12_000
+"""In base64 16 kB; the tables and links take up to 25 kB, of 50 kB in all."""
+_PICTURED = 8
+"""Images in a row of the contact sheet of a comparison."""
 
 
 @dg.asset(
@@ -62,134 +63,20 @@ _NO_TAG = "(no tag)"
 )
 @plain_failures()
 def clustering_report(
-    context: dg.AssetExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    reports: dg.ResourceParam[ReportFolder],
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> dg.MaterializeResult[None]:
     """A run's whole tree as pages: clusters with their images, the map, the record.
 
     The pages lie in `.panoptic/reports`; `panoptic-assets ui` serves them beside Dagster's own.
     """
-    run_key = parse_run_key(partition_of(context))
-    config = parse(ReportConfig, given_config(context.run.run_config, "clustering_report"))
-    tree = read_tree(store, run_key)
-    points = map_points(store, tree, config.projection)
-    missing = reports.missing_thumbnails(tree.image_ids)
-    blocks = [
-        missing[start : start + _THUMBNAILS_AT_ONCE]
-        for start in range(0, len(missing), _THUMBNAILS_AT_ONCE)
-    ]
-    for block in progress(context.log.info, blocks, len(missing), "thumbnails", len):
-        reports.add_thumbnails(zip(block, read_thumbnails(store, block), strict=True))
-    pages = write_run(reports, tree, points)
-    list_reports(store, reports)
-    return _result(store, reports, tree, points, pages)
+    report = run_report.run(acts.plan(context, run_report.prepare))
+    return _reported(report, run_report.store(report))
 
 
-def list_reports(store: LanceStore, reports: ReportFolder) -> None:
-    """List the runs that have a report on the first page of all, the newest first."""
-    with_report = [
-        record
-        for record in Clusterings(store).records.values()
-        if record.key == record.run_key and reports.path(f"runs/{record.key}").is_dir()
-    ]
-    with_report.sort(key=lambda record: record.finished_at, reverse=True)
-    write_first_page(reports, with_report)
-
-
-def map_points(store: LanceStore, tree: RunTree, asked: str) -> MapPoints:
-    """The points of a run's images on its map.
-
-    Args:
-        store: The store.
-        tree: The run.
-        asked: A projection; empty: the one that was clustered, else the best one of the run's
-            vector type, else principal components computed for this map.
-
-    Raises:
-        InputError: There is no such projection.
-    """
-    features = tree.record.config["features"]
-    vector_type = vector_type_of(features)
-    if asked:
-        parse_projection(asked)
-    key = asked or (features if features != vector_type else _best_of(store, vector_type))
-    found = read_points(store, key) if key else None
-    if asked and found is None:
-        raise InputError(
-            "There is no projection {projection!r}: make it (`panoptic-assets project "
-            "{projection}`), or choose one of {known}.",
-            id="no-projection-to-show",
-            projection=asked,
-            known=", ".join(projections(store)) or "(none yet)",
-        )
-    title = f"Projection {key}"
-    if found is None:
-        read = read_vectors(store, vector_type, tree.image_ids, may_be_none=True)
-        title = (
-            f"The first two principal components of {vector_type}, for lack of a projection "
-            f"(`panoptic-assets project {vector_type}/umap`)"
-        )
-        found = _principal_components(read)
-    rows = {image_id: row for row, image_id in enumerate(tree.image_ids)}
-    mine = [place for place, image_id in enumerate(found.image_ids) if image_id in rows]
-    return MapPoints(
-        title,
-        np.array([rows[found.image_ids[place]] for place in mine], np.int64),
-        found.vectors[mine],
-        _tags(store, tree),
-    )
-
-
-def _best_of(store: LanceStore, vector_type: str) -> str | None:
-    """The projection of a vector type that has two dimensions or more and is easiest to read."""
-    found = []
-    for key in projections(store):
-        record = projection_record(store, key)
-        if (
-            vector_type_of(key) == vector_type
-            and record
-            and record.cause.config["nb_dimensions"] > 1
-        ):
-            method = next(iter(record.cause.config["method"]))
-            found.append((_PREFERRED.index(method), key))
-    return min(found)[1] if found else None
-
-
-def _principal_components(read: ReadVectors) -> ReadVectors:
-    try:
-        found = project("pca", read.vectors, 2, 0, None, {"whiten": False}).points
-    except NotComputableError:  # one image, or none, lies anywhere
-        found = np.zeros((len(read.image_ids), 2), np.float32)
-    return ReadVectors(read.image_ids, found, read.source)
-
-
-def _tags(store: LanceStore, tree: RunTree) -> list[Colouring]:
-    """For each property, the tag of each image: of several, the first in the order of the tree."""
-    replayed = tag_log.replay([entry.event for entry in read_log(store)])
-    paths = tag_log.paths(replayed.tags)
-    grey = {paths[tag.tag_id] for tag in replayed.tags if tag.is_remainder} | {_NO_TAG}
-    order = {tag.tag_id: place for place, tag in enumerate(replayed.tags)}
-    properties = {tag.tag_id: tag.property for tag in replayed.tags}
-    rows = {image_id: row for row, image_id in enumerate(tree.image_ids)}
-    values: dict[str, list[str]] = {}
-    for tag_id, image_id in sorted(replayed.images, key=lambda pair: -order[pair[0]]):
-        if image_id in rows:
-            name = properties[tag_id]
-            carried = values.setdefault(name, [_NO_TAG] * len(rows))
-            carried[rows[image_id]] = paths[tag_id]
-    return [
-        Colouring(f"tag: {name}", values[name], list(paths.values()), frozenset(grey))
-        for name in sorted(values)
-    ]
-
-
-def _result(
-    store: LanceStore, reports: ReportFolder, tree: RunTree, points: MapPoints, nb_pages: int
-) -> dg.MaterializeResult[None]:
+def _reported(report: run_report.RunReport, nb_pages: int) -> dg.MaterializeResult[None]:
+    tree, points = report.plan.tree, report.points
     record = tree.record
     place = f"runs/{record.key}"
-    shown = tree.clusters[:_SHOWN]
     divided = [cluster for cluster in tree.walk() if cluster.clustering]
     notes = [f"{key} is stale and was left out." for key in tree.stale]
     return dg.MaterializeResult(
@@ -208,12 +95,12 @@ def _result(
             ),
             "contact_sheet": dg.MetadataValue.md(
                 contact_sheet(
-                    [_typical(store, tree, cluster) for cluster in shown],
-                    names=[titled(cluster) for cluster in shown],
+                    report.typical,
+                    names=[titled(cluster) for cluster in tree.clusters[: len(report.typical)]],
                 )
             ),
             "map": points.title,
-            "file": dg.MetadataValue.path(reports.path(place) / "index.html"),
+            "file": dg.MetadataValue.path(report.plan.context.reports.path(place) / "index.html"),
             **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
         },
         data_version=dg.DataVersion(
@@ -233,5 +120,130 @@ def _result(
     )
 
 
-def _typical(store: LanceStore, tree: RunTree, cluster: ClusterView) -> list[bytes]:
-    return read_thumbnails(store, [tree.image_ids[row] for row in cluster.rows[:_EXEMPLARS]])
+@dg.asset(
+    deps=[
+        dg.AssetDep(clustering, partition_mapping=LINEAGE_ONLY),
+        dg.AssetDep(nested_clustering, partition_mapping=LINEAGE_ONLY),
+        tags,
+    ],
+    config_schema=schema_of(ComparisonConfig),
+    group_name="review",
+    # It writes pages only, but two at once would take each other's folder away.
+    pool=POOL,
+    kinds={"scikitlearn"},
+    code_version="1",
+)
+@plain_failures()
+def run_comparison(
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
+) -> dg.MaterializeResult[None]:
+    """Every pair of runs: how much they agree, what differs, which images moved.
+
+    By default the newest root runs, on the images that two of them share; also with the tags that
+    images have (`property:NAME`) and with their `folders`.
+    """
+    comparison = comparing.run(acts.plan(context, comparing.prepare))
+    return _compared(comparison, comparing.store(comparison))
+
+
+def _compared(
+    comparison: comparing.RunComparison, pairs: comparing.AllPairs
+) -> dg.MaterializeResult[None]:
+    plan, rows = comparison.plan, comparison.leaderboard
+    sides, config, context = plan.sides, plan.config, plan.context
+    mean = mean_adjusted_rand(pairs.measures)
+    best = rows[0].get("adjusted_rand") if rows else None
+    notes = [*plan.notes, *(note for side in sides for note in side.notes)]
+    return dg.MaterializeResult(
+        metadata={
+            "nb_runs": len(sides),
+            "nb_pairs": len(pairs.measures),
+            "nb_stale": sum(judged.state == "stale" for judged in comparison.staleness),
+            **({} if mean is None else {"mean_adjusted_rand": mean}),
+            **({} if best is None else {"best_adjusted_rand": best}),
+            "comparison": dg.MetadataValue.md(_matrix(sides, pairs.measures)),
+            "leaderboard": dg.MetadataValue.md(_leaderboard(rows, config.against)),
+            "contact_sheet": dg.MetadataValue.md(_contact_sheet(context.store, pairs.restless)),
+            **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
+            "report": dg.MetadataValue.url(address(comparing.PLACE)),
+            "file": dg.MetadataValue.path(context.reports.path(comparing.PLACE) / "index.html"),
+        },
+        data_version=dg.DataVersion(
+            digest(
+                document_of(config),
+                [(side.key, side.data_version) for side in sides],
+                # Computing a run again gives the same answer in another time.
+                [row | {"cpu_seconds": None} for row in rows],
+                [(judged.key, judged.text) for judged in comparison.staleness],
+            )
+        ),
+    )
+
+
+def _contact_sheet(store: LanceStore, restless: Sequence[tuple[str, int]]) -> str:
+    """The images that moved in the most pairs."""
+    thumbnails = read_thumbnails(store, [image_id for image_id, _ in restless])
+    rows = range(0, len(thumbnails), _PICTURED)
+    pictures = [thumbnails[start : start + _PICTURED] for start in rows]
+    return contact_sheet(pictures, _SHEET_BYTES)
+
+
+def _matrix(
+    sides: Sequence[Side],
+    pairs: Mapping[tuple[str, str], Agreement | None],
+) -> str:
+    """The ARI of all pairs, and links to the pages of the first ones."""
+    shown = sides[:_SIDES_SHOWN]
+    rows = []
+    for place, one in enumerate(shown):
+        cells = [
+            "" if other <= place else _ari(pairs, one, shown[other]) for other in range(len(shown))
+        ]
+        rows.append([f"{place + 1}. {_cut(one.key)}", *cells])
+    text = table(["ARI", *(str(place + 1) for place in range(len(shown)))], rows)
+    links = [
+        f"[{escaped(_cut(a))} – {escaped(_cut(b))}]({address(comparing.PLACE, page_name(a, b))})"
+        for (a, b), measures in pairs.items()
+        if measures is not None
+    ]
+    more = len(sides) - len(shown)
+    lines = [text, *([f"… and {more:,} more"] if more else []), " · ".join(links[:_PAIRS_LINKED])]
+    return "\n\n".join(lines)
+
+
+def _ari(pairs: Mapping[tuple[str, str], Agreement | None], a: Side, b: Side) -> str:
+    measures = pairs[a.key, b.key]
+    return (
+        "–"
+        if measures is None or measures.adjusted_rand is None
+        else f"{measures.adjusted_rand:.2f}"
+    )
+
+
+def _leaderboard(rows: Sequence[Mapping[str, Any]], against: str) -> str:
+    truth = ["ARI to it", "AMI to it"] if against else []
+    columns = (
+        ("nb_clusters", "{:,}"),
+        ("remainder_ratio", "{:.1%}"),
+        ("mean_score", "{:.1f}"),
+        ("silhouette", "{:.3f}"),
+        ("davies_bouldin", "{:.2f}"),
+        ("calinski_harabasz", "{:,.1f}"),
+        ("stability", "{:.2f}"),
+        ("cpu_seconds", "{:.2f}"),
+        *((name, "{:.3f}") for name in ("adjusted_rand", "adjusted_mutual_information") if truth),
+    )
+    headings = ["run", "clusters", "remainder", "mean score", "silhouette", "Davies-Bouldin"]
+    headings += ["Calinski-Harabasz", "stability", "CPU s", *truth]
+    cells = [
+        [
+            _cut(row["key"]),
+            *("" if row.get(key) is None else form.format(row[key]) for key, form in columns),
+        ]
+        for row in rows
+    ]
+    return table(headings, cells, _RUNS_SHOWN)
+
+
+def _cut(key: str) -> str:
+    return cut(key, _LETTERS)

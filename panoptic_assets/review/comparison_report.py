@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from panoptic_assets.corpus.table import present_files
+from panoptic_assets.corpus.table import present_files, read_thumbnails
 from panoptic_assets.review import agreement as core
 from panoptic_assets.review import comparison_pages as pages
 from panoptic_assets.review.comparisons import Compared, Treatment, differences, quality_of
 from panoptic_assets.review.pages import PageWriter, Picture, shell
+from panoptic_assets.review.run_tree import image_sizes
 from panoptic_assets.review.sides import Side, SideGroup
 from panoptic_assets.upkeep.staleness import Judge
-from resources.lance import LanceStore, one_of
+from resources.lance import LanceStore
 from resources.report_folder import ReportFolder
 
 MOST_HEAT = 60
@@ -95,6 +96,7 @@ class ReportWriter:
         self._reports = reports
         self._writer = writer
         self._paths = present_files(store)
+        self._sizes = image_sizes(store)
 
     def write_pair(self, compared: Compared, depth: int) -> None:
         """Write the page of one pair, and the thumbnails that it shows."""
@@ -259,23 +261,17 @@ class ReportWriter:
         ], len(cells)
 
     def _pictures(self, image_ids: list[str]) -> dict[str, Picture]:
-        if not image_ids:
-            return {}
-        missing = set(self._reports.missing_thumbnails(image_ids))
-        where = one_of("image_id", image_ids)
-        columns = ["image_id", "width", "height", *(["thumbnail"] if missing else [])]
-        rows = self._store.read("images", columns, where).to_pylist()
-        self._reports.add_thumbnails(
-            (row["image_id"], row["thumbnail"]) for row in rows if row["image_id"] in missing
-        )
+        shown = [image_id for image_id in dict.fromkeys(image_ids) if image_id in self._sizes]
+        missing = self._reports.missing_thumbnails(shown)
+        thumbnails = read_thumbnails(self._store, missing)
+        self._reports.add_thumbnails(zip(missing, thumbnails, strict=True))
         return {
-            row["image_id"]: Picture.fitted(
-                row["image_id"],
-                self._paths.get(row["image_id"], [f"(missing) {row['image_id'][:8]}"])[0],
-                row["width"],
-                row["height"],
+            image_id: Picture.fitted(
+                image_id,
+                self._paths.get(image_id, [f"(missing) {image_id[:8]}"])[0],
+                *self._sizes[image_id],
             )
-            for row in rows
+            for image_id in shown
         }
 
 

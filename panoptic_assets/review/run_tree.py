@@ -16,7 +16,7 @@ from panoptic_assets.clustering.clusters import REMAINDER_SCORE
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.labels.table import names_of_clusters, read_labels
-from panoptic_assets.spec.keys import REMAINDER
+from panoptic_assets.spec.keys import REMAINDER, run_key_of
 from panoptic_assets.spec.records import Record
 from resources.lance import LanceStore
 
@@ -123,17 +123,21 @@ def method_name(record: Record) -> str:
     return next(iter(record.config["method"]))
 
 
-def read_tree(store: LanceStore, run_key: str) -> RunTree:
+def read_tree(store: LanceStore, clusterings: Clusterings, run_key: str) -> RunTree:
     """Read a run with everything nested under it.
+
+    Args:
+        store: The store.
+        clusterings: Those of the run, or of all.
+        run_key: The run.
 
     Raises:
         InputError: There is no such run.
     """
-    clusterings = Clusterings(store, run_key)
     record = clusterings.get(run_key)
     valid = clusterings.valid(run_key)
     image_ids = clusterings.assignments(run_key)["image_id"].to_pylist()
-    present = present_files(store)
+    present, sizes = present_files(store), image_sizes(store)
     labels = read_labels(store, clusterings, run_key)
     names = names_of_clusters(clusterings, run_key, labels)
     reader = _Reader(clusterings, valid, np.array(image_ids, dtype=object), names, labels)
@@ -146,18 +150,18 @@ def read_tree(store: LanceStore, run_key: str) -> RunTree:
         record,
         image_ids,
         [present.get(image_id, [None])[0] for image_id in image_ids],
-        _shapes(store, image_ids),
+        [sizes[image_id] for image_id in image_ids],
         clusters,
         places,
-        sorted(clusterings.stale),
+        sorted(key for key in clusterings.stale if run_key_of(key) == run_key),
     )
 
 
-def _shapes(store: LanceStore, image_ids: list[str]) -> list[tuple[int, int]]:
+def image_sizes(store: LanceStore) -> dict[str, tuple[int, int]]:
+    """Width and height of every image, in pixels."""
     rows = store.read("images", ["image_id", "width", "height"])
     columns = (rows[name].to_pylist() for name in ("image_id", "width", "height"))
-    found = {image_id: (width, height) for image_id, width, height in zip(*columns, strict=True)}
-    return [found[image_id] for image_id in image_ids]
+    return {image_id: (width, height) for image_id, width, height in zip(*columns, strict=True)}
 
 
 @dataclass(frozen=True)

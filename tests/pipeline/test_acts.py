@@ -1,24 +1,36 @@
 """Every act: prepared, run and stored, each once, from any door, as a run that Dagster knows."""
 
 import dataclasses
+import shutil
 from collections import Counter
 
 import dagster as dg
 import pytest
 
 from panoptic_assets.clustering import dividing
+from panoptic_assets.corpus import ingestion
+from panoptic_assets.features import embedding, neighbor_graph, projecting
+from panoptic_assets.labels import labelling
 from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.project import Project
+from panoptic_assets.review import comparing, run_report
 from panoptic_assets.tags import editing, recommending, saving
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.project_folder import dagster_home
 from resources.snapshot import Snapshot
-from tests.workbench import metadata
+from tests.workbench import bench_of, metadata
 
 ACTS = {
+    "images": (ingestion, "", {}),
+    "embeddings": (embedding, "mini", {}),
+    "neighbors": (neighbor_graph, "mini", {"k": 10}),
+    "projection": (projecting, "mini/pca", {}),
     "clustering": (dividing, "roman", {"method": {"kmeans": {"nb_clusters": 4}}}),
     "nested_clustering": (dividing, "greek/0", {"method": {"kmeans": {"nb_clusters": 2}}}),
+    "cluster_labels": (labelling, "greek", {"method": {"zero_shot": {"language": "fr"}}}),
+    "clustering_report": (run_report, "greek", {}),
+    "run_comparison": (comparing, "", {"against": "folders"}),
     "saved_clustering": (saving, "greek", {"property": "Époque"}),
     "tags": (editing, "", {"edits": [{"rename": {"tag": "0", "to": "Vases grecs"}}]}),
     "tag_recommendations": (recommending, "", {"include_tagged": True}),
@@ -28,14 +40,23 @@ ACTS = {
 WRITERS = ("_merge", "overwrite", "append", "create", "stage", "commit", "pin", "index", "erase")
 
 
+@pytest.fixture(scope="session")
+def saved_folder(clustered_folder, once):
+    """The sample with a run that was saved."""
+
+    def write(folder):
+        shutil.copytree(clustered_folder, folder, dirs_exist_ok=True)
+        bench = bench_of(folder)
+        bench.run("neighbors", "mini")
+        bench.run("saved_clustering", "greek")
+        bench.run("tags")
+
+    return once("saved", write)
+
+
 @pytest.fixture
-def project(bench):
-    """The sample with a run that was saved; images have other tags, too."""
-    bench.run("neighbors", "mini")
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
-    return bench.read
+def project(saved_folder, tmp_path):
+    return Project(shutil.copytree(saved_folder, tmp_path / "saved"))
 
 
 @pytest.mark.parametrize("asset", ACTS)

@@ -21,7 +21,7 @@ from PIL import Image
 
 from panoptic_assets.labels.config import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel
-from panoptic_assets.labels.vision_language import ask_for_labels
+from panoptic_assets.labels.vision_language import ask_for_labels, find_questions
 from panoptic_assets.spec.resolution import parse
 from resources.decoding import decode, thumbnail
 from resources.errors import InputError
@@ -98,7 +98,8 @@ class Corpus:
     def suggest(self, endpoint, clusters, seed=0, report=lambda line: None, **options):
         url = endpoint if isinstance(endpoint, str) else endpoint.url
         config = VisionModel(base_url=url, **{"timeout": 20, "concurrency": 1} | options)
-        return ask_for_labels(clusters, config, seed, self.store, self.source, report, backoff=WAIT)
+        questions = find_questions(clusters, config, seed, self.store, backoff=WAIT)
+        return ask_for_labels(questions, self.store, self.source, report)
 
     def label(self, endpoint, clusters, **options):
         """The suggestions by node."""
@@ -440,7 +441,7 @@ KILLED = """
 import sys
 from panoptic_assets.labels.config import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel
-from panoptic_assets.labels.vision_language import ask_for_labels
+from panoptic_assets.labels.vision_language import ask_for_labels, find_questions
 from resources.lance import LanceStore
 from resources.source import ImageSource
 
@@ -451,7 +452,9 @@ clusters = [
 ]
 config = VisionModel(base_url=url, concurrency=1)
 print("ready", flush=True)
-for found in ask_for_labels(clusters, config, 0, LanceStore(uri=uri), ImageSource(root=images)):
+store = LanceStore(uri=uri)
+questions = find_questions(clusters, config, 0, store)
+for found in ask_for_labels(questions, store, ImageSource(root=images)):
     print(found.node, flush=True)
 print("done", flush=True)
 """

@@ -15,7 +15,7 @@ from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
-from panoptic_assets.labels.zero_shot import read_vocabulary, suggest_terms
+from panoptic_assets.labels.zero_shot import find_terms, read_vocabulary, suggest_terms
 from panoptic_assets.tags.edits import LONGEST_NAME
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -69,14 +69,14 @@ def test_half_of_the_folders_of_the_sample_get_an_acceptable_name(bench, languag
         for number, folder in enumerate(sorted(members))
     ]
     folder = str(bench.project.folder)
-    found = suggest_terms(
-        clusters,
+    terms = find_terms(
         ZeroShot(language=language),
         Clusterings(bench.store, "all").get("all"),
         bench.store,
         Registry(folder=folder),
         OpenClipModels(folder=folder),
     )
+    found = suggest_terms(clusters, terms, bench.store)
     names = dict(zip(sorted(members), [suggestion.label for suggestion in found], strict=True))
     good = [
         folder

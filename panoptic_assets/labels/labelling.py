@@ -1,0 +1,155 @@
+"""The act of naming the clusters of a run's tree: from a key and what is given to its labels.
+
+Belongs here: what is refused before anybody names anything, who is asked, and what it means that
+clusters got no name. Does not belong here: the ways of naming (``labels.zero_shot``,
+``labels.vision_language``), and the rows of labels (``labels.table``).
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pyarrow.compute as pc
+
+from panoptic_assets.clustering import quality
+from panoptic_assets.clustering.table import Clusterings
+from panoptic_assets.labels.config import LabelsConfig, ZeroShot
+from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
+from panoptic_assets.labels.table import clusters_to_label, write_labels
+from panoptic_assets.labels.vision_language import (
+    VisionQuestions,
+    ask_for_labels,
+    find_questions,
+)
+from panoptic_assets.labels.zero_shot import ComparableTerms, find_terms, suggest_terms
+from panoptic_assets.orchestration.acting import Context
+from panoptic_assets.spec.keys import parse_run_key
+from panoptic_assets.spec.resolution import Document, document_of, parse
+from resources.errors import InputError
+
+
+@dataclass(frozen=True)
+class LabelsPlan:
+    """Clusters that can be named."""
+
+    context: Context
+    run_key: str
+    config: LabelsConfig
+    clusterings: Clusterings
+    """Those of the run."""
+    clusters: list[ClusterToLabel]
+    """Of its whole tree, parents before children."""
+    naming: ComparableTerms | VisionQuestions
+    """What names them."""
+
+
+@dataclass(frozen=True)
+class LabelledClusters:
+    """What was found for the clusters of a run."""
+
+    plan: LabelsPlan
+    suggestions: list[Suggestion]
+    """One for each cluster, in their order."""
+    used: Mapping[str, int | float] = field(default_factory=dict)
+    """What it took, by the name that Dagster shows."""
+
+
+def prepare(context: Context, key: str, given: Document) -> LabelsPlan:
+    """Read the clusters of a run's tree, and find what names them; no model is asked.
+
+    Args:
+        context: What is read.
+        key: A run key.
+        given: Configuration.
+
+    Raises:
+        InputError: There is no such run, the words or the model cannot be used, or asking would
+            cost more than it may.
+    """
+    run_key = parse_run_key(key)
+    config = parse(LabelsConfig, given)
+    store = context.store
+    clusterings = Clusterings(store, run_key)
+    clusters = clusters_to_label(clusterings, run_key, config.label_remainder)
+    naming: ComparableTerms | VisionQuestions
+    if isinstance(config.method, ZeroShot):
+        record = clusterings.get(run_key)
+        naming = find_terms(
+            config.method, record, store, context.registry, context.models, context.reporter.tell
+        )
+    else:
+        naming = find_questions(clusters, config.method, config.seed, store)
+    return LabelsPlan(context, run_key, config, clusterings, clusters, naming)
+
+
+def run(plan: LabelsPlan) -> LabelledClusters:
+    """Name the clusters; a model's answers are stored as they come.
+
+    Raises:
+        InputError: No cluster can be named, or a model refuses all questions.
+    """
+    context, clusters = plan.context, plan.clusters
+    if stale := plan.clusterings.stale:
+        context.reporter.tell(
+            f"Stale, and left out until divided again: {', '.join(sorted(stale))}.", "yellow"
+        )
+    if isinstance(plan.naming, ComparableTerms):
+        found = suggest_terms(clusters, plan.naming, context.store, context.reporter.tell)
+        return LabelledClusters(plan, found)
+    answers = ask_for_labels(plan.naming, context.store, context.source, context.reporter.tell)
+    with closing(answers):
+        asked = context.reporter.track(answers, len(clusters), "clusters")
+        by_node = {suggestion.node: suggestion for suggestion in asked}
+    _check_failures(context, by_node)
+    used = {name: value for name, value in asdict(answers.usage).items() if value is not None}
+    return LabelledClusters(plan, [by_node[cluster.node] for cluster in clusters], used)
+
+
+def store(labelled: LabelledClusters) -> None:
+    """Make what was found the labels of the run's clusters."""
+    plan = labelled.plan
+    method, document = next(iter(document_of(plan.config)["method"].items()))
+    write_labels(
+        plan.context.store, plan.run_key, plan.clusters, labelled.suggestions, method, document
+    )
+
+
+def typical_images(plan: LabelsPlan, nb_clusters: int, nb_images: int) -> list[list[str]]:
+    """Ids of the images nearest to the means of the first clusters, cluster by cluster."""
+    clusters = plan.clusters[:nb_clusters]
+    keys = dict.fromkeys(cluster.node.rpartition("/")[0] for cluster in clusters)
+    assigned = {key: plan.clusterings.assignments(key) for key in keys}
+    found = []
+    for cluster in clusters:
+        clustering, _, name = cluster.node.rpartition("/")
+        rows = assigned[clustering].filter(pc.equal(assigned[clustering]["cluster"], name))
+        distances = rows["distance"].to_numpy()
+        nearest = quality.exemplars(np.arange(len(rows)), distances, "nearest", nb_images, seed=0)
+        found.append([rows["image_id"][place].as_py() for place in nearest.tolist()])
+    return found
+
+
+def _check_failures(context: Context, found: Mapping[str, Suggestion]) -> None:
+    """Warn of clusters that a model did not name; fail, and keep the labels before, if it is all.
+
+    Raises:
+        InputError: No cluster has a label.
+    """
+    failed = [suggestion for suggestion in found.values() if suggestion.label is None]
+    if not failed:
+        return
+    first = f"{failed[0].node}: {failed[0].reason}"
+    if len(failed) == len(found):
+        raise InputError(
+            "None of the {nb_clusters:,} clusters got a label ({reason}). Nothing was changed; "
+            "correct that, and label them again.",
+            id="no-cluster-labelled",
+            nb_clusters=len(found),
+            reason=first,
+        )
+    context.reporter.tell(
+        f"{len(failed):,} of {len(found):,} clusters got no label; first: {first}. Labelled again, "
+        "only these are asked about.",
+        "yellow",
+    )
