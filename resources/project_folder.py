@@ -6,6 +6,8 @@ the store (``lance``) or what the registry files mean (``panoptic_assets``).
 A project is any folder with a ``.panoptic/project.yaml``, found from the working directory upwards
 as git finds its repository. Everything that the program writes lies in ``.panoptic/``; ``configs/``
 beside it is the people's.
+
+Long because whatever people may write into a project.yaml is refused in its own words.
 """
 
 import os

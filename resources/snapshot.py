@@ -4,7 +4,7 @@ Belongs here: what an act reads, and how long that holds. Does not belong here: 
 (``resources.lance``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Self
@@ -41,6 +41,27 @@ class Snapshot(LanceStore):
         found._only = dict(store._only)
         found._base = store
         return found
+
+    def at(self, versions: Mapping[str, int], only: Mapping[str, str] | None = None) -> LanceStore:  # type: ignore[override]
+        """The store at other versions, which keeps nothing: see :meth:`LanceStore.at`."""
+        return self._base.at({**self._versions, **versions}, only)
+
+    def schema_of(self, table: str) -> pa.Schema | None:
+        """The schema that a table has in its version: see :meth:`LanceStore.schema_of`."""
+        self.version(table)
+        return super().schema_of(table)
+
+    def count(self, table: str, where: str | None = None) -> int:
+        """Number of rows in a table's version."""
+        self.version(table)
+        return super().count(table, where)
+
+    def batches(
+        self, table: str, columns: list[str], where: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows of a table's version, streamed: see :meth:`LanceStore.batches`."""
+        self.version(table)
+        return super().batches(table, columns, where)
 
     def is_current(self) -> bool:
         """Whether nobody has written since to a table that was looked at."""

@@ -2,6 +2,8 @@
 
 Belongs here: ``policy``, ``replay``, ``backfill``. Does not belong here: reading the corpus
 (``corpus``), and what a policy does (``panoptic_assets.upkeep.refreshing``).
+
+Long because each command is its options with their help.
 """
 
 import json

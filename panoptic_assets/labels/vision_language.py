@@ -6,6 +6,8 @@ estimates and what an answer says (``questions``), and the endpoint (``resources
 
 An answer is stored, in ``label_answers``, as soon as it comes. So asking again is free, and a run
 that was killed goes on where it was.
+
+Long because what is asked, what it may cost and what came of it are one conversation.
 """
 
 import contextlib

@@ -13,6 +13,7 @@ Imports stand in the functions: a command that needs none of this starts without
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -131,7 +132,13 @@ def execute_here(
     from dagster._core.definitions.job_base import InMemoryJob
     from dagster._core.execution.api import execute_run
 
-    return execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
+    with warnings.catch_warnings():
+        # In a notebook, whose kernel has a running event loop, Dagster leaves one of its own
+        # coroutines behind, and says so in the code.
+        warnings.filterwarnings(
+            "ignore", "coroutine 'BaseEventLoop.shutdown_asyncgens' was never", RuntimeWarning
+        )
+        return execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
 
 
 # Materializations and checks

@@ -2,6 +2,8 @@
 
 Belongs here: reading a side, and choosing sides by their names. Does not belong here: comparing
 them (``review.comparisons``).
+
+Long because each kind of side is read and refused in its own words.
 """
 
 import unicodedata
