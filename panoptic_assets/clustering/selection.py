@@ -2,6 +2,8 @@
 
 Belongs here: reading the tables, lists and models that scopes name. Does not belong here: their
 fields (``scopes``), and matching (``clustering.matching``).
+
+Long because each kind of scope is read and refused in its own words.
 """
 
 import fnmatch

@@ -7,6 +7,8 @@ ours (``automatic``, ``duplicates``, ``attachment``, ``consensus``); numbering, 
 The same input gives the same labels in every process, whatever the number of threads: scikit-learn
 adds the threads' partial sums in the order in which they finish, so that with two threads or more
 the last bits of a centre, and so a label, can differ from run to run. All compute on one.
+
+Long because each library needs its own around it.
 """
 
 import os
