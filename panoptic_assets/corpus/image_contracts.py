@@ -13,6 +13,7 @@ import dagster as dg
 
 from panoptic_assets.corpus.assets import images
 from panoptic_assets.corpus.table import read_manifest
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.asset_checks import ContractVerdict, selected, specs
 from resources.lance import LanceStore
 from resources.registry import Registry
@@ -27,12 +28,11 @@ _IMAGES = {
 
 @dg.multi_asset_check(specs=specs(images, _IMAGES), can_subset=True)
 def image_contracts(
-    context: dg.AssetCheckExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetCheckExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``images``."""
-    yield from selected(context, images, _IMAGES, _judged_images(store, registry))
+    act = acts.context_after(context.run.run_id)
+    yield from selected(context, images, _IMAGES, _judged_images(act.store, act.registry))
 
 
 def _judged_images(store: LanceStore, registry: Registry) -> Iterator[ContractVerdict]:

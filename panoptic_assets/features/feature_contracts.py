@@ -14,6 +14,7 @@ from panoptic_assets.features.assets import embeddings, neighbors
 from panoptic_assets.features.contracts import inspect_vectors
 from panoptic_assets.features.neighbors import sampled_recall
 from panoptic_assets.features.table import model_identity, read_graph, read_vectors
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.asset_checks import ContractVerdict, selected, specs
 from panoptic_assets.orchestration.running import partition_of
 from resources.lance import LanceStore
@@ -43,25 +44,22 @@ _LEAST_RECALL = 0.95
 
 @dg.multi_asset_check(specs=specs(embeddings, _VECTORS), can_subset=True)
 def vector_contracts(
-    context: dg.AssetCheckExecutionContext,
-    store: dg.ResourceParam[LanceStore],
-    registry: dg.ResourceParam[Registry],
+    context: dg.AssetCheckExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of one vector type of ``embeddings``."""
-    vector_type = partition_of(context)
-    yield from selected(
-        context, embeddings, _VECTORS, _judged_vectors(vector_type, store, registry)
-    )
+    vector_type, act = partition_of(context), acts.context_after(context.run.run_id)
+    judged = _judged_vectors(vector_type, act.store, act.registry)
+    yield from selected(context, embeddings, _VECTORS, judged)
 
 
 @dg.multi_asset_check(specs=specs(neighbors, _NEIGHBORS), can_subset=True)
 def neighbor_contracts(
-    context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
+    context: dg.AssetCheckExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of one vector type of ``neighbors``."""
-    yield from selected(
-        context, neighbors, _NEIGHBORS, _judged_neighbors(partition_of(context), store)
-    )
+    store = acts.context_after(context.run.run_id).store
+    judged = _judged_neighbors(partition_of(context), store)
+    yield from selected(context, neighbors, _NEIGHBORS, judged)
 
 
 def _judged_vectors(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.asset_checks import ContractVerdict, selected, specs
 from panoptic_assets.spec import tag_log
 from panoptic_assets.tags.assets import tags
@@ -21,9 +22,10 @@ _TAGS = {
 
 @dg.multi_asset_check(specs=specs(tags, _TAGS), can_subset=True)
 def tag_contracts(
-    context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[LanceStore]
+    context: dg.AssetCheckExecutionContext, acts: dg.ResourceParam[Acts]
 ) -> Iterator[dg.AssetCheckResult]:
     """The contracts of ``tags``."""
+    store = acts.context_after(context.run.run_id).store
     yield from selected(context, tags, _TAGS, _judged_tags(store))
 
 
