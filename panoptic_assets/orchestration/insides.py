@@ -128,7 +128,10 @@ def create_run(
 def execute_here(
     job: "dg.JobDefinition", instance: "dg.DagsterInstance", run: "dg.DagsterRun"
 ) -> "dg.JobExecutionResult":
-    """Execute a run that was created, in this process; what its steps raise comes through."""
+    """Execute a run that was created, in this process; what its steps raise comes through.
+
+    The job has an executor that stays in it.
+    """
     from dagster._core.definitions.job_base import InMemoryJob
     from dagster._core.execution.api import execute_run
 

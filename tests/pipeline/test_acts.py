@@ -6,14 +6,18 @@ from collections import Counter
 
 import dagster as dg
 import pytest
+from starlette.testclient import TestClient
 
 from panoptic_assets.clustering import dividing
 from panoptic_assets.corpus import ingestion
 from panoptic_assets.features import embedding, neighbor_graph, projecting
 from panoptic_assets.labels import labelling
+from panoptic_assets.orchestration import insides
 from panoptic_assets.orchestration.instance import open_instance
+from panoptic_assets.orchestration.launching import CODE_LOCATION
 from panoptic_assets.project import Project
 from panoptic_assets.review import comparing, run_report
+from panoptic_assets.serve.webserver import PanopticWebserver
 from panoptic_assets.tags import editing, recommending, saving
 from resources.errors import InputError
 from resources.lance import LanceStore
@@ -167,6 +171,36 @@ def test_runs_have_their_origin(project):
         assert run.tags["panoptic/method"] == "kmeans"
         event = instance.get_latest_materialization_event(dg.AssetKey("clustering"))
         assert event.run_id == run.run_id
+
+
+AGAIN = """mutation ($of: ReexecutionParams!) {
+  launchRunReexecution(reexecutionParams: $of) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  }
+}"""
+
+
+def test_a_run_is_done_again_from_the_ui(project, monkeypatch):
+    """*Re-execute* in Dagster's UI, of a run that Python or a command made."""
+    folder = project.folder
+    Project(folder).cluster("roman", method={"kmeans": {"nb_clusters": 3}})
+    monkeypatch.setenv("PANOPTIC_PROJECT", str(folder))
+    with (
+        open_instance(dagster_home(project.layout)) as instance,
+        insides.workspace(instance, CODE_LOCATION) as context,
+    ):
+        [run] = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "roman"}))
+        client = TestClient(PanopticWebserver(context, folder, []).create_asgi_app())
+        asked = {"of": {"parentRunId": run.run_id, "strategy": "ALL_STEPS"}}
+        answer = client.post(
+            "/graphql",
+            json={"query": AGAIN, "variables": asked},
+            headers={"Host": "localhost:1", "Origin": "http://localhost:1"},
+        ).json()["data"]["launchRunReexecution"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        again = instance.get_run_by_id(answer["run"]["runId"])
+        assert (again.parent_run_id, again.run_config) == (run.run_id, run.run_config)
+        assert again.tags["dagster/partition"] == "roman"
 
 
 def test_what_the_launchpad_runs_is_prepared_in_the_run(bench):

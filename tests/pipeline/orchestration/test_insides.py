@@ -41,6 +41,45 @@ def instance(home):
         yield opened
 
 
+@dg.asset
+def plain():
+    return dg.MaterializeResult(data_version=dg.DataVersion("one"))
+
+
+@dg.asset
+def beside():
+    raise AssertionError("not asked for")
+
+
+def test_a_run_is_created_with_its_origin_and_executed_here(instance):
+    """So that the UI shows it on the timeline and can do it again; the job's other assets rest."""
+    job = dg.Definitions(
+        [plain, beside], executor=dg.in_process_executor
+    ).resolve_implicit_global_asset_job_def()
+    run = insides.create_run(job, instance, "some.module", {}, {"a": "b"}, dg.AssetKey("plain"))
+    origin = instance.get_run_by_id(run.run_id).remote_job_origin
+    assert origin.repository_origin.get_label() == "__repository__@some.module"
+    assert (origin.job_name, run.tags["a"]) == ("__ASSET_JOB", "b")
+    result = insides.execute_here(job, instance, run)
+    assert result.success
+    [event] = result.asset_materializations_for_node("plain")
+    assert event.tags["dagster/data_version"] == "one"
+
+
+def test_what_a_step_raises_comes_through(instance):
+    @dg.asset
+    def refusing():
+        raise dg.Failure("No.", allow_retries=False)
+
+    there = dg.Definitions([refusing], executor=dg.in_process_executor)
+    job = there.resolve_implicit_global_asset_job_def()
+    run = insides.create_run(job, instance, "some.module", {}, {}, dg.AssetKey("refusing"))
+    with pytest.raises(dg.Failure) as caught:
+        insides.execute_here(job, instance, run)
+    assert caught.value.description == "No."
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+
+
 def checked(passed):
     """An asset of two partitions and its check, whose results have that value."""
 
