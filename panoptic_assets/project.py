@@ -97,7 +97,7 @@ class Project:
         readers: int | None = None,
     ):
         self._project = find(Path(folder) if folder else None)
-        self._store = open_store(self._project)
+        self._opened = self._store = open_store(self._project)
         self._reporter = reporter or Callbacks(report, progress)
         self._readers = {} if readers is None else {"readers": readers}
 
@@ -122,7 +122,7 @@ class Project:
 
         folder, settings = str(self.folder), self._project.settings
         return Context(
-            store=self._store,
+            store=self._opened,
             registry=Registry(folder=folder),
             models=OpenClipModels(folder=folder),
             source=ImageSource(
@@ -1207,9 +1207,9 @@ class Project:
         Raises:
             InputError: One of them cannot be done.
         """
-        given = {"edits": list(edits), "author": author or None, "reason": reason or None}
         from panoptic_assets.tags import editing
 
+        given = {"edits": list(edits), "author": author or None, "reason": reason or None}
         config = _config_of(given)
         plan = editing.prepare(self.context.now(), "", config)
         for note in plan.notes:

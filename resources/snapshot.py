@@ -149,5 +149,6 @@ class Snapshot(LanceStore):
         self._versions.pop(table, None)
         yield
         self._versions.pop(table, None)
-        for kept in [kept for kept in self._kept if kept[0] == table]:
-            del self._kept[kept]
+        for kept in list(self._kept):  # at once: vectors are staged in threads
+            if kept[0] == table:
+                self._kept.pop(kept, None)
