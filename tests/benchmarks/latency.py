@@ -2,7 +2,7 @@
 
 Belongs here: CPU seconds of whole processes, each beside `import dagster`, which what a command
 costs is compared with. Does not belong here: what a command may load, which
-``tests/cli/test_start`` holds.
+``tests/pipeline/cli/test_start.py`` holds.
 
 Runs alternate: a machine that others use is then as slow for the one as for the other. The project
 is of the shipped sample, 253 images, with a run, a division and tags.
@@ -28,7 +28,7 @@ _GOALS: list[tuple[str, list[str], float, int]] = [
     ("run-info", ["run-info", "demo"], 0.6, 0),
     ("status", ["status"], 0.6, 0),
     ("versions", ["versions"], 0.6, 0),
-    ("tag rename", ["tag", "rename", "{tag}", "--to", "{other}"], 3, 0),
+    ("tag rename", ["tag", "rename", "{tag}", "{other}"], 3, 0),
     ("cluster, 253 images", ["cluster", "cold{number}", "--nb-clusters", "10"], 4, 0),
 ]
 _DEFINITIONS = 1.6
@@ -71,7 +71,7 @@ def main() -> None:
         dagster: list[float] = []
         taken: dict[str, list[float]] = {name: [] for name, *_ in works}
         for number in range(given.repeats + 1):
-            names = ["0", "renamed"] if number % 2 == 0 else ["renamed", "0"]
+            names = ["3", "renamed"] if number % 2 == 0 else ["renamed", "3"]
             values = {"tag": names[0], "other": names[1], "number": str(number)}
             for name, command, _, expected in works:
                 beside = cpu_seconds(["-c", "import dagster"], folder, 0)
