@@ -12,7 +12,7 @@ import types
 from typing import Any, Union, get_args, get_origin
 
 import dagster as dg
-from pydantic import Field, create_model
+from pydantic import ConfigDict, Field, create_model
 
 from panoptic_assets.spec.fields import Parameters
 
@@ -20,6 +20,12 @@ from panoptic_assets.spec.fields import Parameters
 def schema_of(config: type[Parameters]) -> Any:
     """The config schema of a configuration class, for ``config_schema=`` of an asset or op."""
     return _twin(config).to_config_schema().as_field()
+
+
+class _Twin(dg.Config):
+    """The schema is read from the fields: a validator, which takes as long, is hardly ever made."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 @functools.cache
@@ -32,7 +38,7 @@ def _twin(config: type[Parameters]) -> type[dg.Config]:
             told = {"default": _twin_value(field.default)}
         told |= {"description": field.description, "discriminator": field.discriminator}
         fields[name] = (_twin_type(field.annotation), Field(**told))
-    return create_model(config.__name__, __base__=dg.Config, __doc__=config.__doc__, **fields)
+    return create_model(config.__name__, __base__=_Twin, __doc__=config.__doc__, **fields)
 
 
 def _twin_type(kind: Any) -> Any:

@@ -49,7 +49,8 @@ class Parameters(BaseModel):
     field has an example of that, for messages (``examples``).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A command uses a few of the some fifty classes: a validator is made when it is first needed.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
