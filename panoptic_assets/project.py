@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from panoptic_assets.tags.exchange.transfer import Exported, Format, Imported
     from panoptic_assets.upkeep.config import BackfillConfig
     from panoptic_assets.upkeep.forgetting import Forgotten
+    from resources.registry import Registry
 
 
 class Project:
@@ -111,19 +112,30 @@ class Project:
         """Where the project's parts are, and its settings."""
         return self._project
 
+    @property
+    def store(self) -> LanceStore:
+        """The project's tables."""
+        return self._opened
+
+    @functools.cached_property
+    def registry(self) -> Registry:
+        """The files of ``configs``."""
+        from resources.registry import Registry
+
+        return Registry(folder=str(self.folder))
+
     @functools.cached_property
     def context(self) -> Context:
         """What the project's acts work with."""
         from resources.engine import LocalEngine
         from resources.models import OpenClipModels
-        from resources.registry import Registry
         from resources.report_folder import ReportFolder
         from resources.source import ImageSource
 
         folder, settings = str(self.folder), self._project.settings
         return Context(
             store=self._opened,
-            registry=Registry(folder=folder),
+            registry=self.registry,
             models=OpenClipModels(folder=folder),
             source=ImageSource(
                 root=self._project.images,
@@ -302,7 +314,7 @@ class Project:
         from panoptic_assets.clustering import sweeps
 
         parse_run_key(key)
-        described = self.context.registry.sweep(key)
+        described = self.registry.sweep(key)
         return sweeps.cells(key, sweeps.parse_sweep(described, f"configs/sweeps/{key}.yaml"))
 
     def _rows(self, cells: list[sweeps.Cell], failures: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -1011,7 +1023,7 @@ class Project:
         wanted = [parse_name(name, "vector type") for name in vector_types]
         wanted = wanted or [self._project.settings.vector_type]
         for vector_type in wanted:
-            self.context.registry.model(vector_type)
+            self.registry.model(vector_type)
         if unfinished(self._store):
             self._reporter.tell(
                 "Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow"
@@ -1051,7 +1063,7 @@ class Project:
         parse_name(key, "vector type")
         file = vectors_file_of(vectors, ids, model)
         plan = embedding.prepare_import(self.context.now(), key, file)
-        self.context.registry.write_vectors_file(key, file)
+        self.registry.write_vectors_file(key, file)
         return self._materialize("embeddings", key, {}, plan).metadata
 
     def projection(self, key: str, **given: Any) -> dict[str, Any]:
@@ -1127,7 +1139,7 @@ class Project:
         from panoptic_assets.spec.resolution import identity_of
         from panoptic_assets.upkeep import staleness
 
-        registry = self.context.registry
+        registry = self.registry
         cells = self.cells(key)
         judge = staleness.Judge(self._store, registry)
 

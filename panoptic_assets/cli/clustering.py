@@ -83,7 +83,7 @@ def sweep(
     if method:
         document = {"methods": [{method: _grid(grid)}], **document}
         sweeps.cells(key, sweeps.parse_sweep(document, "The sweep"))
-        project.context.registry.write_sweep(key, document)
+        project.registry.write_sweep(key, document)
     elif grid or document:
         raise InputError(
             "A sweep by options needs --method; without options it is read from its file.",

@@ -263,9 +263,9 @@ def given_clustering(options: dict[str, Any], project: "Project", key: str) -> d
         from panoptic_assets.clustering.table import Clusterings
         from panoptic_assets.spec.keys import run_key_of
 
-        record = Clusterings(project.context.store, run_key_of(key)).records.get(key)
+        record = Clusterings(project.store, run_key_of(key)).records.get(key)
         asset = "nested_clustering" if "/" in key else "clustering"
-        return record.config if record else registry_config(project.context.registry, key, asset)
+        return record.config if record else registry_config(project.registry, key, asset)
 
     common = ("features", "seed", "assign_remainder", "stability", "replace")
     return _document(options, common, known, ClusteringConfig)
@@ -279,9 +279,8 @@ def given_projection(options: dict[str, Any], project: "Project", key: str) -> d
         from panoptic_assets.features.projecting import registry_projection
         from panoptic_assets.features.table import projection_record
 
-        context = project.context
-        record = projection_record(context.store, key)
-        return record.cause.config if record else registry_projection(context.registry, key)
+        record = projection_record(project.store, key)
+        return record.cause.config if record else registry_projection(project.registry, key)
 
     return _document(options, ("nb_dimensions", "seed", "replace"), known, ProjectionConfig)
 

@@ -65,20 +65,20 @@ def policy(
     from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
-    acting = open_project(folder).context
-    clusterings = Clusterings(acting.store, key)
+    project = open_project(folder)
+    clusterings = Clusterings(project.store, key)
     record = clusterings.find(key)
-    if record is None and registry_config(acting.registry, key, "clustering") is None:
+    if record is None and registry_config(project.registry, key, "clustering") is None:
         clusterings.get(key)  # which says what there is
     limits = {"most_novel": most_novel, "most_new": most_new}
     given = {name: value for name, value in limits.items() if value is not None}
     if policy is None and not given:
-        say(_shown(policy_document(policy_of(acting.registry, key))))
+        say(_shown(policy_document(policy_of(project.registry, key))))
         return
     chosen = parse_policy({policy or "assign": given}, "The command")
     otherwise = {"ops": {"clustering": {"config": record.config}}} if record else {}
     document = {chosen.name: given} if given else chosen.name
-    path = acting.registry.set_policy(key, document, otherwise)
+    path = project.registry.set_policy(key, document, otherwise)
     tell(f"✓ {path}: {_shown({'refresh': document})}")
 
 
@@ -333,7 +333,7 @@ def forget(
     from panoptic_assets.upkeep.forgetting import find_images, unfinished
 
     project = open_project(folder)
-    store = project.context.store
+    store = project.store
     targets = find_images(store, images, project.layout.images, say)
     waiting = unfinished(store)
     if not targets and not waiting:

@@ -1,5 +1,6 @@
 """Stores and projects of other versions: newer ones are refused, older ones are migrated."""
 
+import errno
 import shutil
 
 import dagster as dg
@@ -160,7 +161,7 @@ def test_a_store_that_is_made_now_needs_no_migration(tmp_path, next_format, monk
 
 def test_a_migration_that_fails_leaves_the_store_what_it_was(folder, next_format, monkeypatch):
     def fail(store):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setitem(stores.MIGRATIONS, 1, fail)
     with pytest.raises(OSError, match="No space"):
