@@ -724,6 +724,7 @@ def test_the_job_named_as_in_fiftyone_asks_the_model(greek, serve, monkeypatch, 
     """E14. Launched by Dagster's command line, a job comes without its configuration."""
     endpoint = serve(by_number)
     monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+    greek.instance.add_dynamic_partitions("runs", ["greek"])
     job = greek.definitions.resolve_job_def("label_clusters_with_gpt4v")
     given = {} if with_config else {"run_config": {"ops": {}}}
     result = job.execute_in_process(instance=greek.instance, partition_key="greek", **given)
