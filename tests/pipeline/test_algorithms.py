@@ -20,9 +20,9 @@ from panoptic_assets.proof.bundle_check import Check, open_box
 from resources import decoding
 from resources.project_folder import ProjectSettings, create, find
 from tests.commands import run
-from tests.proof.test_verification import edit_record, text, verdict
+from tests.pipeline.proof.test_verification import edit_record, text, verdict
+from tests.pipeline.upkeep.test_refreshing import apply, grow, refresh, whats
 from tests.tiny import write_images, write_model
-from tests.upkeep.test_refreshing import apply, grow, refresh, whats
 from tests.workbench import Workbench
 
 TWO = {"kmeans": {"nb_clusters": 2}}

@@ -16,7 +16,6 @@ import dagster as dg
 import pytest
 from PIL import Image
 
-from panoptic_assets.cli.opening import open_runner
 from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.project import Project
 from panoptic_assets.proof.bundle_check import Check, open_box
@@ -128,7 +127,7 @@ def test_launching_what_a_kept_registry_holds_changes_nothing(kept, tmp_path):
 
 def test_dagsters_own_history_goes_on(kept, tmp_path):
     copy = kept.copy(tmp_path / "project")
-    open_runner(copy.folder).materialize("tags")
+    copy.project.edit([])
     with open_instance(copy.folder / ".panoptic" / "dagster") as instance:
         records = instance.get_run_records()
         events = instance.fetch_materializations(dg.AssetKey("tags"), limit=100).records

@@ -693,7 +693,7 @@ def test_what_may_pass_is_retried(tiny):
 @pytest.mark.parametrize(("error", "retried"), [(InputError, False), (UnavailableError, True)])
 def test_what_only_a_person_can_mend_is_not_retried(error, retried):
     with pytest.raises(dg.Failure) as caught, plain_failures():
-        raise error("No.")
+        raise error("No.", id="no")
     assert caught.value.allow_retries is retried
 
 

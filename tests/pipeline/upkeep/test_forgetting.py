@@ -6,11 +6,9 @@ import random
 import shutil
 import time
 import zipfile
-from pathlib import Path
 
 import dagster as dg
 import pytest
-from panoptic_assets.runner import Runner
 
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import certificates_of_records
@@ -19,10 +17,9 @@ from panoptic_assets.labels.naming import Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
 from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
 from panoptic_assets.project import Project
-from panoptic_assets.spec.reporting import PlainReporter
 from panoptic_assets.spec.tag_log import replay
 from panoptic_assets.tags.table import read_log, tags_are
-from panoptic_assets.upkeep.forgetting import find_images, unfinished
+from panoptic_assets.upkeep.forgetting import unfinished
 from resources.lance import LanceStore
 from resources.project_folder import ProjectSettings, create, find
 from tests import processes
@@ -334,11 +331,11 @@ def test_it_refuses_while_anything_else_runs(folder, lock):
 
 
 def forget(folder, ready=None):
-    runner = Runner(find(Path(folder)), PlainReporter())
+    project = Project(folder)
     if ready is not None:
         ready.send(True)
-    targets = find_images(runner.store, [] if unfinished(runner.store) else [PATH])
-    runner.forget(targets, "Ada", "asked for")
+    asked = [] if unfinished(project.store) else [PATH]
+    project.forget(*asked, author="Ada", reason="asked for")
 
 
 def test_killed_at_random_moments_it_is_completed_by_the_next_start(folder, tmp_path):
