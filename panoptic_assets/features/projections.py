@@ -181,7 +181,11 @@ def umap(
             most=graph.indices.shape[1] + 1,
             k=n_neighbors - 1,
         )
-    from umap import UMAP
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ImportWarning
+        )  # that TensorFlow is missing, for another one
+        from umap import UMAP
 
     itself = np.arange(nb_images, dtype=np.int32)[:, None]
     others = graph.indices[:, : wanted - 1]
