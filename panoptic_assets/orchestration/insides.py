@@ -217,7 +217,31 @@ def instance_with(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
 
+    read_migrations_once()
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+
+
+def read_migrations_once() -> None:
+    """Let this process read the migrations of Dagster's tables once, instead of for each database.
+
+    An instance asks of its three databases whether they are up to date, and each run has one of its
+    own, which is made: each time Alembic executes its sixty files anew, 0.27 CPU seconds for a
+    command with one run.
+    """
+    from alembic.script import ScriptDirectory
+
+    if ScriptDirectory.from_config.__module__ == __name__:
+        return
+    read = ScriptDirectory.from_config
+    known: dict[str | None, ScriptDirectory] = {}
+
+    def from_config(config: Any) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    ScriptDirectory.from_config = from_config  # type: ignore[method-assign]
 
 
 def check_settings(home: Path) -> None:

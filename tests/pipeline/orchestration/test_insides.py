@@ -573,3 +573,27 @@ def test_a_code_server_is_started_shared_with_the_daemon_and_told_from_one_that_
     while insides.answers(launched) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert insides.answers(launched) is False, "A code server that is gone is taken for there."
+
+
+def test_the_migrations_of_dagsters_tables_are_read_once_in_a_process(tmp_path, monkeypatch):
+    """What an instance and a run's database read; each is at the last one nevertheless."""
+    from alembic.script import ScriptDirectory
+    from dagster._core.storage.event_log.sqlite import sqlite_event_log
+    from dagster._core.storage.sql import check_alembic_revision, get_alembic_config
+
+    def revisions(name):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dagster.yaml").touch()
+        with (
+            insides.instance_with(tmp_path / name) as instance,
+            instance.event_log_storage.run_connection(f"run {name}") as connection,
+        ):
+            return check_alembic_revision(get_alembic_config(sqlite_event_log.__file__), connection)
+
+    first, read, load = revisions("a"), [], ScriptDirectory._load_revisions
+    monkeypatch.setattr(
+        ScriptDirectory, "_load_revisions", lambda self: read.append(self) or load(self)
+    )
+    assert revisions("b") == first
+    assert first[0] == first[1] is not None
+    assert read == []
