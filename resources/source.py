@@ -24,9 +24,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pathspec import GitIgnoreSpec
 from pydantic import BaseModel, ConfigDict, Field
 
 from resources.decoding import (
@@ -38,6 +37,9 @@ from resources.decoding import (
     decoder_versions,
 )
 from resources.errors import InputError, UnavailableError, message
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 Patterns = list[str]
 """Patterns as in a ``.gitignore`` file, on the path below the root."""
@@ -238,8 +240,8 @@ class _Wanted:
     their own (NFD), which no keyboard gives.
     """
 
-    include: GitIgnoreSpec | None
-    exclude: GitIgnoreSpec | None
+    include: "GitIgnoreSpec | None"
+    exclude: "GitIgnoreSpec | None"
     _excluded: dict[str, bool] = field(default_factory=lambda: {"": False})
 
     def enters(self, folder: str) -> bool:
@@ -266,7 +268,9 @@ class _Wanted:
         )
 
 
-def _compiled(patterns: Patterns, name: str) -> GitIgnoreSpec | None:
+def _compiled(patterns: Patterns, name: str) -> "GitIgnoreSpec | None":
+    from pathspec import GitIgnoreSpec
+
     # git takes "./" for the name of a folder, so that the pattern matches nothing.
     lines = [_FROM_ROOT.sub(r"\1/", _composed(pattern)) for pattern in patterns]
     try:
