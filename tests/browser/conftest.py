@@ -37,16 +37,7 @@ class Ui:
 
     def command(self, *arguments: object) -> str:
         """Run a command on the project while the UI is open; return what it prints."""
-        answer = subprocess.run(
-            [sys.executable, "-m", "panoptic_assets.cli.main", *map(str, arguments)],
-            cwd=self.folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert answer.returncode == 0, answer.stderr
-        return answer.stdout
+        return run(*arguments, cwd=self.folder, process=True).stdout
 
 
 def start(folder: Path, *arguments: str, **options: Any) -> tuple[subprocess.Popen[str], str]:
@@ -90,20 +81,30 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def ui(chromium, embedded_folder, tmp_path_factory):
+def reported_folder(chromium, embedded_folder, once):
     """The sample with the runs `demo`, divided, named and reported, and `birch`, compared."""
+
+    def write(folder):
+        shutil.copytree(embedded_folder, folder, dirs_exist_ok=True)
+        for arguments in (
+            ("cluster", "demo", "--method", "kmeans", "--nb-clusters", 10),
+            ("divide", "demo/9", "--nb-clusters", 2),
+            ("label", "demo", "--language", "fr"),
+            ("cluster", "birch", "--method", "birch", "--nb-clusters", 6),
+            ("compare", "demo", "birch", "--report"),
+            ("project", "mini/tsne", "--method", "tsne"),
+            ("report", "demo"),
+        ):
+            run(*arguments, cwd=folder)
+
+    return once("reported", write)
+
+
+@pytest.fixture(scope="session")
+def ui(reported_folder, tmp_path_factory):
+    """A copy of it that is open."""
     folder = tmp_path_factory.mktemp("browser") / "sample_project"
-    shutil.copytree(embedded_folder, folder)
-    for arguments in (
-        ("cluster", "demo", "--method", "kmeans", "--nb-clusters", 10),
-        ("divide", "demo/9", "--nb-clusters", 2),
-        ("label", "demo", "--language", "fr"),
-        ("cluster", "birch", "--method", "birch", "--nb-clusters", 6),
-        ("compare", "demo", "birch", "--report"),
-        ("project", "mini/tsne", "--method", "tsne"),
-        ("report", "demo"),
-    ):
-        run(*arguments, cwd=folder)
+    shutil.copytree(reported_folder, folder)
     process, url = start(folder)
     yield Ui(folder, url)
     assert stop(process) == 0

@@ -6,6 +6,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from panoptic_assets.definitions import build_defs
+from tests.tiny import tiny_project
+from tests.workbench import bench_of
 
 TWO = {"kmeans": {"nb_clusters": 2}}
 FOUR = {"kmeans": {"nb_clusters": 4}}
@@ -34,13 +36,14 @@ def stale(instance):
 
 
 @pytest.fixture
-def saved(bench):
+def saved(tmp_path):
     """A run, two clusterings below it, their tags: all of it up to date."""
+    bench = bench_of(tiny_project(tmp_path, 40).folder)
     bench.run("images")
-    bench.run("embeddings", "mini")
-    bench.run("clustering", "greek")
-    bench.run("nested_clustering", "greek/9", method=TWO)
-    bench.run("nested_clustering", "greek/9/1", method=TWO)
+    bench.run("embeddings", "tiny")
+    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
+    bench.run("nested_clustering", "greek/0", method=TWO)
+    bench.run("nested_clustering", "greek/0/1", method=TWO)
     bench.run("saved_clustering", "greek")
     bench.run("tags")
     assert stale(bench.instance) == set()
@@ -49,12 +52,12 @@ def saved(bench):
 
 def test_another_run_another_node_and_another_vector_type_make_nothing_stale(saved):
     """DESIGN 7: what did not change is not stale."""
-    model = saved.project.configs / "models" / "grey.yaml"
-    model.write_text("model: embedded:mini\ngreyscale: true\n")
+    models = saved.project.configs / "models"
+    (models / "grey.yaml").write_text((models / "tiny.yaml").read_text() + "greyscale: true\n")
     saved.run("embeddings", "grey")
     saved.run("clustering", "roman", method=FOUR)
     saved.run("nested_clustering", "roman/0", method=TWO)
-    saved.run("nested_clustering", "greek/0", method=TWO)
+    saved.run("nested_clustering", "greek/1", method=TWO)
     assert stale(saved.instance) == set()
 
 
