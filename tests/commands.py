@@ -1,17 +1,22 @@
 """Commands as users give them: here, or in a process of its own where that makes a difference.
 
-Does not belong here: functions in processes that race and are killed (``tests/processes.py``).
+Does not belong here: functions in processes that race and are killed (``tests/processes.py``); what
+a command loads when it starts (``tests/pipeline/cli/test_start.py``).
 """
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 from click.testing import CliRunner
 
 from panoptic_assets.cli.main import main
+from tests import instances as instances
+from tests import processes
 
 
 def environment(**added):
@@ -20,25 +25,93 @@ def environment(**added):
 
 
 def run(*arguments, cwd, expect=0, process=False, limits="", **variables):
-    """Run a command: here, or in a process of its own, of which most of the time is imports.
+    """Run a command: here, or in a process of its own.
 
-    For what only a process has there is one: `limits`, arguments of the shell's `ulimit`, and
-    variables that Python itself reads when it starts. Any exit code will do where `expect` is None.
+    For what only a process that starts anew has there is one: `limits`, arguments of the shell's
+    `ulimit`, and variables that Python itself reads. Any exit code will do where `expect` is None.
     """
-    command = [os.fspath(given) if _is_name(given) else str(given) for given in arguments]
-    process = process or limits or any(name.startswith("PYTHON") for name in variables)
-    start = _in_a_process if process else _here
-    answer = start(command, cwd, limits, variables)
+    command = _texts(arguments)
+    if limits or any(name.startswith("PYTHON") for name in variables):
+        answer = _started_anew(command, cwd, limits, variables)
+    elif process:
+        started = Command(*command, cwd=cwd, **variables)
+        output, errors = started.communicate(300)
+        answer = subprocess.CompletedProcess(command, started.returncode, output, errors)
+    else:
+        answer = _here(command, cwd, variables)
     assert expect in (None, answer.returncode), answer.stdout + answer.stderr
     assert "Traceback" not in answer.stderr
     return answer
 
 
-def _is_name(given):
-    return isinstance(given, str | bytes | os.PathLike)
+def _texts(arguments):
+    names = (str, bytes, os.PathLike)
+    return [os.fspath(given) if isinstance(given, names) else str(given) for given in arguments]
 
 
-def _in_a_process(arguments, cwd, limits, variables):
+class Command:
+    """A command in a process of its own, in a session of its own, that has been started.
+
+    The process is forked from one that has made the imports, of which most of its time would be.
+    """
+
+    def __init__(self, *arguments, cwd, **variables):
+        readers, writers = zip(
+            *(processes.CONTEXT.Pipe(duplex=False) for _ in range(2)), strict=True
+        )
+        self._process = processes.start(
+            _as_from_a_shell, _texts(arguments), cwd, environment(**variables), *writers
+        )
+        for writer in writers:  # so that reading ends when the command does
+            writer.close()
+        self.stdout, self.stderr = (
+            os.fdopen(os.dup(reader.fileno()), encoding="utf-8", errors="surrogateescape")
+            for reader in readers
+        )
+        for reader in readers:
+            reader.close()
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def returncode(self):
+        """As ``subprocess`` gives it; None while it runs."""
+        return self._process.exitcode
+
+    def signal(self, number):
+        """Send a signal to every process of the command, as a terminal does."""
+        os.killpg(self.pid, number)
+
+    def communicate(self, timeout):
+        """Wait for its end; what it said on both streams."""
+        with ThreadPoolExecutor(2) as threads, self.stdout, self.stderr:
+            both = [threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            self._process.join(timeout)
+            if self.returncode is None:
+                self.signal(signal.SIGKILL)
+            texts = [text.result() for text in both]
+        assert self.returncode is not None, texts
+        return texts
+
+
+def _as_from_a_shell(arguments, cwd, variables, *streams):
+    os.setsid()
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(variables)
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(stream.fileno(), number)
+        stream.close()
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") for number in (1, 2)
+    )
+    sys.argv = ["panoptic-assets", *arguments]
+    main()
+
+
+def _started_anew(arguments, cwd, limits, variables):
     command = [sys.executable, "-m", "panoptic_assets.cli.main", *arguments]
     if limits:
         command = ["sh", "-c", f'ulimit {limits}; exec "$@"', "sh", *command]
@@ -53,7 +126,7 @@ def _in_a_process(arguments, cwd, limits, variables):
     )
 
 
-def _here(arguments, cwd, limits, variables):
+def _here(arguments, cwd, variables):
     """A fault of the program is raised; warnings are shown as a process of its own shows them."""
     without = {"DAGSTER_HOME": None, "PANOPTIC_PROJECT": None}
     arguments = [os.fsdecode(argument) for argument in arguments]

@@ -1,7 +1,8 @@
 """Processes of their own that tests race and kill, and that start in a tenth of the time.
 
-They are forked from a process that has made the costly imports; but not that of LanceDB, whose
-threads do not survive a fork. Does not belong here: whole commands (``run`` of ``test_cli``).
+They are forked from a process that has made the costly imports. Whatever starts threads may only be
+imported there, and not be used: threads do not survive a fork. Does not belong here: whole commands
+(``tests/commands.py``).
 """
 
 import multiprocessing
@@ -14,14 +15,24 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         "dagster",
-        "lance_namespace",
+        # What Dagster imports for the first instance.
+        "alembic.command",
+        "dagster._core.storage.event_log",
+        "dagster._core.storage.runs",
+        "dagster._core.storage.schedules",
+        "structlog",
+        "upath",
+        "watchdog.observers",
+        "hypothesis",
         "open_clip",
-        "panoptic_assets.clustering.methods",
+        "panoptic_assets.definitions",
+        "panoptic_assets.project",
         "pyarrow",
         "pytest",
-        "resources.source",
+        "resources.backends",
         "sklearn.cluster",
         "sklearn.metrics",
+        "tests.workbench",
     ]
 )
 

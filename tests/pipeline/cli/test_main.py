@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import click
@@ -23,7 +21,7 @@ from panoptic_assets.project import Project
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.project_folder import find
-from tests.commands import environment, everything, refused, run
+from tests.commands import Command, everything, refused, run
 from tests.pictures import SAMPLE
 from tests.tiny import tiny_project, write_images
 
@@ -435,35 +433,43 @@ def test_a_run_saved_again_asks_which_tags_belong_to_which_clusters(folder):
 
 
 def test_two_commands_at_once_both_do_their_work(folder):
-    command = [sys.executable, "-m", "panoptic_assets.cli.main", "cluster"]
-    processes = [
-        subprocess.Popen([*command, key], cwd=folder, env=environment(), stderr=subprocess.PIPE)
-        for key in ("one", "two")
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    both = [Command("cluster", key, cwd=folder) for key in ("one", "two")]
+    for command in both:
+        _, errors = command.communicate(120)
+        assert command.returncode == 0, errors
     assert [run["key"] for run in Project(folder).runs()] == ["one", "two"]
 
 
-def test_a_command_goes_on_after_another_was_killed(folder, embedded_folder):
-    """A killed run would hold its slot of the pool, and the next command would wait for ever."""
-    shutil.rmtree(folder / ".panoptic" / "store" / "vectors.mini.lance")
-    command = [sys.executable, "-m", "panoptic_assets.cli.main", "refresh", "--batch-size", "8"]
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True
-    )
+@pytest.fixture
+def tools(empty_bench):
+    """A project of a few images that wait for their vectors, and how many they are."""
+    images = SAMPLE / "tools"
+    return empty_bench(images).project.folder, sum(1 for _ in images.rglob("*.jpg"))
+
+
+def wait_for_vectors(folder, command):
+    """Until it has staged the first of them."""
     vectors = folder / ".panoptic" / "store" / "vectors.mini.lance"
     deadline = time.monotonic() + 120
-    while not vectors.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not vectors.exists() and command.returncode is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert vectors.exists()
+
+
+def test_a_command_goes_on_after_another_was_killed(tools):
+    """A killed run would hold its slot of the pool, and the next command would wait for ever."""
+    folder, nb_images = tools
+    command = Command("refresh", "--batch-size", 8, cwd=folder)
+    wait_for_vectors(folder, command)
+    command.signal(signal.SIGKILL)
+    command.communicate(60)
     run("refresh", cwd=folder)
-    assert Project(folder).vectors().num_rows == 253
+    assert Project(folder).vectors().num_rows == nb_images
 
 
-def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_again(tmp_path):
+def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_again(
+    mini_folder, tmp_path
+):
     """K3: the same to the bit, in another folder and process, whatever the order of the files."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -480,6 +486,8 @@ def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_ag
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     run("init", images, cwd=tmp_path / "two")
+    models = tmp_path / "two" / ".panoptic" / "models"
+    shutil.copytree(mini_folder / ".panoptic" / "models", models)
     run("refresh", cwd=tmp_path / "two")
     run("cluster", "demo", cwd=tmp_path / "two")
     one, two = (Project(tmp_path / name).run_info("demo")["output"] for name in ("one", "two"))
@@ -516,59 +524,33 @@ def test_a_slot_that_an_ended_run_left_taken_is_freed_and_a_running_one_waited_f
         storage = instance.event_log_storage
         storage.initialize_concurrency_limit_to_default("lancedb_write")
         storage.claim_concurrency_slot("lancedb_write", run.run_id, "embeddings")
-        command = [sys.executable, "-m", "panoptic_assets.cli.main", "cluster", "one"]
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True
-        )
-        assert f"Waiting for the Dagster run {run.run_id}" in process.stderr.readline()
-        assert process.poll() is None
+        command = Command("cluster", "one", cwd=folder)
+        assert f"Waiting for the Dagster run {run.run_id}" in command.stderr.readline()
+        assert command.returncode is None
         instance.report_run_canceled(run)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+        _, errors = command.communicate(60)
+    assert command.returncode == 0, errors
     assert "✓ clustering one" in errors
 
 
-def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(folder):
-    shutil.rmtree(folder / ".panoptic" / "store" / "vectors.mini.lance")
-    # A test runner's own parent may ignore the signal, and children inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "panoptic_assets.cli.main", "refresh", "--batch-size", "4"],
-        cwd=folder,
-        env=environment(),
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    signal.signal(signal.SIGINT, before)
-    vectors = folder / ".panoptic" / "store" / "vectors.mini.lance"
-    deadline = time.monotonic() + 120
-    while not vectors.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(tools):
+    folder, nb_images = tools
+    command = Command("refresh", "--batch-size", 4, cwd=folder)
+    wait_for_vectors(folder, command)
+    command.signal(signal.SIGINT)
+    _, errors = command.communicate(60)
+    assert command.returncode == 130
     assert "Interrupted" in errors.splitlines()[-1]
     assert "Traceback" not in errors
     run("refresh", cwd=folder)
-    assert Project(folder).vectors().num_rows == 253
+    assert Project(folder).vectors().num_rows == nb_images
 
 
 def test_two_demos_started_together_in_an_empty_folder_are_one_project(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "panoptic_assets.cli.main", "demo"],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+    both = [Command("demo", cwd=tmp_path) for _ in range(2)]
+    for command in both:
+        _, errors = command.communicate(240)
+        assert command.returncode == 0, errors
     assert [run["revision"] for run in Project(tmp_path).runs()] == [1, 1, 1]
     assert LanceStore(uri=str(tmp_path / ".panoptic" / "store")).count("tag_log") == 1
 
