@@ -95,8 +95,8 @@ def embedded_folder(mini_folder, once):
 
         shutil.copytree(mini_folder, folder, dirs_exist_ok=True)
         bench = bench_of(folder)
-        bench.run("images")
-        bench.run("embeddings", "mini")
+        bench.make("images")
+        bench.make("embeddings", "mini")
 
     return once("embedded", write)
 

@@ -32,6 +32,7 @@ from resources.source import ImageSource
 from tests import processes
 from tests.commands import refused, run
 from tests.tiny import write_images, write_model
+from tests.workbench import execute, job_of
 
 KILLS = 50
 ROUNDS = 8
@@ -71,26 +72,22 @@ class Desk:
         self.project = find(Path(folder))
         self.store = LanceStore(uri=self.project.store)
         self.instance = dg.DagsterInstance.ephemeral()
-        self.job = build_defs(
+        self.definitions = build_defs(
             source=ImageSource(root=self.project.images),
             store=self.store,
             models=OpenClipModels(folder=str(folder)),
             registry=Registry(folder=str(folder)),
             engine=LocalEngine(stage_images=16),
-        ).resolve_implicit_global_asset_job_def()
+        )
+        self.jobs: dict[str, dg.JobDefinition] = {}
 
     def run(self, asset, partition=None, kind=None, **config):
         if partition is not None:
             self.instance.add_dynamic_partitions(kind or "runs", [partition])
-        self.job.execute_in_process(
-            instance=self.instance,
-            asset_selection=[dg.AssetKey(asset)],
-            partition_key=partition,
-            run_config={
-                "ops": {asset: {"config": config}} if config else {},
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-        )
+        if asset not in self.jobs:
+            self.jobs[asset] = job_of(self.definitions, asset)
+        ops = {asset: {"config": config}} if config else {}
+        execute(self.jobs[asset], self.instance, partition, ops=ops)
 
     def refresh(self):
         self.run("images")

@@ -13,7 +13,7 @@ def clustered_folder(embedded_folder, once):
 
     def write(folder):
         shutil.copytree(embedded_folder, folder, dirs_exist_ok=True)
-        bench_of(folder).run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
+        bench_of(folder).make("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
 
     return once("clustered", write)
 

@@ -40,12 +40,14 @@ def first(tmp_path_factory):
     for file in project.configs.rglob("*.yaml"):
         file.unlink()
     for name in ("tiny", "twin"):
-        (project.configs / "models" / f"{name}.yaml").write_text(f"model: local-dir:{model}\n")
+        (project.configs / "models" / f"{name}.yaml").write_text(
+            f"model: local-dir:{model}\nprecision: fp32\n"
+        )
     bench = Workbench(project, dg.DagsterInstance.ephemeral())
     refresh(bench)
-    bench.run("clustering", "greek", method=TWO)
-    bench.run("nested_clustering", "greek/0", method=TWO)
-    bench.run("projection", "tiny/pca")
+    bench.make("clustering", "greek", method=TWO)
+    bench.make("nested_clustering", "greek/0", method=TWO)
+    bench.make("projection", "tiny/pca")
     return project.folder
 
 
@@ -91,7 +93,7 @@ def test_an_old_answer_is_proved_by_the_algorithm_that_is_kept(bench, raised):
         found = verdict(bench, key)
         assert (found.answer, found.proved, found.broken) == ("same", True, [])
         assert text(found, "output").endswith(", by algorithm 1")
-    bench.run("clustering", "roman", method=TWO)
+    bench.make("clustering", "roman", method=TWO)
     assert document(bench, "roman")["algorithm"] == bench.read.run_info("roman")["algorithm"] == 2
     assert bench.read.run_info("roman")["output"] != bench.read.run_info("greek")["output"]
     found = verdict(bench, "roman")
@@ -100,7 +102,7 @@ def test_an_old_answer_is_proved_by_the_algorithm_that_is_kept(bench, raised):
 
 
 def test_the_stability_of_an_old_answer_is_that_of_its_algorithm(bench, raised):
-    bench.run("clustering", "sure", method=TWO, stability=2)
+    bench.make("clustering", "sure", method=TWO, stability=2)
     raised()
     assert verdict(bench, "sure").proved
 
@@ -146,7 +148,7 @@ def test_a_number_that_was_forged_is_named_by_the_seal(bench, raised, stored, wr
     key = "greek"
     if written == 2:
         key = "roman"
-        bench.run("clustering", key, method=TWO)
+        bench.make("clustering", key, method=TWO)
 
     def forge(document):
         document.pop("algorithm", None)
@@ -209,7 +211,7 @@ def test_materialized_again_a_run_is_a_new_revision_and_says_so(bench, raised):
 def test_where_a_newer_algorithm_gives_the_same_answer_the_record_tells_of_it(bench, monkeypatch):
     output = bench.read.run_info("greek")["output"]
     monkeypatch.setattr(KMeans, "algorithm", 2)
-    bench.run("clustering", "greek")
+    bench.make("clustering", "greek")
     info = bench.read.run_info("greek")
     assert (info["output"], info["revision"], info["algorithm"]) == (output, 2, 2)
 
@@ -231,7 +233,7 @@ def test_the_policy_recluster_never_goes_back_to_an_older_algorithm(bench):
 
 def test_the_policy_assign_keeps_the_clusters_and_their_number(bench, raised):
     raised()
-    bench.run("clustering", "roman", method=TWO)
+    bench.make("clustering", "roman", method=TWO)
     numbers = {"greek": 1, "roman": 2}
     for key in numbers:
         assert whats(apply(bench, Assign(), key))[0] == (key, "same")
@@ -261,9 +263,9 @@ def test_images_that_were_assigned_to_clusters_of_a_gone_algorithm_are_compared(
 
 
 def test_a_comparison_names_the_algorithm_that_two_runs_differ_in(bench, raised):
-    bench.run("clustering", "same", method=TWO)
+    bench.make("clustering", "same", method=TWO)
     raised()
-    bench.run("clustering", "roman", method=TWO)
+    bench.make("clustering", "roman", method=TWO)
     differing = bench.read.compare("greek", "roman")["differences"]
     assert {"section": "versions", "name": "algorithm", "a": "1", "b": "2"} in differing
     differing = bench.read.compare("greek", "same")["differences"]
@@ -272,7 +274,7 @@ def test_a_comparison_names_the_algorithm_that_two_runs_differ_in(bench, raised)
 
 def test_a_bundle_carries_the_number_and_its_check_guards_it(bench, raised, tmp_path):
     raised()
-    bench.run("clustering", "roman", method=TWO)
+    bench.make("clustering", "roman", method=TWO)
     bench.read.bundle("roman", tmp_path / "roman.zip")
     with zipfile.ZipFile(tmp_path / "roman.zip") as box:
         box.extractall(tmp_path / "unpacked")
@@ -287,10 +289,10 @@ def test_a_bundle_carries_the_number_and_its_check_guards_it(bench, raised, tmp_
 
 def test_a_projection_by_another_algorithm_is_made_again_and_says_by_which(bench, monkeypatch):
     [before] = bench.read.projections()
-    bench.run("projection", "tiny/pca")
+    bench.make("projection", "tiny/pca")
     assert bench.read.projections() == [before], "the first number changes nothing"
     monkeypatch.setattr(Pca, "algorithm", 2)
-    bench.run("projection", "tiny/pca")
+    bench.make("projection", "tiny/pca")
     [after] = bench.read.projections()
     assert after["cause"]["algorithm"] == 2
     assert after["output"] == before["output"]
@@ -310,27 +312,27 @@ def test_pixels_that_another_decoder_would_give_otherwise_are_not_compared(bench
 
 def test_no_vector_type_has_pixels_of_two_decoders(bench, monkeypatch):
     monkeypatch.setattr(decoding, "ALGORITHM", 2)
-    bench.run("embeddings", "tiny")  # nothing is new
-    bench.run("embeddings", "twin")
+    bench.make("embeddings", "tiny")  # nothing is new
+    bench.make("embeddings", "twin")
     assert "decoder" not in model_identity(bench.store, "tiny")
     assert model_identity(bench.store, "twin")["decoder"] == 2
     write_images(Path(bench.project.images), 1, start=30)
-    bench.run("images")
+    bench.make("images")
     assert bench.refused("embeddings", "tiny") == (
         "The images of 'tiny' were decoded by algorithm 1, and are by algorithm 2 now: their "
         "vectors cannot be compared. To embed with this version, give the model another file, and "
         "so a key, in configs/models."
     )
-    bench.run("embeddings", "twin")
+    bench.make("embeddings", "twin")
     assert bench.store.count("vectors.twin") == bench.store.count("vectors.tiny") + 1
-    bench.run("clustering", "twins", method=TWO, features="twin")
+    bench.make("clustering", "twins", method=TWO, features="twin")
     assert verdict(bench, "twins", pixels=True).circumstances == []
 
 
 @pytest.mark.parametrize("vector_type", ["tiny", "twin"])
 def test_texts_are_encoded_whichever_decoder_the_vectors_are_of(bench, monkeypatch, vector_type):
     monkeypatch.setattr(decoding, "ALGORITHM", 2)
-    bench.run("embeddings", "twin")
+    bench.make("embeddings", "twin")
     monkeypatch.setattr(decoding, "ALGORITHM", 3)
     registry, models = (bench.definitions.resources[name] for name in ("registry", "models"))
     assert text_encoder(vector_type, bench.store, registry, models, print).dim == 64

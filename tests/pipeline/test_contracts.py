@@ -26,10 +26,10 @@ def infinite(found):
 
 
 def test_every_contract_holds_for_the_sample(bench):
-    bench.run("neighbors", "mini")
-    bench.run("clustering", "greek")
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
+    bench.make("neighbors", "mini")
+    bench.make("clustering", "greek")
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
     judged = (("images", None), ("embeddings", "mini"), ("neighbors", "mini"), ("tags", None))
     for asset, partition in judged:
         assert all(check.passed for check in bench.checks(asset, partition).values())
@@ -60,7 +60,7 @@ def test_a_file_whose_image_has_no_row_is_found(bench):
 
 def test_too_many_files_in_quarantine_are_a_warning(empty_bench):
     bench = empty_bench(HOSTILE)
-    bench.run("images")
+    bench.make("images")
     found = bench.checks("images")["quarantine_share"]
     assert not found.passed
     assert found.severity.value == "WARN"
@@ -68,7 +68,7 @@ def test_too_many_files_in_quarantine_are_a_warning(empty_bench):
 
 def test_the_share_in_quarantine_is_configurable(empty_bench):
     bench = empty_bench(HOSTILE)
-    bench.run("images")
+    bench.make("images")
     settings = bench.project.folder / ".panoptic" / "project.yaml"
     settings.write_text(settings.read_text() + "max_quarantined: 0.5\n")
     assert bench.checks("images")["quarantine_share"].passed
@@ -119,7 +119,7 @@ def test_an_image_without_a_vector_is_a_warning(bench):
 
 def test_neighbours_that_are_not_the_nearest_are_found(bench):
     """kNN recall."""
-    bench.run("neighbors", "mini")
+    bench.make("neighbors", "mini")
     handle = lancedb.connect(bench.project.store).open_table("neighbors.mini")
     rows = handle.to_arrow()
     wrong = np.random.default_rng(0).permutation(len(rows))
@@ -133,7 +133,7 @@ def test_neighbours_that_are_not_the_nearest_are_found(bench):
 
 
 def test_a_graph_of_other_images_is_a_warning(bench):
-    bench.run("neighbors", "mini")
+    bench.make("neighbors", "mini")
     lancedb.connect(bench.project.store).open_table("vectors.mini").delete(
         f"image_id = '{bench.read.images()['image_id'][0].as_py()}'"
     )
@@ -147,14 +147,14 @@ def test_a_graph_of_other_images_is_a_warning(bench):
     [("image_tags", {"image_id": "0" * 64}), ("tags", {"tag_id": "0" * 16}), ("tags", {})],
 )
 def test_tags_that_are_not_the_replay_of_the_log_are_found(bench, table, changes):
-    bench.run("clustering", "greek")
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
+    bench.make("clustering", "greek")
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
     plant(bench, table, **changes)
     assert not bench.checks("tags")["tags_are_the_replay"].passed
 
 
 def test_a_save_that_is_not_in_the_tags_yet_is_found(bench):
-    bench.run("clustering", "greek")
-    bench.run("saved_clustering", "greek")
+    bench.make("clustering", "greek")
+    bench.make("saved_clustering", "greek")
     assert not bench.checks("tags")["tags_are_the_replay"].passed

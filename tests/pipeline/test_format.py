@@ -28,7 +28,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("written")
     write_images(folder / "images", 3)
     project = create(folder, ProjectSettings(images=str(folder / "images")))
-    Workbench(project, dg.DagsterInstance.ephemeral()).run("images")
+    Workbench(project, dg.DagsterInstance.ephemeral()).make("images")
     return folder
 
 

@@ -25,11 +25,11 @@ def divided(once):
 
     def write(folder):
         bench = Workbench(tiny_project(folder, 20), dg.DagsterInstance.ephemeral())
-        bench.run("images")
-        bench.run("embeddings", "tiny")
+        bench.make("images")
+        bench.make("embeddings", "tiny")
         for key in ("greek", "roman"):
-            bench.run("clustering", key, method=TWO)
-        bench.run("nested_clustering", "greek/0", method=TWO)
+            bench.make("clustering", key, method=TWO)
+        bench.make("nested_clustering", "greek/0", method=TWO)
 
     return once("divided", write) / "project"
 
@@ -59,9 +59,9 @@ def test_the_other_runs_go_on_beside_a_record_of_a_newer_version(bench):
     assert NEWER in run("status", cwd=folder).stdout
     assert {"roman", "greek/0"} <= {run["key"] for run in bench.read.runs()}
     assert run("clusters", "roman", cwd=folder)
-    bench.run("clustering", "late", method=TWO)
-    bench.run("saved_clustering", "roman")
-    bench.run("tags")
+    bench.make("clustering", "late", method=TWO)
+    bench.make("saved_clustering", "roman")
+    bench.make("tags")
     assert bench.read.tags("Clustering")
 
 
@@ -86,7 +86,7 @@ def test_the_record_of_a_newer_version_is_refused_by_name_and_never_overwritten(
 
 
 def test_what_a_newer_version_made_of_a_key_is_not_replaced_by_what_it_was(bench):
-    bench.run("clustering", "roman", method={"kmeans": {"nb_clusters": 3}}, replace=True)
+    bench.make("clustering", "roman", method={"kmeans": {"nb_clusters": 3}}, replace=True)
     newer(bench, "roman")
     assert "roman" not in Clusterings(bench.store).records
     assert len(all_records(bench.store, "roman")) == 1
@@ -153,7 +153,7 @@ def test_a_field_and_a_method_that_are_not_known_are_no_obstacle(bench):
 
 def test_a_part_of_a_newer_version_refuses_what_is_said_of_all_of_its_run_and_nothing_else(bench):
     """Left out, it would take labels, tags and pictures with it, and nobody would know."""
-    bench.run("saved_clustering", "greek")
+    bench.make("saved_clustering", "greek")
     newer(bench, "greek/0")
     folder = bench.project.folder
     labels = bench.store.version("labels")
@@ -176,4 +176,4 @@ def test_a_part_of_a_newer_version_refuses_what_is_said_of_all_of_its_run_and_no
         "Clustering": "unknown",
     }
     assert run("clusters", "greek", cwd=folder)
-    bench.run("saved_clustering", "roman", property="Romans")
+    bench.make("saved_clustering", "roman", property="Romans")

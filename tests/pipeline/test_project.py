@@ -51,8 +51,8 @@ def test_files_and_images_are_arrow_tables(bench):
 
 def test_runs_and_clusters_can_be_read_by_key(bench):
     """D26, D30, D49: access by name, from Python."""
-    bench.run("clustering", "greek")
-    bench.run("nested_clustering", "greek/9", method={"kmeans": {"nb_clusters": 2}})
+    bench.make("clustering", "greek")
+    bench.make("nested_clustering", "greek/9", method={"kmeans": {"nb_clusters": 2}})
     assert [run["key"] for run in bench.read.runs()] == ["greek", "greek/9"]
     assert bench.read.clusters("greek/9")["node"].to_pylist() == ["greek/9/0", "greek/9/1"]
     assert set(bench.read.assignments("greek/9")["cluster"].to_pylist()) == {"0", "1"}

@@ -86,7 +86,7 @@ def test_rows_in_another_order_give_the_same_answer(bench, key):
 
 def test_an_automatic_number_leaves_a_remainder_and_finds_the_folders(bench):
     """A10, C4: -1 asks for an automatic number."""
-    bench.run("neighbors", "mini")
+    bench.make("neighbors", "mini")
     bench.run("clustering", "auto", method={"kmeans": {"nb_clusters": -1}})
     ids, clusters = columns(bench, "auto", "image_id", "cluster")
     folders = truth(bench)
@@ -102,13 +102,13 @@ def test_an_automatic_number_leaves_a_remainder_and_finds_the_folders(bench):
 def test_the_stored_neighbours_serve_as_those_that_are_computed(bench):
     """DESIGN 3: the graph is computed once and used by automatic clustering."""
     bench.run("clustering", "without", method={"kmeans": {"nb_clusters": -1}})
-    bench.run("neighbors", "mini")
+    bench.make("neighbors", "mini")
     bench.run("clustering", "with", method={"kmeans": {"nb_clusters": -1}})
     assert record(bench, "with")["output"] == record(bench, "without")["output"]
 
 
 def test_neighbours_of_other_images_or_vectors_are_not_used(bench, monkeypatch):
-    bench.run("neighbors", "mini")
+    bench.make("neighbors", "mini")
     used = []
     monkeypatch.setattr(
         "panoptic_assets.clustering.readings.nearest_neighbors",
@@ -141,7 +141,7 @@ def test_images_are_attached_to_the_tags_of_a_property(bench):
     (bench.project.folder / "tags.csv").write_text("\n".join(lines), encoding="utf-8")
     settings = bench.project.settings_file
     settings.write_text(settings.read_text() + "metadata: tags.csv\n")
-    bench.run("images")
+    bench.make("images")
     bench.run("clustering", "by-tags", method={"cluster_by_tags": {"property": "sujet"}})
     rows = bench.read.clusters("by-tags").to_pylist()
     assert {row["name"] for row in rows} <= {"animaux", "animaux > oiseau", "véhicule", "monument"}
@@ -155,8 +155,8 @@ def test_images_are_attached_to_the_tags_of_a_property(bench):
 
 def test_saved_tags_can_be_attached_to_but_not_the_remainders(bench):
     bench.run("clustering", "dense", method={"hdbscan": {}})
-    bench.run("saved_clustering", "dense")
-    bench.run("tags")
+    bench.make("saved_clustering", "dense")
+    bench.make("tags")
     bench.run("clustering", "again", method={"cluster_by_tags": {"property": "Clustering"}})
     assert "remainder" not in bench.read.clusters("again")["name"].to_pylist()
 
@@ -230,7 +230,7 @@ def test_stability_tells_which_clusters_come_again(bench):
 
 
 def test_the_measures_of_a_run_are_those_of_its_vectors(bench):
-    bench.run("projection", "mini/pca")
+    bench.make("projection", "mini/pca")
     bench.run("clustering", "p", features="mini/pca")
     read = vector_tables.read_vectors(bench.store, "mini", image_tables.present_files(bench.store))
     [clusters] = columns(bench, "p", "cluster")
@@ -258,8 +258,8 @@ def test_exemplars_are_the_nearest_the_farthest_or_drawn(bench):
 
 def test_twenty_clusters_by_kmeans_on_points_of_umap(bench):
     """D33, D41: the tutorial's example, with the warning that a projection distorts."""
-    bench.run("neighbors", "mini")
-    bench.run("projection", "mini/umap")
+    bench.make("neighbors", "mini")
+    bench.make("projection", "mini/umap")
     method = {"kmeans": {"nb_clusters": 20}}
     result = bench.run("clustering", "u", method=method, features="mini/umap")
     assert metadata(result, "clustering")["nb_clusters"] == 20
@@ -282,8 +282,8 @@ def test_the_story_of_the_method_page(bench):
     that stays whole, force it, save.
     """
     automatic = {"kmeans": {"nb_clusters": -1}}
-    bench.run("neighbors", "mini")
-    bench.run("projection", "mini/pca")  # C2: an overview first
+    bench.make("neighbors", "mini")
+    bench.make("projection", "mini/pca")  # C2: an overview first
     bench.run("clustering", "story", method=automatic)  # C3, C4
     rows = bench.read.clusters("story").to_pylist()
     clusters = [row for row in rows if row["cluster"] != "remainder"]
@@ -307,8 +307,8 @@ def test_the_story_of_the_method_page(bench):
     assert record(bench, tight)["nb_clusters"] == 2
     bench.run("nested_clustering", "story/remainder", method={"kmeans": {"nb_clusters": 2}})
     assert record(bench, "story/remainder")["nb_clusters"] == 2
-    bench.run("saved_clustering", "story")  # C13
-    bench.run("tags")
+    bench.make("saved_clustering", "story")  # C13
+    bench.make("tags")
     paths = {tag["path"] for tag in bench.read.tags("Clustering")}
     assert {"remainder > 0", "remainder > 1"} <= paths
 
@@ -442,7 +442,7 @@ def test_members_are_listed_with_their_files(bench):
 
 
 def test_readings_of_a_projection_have_neither_neighbours_nor_texts_of_the_vectors(bench):
-    bench.run("projection", "mini/pca")
+    bench.make("projection", "mini/pca")
     features = vector_tables.read_features(
         bench.store, "mini/pca", image_tables.present_files(bench.store)
     )

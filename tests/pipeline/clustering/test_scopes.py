@@ -48,7 +48,7 @@ def described(embedded_folder, once):
         content = yaml.safe_load(settings.read_text(encoding="utf-8"))
         content["metadata"] = "inventaire.csv"
         settings.write_text(yaml.safe_dump(content), encoding="utf-8")
-        bench_of(folder).run("images")
+        bench_of(folder).make("images")
 
     return bench_of(once("described", write))
 
@@ -213,7 +213,7 @@ def test_a_project_without_metadata_or_tags_says_where_they_come_from(embedded_f
 def test_a_scope_of_a_property_is_clustered_and_recorded_with_its_proof(bench):
     """E7: end to end; what was read can be read again."""
     scope = {"property": {"property": "motif", "values": ["animal"]}}
-    bench.run("clustering", "animaux", scope=scope, method=TWO)
+    bench.make("clustering", "animaux", scope=scope, method=TWO)
     info = bench.read.run_info("animaux")
     ids = bench.read.assignments("animaux")["image_id"].to_pylist()
     assert {path for path, image_id in ids_of(bench).items() if image_id in ids} == {
@@ -231,7 +231,7 @@ def test_a_scope_of_a_property_is_clustered_and_recorded_with_its_proof(bench):
     assert info["inputs"][2]["sha256"] == digest(ids)
     version = info["inputs"][2]["version"]
     assert bench.store.read("property_values", version=version).num_rows
-    bench.run("clustering", "animaux")
+    bench.make("clustering", "animaux")
     assert bench.read.run_info("animaux")["revision"] == 1
 
 
@@ -239,20 +239,20 @@ def test_a_scope_is_replaced_as_a_whole(bench):
     """Dates do not mix with the recorded values of another property."""
     first = {"property": {"property": "matière", "values": ["grès", "fer"]}}
     other = {"property": {"property": "prix", "minimum": 3}}
-    bench.run("clustering", "mine", scope=first, method=TWO)
+    bench.make("clustering", "mine", scope=first, method=TWO)
     message = bench.refused("clustering", "mine", scope=other)
     assert "scope.property.values: ['grès', 'fer'] is recorded" in message
-    bench.run("clustering", "mine", scope=other, replace=True)
+    bench.make("clustering", "mine", scope=other, replace=True)
     assert bench.read.run_info("mine")["counts"]["in_scope"] == 4
 
 
 def test_a_scope_is_the_images_with_a_saved_tag_or_one_below_it(bench):
     """A17, E7."""
-    bench.run("clustering", "greek")
-    bench.run("nested_clustering", "greek/9", method=TWO)
-    bench.run("saved_clustering", "greek")
-    bench.run("saved_clustering", "greek", property="Époque")
-    bench.run("tags")
+    bench.make("clustering", "greek")
+    bench.make("nested_clustering", "greek/9", method=TWO)
+    bench.make("saved_clustering", "greek")
+    bench.make("saved_clustering", "greek", property="Époque")
+    bench.make("tags")
     places = bench.read.places("greek").to_pylist()
     for path, nodes in (("9", ("greek/9/0", "greek/9/1")), ("9>1", ("greek/9/1",))):
         wanted = [row["image_id"] for row in places if row["node"] in nodes]
@@ -265,7 +265,7 @@ def test_a_scope_is_the_images_with_a_saved_tag_or_one_below_it(bench):
     assert "has no tag '9 > 2': known are '9 > " in message
     message = refused(bench, {"tag": {"path": "9", "property": "Epoque"}})
     assert "known are 'Époque'" in message
-    bench.run("clustering", "nine", scope={"tag": {"path": "9 > 1"}}, method=TWO)
+    bench.make("clustering", "nine", scope={"tag": {"path": "9 > 1"}}, method=TWO)
     assert bench.read.run_info("nine")["counts"]["in_scope"] == len(wanted)
 
 
@@ -311,7 +311,7 @@ def test_a_scope_is_a_list_of_ids_and_paths(bench):
     text = f"\ufeff{ids[CAT]}\r\n\r\n  {HEN} \r\n./{COW}\r\n{DOG}\r\n{ids[DOG]}\r\n"
     scope = listed(bench, text)
     assert paths_in(bench, scope) == {CAT, HEN, COW, DOG}
-    bench.run("clustering", "listed", scope=scope, method=TWO)
+    bench.make("clustering", "listed", scope=scope, method=TWO)
     info = bench.read.run_info("listed")
     assert info["id_list"] == {
         "file": "liste d'été.txt",
@@ -319,7 +319,7 @@ def test_a_scope_is_a_list_of_ids_and_paths(bench):
     }
     assert info["counts"]["in_scope"] == 4
     listed(bench, f"{CAT}\n{HEN}")
-    bench.run("clustering", "listed")
+    bench.make("clustering", "listed")
     info = bench.read.run_info("listed")
     assert (info["revision"], info["counts"]["in_scope"]) == (2, 2)
 
@@ -398,7 +398,7 @@ def test_a_search_of_images_without_vectors_or_of_another_programs_is_refused(be
     ids.write_text("\n".join(vectors["image_id"].to_pylist()))
     file = bench.project.configs / "models" / "dino.yaml"
     file.write_text("{vectors: dino.npy, ids: ids.txt, model: DINOv2}")
-    bench.run("embeddings", "dino")
+    bench.make("embeddings", "dino")
     message = refused(bench, scope, features="dino")
     assert "The vectors of 'dino' were imported, so there is no model" in message
     ids = ids_of(bench)
@@ -466,15 +466,15 @@ def test_an_image_that_there_is_not_or_no_longer_is_refused(bench):
 
 def test_a_scope_is_a_cluster_of_another_run(bench):
     """A19, E7: a cluster divided under a key of its own, with its parent in the record."""
-    bench.run("clustering", "greek")
-    bench.run("nested_clustering", "greek/9", method=TWO)
+    bench.make("clustering", "greek")
+    bench.make("nested_clustering", "greek/9", method=TWO)
     for node in ("greek/9", "greek/9/1"):
         above, _, cluster = node.rpartition("/")
         rows = bench.read.assignments(above).to_pylist()
         wanted = [row["image_id"] for row in rows if row["cluster"] == cluster]
         found = selected(bench, {"node": {"node": node}})
         assert found.image_ids == wanted
-    bench.run("clustering", "roman", scope={"node": {"node": "greek/9"}}, method=TWO)
+    bench.make("clustering", "roman", scope={"node": {"node": "greek/9"}}, method=TWO)
     info = bench.read.run_info("roman")
     above = bench.read.run_info("greek")
     assert (info["parent_record"], info["parent_output"]) == (above["record_id"], above["output"])
@@ -485,7 +485,7 @@ def test_a_scope_is_a_cluster_of_another_run(bench):
         "clustering", "greek", scope={"node": {"node": "greek/9"}}, replace=True
     )
     assert "cannot take a cluster of its own: divide it instead" in message
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 12}}, replace=True)
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 12}}, replace=True)
     assert "greek/9 is stale" in refused(bench, {"node": {"node": "greek/9/1"}})
     assert bench.read.run_info("roman")["status"] == "current"
     gone(bench, *ids_of(bench))
@@ -493,7 +493,7 @@ def test_a_scope_is_a_cluster_of_another_run(bench):
 
 
 def test_a_cluster_whose_images_are_all_missing_is_refused(bench):
-    bench.run("clustering", "greek")
+    bench.make("clustering", "greek")
     rows = bench.read.assignments("greek").to_pylist()
     members = {row["image_id"] for row in rows if row["cluster"] == "0"}
     gone(bench, *(path for path, image_id in ids_of(bench).items() if image_id in members))
@@ -515,8 +515,8 @@ def test_the_order_of_files_on_disk_changes_no_scope(empty_bench, tmp_path):
         (bench.project.folder / "m.csv").write_text("\n".join(["path;sorte[tag]", *lines]))
         settings = bench.project.settings_file
         settings.write_text(settings.read_text().replace("metadata: ''", "metadata: m.csv"))
-        bench.run("images")
-        bench.run("embeddings", "mini")
+        bench.make("images")
+        bench.make("embeddings", "mini")
         scopes = [
             {"property": {"property": "sorte", "values": ["hammers"]}},
             {"text": {"text": "un marteau", "nb_images": 5}},
@@ -541,7 +541,7 @@ def test_every_scope_can_be_asked_for_in_a_registry_file(bench):
     dates = "{property: créé le, since: 1887-02-01, until: 1901}"
     config = f"{{scope: {{property: {dates}}}, method: {{kmeans: {{nb_clusters: 2}}}}}}"
     file.write_text(f"ops: {{clustering: {{config: {config}}}}}", encoding="utf-8")
-    bench.run("clustering", "mine")
+    bench.make("clustering", "mine")
     scope = bench.read.run_info("mine")["config"]["scope"]
     assert scope == {
         "property": {

@@ -168,7 +168,7 @@ def test_the_corpus_version_changes_with_the_corpus(four):
 def test_moved_files_are_not_embedded_again(four):
     """Moving or renaming a file must not lose its tags: the image stays the same."""
     bench, folder, _ = four
-    bench.run("embeddings", "mini")
+    bench.make("embeddings", "mini")
     (folder / "below").mkdir()
     for name in ("0.jpg", "1.jpg"):
         (folder / name).rename(folder / "below" / name)
@@ -229,13 +229,13 @@ def test_missing_images_leave_new_runs_and_stay_in_old_ones(empty_bench, tmp_pat
     shutil.copytree(SAMPLE / "tools", tmp_path / "tools")
     bench = empty_bench(tmp_path / "tools")
     bench.run("images")
-    bench.run("embeddings", "mini")
+    bench.make("embeddings", "mini")
     two = {"kmeans": {"nb_clusters": 2}}
-    bench.run("clustering", "old", method=two)
+    bench.make("clustering", "old", method=two)
     count = bench.read.assignments("old").num_rows
     next((tmp_path / "tools").rglob("*.jpg")).unlink()
     bench.run("images")
-    bench.run("clustering", "new", method=two)
+    bench.make("clustering", "new", method=two)
     assert bench.read.assignments("old").num_rows == count
     assert bench.read.assignments("new").num_rows == count - 1
 
@@ -244,9 +244,9 @@ def test_a_node_whose_images_are_all_missing_cannot_be_divided(empty_bench, tmp_
     shutil.copytree(SAMPLE / "tools" / "hammers", tmp_path / "hammers")
     bench = empty_bench(tmp_path / "hammers")
     bench.run("images")
-    bench.run("embeddings", "mini")
+    bench.make("embeddings", "mini")
     one = {"kmeans": {"nb_clusters": 1}}
-    bench.run("clustering", "all", method=one)
+    bench.make("clustering", "all", method=one)
     for file in (tmp_path / "hammers").iterdir():
         file.unlink()
     bench.run("images", accept_missing=True)

@@ -60,7 +60,7 @@ def holding(files):
 
 
 def test_a_refresh_that_changes_something_leaves_a_version(bench):
-    bench.run("images")
+    bench.make("images")
     image(bench, 0).unlink()
     write_images(image(bench, 0).parent.parent, 2, 10)
     result = bench.run("images")
@@ -88,41 +88,41 @@ def test_the_replay_of_the_log_is_the_manifest_at_every_version(bench):
         image(bench, step).rename(folder / f"moved{step}.jpg")
         (folder / "broken.jpg").write_bytes(b"broken" * step)
         image(bench, step + 5).unlink()
-        bench.run("images")
+        bench.make("images")
         states.append(holding(read_manifest(bench.store)))
     assert [holding(replay_versions(bench.store, number)) for number in (1, 2, 3, 4)] == states
 
 
 def test_a_refresh_that_was_killed_before_the_log_is_made_up_for_by_the_next(bench):
     """The kill comes between the two commits: the manifest is new, the log is not."""
-    bench.run("images")
+    bench.make("images")
     before = bench.store.version("corpus_log")
     write_images(image(bench, 0).parent.parent, 3, 10)
-    bench.run("images")
+    bench.make("images")
     lancedb.connect(bench.project.store).open_table("corpus_log").restore(before)
     assert len(bench.read.corpus_versions()) == 1
-    bench.run("images")  # nothing has changed since; the log has to be mended all the same
+    bench.make("images")  # nothing has changed since; the log has to be mended all the same
     found = bench.read.corpus_diff()
     assert (found["new"]["number"], len(found["changes"]["added"])) == (2, 3)
     assert holding(replay_versions(bench.store)) == holding(read_manifest(bench.store))
 
 
 def test_a_store_that_is_older_than_the_log_starts_it_with_all_files(bench):
-    bench.run("images")
+    bench.make("images")
     lancedb.connect(bench.project.store).drop_table("corpus_log")
-    bench.run("images")
+    bench.make("images")
     [version] = bench.read.corpus_versions()
     assert (version["number"], version["nb_files"]) == (1, 10)
 
 
 def test_every_kind_of_change_is_told(bench):
-    bench.run("images")
+    bench.make("images")
     folder = image(bench, 0).parent
     image(bench, 0).rename(folder / "z.jpg")
     image(bench, 1).write_bytes(image(bench, 2).read_bytes()[::-1])
     image(bench, 3).unlink()
     (folder / "copy.jpg").write_bytes(image(bench, 4).read_bytes())
-    bench.run("images")
+    bench.make("images")
     changes = bench.read.corpus_diff()["changes"]
     assert changes["moved"] == [("0000/000000.jpg", "0000/z.jpg")]
     assert changes["duplicate"] == ["0000/copy.jpg"]
@@ -217,9 +217,9 @@ def test_an_image_of_which_the_rows_are_deleted_never_was(store):
 def test_the_commands_list_versions_and_compare_them(bench):
     folder = bench.project.folder
     assert "No corpus version yet" in run("versions", cwd=folder).stdout
-    bench.run("images")
+    bench.make("images")
     image(bench, 0).rename(image(bench, 0).parent / "z.jpg")
-    bench.run("images")
+    bench.make("images")
     listed = run("versions", cwd=folder).stdout
     assert "10 added" in listed
     assert "1 moved" in listed

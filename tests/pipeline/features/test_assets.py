@@ -219,7 +219,7 @@ def test_a_projection_can_be_clustered_and_says_that_it_is_distorted(corpus):
     assert sources == ["vectors.mini", "points.mini.umap", "files"]
     run = corpus.instance.get_run_by_id(result.run_id)
     assert run.tags["panoptic/features"] == "mini/umap"
-    corpus.run("clustering", "plain", method={"kmeans": {"nb_clusters": 20}})
+    corpus.make("clustering", "plain", method={"kmeans": {"nb_clusters": 20}})
     assert "warning" not in metadata(corpus.run("clustering", "plain"), "clustering")
 
 
@@ -232,7 +232,7 @@ def test_clusters_of_a_projection_are_of_its_points_and_scored_on_the_vectors(co
     far = np.arange(253) % 2 == 0
     points = np.where(far, 10.0, 1.0)[:, None] * np.ones((253, 2))
     vector_tables.write_points(corpus.store, record, read.image_ids, points.astype(np.float32))
-    corpus.run("clustering", "line", features="mini/pca", method={"kmeans": {"nb_clusters": 2}})
+    corpus.make("clustering", "line", features="mini/pca", method={"kmeans": {"nb_clusters": 2}})
     labels = np.array(corpus.read.assignments("line")["cluster"].to_pylist())
     assert len(set(labels[far])) == len(set(labels[~far])) == 1
     assert labels[0] != labels[1]
@@ -247,7 +247,7 @@ def test_an_image_without_a_point_counts_as_not_embedded(corpus):
     planted(corpus, read.image_ids[:200], read.vectors[:200])
     corpus.run("projection", "planted/pca", method=PCA)
     planted(corpus, read.image_ids, read.vectors)
-    corpus.run("clustering", "part", features="planted/pca")
+    corpus.make("clustering", "part", features="planted/pca")
     counts = corpus.read.run_info("part")["counts"]
     assert (counts["clustered"], counts["not_embedded"]) == (200, 53)
 

@@ -34,14 +34,14 @@ def test_imported_vectors_are_a_vector_type_like_any_other(bench, paths):
     found = metadata(bench.run("embeddings", "other"), "embeddings")
     assert (found["nb_images"], found["nb_not_embedded"]) == (253, 0)
     assert found["model"] == {"dim": 8, "imported": True, "model": "another model"}
-    bench.run("clustering", "greek", features="other", method={"kmeans": {"nb_clusters": 3}})
+    bench.make("clustering", "greek", features="other", method={"kmeans": {"nb_clusters": 3}})
     assert bench.read.run_info("greek")["nb_clusters"] == 3
 
 
 def test_imported_vectors_are_scaled_to_unit_length_and_keep_their_direction(bench, paths):
     given = vectors_for(paths)
     offer(bench, given)
-    bench.run("embeddings", "other")
+    bench.make("embeddings", "other")
     stored = bench.read.vectors("other")
     ids = {row["path"]: row["image_id"] for row in bench.read.files().to_pylist()}
     by_id = dict(zip(stored["image_id"].to_pylist(), stored["vector"].to_pylist(), strict=True))
@@ -53,14 +53,14 @@ def test_imported_vectors_are_scaled_to_unit_length_and_keep_their_direction(ben
 def test_a_vector_of_any_length_keeps_its_direction(scale, bench, paths):
     vector = np.arange(1.0, 9.0)
     offer(bench, {paths[0]: vector * scale})
-    bench.run("embeddings", "other")
+    bench.make("embeddings", "other")
     [stored] = bench.read.vectors("other")["vector"].to_pylist()
     assert np.allclose(stored, vector / np.linalg.norm(vector), atol=1e-6)
 
 
 def test_vectors_of_other_dimensions_than_the_stored_ones_are_refused(bench, paths):
     offer(bench, vectors_for(paths[:5]))
-    bench.run("embeddings", "other")
+    bench.make("embeddings", "other")
     offer(bench, vectors_for(paths[5:9], dim=4))
     assert "4 dimensions, the stored ones have 8" in bench.refused("embeddings", "other")
 
@@ -79,16 +79,16 @@ def test_rows_of_other_images_are_counted_and_left_out(bench, paths):
 
 def test_importing_the_same_file_again_commits_nothing(bench, paths):
     offer(bench, vectors_for(paths))
-    bench.run("embeddings", "other")
+    bench.make("embeddings", "other")
     version = bench.store.version("vectors.other")
-    bench.run("embeddings", "other")
+    bench.make("embeddings", "other")
     assert bench.store.version("vectors.other") == version
 
 
 def test_a_longer_file_adds_its_new_rows(bench, paths):
     every = vectors_for(paths)
     offer(bench, dict(list(every.items())[:100]))
-    bench.run("embeddings", "other")
+    bench.make("embeddings", "other")
     offer(bench, every)
     assert metadata(bench.run("embeddings", "other"), "embeddings")["nb_embedded_now"] == 153
 
@@ -96,7 +96,7 @@ def test_a_longer_file_adds_its_new_rows(bench, paths):
 def test_another_vector_for_an_image_is_refused(bench, paths):
     """Know which model made these vectors."""
     offer(bench, vectors_for(paths))
-    bench.run("embeddings", "other")
+    bench.make("embeddings", "other")
     offer(bench, vectors_for(paths) | {paths[7]: np.ones(8)})
     assert "differs from the stored one" in bench.refused("embeddings", "other")
 
@@ -104,7 +104,7 @@ def test_another_vector_for_an_image_is_refused(bench, paths):
 def test_what_an_interrupted_import_staged_is_compared_with_the_file_of_now(bench, paths):
     """The file may have changed since; what was staged counts as stored by then."""
     offer(bench, vectors_for(paths[:10]))
-    bench.run("embeddings", "other")
+    bench.make("embeddings", "other")
     ids = {row["path"]: row["image_id"] for row in bench.read.files().to_pylist()}
     schema = bench.store.schema_of("vectors.other")
     rows = {"image_id": [ids[paths[20]]], "vector": [[1.0] + [0.0] * 7]}
@@ -120,7 +120,7 @@ def test_two_files_of_one_image_may_repeat_its_vector_but_not_contradict_it(empt
     picture = next(iter(sorted(SAMPLE.rglob("*.jpg"))))
     for name in ("a.jpg", "b.jpg"):
         shutil.copyfile(picture, Path(bench.project.images) / name)
-    bench.run("images")
+    bench.make("images")
     offer(bench, {"a.jpg": np.ones(3), "b.jpg": np.ones(3)})
     assert metadata(bench.run("embeddings", "other"), "embeddings")["nb_images"] == 1
     offer(bench, {"a.jpg": np.ones(3), "b.jpg": -np.ones(3)}, key="third")

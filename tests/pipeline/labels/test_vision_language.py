@@ -711,7 +711,7 @@ def test_a_cluster_that_fails_is_in_the_table_and_the_asset_succeeds(greek, serv
 
 
 def test_where_no_cluster_gets_a_label_the_asset_fails_and_labels_stay(greek, serve):
-    greek.run("cluster_labels", "greek", method=vision(serve(by_number)))
+    greek.make("cluster_labels", "greek", method=vision(serve(by_number)))
     before = labels_of(greek)
     method = vision(serve(Answer("")), task="Other.")
     message = greek.refused("cluster_labels", "greek", method=method)

@@ -60,7 +60,7 @@ def test_half_of_the_folders_of_the_sample_get_an_acceptable_name(bench, languag
 
     Measured: 11 of 19 in English and in French; the nearest term by cosine gives 4.
     """
-    bench.run("clustering", "all", method={"kmeans": {"nb_clusters": 2}})
+    bench.make("clustering", "all", method={"kmeans": {"nb_clusters": 2}})
     members = {}
     for image_id, folder in sorted(sample_labels(bench).items()):
         members.setdefault(folder, []).append(image_id)
@@ -91,7 +91,7 @@ def test_half_of_the_folders_of_the_sample_get_an_acceptable_name(bench, languag
 
 def test_every_cluster_of_the_tree_is_named_apart_from_those_beside_it_and_above(greek):
     bench = greek
-    bench.run("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 3}})
+    bench.make("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 3}})
     told = metadata(bench.run("cluster_labels", "greek"), "cluster_labels")
     found = labels_of(bench)
     assert (told["nb_labels"], told["nb_clusters"], told["nb_failed"]) == (9, 9, 0)
@@ -124,22 +124,22 @@ def test_the_same_request_gives_the_same_labels_and_another_one_replaces_them(gr
 
 def test_labels_of_clusters_that_were_computed_again_do_not_apply(greek):
     bench = greek
-    bench.run("cluster_labels", "greek")
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 5}}, replace=True)
+    bench.make("cluster_labels", "greek")
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 5}}, replace=True)
     assert labels_of(bench) == {}
     assert set(bench.read.clusters("greek")["label"].to_pylist()) == {None}
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
     assert [tag["name"] for tag in bench.read.tags("Clustering")] == list("01234")
 
 
 def test_the_remainder_is_named_only_where_that_is_asked_for(bench):
-    bench.run("clustering", "greek", method={"hdbscan": {"min_cluster_size": 8}})
+    bench.make("clustering", "greek", method={"hdbscan": {"min_cluster_size": 8}})
     names = bench.read.clusters("greek")["cluster"].to_pylist()
     assert names[-1] == "remainder"
-    bench.run("cluster_labels", "greek")
+    bench.make("cluster_labels", "greek")
     assert "greek/remainder" not in labels_of(bench)
-    bench.run("cluster_labels", "greek", label_remainder=True)
+    bench.make("cluster_labels", "greek", label_remainder=True)
     assert labels_of(bench)["greek/remainder"]
 
 
@@ -166,8 +166,8 @@ def test_a_vocabulary_of_ones_own_is_taken_from_a_file_and_shown_as_text(greek):
     assert terms <= {*words[:3], "abc def", *words[4:]}
     assert re.search(r"(?<!\\)[<>]", told["labels"]) is None
     assert r"\[c\]\(javascript\:1\)" in told["labels"]
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
     assert {tag["name"] for tag in bench.read.tags("Clustering")} >= {"› x", "fish"}
 
 
@@ -180,19 +180,19 @@ def test_the_tags_of_a_property_are_a_vocabulary(greek):
         {"create": {"tag": name, "property": "Sujet"}}
         for name in ("building", "tool", "fruit", "dam")
     ]
-    bench.run("tags", edits=edits)
-    bench.run("cluster_labels", "greek", method={"zero_shot": {"property": "Sujet"}})
+    bench.make("tags", edits=edits)
+    bench.make("cluster_labels", "greek", method={"zero_shot": {"property": "Sujet"}})
     assert {"fish", "building", "tool"} <= set(labels_of(bench).values())
 
 
 def test_saving_takes_labels_before_names_before_numbers(bench):
     tags = {"tags": ["animal", "building", "tool"]}
-    bench.run("clustering", "greek", method={"cluster_by_tags": tags})
+    bench.make("clustering", "greek", method={"cluster_by_tags": tags})
     nodes = bench.read.clusters("greek")["name"].to_pylist()
     suggested(bench, "bâtiment > vieux")
-    bench.run("saved_clustering", "greek", property="A")
-    bench.run("saved_clustering", "greek", property="B", use_labels=False)
-    bench.run("tags")
+    bench.make("saved_clustering", "greek", property="A")
+    bench.make("saved_clustering", "greek", property="B", use_labels=False)
+    bench.make("tags")
     assert {tag["name"] for tag in bench.read.tags("A")} == {"bâtiment › vieux", *nodes[1:]}
     assert {tag["name"] for tag in bench.read.tags("B")} == set(nodes)
 
@@ -203,8 +203,8 @@ def test_a_refusal_that_was_stored_as_a_label_becomes_no_tag(greek, method):
     bench = greek
     stored = ["Je suis désolé, je ne peux pas.", "unknown", "fish"]
     suggested(bench, *stored, method=method)
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
     names = {tag["name"] for tag in bench.read.tags("Clustering")}
     labels = labels_of(bench)
     if method == "vision_model":
@@ -217,8 +217,8 @@ def test_a_refusal_that_was_stored_as_a_label_becomes_no_tag(greek, method):
 def test_names_of_saved_tags_are_bounded_and_unique_whatever_labels_say(greek):
     bench = greek
     suggested(bench, "x" * 4000, "x" * 4000, "2", "\n>\u202e", "fish", "fish")
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
     names = [tag["name"] for tag in bench.read.tags("Clustering")]
     assert len(set(names)) == 6
     assert all(0 < len(name) <= LONGEST_NAME for name in names)
@@ -227,21 +227,21 @@ def test_names_of_saved_tags_are_bounded_and_unique_whatever_labels_say(greek):
 
 def test_tags_follow_their_clusters_whatever_they_are_labelled_now(greek):
     bench = greek
-    bench.run("saved_clustering", "greek")
-    bench.run("cluster_labels", "greek")
-    bench.run("saved_clustering", "greek")  # is saved already
-    bench.run("tags")
+    bench.make("saved_clustering", "greek")
+    bench.make("cluster_labels", "greek")
+    bench.make("saved_clustering", "greek")  # is saved already
+    bench.make("tags")
     assert [tag["name"] for tag in bench.read.tags("Clustering")] == list("012345")
-    bench.run("saved_clustering", "greek", replace=True)
-    bench.run("tags")
+    bench.make("saved_clustering", "greek", replace=True)
+    bench.make("tags")
     assert {tag["name"] for tag in bench.read.tags("Clustering")} == set(labels_of(bench).values())
 
 
 def test_a_clustering_that_is_stale_is_left_out(greek):
     bench = greek
-    bench.run("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 2}})
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 8}}, replace=True)
-    bench.run("cluster_labels", "greek")
+    bench.make("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 2}})
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 8}}, replace=True)
+    bench.make("cluster_labels", "greek")
     assert not any(node.startswith("greek/5/") for node in labels_of(bench))
 
 
@@ -314,8 +314,8 @@ def test_imported_vectors_are_labelled_by_those_of_a_model(greek, tmp_path):
         "--ids", tmp_path / "ids.txt", "--model", "another program",
     )  # fmt: skip
     assert imported.exit_code == 0, imported.output
-    bench.run("clustering", "outside", features="outside", method={"kmeans": {"nb_clusters": 3}})
+    bench.make("clustering", "outside", features="outside", method={"kmeans": {"nb_clusters": 3}})
     message = bench.refused("cluster_labels", "outside")
     assert "were imported" in message and "--vector-type mini" in message
-    bench.run("cluster_labels", "outside", method={"zero_shot": {"vector_type": "mini"}})
+    bench.make("cluster_labels", "outside", method={"zero_shot": {"vector_type": "mini"}})
     assert len(labels_of(bench, "outside")) == 3

@@ -140,7 +140,9 @@ def test_nothing_of_the_machine_and_no_secret_is_in_it(audited, unpacked):
         assert folder.encode() not in data, path
         assert str(Path.home()).encode() + b"/" not in data, path
         assert b"secret" not in data or path.name == "verify.py", path
-    assert (unpacked / "configs/models/tiny.yaml").read_text() == "model: local-dir:…/model\n"
+    assert (
+        (unpacked / "configs/models/tiny.yaml").read_text().startswith("model: local-dir:…/model\n")
+    )
 
 
 def test_the_same_state_gives_the_same_bytes_in_another_folder_and_process(
@@ -177,8 +179,8 @@ def with_line_ends(folder):
     stray.parent.mkdir(parents=True)
     stray.write_text("# A draft.\r\n")
     bench = Workbench(find(project.folder), dg.DagsterInstance.ephemeral())
-    bench.run("images")
-    bench.run("embeddings", "tiny")
+    bench.make("images")
+    bench.make("embeddings", "tiny")
     return bench
 
 
@@ -186,16 +188,16 @@ def test_texts_that_hold_what_ends_lines_elsewhere_condemn_no_bundle(tmp_path):
     """Lines end at a line feed alone: word processors put U+2028 into what people paste."""
     bench = with_line_ends(tmp_path)
     two = {"kmeans": {"nb_clusters": 2}}
-    bench.run("clustering", KEY, method=two)
-    bench.run("saved_clustering", KEY)
-    bench.run("tags", edits=[{"rename": {"tag": "0", "to": "A B"}}])
+    bench.make("clustering", KEY, method=two)
+    bench.make("saved_clustering", KEY)
+    bench.make("tags", edits=[{"rename": {"tag": "0", "to": "A B"}}])
     values = sorted({*bench.read.property_values("Place")["value"].to_pylist()})
     scopes = {
         "tagged": {"tag": {"path": "A\u2028\x85B"}},
         "placed": {"property": {"property": "Place", "values": values}},
     }
     for key, scope in scopes.items():
-        bench.run("clustering", key, method=two, scope=scope)
+        bench.make("clustering", key, method=two, scope=scope)
     written_labels(bench, task=f"Name it{ENDS}in /one/or/two words.", label=f"Vases{ENDS}bleus")
     for key in (KEY, *scopes):
         bench.read.bundle(key, tmp_path / f"{key}.zip", vectors=True)
@@ -231,9 +233,9 @@ def test_labels_that_an_earlier_version_stored_with_marks_condemn_no_bundle(
 def test_labels_of_what_is_stale_by_now_condemn_no_bundle(audited, tmp_path):
     shutil.copytree(audited, tmp_path / "p")
     bench = Workbench(find(tmp_path / "p"), dg.DagsterInstance.ephemeral())
-    bench.run("nested_clustering", f"{KEY}/1", method={"kmeans": {"nb_clusters": 2}})
+    bench.make("nested_clustering", f"{KEY}/1", method={"kmeans": {"nb_clusters": 2}})
     written_labels(bench)
-    bench.run("clustering", KEY, method={"kmeans": {"nb_clusters": 5}}, replace=True)
+    bench.make("clustering", KEY, method={"kmeans": {"nb_clusters": 5}}, replace=True)
     bench.read.bundle(KEY, tmp_path / "left.zip")
     assert findings(tmp_path / "left.zip") == []
 

@@ -35,13 +35,13 @@ def compared_folder(embedded_folder, once):
         shutil.copytree(embedded_folder, folder, dirs_exist_ok=True)
         bench = bench_of(folder)
         animals = {"files": {"pattern": "animals/*"}}
-        bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
-        bench.run("clustering", "birch", method={"birch": {"nb_clusters": 5}}, seed=3)
-        bench.run("clustering", "dense", method={"hdbscan": {"min_cluster_size": 4}})
-        bench.run("clustering", "beasts", method={"kmeans": {"nb_clusters": 3}}, scope=animals)
+        bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 6}})
+        bench.make("clustering", "birch", method={"birch": {"nb_clusters": 5}}, seed=3)
+        bench.make("clustering", "dense", method={"hdbscan": {"min_cluster_size": 4}})
+        bench.make("clustering", "beasts", method={"kmeans": {"nb_clusters": 3}}, scope=animals)
         tools = {"files": {"pattern": "tools/*"}}
-        bench.run("clustering", "tools", method={"kmeans": {"nb_clusters": 2}}, scope=tools)
-        bench.run("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 2}})
+        bench.make("clustering", "tools", method={"kmeans": {"nb_clusters": 2}}, scope=tools)
+        bench.make("nested_clustering", "greek/5", method={"kmeans": {"nb_clusters": 2}})
         ids = sorted(bench.read.files()["image_id"].to_pylist())
         edits = [
             {"create": {"tag": "a", "property": "Sujet"}},
@@ -51,7 +51,7 @@ def compared_folder(embedded_folder, once):
             {"assign": {"tag": "a > b", "images": ids[10:30], "property": "Sujet"}},
             {"assign": {"tag": HOSTILE, "images": ids[28:60], "property": "Sujet"}},
         ]
-        bench.run("tags", edits=edits)
+        bench.make("tags", edits=edits)
 
     return once("compared", write)
 
@@ -73,8 +73,8 @@ def hostile(own):
     """With a property whose name is a title, a link and the name of a file, compared."""
     ids = own.read.files()["image_id"].to_pylist()
     named = {"tag": "\"' <b", "property": HOSTILE_PROPERTY}
-    own.run("tags", edits=[{"create": named}, {"assign": named | {"images": ids[:40]}}])
-    own.run("run_comparison", runs=["greek", "property:Sujet", f"property:{HOSTILE_PROPERTY}"])
+    own.make("tags", edits=[{"create": named}, {"assign": named | {"images": ids[:40]}}])
+    own.make("run_comparison", runs=["greek", "property:Sujet", f"property:{HOSTILE_PROPERTY}"])
     return own
 
 
@@ -178,8 +178,8 @@ def test_tags_of_the_file_of_metadata_are_a_side_too(own):
 
 
 def test_the_remainder_of_saved_tags_is_a_remainder(own):
-    own.run("saved_clustering", "dense")
-    own.run("tags")
+    own.make("saved_clustering", "dense")
+    own.make("tags")
     found = own.read.compare("dense", "property:Clustering")
     remainder = found["a"]["nb_remainder"]
     assert remainder == found["b"]["nb_remainder"] > 0
@@ -205,8 +205,8 @@ def test_a_divided_node_is_a_side(shared):
 
 
 def test_a_stale_clustering_is_named_and_left_out_of_its_run(own):
-    own.run("clustering", "greek", method={"kmeans": {"nb_clusters": 4}}, replace=True)
-    own.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}}, seed=8, replace=True)
+    own.make("clustering", "greek", method={"kmeans": {"nb_clusters": 4}}, replace=True)
+    own.make("clustering", "greek", method={"kmeans": {"nb_clusters": 6}}, seed=8, replace=True)
     assert own.read.compare("greek/5", "birch")["a"]["status"] == "stale"
     deep = own.read.compare("greek", "birch", depth=2)["a"]
     assert deep["notes"] == ["greek/5 is stale, and is left out."]
@@ -327,7 +327,7 @@ def test_the_asset_compares_all_pairs_and_tells_them_at_a_glance(own):
     assert shown["leaderboard"].count("\n") == 6
     again = own.run("run_comparison", against="folders")
     assert data_version(again, "run_comparison") == data_version(result, "run_comparison")
-    own.run("clustering", "birch", replace=True)  # the same answer, in another time
+    own.make("clustering", "birch", replace=True)  # the same answer, in another time
     again = own.run("run_comparison", against="folders")
     assert data_version(again, "run_comparison") == data_version(result, "run_comparison")
     other = own.run("run_comparison", runs=["greek", "birch"])
@@ -355,7 +355,7 @@ def test_a_run_that_shares_no_image_with_any_other_is_named_and_not_in_the_table
     for key in ("greek", "birch", "dense"):
         own.store.replace("records", own.store.read("records").slice(0, 0), f"run_key = '{key}'")
     animals = {"files": {"pattern": "animals/fish/*"}}
-    own.run("clustering", "fish", method={"kmeans": {"nb_clusters": 2}}, scope=animals)
+    own.make("clustering", "fish", method={"kmeans": {"nb_clusters": 2}}, scope=animals)
     shown = metadata(own.run("run_comparison"), "run_comparison")
     assert shown["nb_runs"] == 2
     assert "tools has no image in common with any other" in shown["notes"].replace("\\", "")
@@ -413,7 +413,7 @@ def test_the_command_writes_the_pages_when_asked_and_refuses_before_dagster(own)
 def test_the_page_of_a_pair_shows_figures_pictures_and_links_what_it_names(own):
     (own.project.reports / "runs" / "greek").mkdir(parents=True)
     (own.project.reports / "runs" / "greek" / "index.html").write_text("a report")
-    own.run("run_comparison", runs=["greek", "dense"])
+    own.make("run_comparison", runs=["greek", "dense"])
     text = page(own, "greek--dense.html")
     found = own.read.compare("greek", "dense")
     for measures in (found["counted"], found["left_out"]):
@@ -436,7 +436,7 @@ def test_the_page_of_a_pair_shows_figures_pictures_and_links_what_it_names(own):
 
 
 def test_the_index_links_every_pair_and_lists_every_run(own):
-    own.run("run_comparison", against="folders")
+    own.make("run_comparison", against="folders")
     text = page(own, "index.html")
     links = set(re.findall(r'href="([a-z-]+\.html)"', text)) - {"index.html"}
     there = {path.name for path in (own.project.reports / "comparison").glob("*--*.html")}

@@ -33,7 +33,7 @@ def tagged(bench, fraction=0.7):
         given = images[: int(fraction * len(images))]
         edits.append({"create": {"tag": name, "property": "Sujet"}})
         edits.append({"assign": {"tag": name, "images": given, "property": "Sujet"}})
-    bench.run("tags", edits=edits)
+    bench.make("tags", edits=edits)
     return chosen
 
 
@@ -111,29 +111,29 @@ def test_the_proposals_of_one_property_are_made_anew_and_others_stay(tagged_benc
         {"create": {"tag": "a", "property": "Autre"}},
         {"assign": {"tag": "a", "images": [image], "property": "Autre"}},
     ]
-    bench.run("tags", edits=edits)
-    bench.run("tag_recommendations", number=4)
+    bench.make("tags", edits=edits)
+    bench.make("tag_recommendations", number=4)
     before = bench.read.recommendations("Autre")
-    bench.run("tag_recommendations", property="Sujet", number=2)
+    bench.make("tag_recommendations", property="Sujet", number=2)
     assert bench.read.recommendations("Autre") == before
     assert max(bench.read.recommendations("Sujet")["rank"].to_pylist()) == 2
-    bench.run("tags", edits=[{"delete": {"tag": "a", "property": "Autre"}}])
+    bench.make("tags", edits=[{"delete": {"tag": "a", "property": "Autre"}}])
     assert set(bench.read.recommendations()["property"].to_pylist()) == {"Sujet"}
-    bench.run("tag_recommendations")
+    bench.make("tag_recommendations")
     assert set(bench.store.read("recommendations")["property"].to_pylist()) == {"Sujet"}
 
 
 def test_what_was_judged_is_not_proposed_again_and_counts_for_the_precision(tagged_bench):
     """C14: refused pairs stay away; undone judgements count no more."""
     bench = tagged_bench
-    bench.run("tag_recommendations", number=6)
+    bench.make("tag_recommendations", number=6)
     fish = {"tag": "animals > fish", "property": "Sujet"}
     proposed = bench.read.recommendations("Sujet", "animals > fish")["image_id"].to_pylist()
     edits = [
         {"accept": fish | {"images": proposed[:3]}},
         {"refuse": fish | {"images": proposed[3:4]}},
     ]
-    bench.run("tags", edits=edits)
+    bench.make("tags", edits=edits)
     left = bench.read.recommendations("Sujet", "animals > fish")["image_id"].to_pylist()
     assert left == proposed[4:]
     result = bench.run("tag_recommendations", number=100)
@@ -144,7 +144,7 @@ def test_what_was_judged_is_not_proposed_again_and_counts_for_the_precision(tagg
     [of_fish] = [row for row in bench.read.precision("Sujet") if row["path"] == "animals > fish"]
     assert (of_fish["accepted"], of_fish["refused"], of_fish["precision"]) == (3, 1, 0.75)
     refusal = bench.read.tag_log()[-1]["number"]
-    bench.run("tags", edits=[{"undo": {"event": refusal}}])
+    bench.make("tags", edits=[{"undo": {"event": refusal}}])
     [of_fish] = [row for row in bench.read.precision("Sujet") if row["path"] == "animals > fish"]
     assert of_fish["precision"] == 1
     assert [row["precision"] for row in bench.read.precision("Sujet")].count(None) == 3
@@ -152,27 +152,27 @@ def test_what_was_judged_is_not_proposed_again_and_counts_for_the_precision(tagg
 
 def test_a_saved_run_is_completed_from_its_remainder(bench):
     """C14, K8: a density method leaves a remainder; accepting takes images out of it."""
-    bench.run("clustering", "dense", method={"hdbscan": {}})
-    bench.run("saved_clustering", "dense")
-    bench.run("tags")
+    bench.make("clustering", "dense", method={"hdbscan": {}})
+    bench.make("saved_clustering", "dense")
+    bench.make("tags")
     [remainder] = [tag for tag in bench.read.tags("Clustering") if tag["is_remainder"]]
-    bench.run("tag_recommendations")
+    bench.make("tag_recommendations")
     rows = bench.read.recommendations("Clustering").to_pylist()
     assert rows
     assert {row["image_id"] for row in rows} <= set(remainder["image_ids"])
     assert "remainder" not in {row["tag"] for row in rows}
     best = rows[0]
-    bench.run("tags", edits=[{"accept": {"tag": best["tag"], "images": [best["image_id"]]}}])
+    bench.make("tags", edits=[{"accept": {"tag": best["tag"], "images": [best["image_id"]]}}])
     paths = bench.read.image_tags("Clustering").to_pylist()
     assert [row["path"] for row in paths if row["image_id"] == best["image_id"]] == [best["tag"]]
 
 
 def test_the_method_of_the_seeds_gives_recommendations(bench):
     """C10-C15: an automatic number, the remainder cut by force, saved, then completed."""
-    bench.run("clustering", "auto", method={"kmeans": {"nb_clusters": -1}})
-    bench.run("nested_clustering", "auto/remainder", method={"kmeans": {"nb_clusters": 4}})
-    bench.run("saved_clustering", "auto")
-    bench.run("tags")
+    bench.make("clustering", "auto", method={"kmeans": {"nb_clusters": -1}})
+    bench.make("nested_clustering", "auto/remainder", method={"kmeans": {"nb_clusters": 4}})
+    bench.make("saved_clustering", "auto")
+    bench.make("tags")
     shown = metadata(bench.run("tag_recommendations"), "tag_recommendations")
     assert shown["nb_images"] > 0
     assert "why_none" not in shown
@@ -183,13 +183,13 @@ def test_the_method_of_the_seeds_gives_recommendations(bench):
     assert {row["image_id"] for row in rows} <= images
     assert not {row["tag"] for row in rows} & rest.keys()
     best = rows[0]
-    bench.run("tags", edits=[{"accept": {"tag": best["tag"], "images": [best["image_id"]]}}])
+    bench.make("tags", edits=[{"accept": {"tag": best["tag"], "images": [best["image_id"]]}}])
     paths = bench.read.image_tags("Clustering").to_pylist()
     assert [row["path"] for row in paths if row["image_id"] == best["image_id"]] == [best["tag"]]
     # What somebody named is no remainder any more.
-    bench.run("tags", edits=[{"rename": {"tag": "remainder > 0", "to": "à voir"}}])
+    bench.make("tags", edits=[{"rename": {"tag": "remainder > 0", "to": "à voir"}}])
     named = set(rest["remainder > 0"]["image_ids"])
-    bench.run("tag_recommendations")
+    bench.make("tag_recommendations")
     rows = bench.read.recommendations("Clustering").to_pylist()
     assert not {row["image_id"] for row in rows} & named
     assert "remainder > à voir" in {row["tag"] for row in rows}
@@ -197,9 +197,9 @@ def test_the_method_of_the_seeds_gives_recommendations(bench):
 
 def test_where_every_image_has_a_tag_those_of_other_tags_are_proposed_if_asked_for(bench):
     """C15: a wide group gets new images of its kind."""
-    bench.run("clustering", "all")
-    bench.run("saved_clustering", "all")
-    bench.run("tags")
+    bench.make("clustering", "all")
+    bench.make("saved_clustering", "all")
+    bench.make("tags")
     shown = metadata(bench.run("tag_recommendations"), "tag_recommendations")
     assert "Every image carries a tag of 'Clustering', so none is left" in shown["why_none"]
     assert bench.read.recommendations("Clustering").num_rows == 0
@@ -207,7 +207,7 @@ def test_where_every_image_has_a_tag_those_of_other_tags_are_proposed_if_asked_f
     answer = CliRunner().invoke(main, ["--project", folder, "recommend"])
     assert answer.exit_code == 0, answer.output
     assert "Every image carries a tag of 'Clustering', so none is left" in answer.output
-    bench.run("tag_recommendations", include_tagged=True, number=3)
+    bench.make("tag_recommendations", include_tagged=True, number=3)
     rows = bench.read.recommendations("Clustering").to_pylist()
     assert rows and all(row["tagged"] for row in rows)
     own = {tag["tag_id"]: set(tag["image_ids"]) for tag in bench.read.tags("Clustering")}
@@ -248,7 +248,7 @@ def test_a_search_gives_what_the_scope_takes(bench):
     values = found["similarity"].to_pylist()
     assert values == sorted(values, reverse=True)
     scope = {"text": {"text": "a fish", "nb_images": 10}}
-    bench.run("clustering", "fish", scope=scope, method={"kmeans": {"nb_clusters": 2}})
+    bench.make("clustering", "fish", scope=scope, method={"kmeans": {"nb_clusters": 2}})
     taken = bench.read.assignments("fish")["image_id"].to_pylist()
     assert sorted(found["image_id"].to_pylist()) == sorted(taken)
     similar = bench.read.search(similar_to="animals/fish/fish_01.jpg", min_similarity=0.3)

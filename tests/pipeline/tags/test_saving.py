@@ -33,13 +33,13 @@ def put(bench, files, **config):
         target = Path(bench.project.images) / file.relative_to(SAMPLE)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
-    bench.run("images", **config)
-    bench.run("embeddings", "mini")
+    bench.make("images", **config)
+    bench.make("embeddings", "mini")
 
 
 def carried(bench, property_name="Clustering"):
     """For each image its tag's id."""
-    bench.run("tags")
+    bench.make("tags")
     rows = bench.read.image_tags(property_name).to_pylist()
     return {row["image_id"]: row["tag_id"] for row in rows}
 
@@ -49,7 +49,7 @@ def save(bench, key, **config):
 
 
 def edit(bench, *edits):
-    bench.run("tags", edits=list(edits))
+    bench.make("tags", edits=list(edits))
 
 
 def paths_of(bench, property_name="Clustering"):
@@ -69,7 +69,7 @@ def test_tags_follow_their_clusters_when_the_corpus_grows_by_a_quarter(empty_ben
     put(bench, [file for number, file in enumerate(files) if number % 5])
     methods = {"ward": WARD, "average": AVERAGE, "kmeans": KMEANS, "tags": BY_TAGS}
     for key, method in methods.items():
-        bench.run("clustering", key, method=method)
+        bench.make("clustering", key, method=method)
         save(bench, key, property=key)
     edit(
         bench,
@@ -81,7 +81,7 @@ def test_tags_follow_their_clusters_when_the_corpus_grows_by_a_quarter(empty_ben
     put(bench, files)
     shares = {}
     for key in methods:
-        bench.run("clustering", key)
+        bench.make("clustering", key)
         told = save(bench, key, property=key, min_overlap=0.0)
         after = carried(bench, key)
         assert len(before[key]) == 202
@@ -106,11 +106,11 @@ def most_that_could_stay(before, rows):
 
 
 def test_a_run_that_is_saved_again_is_asked_about_reported_and_can_be_undone(bench):
-    bench.run("clustering", "greek")
+    bench.make("clustering", "greek")
     assert "nb_kept" not in save(bench, "greek")
     edit(bench, {"rename": {"tag": "9", "to": "Vases grecs"}})
     before = bench.read.tags(), carried(bench)
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 14}}, replace=True)
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 14}}, replace=True)
     message = bench.refused("saved_clustering", "greek")
     assert "It is not certain which clusters of 'greek' the tags of 'Clustering'" in message
     assert "`--min-overlap 0." in message
@@ -118,7 +118,7 @@ def test_a_run_that_is_saved_again_is_asked_about_reported_and_can_be_undone(ben
     told = save(bench, "greek", min_overlap=0.1, matches={"Vases grecs": "3"})
     assert told["nb_tags"] == told["nb_kept"] + told["nb_born"] == 14
     assert "| kept | Vases grecs | greek/3 |" in told["changes"]
-    bench.run("tags")
+    bench.make("tags")
     tag = paths_of(bench)["Vases grecs"]
     assert (tag["node"], tag["record_id"].partition("-")[0]) == ("greek/3", "greek@2")
     nodes = {tag["tag_id"]: tag["node"] for tag in bench.read.tags()}
@@ -132,9 +132,9 @@ def test_a_run_that_is_saved_again_is_asked_about_reported_and_can_be_undone(ben
 
 
 def test_a_run_is_saved_to_a_depth(bench):
-    bench.run("clustering", "greek")
-    bench.run("nested_clustering", "greek/9", method={"kmeans": {"nb_clusters": 2}})
-    bench.run("nested_clustering", "greek/9/1", method={"kmeans": {"nb_clusters": 2}})
+    bench.make("clustering", "greek")
+    bench.make("nested_clustering", "greek/9", method={"kmeans": {"nb_clusters": 2}})
+    bench.make("nested_clustering", "greek/9/1", method={"kmeans": {"nb_clusters": 2}})
     assert [save(bench, "greek", depth=d, property=f"d{d}")["nb_tags"] for d in (1, 2, 3)] == [
         10,
         12,
@@ -154,9 +154,9 @@ def test_a_run_is_saved_to_a_depth(bench):
 
 def test_clusters_that_have_names_give_them_to_their_tags(bench):
     method = {"cluster_by_tags": {"tags": ["an animal", "a tool"]}}
-    bench.run("clustering", "named", method=method)
+    bench.make("clustering", "named", method=method)
     save(bench, "named")
-    bench.run("tags")
+    bench.make("tags")
     assert sorted(paths_of(bench)) == ["a tool", "an animal"]
 
 
@@ -165,8 +165,8 @@ def test_what_a_run_lacks_by_now_is_said(empty_bench):
     files = files_of_the_sample()[::5]
     put(bench, files)
     scope = {"files": {"pattern": "animals/*"}}
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
-    bench.run("clustering", "animals", method={"kmeans": {"nb_clusters": 3}}, scope=scope)
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
+    bench.make("clustering", "animals", method={"kmeans": {"nb_clusters": 3}}, scope=scope)
     assert "notes" not in save(bench, "greek")
     gone = bench.read.assignments("greek").to_pylist()
     gone = {row["image_id"] for row in gone if row["cluster"] == "1"}
@@ -189,24 +189,24 @@ def test_what_a_run_lacks_by_now_is_said(empty_bench):
     ],
 )
 def test_a_save_that_cannot_be_done_is_refused(bench, config, message):
-    bench.run("clustering", "greek")
+    bench.make("clustering", "greek")
     assert message in bench.refused("saved_clustering", "greek", **config)
     assert bench.store.count("tag_log") == 0
 
 
 def test_a_property_of_tags_that_people_made_is_taken(bench):
-    bench.run("clustering", "greek")
+    bench.make("clustering", "greek")
     edit(bench, {"create": {"tag": "mine"}})
     message = bench.refused("saved_clustering", "greek")
     assert "already holds other tags, which people made" in message
     save(bench, "greek", replace=True)
-    bench.run("tags")
+    bench.make("tags")
     assert len(paths_of(bench)) == 10
 
 
 def test_a_property_saved_anew_is_as_if_it_had_never_been_edited(bench):
     """K9: replacing is explicit, and whole: renamed and refused tags are the run's again."""
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
     save(bench, "greek")
     before = carried(bench)
     image_id, tag_id = next(iter(before.items()))
@@ -223,9 +223,9 @@ def test_a_property_saved_anew_is_as_if_it_had_never_been_edited(bench):
 
 def test_the_shipped_list_of_edits_can_be_done_on_the_demo(bench):
     file = Path(__file__).parents[3] / "configs" / "launch" / "tags.yaml"
-    bench.run("clustering", "demo")
+    bench.make("clustering", "demo")
     save(bench, "demo")
-    bench.run("tags", **yaml.safe_load(file.read_text())["ops"]["tags"]["config"])
+    bench.make("tags", **yaml.safe_load(file.read_text())["ops"]["tags"]["config"])
     assert {"Vases grecs", "to sort > doubtful", "to sort > 3"} <= paths_of(bench).keys()
 
 

@@ -153,7 +153,7 @@ def test_rows_hold_every_file_and_the_event_that_gave_the_tag(tagged, tmp_path):
 
 def test_a_run_is_exported_as_it_is_without_saving(bench, tmp_path):
     """E17, A24: one label for each image that was clustered."""
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
     bench.read.export(tmp_path / "t.csv", run="greek")
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -52,7 +52,9 @@ def tiny(tiny_model, tmp_path):
     project = create(tmp_path / "project", ProjectSettings(images=str(images), vector_type="tiny"))
     for file in project.configs.rglob("*.yaml"):
         file.unlink()
-    (project.configs / "models" / "tiny.yaml").write_text(f"model: local-dir:{tiny_model}\n")
+    (project.configs / "models" / "tiny.yaml").write_text(
+        f"model: local-dir:{tiny_model}\nprecision: fp32\n"
+    )
     return Watched(project, dg.DagsterInstance.ephemeral())
 
 

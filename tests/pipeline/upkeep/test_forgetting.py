@@ -45,7 +45,7 @@ def write_reviewed(folder):
     project = create(folder, settings)
     write_model(folder / "model")
     model = project.configs / "models" / "tiny.yaml"
-    model.write_text("model: local-dir:model\n")
+    model.write_text("model: local-dir:model\nprecision: fp32\n")
     for command in (
         "refresh",
         "cluster a --nb-clusters 3",

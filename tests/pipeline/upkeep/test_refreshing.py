@@ -50,12 +50,12 @@ def tiny_folder(once):
         images = str(folder / "project" / "images")
         project = create(folder / "project", ProjectSettings(images=images, vector_type="tiny"))
         model = project.configs / "models" / "tiny.yaml"
-        model.write_text(f"model: local-dir:{folder / 'model'}\n")
+        model.write_text(f"model: local-dir:{folder / 'model'}\nprecision: fp32\n")
         bench = Workbench(project, dg.DagsterInstance.ephemeral())
         refresh(bench)
-        bench.run("clustering", "greek", method=FIVE)
-        bench.run("nested_clustering", "greek/3", method=TWO)
-        bench.run("nested_clustering", "greek/3/1", method=TWO)
+        bench.make("clustering", "greek", method=FIVE)
+        bench.make("nested_clustering", "greek/3", method=TWO)
+        bench.make("nested_clustering", "greek/3/1", method=TWO)
 
     return once("tiny", write) / "project"
 
@@ -67,8 +67,8 @@ def bench(tiny_folder, tmp_path):
 
 
 def refresh(bench):
-    bench.run("images")
-    bench.run("embeddings", "tiny")
+    bench.make("images")
+    bench.make("embeddings", "tiny")
 
 
 def grow(bench, count=40, start=120):
@@ -340,7 +340,7 @@ def test_numbers_that_were_swapped_in_the_record_and_in_all_rows_are_found(bench
 
 @pytest.mark.parametrize("policy", [Assign(), Recluster()])
 def test_the_evidence_for_a_refreshed_run_is_whole(bench, tmp_path, policy):
-    bench.run("saved_clustering", "greek")
+    bench.make("saved_clustering", "greek")
     grow(bench)
     apply(bench, policy)
     bench.read.bundle("greek", tmp_path / "greek.zip", vectors=True)
@@ -375,8 +375,8 @@ def test_a_projection_need_not_have_points_of_new_images(bench):
     file = bench.project.configs / "projections" / "tiny" / "pca.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("ops: {projection: {config: {method: {pca: {}}}}}")
-    bench.run("projection", "tiny/pca")
-    bench.run("clustering", "flat", method=FIVE, features="tiny/pca")
+    bench.make("projection", "tiny/pca")
+    bench.make("clustering", "flat", method=FIVE, features="tiny/pca")
     before = places(bench, "flat")
     grow(bench)
     apply(bench, Assign(), "flat")
@@ -386,7 +386,7 @@ def test_a_projection_need_not_have_points_of_new_images(bench):
 
 
 def test_only_images_in_the_scope_are_assigned(bench):
-    bench.run("clustering", "few", method=TWO, scope={"files": {"pattern": "0000/0000*"}})
+    bench.make("clustering", "few", method=TWO, scope={"files": {"pattern": "0000/0000*"}})
     grow(bench)
     assert whats(apply(bench, Assign(), "few")) == [("few", "same")]
     write_images(Path(bench.project.images) / "0000" / "0000more", 3, 500)
@@ -398,7 +398,7 @@ def test_only_images_in_the_scope_are_assigned(bench):
 def test_a_method_that_leaves_a_remainder_leaves_what_is_unlike(bench):
     """No image of these has a duplicate, so no newcomer has one of them."""
     duplicates = {"find_duplicates": {"min_similarity": 0.9999}}
-    bench.run("clustering", "twins", method=duplicates)
+    bench.make("clustering", "twins", method=duplicates)
     assert set(places(bench, "twins").values()) == {"remainder"}
     grow(bench)
     apply(bench, Assign(), "twins")
@@ -475,7 +475,7 @@ def test_clustered_again_by_hand_the_same_answer_keeps_its_record_and_numbers(be
     apply(bench, Recluster())
     found = record(bench)
     assert any(old != new for old, new in found.refreshed.numbers.items())
-    bench.run("clustering", "greek")
+    bench.make("clustering", "greek")
     assert record(bench) == found
 
 
@@ -492,7 +492,7 @@ def test_a_cluster_that_is_gone_leaves_its_clustering_and_says_so(bench):
 
 
 def test_a_tree_that_was_made_again_by_hand_is_left_stale_until_it_is_replayed(bench):
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}}, replace=True)
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 6}}, replace=True)
     grow(bench)
     steps = apply(bench, Assign())
     assert whats(steps) == [("greek", "assigned"), ("greek/3", "left"), ("greek/3/1", "left")]
@@ -505,11 +505,11 @@ def test_a_tree_that_was_made_again_by_hand_is_left_stale_until_it_is_replayed(b
 
 def test_a_clustering_that_cannot_be_replayed_does_not_keep_the_others(bench):
     """One that combines another run, which is stale by now."""
-    bench.run("clustering", "roman", method=TWO)
-    bench.run("nested_clustering", "roman/0", method=TWO)
+    bench.make("clustering", "roman", method=TWO)
+    bench.make("nested_clustering", "roman/0", method=TWO)
     both = {"consensus": {"runs": ["roman", "roman/0"]}}
-    bench.run("nested_clustering", "greek/0", method=both)
-    bench.run("clustering", "roman", method=FIVE, replace=True)
+    bench.make("nested_clustering", "greek/0", method=both)
+    bench.make("clustering", "roman", method=FIVE, replace=True)
     grow(bench)
     steps = apply(bench, Recluster(), replay=True)
     assert whats(steps) == [
@@ -537,12 +537,12 @@ def test_an_interrupted_refresh_goes_on_where_it_was(bench):
 
 
 def test_tags_keep_their_names_and_get_the_new_images(bench):
-    bench.run("saved_clustering", "greek")
-    bench.run("tags", edits=[{"rename": {"tag": "2", "to": "Vases grecs"}}])
+    bench.make("saved_clustering", "greek")
+    bench.make("tags", edits=[{"rename": {"tag": "2", "to": "Vases grecs"}}])
     grow(bench)
     steps = apply(bench, Assign())
     assert steps[-1] == ("greek", "saved", "saved again as 'Clustering'")
-    bench.run("tags")
+    bench.make("tags")
     tags = {tag["path"]: tag for tag in bench.read.tags("Clustering")}
     assert tags["Vases grecs"]["node"] == "greek/2"
     assert len(tags["Vases grecs"]["image_ids"]) == Counter(places(bench).values())["2"]
@@ -556,10 +556,10 @@ def test_tags_keep_their_names_and_get_the_new_images(bench):
 def test_what_people_named_is_found_again_when_a_disk_is_back(bench, policy, depth, tmp_path):
     """ "Moving or renaming a file must not lose its tags": nor must a disk that is away for two
     refreshes, the whole of a divided cluster on it, and back in two parts."""
-    bench.run("saved_clustering", "greek", depth=depth)
-    bench.run("tags", edits=[{"rename": {"tag": "3", "to": "Vases grecs"}}])
+    bench.make("saved_clustering", "greek", depth=depth)
+    bench.make("tags", edits=[{"rename": {"tag": "3", "to": "Vases grecs"}}])
     kept = "Vases grecs > 1 > 0" if depth is None else "Vases grecs > 1"
-    bench.run("tags", edits=[{"rename": {"tag": kept, "to": "cups"}}])
+    bench.make("tags", edits=[{"rename": {"tag": kept, "to": "cups"}}])
     cups = kept.rpartition(" > ")[0] + " > cups"
     before = tagged(bench)
     mine = {i for path, images in before.items() if "Vases" in path for i in images}
@@ -597,7 +597,7 @@ def files_of(bench):
 
 def tagged(bench):
     """The images of each tag, with those below it."""
-    bench.run("tags")
+    bench.make("tags")
     own = {tag["path"]: set(tag["image_ids"]) for tag in bench.read.tags("Clustering")}
     return {
         path: {i for other in own if f"{other} > ".startswith(f"{path} > ") for i in own[other]}
@@ -606,15 +606,15 @@ def tagged(bench):
 
 
 def test_only_the_levels_that_were_saved_are_saved_again(bench):
-    bench.run("saved_clustering", "greek", depth=1)
+    bench.make("saved_clustering", "greek", depth=1)
     grow(bench)
     apply(bench, Assign())
-    bench.run("tags")
+    bench.make("tags")
     assert {tag["path"] for tag in bench.read.tags("Clustering")} == set("01234")
 
 
 def test_where_it_is_not_certain_which_tag_is_which_nothing_is_saved(bench):
-    bench.run("saved_clustering", "greek")
+    bench.make("saved_clustering", "greek")
     grow(bench, 300)
     key, what, text = apply(bench, Recluster())[-1]
     assert (key, what) == ("greek", "asks")
@@ -624,8 +624,8 @@ def test_where_it_is_not_certain_which_tag_is_which_nothing_is_saved(bench):
 
 
 def test_tags_of_another_computation_are_left_alone(bench):
-    bench.run("saved_clustering", "greek")
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 6}}, replace=True)
+    bench.make("saved_clustering", "greek")
+    bench.make("clustering", "greek", method={"kmeans": {"nb_clusters": 6}}, replace=True)
     grow(bench)
     key, what, text = apply(bench, Assign())[-1]
     assert (key, what) == ("greek", "left")
@@ -633,8 +633,8 @@ def test_tags_of_another_computation_are_left_alone(bench):
 
 
 def test_a_property_that_people_deleted_does_not_come_back(bench):
-    bench.run("saved_clustering", "greek", depth=1)
-    bench.run("tags", edits=[{"delete": {"tag": name}} for name in "01234"])
+    bench.make("saved_clustering", "greek", depth=1)
+    bench.make("tags", edits=[{"delete": {"tag": name}} for name in "01234"])
     grow(bench)
     assert {what for _, what in whats(apply(bench, Assign()))} == {"assigned"}
     assert bench.store.count("tag_log") == 2
@@ -653,9 +653,9 @@ def test_labels_stay_with_the_clusters_that_images_are_assigned_to(bench):
 
 
 def test_runs_are_refreshed_after_those_that_they_are_made_from(bench):
-    bench.run("clustering", "zeta", method=TWO)
-    bench.run("clustering", "both", method={"consensus": {"runs": ["greek", "zeta"]}})
-    bench.run("clustering", "alpha", method=TWO, scope={"node": {"node": "zeta/0"}})
+    bench.make("clustering", "zeta", method=TWO)
+    bench.make("clustering", "both", method={"consensus": {"runs": ["greek", "zeta"]}})
+    bench.make("clustering", "alpha", method=TWO, scope={"node": {"node": "zeta/0"}})
     grow(bench)
     done = refresh_runs(dividing(bench), BackfillConfig(policy="recluster"))
     order = [item.run_key for item in done if not isinstance(item, RefreshStep)]
@@ -666,10 +666,10 @@ def test_runs_are_refreshed_after_those_that_they_are_made_from(bench):
 
 
 def test_a_run_of_a_tag_sees_the_images_that_the_tag_has_got(bench):
-    bench.run("saved_clustering", "greek", depth=1)
-    bench.run("tags")
+    bench.make("saved_clustering", "greek", depth=1)
+    bench.make("tags")
     scope = {"tag": {"path": "2"}}
-    bench.run("clustering", "a-first", method=TWO, scope=scope)
+    bench.make("clustering", "a-first", method=TWO, scope=scope)
     grow(bench)
     list(refresh_runs(dividing(bench), BackfillConfig(policy="assign")))
     members = {i for i, cluster in places(bench).items() if cluster == "2"}
@@ -679,11 +679,11 @@ def test_a_run_of_a_tag_sees_the_images_that_the_tag_has_got(bench):
 
 def test_the_job_tells_dagster_what_it_made_and_nothing_is_out_of_date(bench):
     set_policy(bench, "greek", "assign")
-    bench.run("clustering", "greek")
-    bench.run("nested_clustering", "greek/3")
-    bench.run("nested_clustering", "greek/3/1")
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
+    bench.make("clustering", "greek")
+    bench.make("nested_clustering", "greek/3")
+    bench.make("nested_clustering", "greek/3/1")
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
     grow(bench)
     result = job(bench)
     assert made(result) == [
@@ -705,7 +705,7 @@ def test_the_job_tells_dagster_what_it_made_and_nothing_is_out_of_date(bench):
 
 def test_what_a_killed_job_made_is_told_by_the_next_one(bench):
     set_policy(bench, "greek", "assign")
-    bench.run("saved_clustering", "greek")
+    bench.make("saved_clustering", "greek")
     grow(bench)
     apply(bench, Assign())  # as a job that died before it could tell
     told = made(job(bench))
@@ -717,7 +717,7 @@ def test_what_a_killed_job_made_is_told_by_the_next_one(bench):
 
 def test_a_run_that_fails_stops_no_other(bench):
     set_policy(bench, "greek", "assign")
-    bench.run("clustering", "animals", method=TWO, scope={"files": {"pattern": "0000/00000*"}})
+    bench.make("clustering", "animals", method=TWO, scope={"files": {"pattern": "0000/00000*"}})
     remove(bench, set(places(bench, "animals")))
     set_policy(bench, "animals", "assign")
     with pytest.raises(dg.Failure, match="1 of 2 runs could not be refreshed") as caught:
