@@ -269,12 +269,14 @@ class _Wanted:
 
 
 def _compiled(patterns: Patterns, name: str) -> "GitIgnoreSpec | None":
+    if not patterns:
+        return None
     from pathspec import GitIgnoreSpec
 
     # git takes "./" for the name of a folder, so that the pattern matches nothing.
     lines = [_FROM_ROOT.sub(r"\1/", _composed(pattern)) for pattern in patterns]
     try:
-        return GitIgnoreSpec.from_lines(lines) if lines else None
+        return GitIgnoreSpec.from_lines(lines)
     except ValueError as error:
         raise InputError(
             "A pattern of `{name}` cannot be used ({reason}): write it as in a .gitignore file.",

@@ -25,13 +25,14 @@ def environment(**added):
 
 
 def run(*arguments, cwd, expect=0, process=False, limits="", **variables):
-    """Run a command: here, or in a process of its own.
+    """Run a command: here, in a process of its own, or in one that starts `"anew"`.
 
-    For what only a process that starts anew has there is one: `limits`, arguments of the shell's
-    `ulimit`, and variables that Python itself reads. Any exit code will do where `expect` is None.
+    The last is what a person has, with imports and all that happens at a process's end; whatever
+    has `limits`, arguments of the shell's `ulimit`, or variables that Python itself reads, has it.
+    Any exit code will do where `expect` is None.
     """
     command = _texts(arguments)
-    if limits or any(name.startswith("PYTHON") for name in variables):
+    if process == "anew" or limits or any(name.startswith("PYTHON") for name in variables):
         answer = _started_anew(command, cwd, limits, variables)
     elif process:
         started = Command(*command, cwd=cwd, **variables)
@@ -89,15 +90,19 @@ class Command:
         with ThreadPoolExecutor(2) as threads, self.stdout, self.stderr:
             both = [threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
             self._process.join(timeout)
-            if self.returncode is None:
+            late = self.returncode is None
+            if late:
                 self.signal(signal.SIGKILL)
-            texts = [text.result() for text in both]
-        assert self.returncode is not None, texts
+                self._process.join()
+            texts = [text.result(60) for text in both]
+        assert not late, texts
         return texts
 
 
 def _as_from_a_shell(arguments, cwd, variables, *streams):
     os.setsid()
+    # A test runner in the background is deaf to it, and so is what it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(variables)

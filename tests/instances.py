@@ -1,7 +1,8 @@
 """Dagster instances that cost tests little: half of what a run costs is its SQLite database.
 
-Belongs here: what Dagster does anew each time, done once, in the processes of the tests themselves;
-commands in processes of their own pay for all of it. Does not belong here: anything of a project.
+Belongs here: what Dagster does anew each time, done once, in the processes of the tests and in
+those that are forked for them; what starts anew, as `panoptic-assets ui`, pays for all of it. Does
+not belong here: anything of a project.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Processes of their own that tests race and kill, and that start in a tenth of the time.
 
-They are forked from a process that has made the costly imports. Whatever starts threads may only be
-imported there, and not be used: threads do not survive a fork. Does not belong here: whole commands
+They are forked from a process that has made the costly imports; but not that of LanceDB's package,
+which starts a thread, and threads do not survive a fork. Does not belong here: whole commands
 (``tests/commands.py``).
 """
 

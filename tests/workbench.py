@@ -1,4 +1,4 @@
-"""One project with a Dagster instance of its own: materialize, then read.
+"""One project with a Dagster instance of its own: materialize, or make without it, then read.
 
 Does not belong here: whole commands (``tests/commands.py``).
 """
@@ -138,7 +138,7 @@ ACTS = {
 
 @dataclass
 class Workbench:
-    """One project with an ephemeral Dagster instance: materialize, then read."""
+    """One project with an ephemeral Dagster instance: materialize, or make without it; read."""
 
     project: ProjectFolder
     instance: dg.DagsterInstance

@@ -233,15 +233,17 @@ def read_migrations_once() -> None:
     if ScriptDirectory.from_config.__module__ == __name__:
         return
     read = ScriptDirectory.from_config
-    known: dict[str | None, ScriptDirectory] = {}
+    known: dict[str, ScriptDirectory] = {}
 
     def from_config(config: Any) -> ScriptDirectory:
-        place = config.get_main_option("script_location")
+        place = config.get_main_option("script_location") or ""
+        if not place.startswith("dagster"):  # whose program this is, may make new ones
+            return read(config)
         if place not in known:
             known[place] = read(config)
         return known[place]
 
-    ScriptDirectory.from_config = from_config  # type: ignore[method-assign]
+    ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign,assignment]
 
 
 def check_settings(home: Path) -> None:

@@ -100,7 +100,8 @@ def reported_folder(chromium, embedded_folder, once):
     return once("reported", write)
 
 
-@pytest.fixture(scope="session")
+# Not for the session: its daemon would work beside all the tests that follow.
+@pytest.fixture(scope="package")
 def ui(reported_folder, tmp_path_factory):
     """A copy of it that is open."""
     folder = tmp_path_factory.mktemp("browser") / "sample_project"

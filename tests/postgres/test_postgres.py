@@ -145,14 +145,16 @@ def test_refresh_clustering_and_save_leave_everything_in_postgres(project, datab
     assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]
 
 
-def open_and_count(folder):
+def open_and_count(folder, barrier):
+    barrier.wait(60)
     with instance_of(dagster_home(find(folder)), print) as instance:
         assert instance.get_runs() == []
 
 
-def test_two_commands_at_once_create_the_tables_once_and_both_succeed(project, database):
+def test_two_processes_that_open_the_instance_at_once_make_its_tables_once(project, database):
     """They take turns; without that, one would find a table that the other is just making."""
-    both = [processes.start(open_and_count, project.folder) for _ in range(2)]
+    barrier = processes.CONTEXT.Barrier(2)
+    both = [processes.start(open_and_count, project.folder, barrier) for _ in range(2)]
     for process in both:
         process.join(120)
     assert [process.exitcode for process in both] == [0, 0]

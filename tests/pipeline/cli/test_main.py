@@ -40,7 +40,7 @@ def test_the_whole_chain_on_a_folder_of_ones_own(mini_folder, tmp_path):
     shutil.copytree(SAMPLE / "tools", images)
     folder = tmp_path / "projet"
     folder.mkdir()
-    assert "is a project of" in run("init", images, cwd=folder, process=True).stdout
+    assert "is a project of" in run("init", images, cwd=folder, process="anew").stdout
     shutil.copytree(mini_folder / ".panoptic" / "models", folder / ".panoptic" / "models")
 
     run("refresh", cwd=folder, process=True)
@@ -63,7 +63,7 @@ def test_the_whole_chain_on_a_folder_of_ones_own(mini_folder, tmp_path):
         }
     }
     assert run("clusters", "outils/5", cwd=folder).stdout.count("outils/5/") == 2
-    tree = run("tags", cwd=folder, process=True).stdout
+    tree = run("tags", cwd=folder, process="anew").stdout
     assert tree.index("5 (") < tree.index("0 (", tree.index("5 ("))
 
 
@@ -473,7 +473,7 @@ def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_ag
     """K3: the same to the bit, in another folder and process, whatever the order of the files."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    first = run("demo", cwd=tmp_path / "one", process=True)
+    first = run("demo", cwd=tmp_path / "one", process="anew")
     for expected in ("demo/9", "Clustering", "panoptic-assets ui", str(tmp_path / "one")):
         assert expected in first.stdout
     before = everything(tmp_path / "one")
@@ -610,7 +610,7 @@ def test_a_ui_that_cannot_listen_leaves_the_project_to_the_next_one(folder):
 
 def test_a_command_tells_what_it_did_and_nothing_of_how_dagster_did_it(folder):
     for arguments in (("cluster", "a", "--nb-clusters", 3), ("divide", "a/0", "--nb-clusters", 2)):
-        answer = run(*arguments, cwd=folder, process=True)
+        answer = run(*arguments, cwd=folder, process="anew")
         assert [line for line in answer.stderr.splitlines() if not line.startswith("✓ ")] == []
     with open_instance(find(folder).dagster_home) as instance:
         texts = [

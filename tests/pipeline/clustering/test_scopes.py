@@ -213,7 +213,7 @@ def test_a_project_without_metadata_or_tags_says_where_they_come_from(embedded_f
 def test_a_scope_of_a_property_is_clustered_and_recorded_with_its_proof(bench):
     """E7: end to end; what was read can be read again."""
     scope = {"property": {"property": "motif", "values": ["animal"]}}
-    bench.make("clustering", "animaux", scope=scope, method=TWO)
+    bench.run("clustering", "animaux", scope=scope, method=TWO)
     info = bench.read.run_info("animaux")
     ids = bench.read.assignments("animaux")["image_id"].to_pylist()
     assert {path for path, image_id in ids_of(bench).items() if image_id in ids} == {

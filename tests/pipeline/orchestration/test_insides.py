@@ -10,6 +10,8 @@ import io
 import json
 import logging
 import re
+import subprocess
+import sys
 import time
 import tomllib
 from contextlib import redirect_stderr
@@ -575,25 +577,47 @@ def test_a_code_server_is_started_shared_with_the_daemon_and_told_from_one_that_
     assert insides.answers(launched) is False, "A code server that is gone is taken for there."
 
 
-def test_the_migrations_of_dagsters_tables_are_read_once_in_a_process(tmp_path, monkeypatch):
-    """What an instance and a run's database read; each is at the last one nevertheless."""
-    from alembic.script import ScriptDirectory
-    from dagster._core.storage.event_log.sqlite import sqlite_event_log
-    from dagster._core.storage.sql import check_alembic_revision, get_alembic_config
+def test_the_migrations_of_dagsters_tables_are_read_once_in_a_process(tmp_path):
+    """What instances and databases of runs read; each is at the last one nevertheless.
 
-    def revisions(name):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "dagster.yaml").touch()
-        with (
-            insides.instance_with(tmp_path / name) as instance,
-            instance.event_log_storage.run_connection(f"run {name}") as connection,
-        ):
-            return check_alembic_revision(get_alembic_config(sqlite_event_log.__file__), connection)
-
-    first, read, load = revisions("a"), [], ScriptDirectory._load_revisions
-    monkeypatch.setattr(
-        ScriptDirectory, "_load_revisions", lambda self: read.append(self) or load(self)
+    In a process of its own: in this one, the other tests have seen to it.
+    """
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from alembic.script import ScriptDirectory\n"
+        "from dagster._core.storage.event_log.sqlite import sqlite_event_log\n"
+        "from dagster._core.storage.sql import check_alembic_revision, get_alembic_config\n"
+        "from panoptic_assets.orchestration import insides\n"
+        "read, load = [], ScriptDirectory._load_revisions\n"
+        "ScriptDirectory._load_revisions = lambda self: read.append(self.dir) or load(self)\n"
+        "config = get_alembic_config(sqlite_event_log.__file__)\n"
+        "for name in 'ab':\n"
+        "    home = Path(sys.argv[1], name)\n"
+        "    home.mkdir()\n"
+        "    (home / 'dagster.yaml').touch()\n"
+        "    with insides.instance_with(home) as instance:\n"
+        "        with instance.event_log_storage.run_connection('run') as connection:\n"
+        "            stored, newest = check_alembic_revision(config, connection)\n"
+        "    assert stored == newest is not None\n"
+        "assert read and len(read) == len(set(read)), read\n"
     )
-    assert revisions("b") == first
-    assert first[0] == first[1] is not None
-    assert read == []
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, tmp_path], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert insides.read_migrations_once() is None  # twice is once
+
+
+def test_the_migrations_of_others_are_read_each_time(tmp_path):
+    """A program that has its own, and us as a library, makes new ones while it runs."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    insides.read_migrations_once()
+    (tmp_path / "versions").mkdir()
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path))
+    assert ScriptDirectory.from_config(config).as_revision_number("head") is None
+    (tmp_path / "versions" / "a.py").write_text("revision = 'a'\ndown_revision = None\n")
+    assert ScriptDirectory.from_config(config).as_revision_number("head") == "a"

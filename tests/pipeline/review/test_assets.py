@@ -226,7 +226,7 @@ def test_a_cluster_becomes_a_tag_on_the_command_line(divided, monkeypatch):
 
 def test_metadata_stays_small_with_many_clusters_of_long_names(bench):
     """Dagster keeps metadata in its event log, so a materialization has at most 50 kB."""
-    tags = [f"{'*<bé|_' * 31} {number:03d}" for number in range(100)]
+    tags = [f"{'*<bé|_' * 31} {number:03d}" for number in range(160)]
     method = {"cluster_by_tags": {"tags": tags}}
     bench.make("clustering", "tags", method=method)
     largest = max(bench.read.clusters("tags").to_pylist(), key=lambda found: found["size"])

@@ -73,5 +73,5 @@ def test_the_ui_is_not_opened_with_a_variable_that_cannot_be_used(bench, variabl
 )
 def test_a_command_that_materializes_names_the_variable(bench, variable, value):
     arguments = ("cluster", "k", "--nb-clusters", 3)
-    line = refused(*arguments, cwd=bench.project.folder, process=True, **{variable: value})
+    line = refused(*arguments, cwd=bench.project.folder, process="anew", **{variable: value})
     assert variable in line
