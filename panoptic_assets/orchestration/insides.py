@@ -243,7 +243,7 @@ def read_migrations_once() -> None:
             known[place] = read(config)
         return known[place]
 
-    ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign,assignment]
+    ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign]
 
 
 def check_settings(home: Path) -> None:
