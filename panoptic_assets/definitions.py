@@ -1,45 +1,48 @@
 """The only assembly point: assets and resources become one Dagster code location.
 
-Belongs here: which parts there are. Does not belong here: anything else; nothing but ``runner``,
-which runs what is assembled here, imports this module.
+Belongs here: which parts there are. Does not belong here: anything else; only what launches runs
+imports this module.
 """
 
-import dagster as dg
+from panoptic_assets.orchestration.starting import fewer_collections
 
-from panoptic_assets.clustering.assets import clustering, nested_clustering
-from panoptic_assets.corpus.assets import images
-from panoptic_assets.corpus.image_contracts import image_contracts
-from panoptic_assets.features.assets import embeddings, neighbors, projection
-from panoptic_assets.features.feature_contracts import neighbor_contracts, vector_contracts
-from panoptic_assets.labels.assets import cluster_labels, label_clusters_with_gpt4v
-from panoptic_assets.orchestration.resources import project_resources
-from panoptic_assets.proof.assets import (
-    verified_clustering,
-    verified_nested_clustering,
-    verify_runs,
-)
-from panoptic_assets.review.assets import clustering_report, run_comparison
-from panoptic_assets.tags.assets import saved_clustering, tag_recommendations, tags
-from panoptic_assets.tags.tag_contracts import tag_contracts
-from panoptic_assets.upkeep.automation import (
-    after,
-    corpus_changed,
-    daily,
-    daily_refresh,
-    notify_of_failures,
-    weekly,
-)
-from panoptic_assets.upkeep.backfill import backfill_runs
-from panoptic_assets.upkeep.jobs import divide_corpus, divide_node, project, refresh_corpus
-from panoptic_assets.upkeep.new_configs import new_configs
-from panoptic_assets.upkeep.retention import retention
-from panoptic_assets.upkeep.staleness_checks import (
-    cluster_labels_up_to_date,
-    clustering_up_to_date,
-    judge_runs,
-    nested_clustering_up_to_date,
-    saved_clustering_up_to_date,
-)
+with fewer_collections():
+    import dagster as dg
+
+    from panoptic_assets.clustering.assets import clustering, nested_clustering
+    from panoptic_assets.corpus.assets import images
+    from panoptic_assets.corpus.image_contracts import image_contracts
+    from panoptic_assets.features.assets import embeddings, neighbors, projection
+    from panoptic_assets.features.feature_contracts import neighbor_contracts, vector_contracts
+    from panoptic_assets.labels.assets import cluster_labels, label_clusters_with_gpt4v
+    from panoptic_assets.orchestration.resources import project_resources
+    from panoptic_assets.proof.assets import (
+        verified_clustering,
+        verified_nested_clustering,
+        verify_runs,
+    )
+    from panoptic_assets.review.assets import clustering_report, run_comparison
+    from panoptic_assets.tags.assets import saved_clustering, tag_recommendations, tags
+    from panoptic_assets.tags.tag_contracts import tag_contracts
+    from panoptic_assets.upkeep.automation import (
+        after,
+        corpus_changed,
+        daily,
+        daily_refresh,
+        notify_of_failures,
+        weekly,
+    )
+    from panoptic_assets.upkeep.backfill import backfill_runs
+    from panoptic_assets.upkeep.jobs import divide_corpus, divide_node, project, refresh_corpus
+    from panoptic_assets.upkeep.new_configs import new_configs
+    from panoptic_assets.upkeep.retention import retention
+    from panoptic_assets.upkeep.staleness_checks import (
+        cluster_labels_up_to_date,
+        clustering_up_to_date,
+        judge_runs,
+        nested_clustering_up_to_date,
+        saved_clustering_up_to_date,
+    )
 
 
 def build_defs(**resource_overrides: object) -> dg.Definitions:
@@ -111,4 +114,5 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
     )
 
 
-defs = build_defs()
+with fewer_collections():
+    defs = build_defs()

@@ -11,7 +11,6 @@ interrupted by Ctrl-C. A fault of the program ends with 1, too, and a stack trac
 """
 
 import errno
-import gc
 import io
 import os
 import re
@@ -24,15 +23,12 @@ import click
 
 from panoptic_assets.cli.late import Late, LateGroup
 from panoptic_assets.cli.terminal import tell
+from panoptic_assets.orchestration.starting import fewer_collections
 from panoptic_assets.spec.text import brief, printable
 from resources import ENVIRONMENT_VARIABLE
 from resources.errors import InputError
 
 _INTERRUPTED = 128 + signal.SIGINT
-_COLLECTING = (50_000, 2, 1)
-"""When Python looks for cycles: among all objects about as often as it does by itself, after some
-100,000 new ones; but among the newest after 50,000 instead of 700. What commands make first are
-modules, which stay: looking at them took 5 to 8 % of a listing's CPU seconds."""
 
 _REMEDIES = {
     errno.EACCES: "change its permissions",
@@ -61,12 +57,8 @@ class _Group(LateGroup):
     """Shows as one line what a person can mend: input, disks, networks."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        before = gc.get_threshold()
-        gc.set_threshold(*_COLLECTING)
-        try:
+        with fewer_collections():
             return super().main(*arguments, **options)
-        finally:
-            gc.set_threshold(*before)
 
     def invoke(self, context: click.Context) -> Any:
         try:
