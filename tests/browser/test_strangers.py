@@ -20,7 +20,7 @@ from dagster._core.test_utils import create_run_for_test
 from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.orchestration.partitions import RUNS
 from resources.project_folder import ProjectSettings, create, dagster_home, find
-from tests.browser.conftest import OPTIONS, start, stop
+from tests.browser.conftest import OPTIONS, PAGES_ALONE, start, stop
 from tests.pictures import SAMPLE
 
 NAMES = "MAP vases.example 127.0.0.1,MAP evil.test 127.0.0.1"
@@ -172,7 +172,8 @@ def stranger(chromium, tmp_path_factory):
     home = dagster_home(find(folder))
     with open_instance(home) as instance, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*OPTIONS, f"--host-resolver-rules={NAMES}"]
+            executable_path=chromium,
+            args=[*OPTIONS, *PAGES_ALONE, f"--host-resolver-rules={NAMES}"],
         )
         port = int(re.search(r":(\d+)$", url)[1])
         yield Stranger(browser, instance, port, f"http://evil.test:{site.server_port}/", pages)
