@@ -123,3 +123,33 @@ def audited(once):
         write_project(folder)
 
     return once("audited", write) / "project"
+
+
+@pytest.fixture(scope="session")
+def _encoders_by_model():
+    class ByModel(dict):
+        """Encoders of embedded models, whatever the folder of the project that asks."""
+
+        def __contains__(self, key):
+            return super().__contains__(self._model(key))
+
+        def __getitem__(self, key):
+            return super().__getitem__(self._model(key))
+
+        def __setitem__(self, key, encoder):
+            super().__setitem__(self._model(key), encoder)
+
+        @staticmethod
+        def _model(key):
+            return key[1] if key[1].model.startswith("embedded:") else key
+
+    return ByModel()
+
+
+@pytest.fixture
+def one_mini(_encoders_by_model, monkeypatch):
+    """Copies of the sample's project share one `embedded:mini`: its weights are no project's own.
+
+    Loading it costs each copy 2 CPU seconds. For tests to which it is only what gives vectors.
+    """
+    monkeypatch.setattr("resources.models._encoders", _encoders_by_model)

@@ -25,6 +25,8 @@ from resources.project_folder import dagster_home
 from resources.snapshot import Snapshot
 from tests.workbench import bench_of, metadata
 
+pytestmark = pytest.mark.usefixtures("one_mini")
+
 ACTS = {
     "images": (ingestion, "", {}),
     "embeddings": (embedding, "mini", {}),
@@ -51,9 +53,9 @@ def saved_folder(clustered_folder, once):
     def write(folder):
         shutil.copytree(clustered_folder, folder, dirs_exist_ok=True)
         bench = bench_of(folder)
-        bench.run("neighbors", "mini")
-        bench.run("saved_clustering", "greek")
-        bench.run("tags")
+        bench.make("neighbors", "mini")
+        bench.make("saved_clustering", "greek")
+        bench.make("tags")
 
     return once("saved", write)
 

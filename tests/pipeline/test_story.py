@@ -7,6 +7,7 @@ import shutil
 import yaml
 
 from tests.commands import run
+from tests.workbench import bench_of
 
 NAMES = {"0": "Poissons", "1": "outils", "2": "Châteaux", "4": "vehicles", "9": "le reste"}
 """Five new names, three of them French."""
@@ -21,23 +22,17 @@ def state(project):
 
 def saved(bench):
     """C1-C13: a run, one of its clusters divided again, saved."""
-    bench.run("clustering", "greek")
-    bench.run("nested_clustering", "greek/9", method={"kmeans": {"nb_clusters": 2}})
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
+    bench.make("clustering", "greek")
+    bench.make("nested_clustering", "greek/9", method={"kmeans": {"nb_clusters": 2}})
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
     return bench
 
 
 def test_the_same_vocabulary_from_every_door(bench, tmp_path):
     """C14-C19, A18: rename, merge, move, undo the merge, accept what is recommended, export."""
-    doors = {}
-    for door in DOORS:
-        shutil.copytree(bench.project.folder, tmp_path / door)
-    from resources.project_folder import find
-    from tests.workbench import Workbench
-
-    for door in DOORS:
-        doors[door] = saved(Workbench(find(tmp_path / door), bench.instance))
+    before = saved(bench).project.folder
+    doors = {door: bench_of(shutil.copytree(before, tmp_path / door)) for door in DOORS}
     folder = doors["shell"].project.folder
 
     for old, new in NAMES.items():

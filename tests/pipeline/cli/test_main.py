@@ -341,7 +341,7 @@ def test_names_reach_a_terminal_without_its_control_characters(folder):
     """A file's name may hold an escape sequence, and is then only text."""
     project = yaml.safe_load((folder / ".panoptic" / "project.yaml").read_text())
     images = folder / "im\x1b[31mages"
-    shutil.copytree(SAMPLE / "tools", images)
+    shutil.copytree(SAMPLE / "tools" / "hammers", images)
     project["images"] = str(images)
     (folder / ".panoptic" / "project.yaml").write_text(yaml.safe_dump(project))
     name = next(images.rglob("*.jpg"))
@@ -467,19 +467,48 @@ def test_a_command_goes_on_after_another_was_killed(tools):
     assert Project(folder).vectors().num_rows == nb_images
 
 
+@pytest.fixture(scope="session")
+def demo_folder(once):
+    """The project of two demos that were started together, in an empty folder.
+
+    A demo from nothing is 20 CPU seconds, most of them the vectors of 253 images.
+    """
+
+    def write(folder):
+        (folder / "project").mkdir()
+        both = [Command("demo", cwd=folder / "project") for _ in range(2)]
+        for number, command in enumerate(both):
+            output, errors = command.communicate(240)
+            assert command.returncode == 0, errors
+            (folder / f"said{number}.txt").write_text(output, encoding="utf-8")
+
+    return once("demo", write) / "project"
+
+
+@pytest.fixture
+def demo(demo_folder, tmp_path):
+    """A copy of it, to do with as a test likes."""
+    return shutil.copytree(demo_folder, tmp_path / "demo")
+
+
+def test_two_demos_started_together_in_an_empty_folder_are_one_project(demo_folder):
+    assert [run["revision"] for run in Project(demo_folder).runs()] == [1, 1, 1]
+    assert LanceStore(uri=str(demo_folder / ".panoptic" / "store")).count("tag_log") == 1
+    for number in range(2):
+        said = (demo_folder.parent / f"said{number}.txt").read_text(encoding="utf-8")
+        for expected in ("demo/9", "Clustering", "panoptic-assets ui", str(demo_folder.resolve())):
+            assert expected in said
+
+
 def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_again(
-    mini_folder, tmp_path
+    demo, mini_folder, tmp_path
 ):
     """K3: the same to the bit, in another folder and process, whatever the order of the files."""
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    first = run("demo", cwd=tmp_path / "one", process="anew")
-    for expected in ("demo/9", "Clustering", "panoptic-assets ui", str(tmp_path / "one")):
-        assert expected in first.stdout
-    before = everything(tmp_path / "one")
-    run("demo", cwd=tmp_path / "one")
-    assert everything(tmp_path / "one") == before
+    before = everything(demo)
+    run("demo", cwd=demo, process="anew")
+    assert everything(demo) == before
 
+    (tmp_path / "two").mkdir()
     images = tmp_path / "images"
     for file in sorted(SAMPLE.rglob("*.jpg"), key=lambda file: file.name[::-1], reverse=True):
         target = images / file.relative_to(SAMPLE)
@@ -490,29 +519,29 @@ def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_ag
     shutil.copytree(mini_folder / ".panoptic" / "models", models)
     run("refresh", cwd=tmp_path / "two")
     run("cluster", "demo", cwd=tmp_path / "two")
-    one, two = (Project(tmp_path / name).run_info("demo")["output"] for name in ("one", "two"))
+    one, two = (Project(folder).run_info("demo")["output"] for folder in (demo, tmp_path / "two"))
     assert one == two
-    assert [found["key"].count("/") for found in Project(tmp_path / "one").runs()] == [0, 1, 2]
-    assert len(Project(tmp_path / "one").tags("Clustering")) == 10 + 2 + 2
+    assert [found["key"].count("/") for found in Project(demo).runs()] == [0, 1, 2]
+    assert len(Project(demo).tags("Clustering")) == 10 + 2 + 2
 
 
-def test_the_demo_of_another_installation_goes_on(folder, tmp_path):
+def test_the_demo_of_another_installation_goes_on(demo, tmp_path):
     moved = tmp_path / "elsewhere" / "panoptic_assets" / "sample"
     shutil.copytree(SAMPLE, moved)
-    file = folder / ".panoptic" / "project.yaml"
+    file = demo / ".panoptic" / "project.yaml"
+    assert str(SAMPLE) in file.read_text()
     file.write_text(file.read_text().replace(str(SAMPLE), str(moved)))
-    answer = run("--project", folder, "demo", cwd=tmp_path)
-    assert f"panoptic-assets --project {folder} ui" in answer.stdout.splitlines()[-1]
+    answer = run("--project", demo, "demo", cwd=tmp_path)
+    assert f"panoptic-assets --project {demo} ui" in answer.stdout.splitlines()[-1]
 
 
-def test_a_demo_that_was_changed_is_left_so_and_the_ways_out_are_named(folder):
-    run("demo", cwd=folder)
-    run("cluster", "demo", "--nb-clusters", 5, "--replace", cwd=folder)
-    message = run("demo", cwd=folder, expect=2).stderr.splitlines()[-1]
+def test_a_demo_that_was_changed_is_left_so_and_the_ways_out_are_named(demo):
+    run("cluster", "demo", "--nb-clusters", 5, "--replace", cwd=demo)
+    message = run("demo", cwd=demo, expect=2).stderr.splitlines()[-1]
     assert "run `panoptic-assets demo` in an empty folder" in message
     assert "`panoptic-assets save demo --replace`" in message
-    run("save", "demo", "--replace", cwd=folder)
-    run("demo", cwd=folder)
+    run("save", "demo", "--replace", cwd=demo)
+    run("demo", cwd=demo)
 
 
 def test_a_slot_that_an_ended_run_left_taken_is_freed_and_a_running_one_waited_for(folder):
@@ -544,15 +573,6 @@ def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(
     assert "Traceback" not in errors
     run("refresh", cwd=folder)
     assert Project(folder).vectors().num_rows == nb_images
-
-
-def test_two_demos_started_together_in_an_empty_folder_are_one_project(tmp_path):
-    both = [Command("demo", cwd=tmp_path) for _ in range(2)]
-    for command in both:
-        _, errors = command.communicate(240)
-        assert command.returncode == 0, errors
-    assert [run["revision"] for run in Project(tmp_path).runs()] == [1, 1, 1]
-    assert LanceStore(uri=str(tmp_path / ".panoptic" / "store")).count("tag_log") == 1
 
 
 @pytest.mark.parametrize("mount", [".", "disk"])

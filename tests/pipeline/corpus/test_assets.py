@@ -63,7 +63,7 @@ def test_every_hostile_file_has_its_outcome_and_none_stops_the_run(hostile):
 
 
 def test_one_content_in_two_files_is_one_image(hostile):
-    hostile.run("images")
+    hostile.make("images")
     files = files_by_path(hostile)
     one, two = files["exact_duplicate_a.jpg"], files["exact_duplicate_b.jpeg"]
     assert one["image_id"] == two["image_id"]
@@ -73,7 +73,7 @@ def test_one_content_in_two_files_is_one_image(hostile):
 
 def test_images_have_their_displayed_size_and_a_thumbnail(hostile):
     """EXIF rotation is applied."""
-    hostile.run("images")
+    hostile.make("images")
     images = {row["image_id"]: row for row in hostile.read.images().to_pylist()}
     rotated = images[files_by_path(hostile)["exif_rotated_orientation6.jpg"]["image_id"]]
     assert (rotated["format"], rotated["width"], rotated["height"]) == ("JPEG", 256, 171)
@@ -81,7 +81,7 @@ def test_images_have_their_displayed_size_and_a_thumbnail(hostile):
 
 
 def test_names_in_any_script_are_kept(hostile):
-    hostile.run("images")
+    hostile.make("images")
     assert "été à Orléans — 図書館 🍌.jpg" in files_by_path(hostile)
 
 
@@ -228,13 +228,13 @@ def test_images_have_their_fingerprints(four):
 def test_missing_images_leave_new_runs_and_stay_in_old_ones(empty_bench, tmp_path):
     shutil.copytree(SAMPLE / "tools", tmp_path / "tools")
     bench = empty_bench(tmp_path / "tools")
-    bench.run("images")
+    bench.make("images")
     bench.make("embeddings", "mini")
     two = {"kmeans": {"nb_clusters": 2}}
     bench.make("clustering", "old", method=two)
     count = bench.read.assignments("old").num_rows
     next((tmp_path / "tools").rglob("*.jpg")).unlink()
-    bench.run("images")
+    bench.make("images")
     bench.make("clustering", "new", method=two)
     assert bench.read.assignments("old").num_rows == count
     assert bench.read.assignments("new").num_rows == count - 1
@@ -243,13 +243,13 @@ def test_missing_images_leave_new_runs_and_stay_in_old_ones(empty_bench, tmp_pat
 def test_a_node_whose_images_are_all_missing_cannot_be_divided(empty_bench, tmp_path):
     shutil.copytree(SAMPLE / "tools" / "hammers", tmp_path / "hammers")
     bench = empty_bench(tmp_path / "hammers")
-    bench.run("images")
+    bench.make("images")
     bench.make("embeddings", "mini")
     one = {"kmeans": {"nb_clusters": 1}}
     bench.make("clustering", "all", method=one)
     for file in (tmp_path / "hammers").iterdir():
         file.unlink()
-    bench.run("images", accept_missing=True)
+    bench.make("images", accept_missing=True)
     message = bench.refused("nested_clustering", "all/0", method=one)
     assert "All images of all/0 are missing" in message
 
@@ -259,11 +259,11 @@ def test_only_new_images_are_embedded(empty_bench):
     some = sorted(SAMPLE.rglob("*.jpg"))[:6]
     for file in some[:4]:
         shutil.copyfile(file, Path(bench.project.images) / file.name)
-    bench.run("images")
+    bench.make("images")
     assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_embedded_now"] == 4
     for file in some[4:]:
         shutil.copyfile(file, Path(bench.project.images) / file.name)
-    bench.run("images")
+    bench.make("images")
     assert metadata(bench.run("embeddings", "mini"), "embeddings")["nb_embedded_now"] == 2
     assert bench.read.vectors("mini").num_rows == 6
 
@@ -272,7 +272,7 @@ def test_a_file_that_changed_since_the_refresh_is_not_embedded_as_another(empty_
     bench = empty_bench()
     some = sorted(SAMPLE.rglob("*.jpg"))[:2]
     shutil.copyfile(some[0], Path(bench.project.images) / "a.jpg")
-    bench.run("images")
+    bench.make("images")
     shutil.copyfile(some[1], Path(bench.project.images) / "a.jpg")
     given = metadata(bench.run("embeddings", "mini"), "embeddings")
     assert (given["nb_images"], given["nb_not_embedded"]) == (0, 1)
@@ -344,7 +344,7 @@ def test_a_killed_embedding_loses_and_doubles_nothing_and_goes_on_where_it_was(
 ):
     """Resume after a crash: what was committed stays, and is not embedded again."""
     bench = empty_bench(SAMPLE)
-    bench.run("images")
+    bench.make("images")
     log = tmp_path / "read.log"
     killed_at = []
     for least in (16, 100):
@@ -407,7 +407,7 @@ def test_an_image_without_a_usable_vector_does_not_take_its_batch_with_it(empty_
     bench = empty_bench()
     for number, colour in enumerate(("white", "red", "blue")):
         Image.new("RGB", (64, 64), colour).save(Path(bench.project.images) / f"{number}.png")
-    bench.run("images")
+    bench.make("images")
     models = OpenClipModels(folder=str(bench.project.folder))
     encoder = models.load(Registry(folder=str(bench.project.folder)).model("mini"))
 

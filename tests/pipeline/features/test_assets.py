@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 import subprocess
 import sys
 
@@ -18,7 +19,7 @@ from panoptic_assets.features.neighbors import nearest_neighbors
 from panoptic_assets.spec.records import vectors_hash
 from resources.errors import InputError
 from resources.registry import Registry
-from tests.workbench import data_version, metadata
+from tests.workbench import bench_of, data_version, metadata
 
 PCA = {"pca": {}}
 
@@ -44,11 +45,21 @@ def planted(bench, ids, vectors, vector_type="planted"):
     bench.store.overwrite(f"vectors.{vector_type}", rows, {"panoptic:model": "{}"})
 
 
+@pytest.fixture(scope="module")
+def neighbors_folder(embedded_folder, once):
+    """The sample's project with its neighbours."""
+
+    def write(folder):
+        shutil.copytree(embedded_folder, folder, dirs_exist_ok=True)
+        bench_of(folder).make("neighbors", "mini")
+
+    return once("neighbors", write)
+
+
 @pytest.fixture
-def corpus(bench):
-    """The sample with its neighbours."""
-    bench.run("neighbors", "mini")
-    return bench
+def corpus(neighbors_folder, tmp_path):
+    """A copy of it, to do with as a test likes."""
+    return bench_of(shutil.copytree(neighbors_folder, tmp_path / "sample_project"))
 
 
 def test_every_image_has_its_nearest_others_by_name(corpus):
@@ -74,7 +85,7 @@ def test_unchanged_vectors_make_no_commit_and_no_new_data_version(corpus):
 
 
 def test_the_number_of_neighbours_is_kept_until_another_one_is_given(bench):
-    bench.run("neighbors", "mini", k=20)
+    bench.make("neighbors", "mini", k=20)
     assert metadata(bench.run("neighbors", "mini"), "neighbors")["nb_neighbors"] == 20
     assert metadata(bench.run("neighbors", "mini", k=30), "neighbors")["nb_neighbors"] == 30
 
@@ -87,7 +98,7 @@ def test_images_that_come_go_or_change_leave_the_graph_that_a_full_run_gives(cor
     changed = read.vectors.copy()
     changed[7] = changed[8]
     planted(corpus, read.image_ids[:240], read.vectors[:240])
-    corpus.run("neighbors", "planted", k=5)
+    corpus.make("neighbors", "planted", k=5)
     planted(corpus, read.image_ids, changed)
     for row in files[:3]:
         row["status"] = "missing"
@@ -173,7 +184,7 @@ def test_a_projection_of_another_process_has_the_same_points(corpus, tmp_path):
     """DESIGN 7: bit for bit, with the stored record and another number of threads."""
     hashes = {}
     for name in ("pca", "umap", "tsne"):
-        corpus.run("projection", f"mini/{name}")
+        corpus.make("projection", f"mini/{name}")
     for record in corpus.read.projections():
         hashes[record["key"]] = record["output"]
     code = (
@@ -208,7 +219,7 @@ def test_a_projection_of_another_process_has_the_same_points(corpus, tmp_path):
 
 def test_a_projection_can_be_clustered_and_says_that_it_is_distorted(corpus):
     """D12, D22, D33, D41: kmeans on clip_umap, 20 clusters, defaults for the rest."""
-    corpus.run("projection", "mini/umap")
+    corpus.make("projection", "mini/umap")
     result = corpus.run(
         "clustering", "tutorial", features="mini/umap", method={"kmeans": {"nb_clusters": 20}}
     )
@@ -227,7 +238,7 @@ def test_clusters_of_a_projection_are_of_its_points_and_scored_on_the_vectors(co
     """DESIGN 8: scores stay comparable; methods get the points as they are, not brought to length
     one: here two groups on one line through the origin, which lengths alone tell apart."""
     read = vectors_of(corpus)
-    corpus.run("projection", "mini/pca")
+    corpus.make("projection", "mini/pca")
     record = vector_tables.projection_record(corpus.store, "mini/pca")
     far = np.arange(253) % 2 == 0
     points = np.where(far, 10.0, 1.0)[:, None] * np.ones((253, 2))
@@ -245,7 +256,7 @@ def test_clusters_of_a_projection_are_of_its_points_and_scored_on_the_vectors(co
 def test_an_image_without_a_point_counts_as_not_embedded(corpus):
     read = vectors_of(corpus)
     planted(corpus, read.image_ids[:200], read.vectors[:200])
-    corpus.run("projection", "planted/pca", method=PCA)
+    corpus.make("projection", "planted/pca", method=PCA)
     planted(corpus, read.image_ids, read.vectors)
     corpus.make("clustering", "part", features="planted/pca")
     counts = corpus.read.run_info("part")["counts"]
@@ -254,7 +265,7 @@ def test_an_image_without_a_point_counts_as_not_embedded(corpus):
 
 def test_a_key_keeps_its_parameters_and_refuses_others(corpus):
     """DESIGN 4, D26: a projection is named, and its name stands for its parameters."""
-    corpus.run("projection", "mini/mine", method={"pca": {"whiten": True}}, nb_dimensions=3)
+    corpus.make("projection", "mini/mine", method={"pca": {"whiten": True}}, nb_dimensions=3)
     assert metadata(corpus.run("projection", "mini/mine"), "projection")["nb_dimensions"] == 3
     before = versions(corpus)
     message = corpus.refused("projection", "mini/mine", nb_dimensions=4)
@@ -293,9 +304,9 @@ def test_a_plan_no_longer_holds_once_another_has_written_its_table(corpus, act, 
         read = vectors_of(corpus)
         planted(corpus, read.image_ids, read.vectors, key)
     elif act is neighbor_graph:
-        corpus.run("neighbors", key, k=7)
+        corpus.make("neighbors", key, k=7)
     else:
-        corpus.run("projection", key, seed=3)
+        corpus.make("projection", key, seed=3)
     assert not plan.context.store.is_current()
 
 
@@ -307,7 +318,7 @@ def test_the_registry_lists_its_projections_by_key(bench):
 
 def test_the_record_proves_the_points(corpus):
     """D25: which vectors, which parameters, which seed; D24: the vectors are reused, not made."""
-    corpus.run("projection", "mini/umap", seed=4)
+    corpus.make("projection", "mini/umap", seed=4)
     [record] = corpus.read.projections()
     points = corpus.read.points("mini/umap")
     coordinates = np.array(points["point"].to_pylist(), np.float32)
@@ -324,7 +335,7 @@ def test_umap_says_that_it_needs_the_neighbours_of_these_images(bench):
     message = bench.refused("projection", "mini/umap")
     assert "no neighbour graph yet" in message
     assert "panoptic-assets refresh --vector-type mini" in message
-    bench.run("neighbors", "mini", k=10)
+    bench.make("neighbors", "mini", k=10)
     assert "ask for at most 11" in bench.refused("projection", "mini/umap")
     [row] = bench.store.read("files").slice(0, 1).to_pylist()
     schema = bench.store.schema_of("files")
@@ -354,7 +365,7 @@ def test_a_projection_that_cannot_be_made_is_refused_before_any_work(corpus, key
 
 
 def test_clustering_an_unknown_projection_lists_those_that_exist(corpus):
-    corpus.run("projection", "mini/pca")
+    corpus.make("projection", "mini/pca")
     message = corpus.refused("clustering", "greek", features="mini/none")
     assert "has a point of projection 'mini/none'" in message
     assert "Projections that have points: mini/pca." in message

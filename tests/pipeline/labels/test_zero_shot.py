@@ -22,6 +22,8 @@ from resources.registry import Registry
 from tests.pipeline.test_pipeline import sample_labels
 from tests.workbench import bench_of, data_version, metadata
 
+pytestmark = pytest.mark.usefixtures("one_mini")
+
 SYNONYMS = yaml.safe_load(
     (Path(__file__).parent / "label_synonyms.yaml").read_text(encoding="utf-8")
 )

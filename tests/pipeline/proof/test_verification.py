@@ -6,8 +6,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 from datetime import timedelta
 
 import dagster as dg
@@ -16,8 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import threadpoolctl
+import torch
 import yaml
 
+from panoptic_assets.cli.main import main
 from panoptic_assets.clustering.table import stored_records
 from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.proof.assets import seals_in_log
@@ -26,9 +27,12 @@ from panoptic_assets.spec import seals
 from resources.lance import LanceStore
 from resources.project_folder import find
 from resources.schemas import SCHEMAS
-from tests.commands import environment, refused, run
+from tests import processes
+from tests.commands import refused, run
 from tests.pictures import SAMPLE
 from tests.workbench import Workbench, metadata
+
+pytestmark = pytest.mark.usefixtures("one_mini")
 
 KMEANS = {"kmeans": {"nb_clusters": 4}}
 
@@ -55,8 +59,8 @@ def write_runs(bench, folder):
     (folder / "list.txt").write_text("\n".join(lines))
     bench.run("clustering", "k", method=KMEANS)
     bench.run("nested_clustering", "k/2", method={"kmeans": {"nb_clusters": 2}})
-    bench.run("saved_clustering", "k")
-    bench.run("tags")
+    bench.make("saved_clustering", "k")
+    bench.make("tags")
     runs = {
         "h": {"method": {"hdbscan": {}}, "assign_remainder": True},
         "d": {"method": {"find_duplicates": {"min_similarity": 0.8}}},
@@ -132,26 +136,25 @@ def test_every_method_and_every_scope_is_proved(proved):
     assert {link.name for link in found[0].links} >= {"figures", "notes", "witness"}
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_another_process_on_shuffled_rows_gives_the_same(proved, threads):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_another_process_on_shuffled_rows_gives_the_same(proved, threads, tmp_path):
     """A4, K3: neither the order of rows nor the number of threads changes an answer."""
     shuffle(proved.project)
-    code = (
-        "import sys, threadpoolctl, sklearn\n"
-        "from panoptic_assets.cli.main import main\n"
-        "with threadpoolctl.threadpool_limits(int(sys.argv.pop(1))): main(sys.argv[1:])"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, threads, "verify", "--all", "--json"],
-        cwd=proved.project.folder,
-        env=environment(OMP_NUM_THREADS=threads, PYTHONPATH=os.pathsep.join(sys.path)),
-        capture_output=True,
-        text=True,
-    )
-    found = [json.loads(line) for line in answer.stdout.splitlines()]
-    assert len(found) == 11, answer.stderr
+    process = processes.start(verify_all, proved.project.folder, threads, tmp_path / "said.jsonl")
+    process.join(300)
+    found = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert len(found) == 11
     assert [one["key"] for one in found if not one["proved"]] == []
-    assert answer.returncode == 0
+    assert process.exitcode == 0
+
+
+def verify_all(folder, threads, said):
+    """The command, in a process whose libraries have so many threads."""
+    os.chdir(folder)
+    torch.set_num_threads(threads)
+    limits = threadpoolctl.threadpool_limits(threads)
+    with said.open("w") as stream, contextlib.redirect_stdout(stream), limits:
+        main(["verify", "--all", "--json"])
 
 
 def shuffle(project):

@@ -7,9 +7,9 @@ from tests.pictures import SAMPLE
 
 
 @pytest.fixture(scope="session")
-def mini_models(tmp_path_factory: pytest.TempPathFactory) -> OpenClipModels:
-    """A project's models; `embedded:mini` is built by the first test that loads it."""
-    return OpenClipModels(folder=str(tmp_path_factory.mktemp("project")))
+def mini_models(mini_folder: Path) -> OpenClipModels:
+    """Models of the project that has built `embedded:mini` for all workers."""
+    return OpenClipModels(folder=str(mini_folder))
 
 
 @pytest.fixture(scope="session")

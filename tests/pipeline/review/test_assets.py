@@ -23,6 +23,8 @@ from tests.unit.review.test_map_data import read, unpacked
 from tests.unit.review.test_run_pages import Page
 from tests.workbench import bench_of, data_version, metadata
 
+pytestmark = pytest.mark.usefixtures("one_mini")
+
 
 @pytest.fixture(scope="session")
 def divided_folder(embedded_folder, once):
@@ -68,13 +70,13 @@ def test_a_report_shows_the_clusters_that_were_found_and_links_to_itself(divided
 
 
 def test_typical_images_come_first(divided):
-    divided.run("clustering_report", "greek")
+    divided.make("clustering_report", "greek")
     nearest = divided.read.exemplars("greek/0")["image_id"].to_pylist()
     assert Page(folder_of(divided) / page_of("greek/0")).all("button", "data-id") == nearest
 
 
 def test_thumbnails_are_those_of_the_store_and_written_once(divided):
-    divided.run("clustering_report", "greek")
+    divided.make("clustering_report", "greek")
     rows = divided.read.images().to_pylist()
     places = {
         row["image_id"]: divided.project.reports / thumbnail_path(row["image_id"]) for row in rows
@@ -83,7 +85,7 @@ def test_thumbnails_are_those_of_the_store_and_written_once(divided):
     for place in places.values():
         os.utime(place, (1, 1))
     divided.make("clustering", "birds", scope={"files": {"pattern": "animals/*"}})
-    divided.run("clustering_report", "birds")
+    divided.make("clustering_report", "birds")
     assert all(place.stat().st_mtime == 1 for place in places.values())
 
 
@@ -128,7 +130,7 @@ def test_points_are_coloured_by_cluster_folder_and_tag(divided):
             {"assign": {"tag": "Été > 1", "images": ids[:3], "property": "Sujet"}},
         ],
     )
-    divided.run("clustering_report", "greek")
+    divided.make("clustering_report", "greek")
     data = map_of(divided)
     assert [one["name"] for one in data["colourings"]] == [
         "cluster",
@@ -151,7 +153,7 @@ def test_a_consensus_shows_how_far_its_runs_agree(bench):
     for seed in range(3):
         bench.make("clustering", f"s{seed}", method={"kmeans": {"nb_clusters": 5}}, seed=seed)
     bench.make("clustering", "all", method={"consensus": {"runs": ["s0", "s1", "s2"]}})
-    bench.run("clustering_report", "all")
+    bench.make("clustering_report", "all")
     agreement = unpacked(colouring(map_of(bench, "all"), "agreement")["numbers"], "<f4")
     stored = bench.read.assignments("all")["probability"].to_numpy()
     assert np.array_equal(agreement, stored)
@@ -311,9 +313,9 @@ def test_whatever_is_known_of_a_run_leads_to_its_report(divided):
 
 
 def test_a_report_is_whole_again_after_the_folder_of_reports_was_deleted(divided):
-    divided.run("clustering_report", "greek")
+    divided.make("clustering_report", "greek")
     shutil.rmtree(divided.project.reports)
-    divided.run("clustering_report", "greek")
+    divided.make("clustering_report", "greek")
     page = Page(folder_of(divided) / "index.html")
     files = [*page.all("link", "href"), *page.all("script", "src"), *page.all("img", "src")]
     linked = [folder_of(divided) / name for name in files if not name.startswith("data:")]
@@ -322,11 +324,11 @@ def test_a_report_is_whole_again_after_the_folder_of_reports_was_deleted(divided
 
 
 def test_a_report_links_to_the_comparison_once_there_is_one(divided):
-    divided.run("clustering_report", "greek")
+    divided.make("clustering_report", "greek")
     address = "../../comparison/index.html"
     assert address not in Page(folder_of(divided) / "index.html").all("a", "href")
-    divided.run("run_comparison", runs=["greek", "folders"])
-    divided.run("clustering_report", "greek")
+    divided.make("run_comparison", runs=["greek", "folders"])
+    divided.make("clustering_report", "greek")
     assert address in Page(folder_of(divided) / "index.html").all("a", "href")
 
 

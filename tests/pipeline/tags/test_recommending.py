@@ -13,6 +13,8 @@ from resources.errors import InputError
 from tests.commands import run
 from tests.workbench import data_version, metadata
 
+pytestmark = pytest.mark.usefixtures("one_mini")
+
 
 def classes(bench):
     """The images of each folder of the sample, monuments as one."""

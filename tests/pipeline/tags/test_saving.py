@@ -18,6 +18,8 @@ from tests import processes
 from tests.pictures import SAMPLE
 from tests.workbench import metadata
 
+pytestmark = pytest.mark.usefixtures("one_mini")
+
 WARD = {"agglomerative": {"nb_clusters": 10}}
 AVERAGE = {"agglomerative": {"nb_clusters": 19, "linkage": "average", "metric": "cosine"}}
 KMEANS = {"kmeans": {"nb_clusters": 19}}
@@ -26,6 +28,18 @@ BY_TAGS = {"cluster_by_tags": {"tags": ["an animal", "a tool", "a building", "mu
 
 def files_of_the_sample():
     return sorted(file for file in SAMPLE.rglob("*") if file.suffix in (".jpg", ".png", ".webp"))
+
+
+@pytest.fixture
+def growing(empty_bench, embedded_folder):
+    """A project of no images yet, with the vectors of all that may come.
+
+    It computes none: the 253 of the sample would cost 12 CPU seconds.
+    """
+    bench = empty_bench()
+    vectors = ".panoptic/store/vectors.mini.lance"
+    shutil.copytree(embedded_folder / vectors, bench.project.folder / vectors)
+    return bench
 
 
 def put(bench, files, **config):
@@ -56,7 +70,7 @@ def paths_of(bench, property_name="Clustering"):
     return {tag["path"]: tag for tag in bench.read.tags(property_name)}
 
 
-def test_tags_follow_their_clusters_when_the_corpus_grows_by_a_quarter(empty_bench):
+def test_tags_follow_their_clusters_when_the_corpus_grows_by_a_quarter(growing):
     """ "Labels that survive when the corpus grows": 80 % of the sample, then all of it.
 
     Of the old images, the share that keep their tag, measured: cluster_by_tags 1, agglomerative
@@ -64,7 +78,7 @@ def test_tags_follow_their_clusters_when_the_corpus_grows_by_a_quarter(empty_ben
     starts anew and cuts the larger corpus otherwise, so for it the fair test is that no other way
     to match its clusters would have kept more.
     """
-    bench = empty_bench()
+    bench = growing
     files = files_of_the_sample()
     put(bench, [file for number, file in enumerate(files) if number % 5])
     methods = {"ward": WARD, "average": AVERAGE, "kmeans": KMEANS, "tags": BY_TAGS}
@@ -160,8 +174,8 @@ def test_clusters_that_have_names_give_them_to_their_tags(bench):
     assert sorted(paths_of(bench)) == ["a tool", "an animal"]
 
 
-def test_what_a_run_lacks_by_now_is_said(empty_bench):
-    bench = empty_bench()
+def test_what_a_run_lacks_by_now_is_said(growing):
+    bench = growing
     files = files_of_the_sample()[::5]
     put(bench, files)
     scope = {"files": {"pattern": "animals/*"}}

@@ -1,13 +1,17 @@
 """What Dagster calls out of date: only what is."""
 
+import shutil
+
 import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from panoptic_assets.definitions import build_defs
+from panoptic_assets.orchestration.instance import open_instance
+from resources.project_folder import find
 from tests.tiny import tiny_project
-from tests.workbench import bench_of
+from tests.workbench import Workbench
 
 TWO = {"kmeans": {"nb_clusters": 2}}
 FOUR = {"kmeans": {"nb_clusters": 4}}
@@ -35,19 +39,32 @@ def stale(instance):
     return found
 
 
+@pytest.fixture(scope="module")
+def saved_folder(once):
+    """A run, two clusterings below it, their tags, and the Dagster instance that knows of them."""
+
+    def write(folder):
+        project = tiny_project(folder, 40)
+        with open_instance(project.dagster_home) as instance:
+            bench = Workbench(project, instance)
+            bench.run("images")
+            bench.run("embeddings", "tiny")
+            bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
+            bench.run("nested_clustering", "greek/0", method=TWO)
+            bench.run("nested_clustering", "greek/0/1", method=TWO)
+            bench.run("saved_clustering", "greek")
+            bench.run("tags")
+
+    return once("saved_and_told", write)
+
+
 @pytest.fixture
-def saved(tmp_path):
-    """A run, two clusterings below it, their tags: all of it up to date."""
-    bench = bench_of(tiny_project(tmp_path, 40).folder)
-    bench.run("images")
-    bench.run("embeddings", "tiny")
-    bench.run("clustering", "greek", method={"kmeans": {"nb_clusters": 3}})
-    bench.run("nested_clustering", "greek/0", method=TWO)
-    bench.run("nested_clustering", "greek/0/1", method=TWO)
-    bench.run("saved_clustering", "greek")
-    bench.run("tags")
-    assert stale(bench.instance) == set()
-    return bench
+def saved(saved_folder, tmp_path):
+    """A copy of it: all of it up to date."""
+    project = find(shutil.copytree(saved_folder / "project", tmp_path / "project"))
+    with open_instance(project.dagster_home) as instance:
+        assert stale(instance) == set()
+        yield Workbench(project, instance)
 
 
 def test_another_run_another_node_and_another_vector_type_make_nothing_stale(saved):
