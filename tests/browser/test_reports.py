@@ -43,10 +43,11 @@ def pictures_are_there(page):
     page.wait_for_load_state("networkidle")
     # On a busy machine some are still to be decoded, or even asked for.
     return page.evaluate(
-        """Promise.all([...document.images]
+        """Promise.race([new Promise(answer => setTimeout(() => answer(false), 30_000)),
+        Promise.all([...document.images]
         .filter(i => i.getBoundingClientRect().top < innerHeight)
         .map(i => i.decode().then(() => i.naturalWidth > 0, () => false)))
-        .then(found => found.every(there => there))"""
+        .then(found => found.every(there => there))])"""
     )
 
 

@@ -285,6 +285,9 @@ def test_a_run_whose_worker_was_killed_or_whose_machine_went_down_is_made_again(
     with opened(project) as week:
         assert week.instance.get_run_by_id(lost.run_id).status == dg.DagsterRunStatus.FAILURE
         week.wait(
-            lambda: any(r.is_success and r.run_id not in before for r in week.instance.get_runs())
+            lambda: any(
+                run.is_success and run.parent_run_id == lost.run_id
+                for run in week.instance.get_runs()
+            )
         )
         assert week.corpus() == {"present": 35, "vectors": 35}

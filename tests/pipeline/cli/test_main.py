@@ -505,7 +505,7 @@ def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_ag
 ):
     """K3: the same to the bit, in another folder and process, whatever the order of the files."""
     before = everything(demo)
-    run("demo", cwd=demo, process="anew")
+    run("demo", cwd=demo)
     assert everything(demo) == before
 
     (tmp_path / "two").mkdir()
@@ -525,14 +525,14 @@ def test_the_demo_gives_the_same_answer_anywhere_and_changes_nothing_when_run_ag
     assert len(Project(demo).tags("Clustering")) == 10 + 2 + 2
 
 
-def test_the_demo_of_another_installation_goes_on(demo, tmp_path):
+def test_the_demo_of_another_installation_goes_on(folder, tmp_path):
     moved = tmp_path / "elsewhere" / "panoptic_assets" / "sample"
     shutil.copytree(SAMPLE, moved)
-    file = demo / ".panoptic" / "project.yaml"
+    file = folder / ".panoptic" / "project.yaml"
     assert str(SAMPLE) in file.read_text()
     file.write_text(file.read_text().replace(str(SAMPLE), str(moved)))
-    answer = run("--project", demo, "demo", cwd=tmp_path)
-    assert f"panoptic-assets --project {demo} ui" in answer.stdout.splitlines()[-1]
+    answer = run("--project", folder, "demo", cwd=tmp_path, process="anew")
+    assert f"panoptic-assets --project {folder} ui" in answer.stdout.splitlines()[-1]
 
 
 def test_a_demo_that_was_changed_is_left_so_and_the_ways_out_are_named(demo):

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,12 @@ from tests.pictures import SAMPLE
 
 
 @pytest.fixture(scope="session")
-def mini_models(mini_folder: Path) -> OpenClipModels:
-    """Models of the project that has built `embedded:mini` for all workers."""
-    return OpenClipModels(folder=str(mini_folder))
+def mini_models(mini_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> OpenClipModels:
+    """A project's models, `embedded:mini` among them; converted ones are written beside it."""
+    folder = tmp_path_factory.mktemp("project")
+    models = ".panoptic/models"
+    shutil.copytree(mini_folder / models / "mini", folder / models / "mini")
+    return OpenClipModels(folder=str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,24 @@
+"""How often Python looks for cycles while a process starts."""
+
+import gc
+
+import pytest
+
+from panoptic_assets.orchestration.starting import fewer_collections
+
+
+def test_cycles_are_looked_for_less_often_and_afterwards_as_before():
+    before = gc.get_threshold()
+    with fewer_collections():
+        assert gc.get_threshold()[0] > 50 * before[0]
+        with fewer_collections():
+            pass
+        assert gc.get_threshold() != before
+    assert gc.get_threshold() == before
+
+
+def test_cycles_are_looked_for_as_before_when_a_module_fails():
+    before = gc.get_threshold()
+    with pytest.raises(ImportError), fewer_collections():
+        raise ImportError
+    assert gc.get_threshold() == before
