@@ -4,9 +4,9 @@ Belongs here: which parts there are. Does not belong here: anything else; only w
 imports this module.
 """
 
-from panoptic_assets.orchestration.starting import fewer_collections
+from panoptic_assets.orchestration.starting import no_collections
 
-with fewer_collections():
+with no_collections():
     import dagster as dg
 
     from panoptic_assets.clustering.assets import clustering, nested_clustering
@@ -114,5 +114,5 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
     )
 
 
-with fewer_collections():
+with no_collections():
     defs = build_defs()

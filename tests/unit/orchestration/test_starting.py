@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from panoptic_assets.orchestration.starting import fewer_collections
+from panoptic_assets.orchestration.starting import fewer_collections, no_collections
 
 
 def test_cycles_are_looked_for_less_often_and_afterwards_as_before():
@@ -17,8 +17,18 @@ def test_cycles_are_looked_for_less_often_and_afterwards_as_before():
     assert gc.get_threshold() == before
 
 
+def test_no_cycles_are_looked_for_and_afterwards_as_before():
+    with no_collections():
+        assert not gc.isenabled()
+        with no_collections():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
 def test_cycles_are_looked_for_as_before_when_a_module_fails():
     before = gc.get_threshold()
-    with pytest.raises(ImportError), fewer_collections():
-        raise ImportError
-    assert gc.get_threshold() == before
+    for pause in (fewer_collections, no_collections):
+        with pytest.raises(ImportError), pause():
+            raise ImportError
+        assert (gc.get_threshold(), gc.isenabled()) == (before, True)
