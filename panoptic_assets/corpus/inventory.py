@@ -45,8 +45,11 @@ MAX_CHARACTERS = 2**27
 MAX_CELLS = 2**23
 """Of a whole file; a million cells take up to 150 MB of memory here, 600 with storing them."""
 MAX_LINE = 2**20
-"""Characters of one line of the table, newlines inside quotes included. The csv module itself
-refuses cells of more than 131,072, but only once it was given the whole line."""
+"""Characters of one line of the table, newlines inside quotes included. The csv module refuses
+long cells only once it was given the whole line."""
+MAX_CELL = 2**17
+"""Characters of one cell. It is what the csv module refuses unless told otherwise, but its limit
+is one for the whole process, and whoever reads longer cells there raises it for all."""
 MAX_COLUMNS = 256
 MAX_FINDINGS = 100
 MAX_UNMATCHED = 20
@@ -285,7 +288,7 @@ class _Lines(Iterator[str]):
         # newline="" leaves newlines as they are, as csv needs, and still ends lines at a lone \r.
         self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
         self._total = 0
-        self._in_row = 0
+        self.in_row = 0
         self.number = 0
 
     def detach(self) -> None:
@@ -294,7 +297,7 @@ class _Lines(Iterator[str]):
 
     def end_row(self) -> None:
         """The next line begins a row of the table."""
-        self._in_row = 0
+        self.in_row = 0
 
     def __next__(self) -> str:
         try:
@@ -311,7 +314,7 @@ class _Lines(Iterator[str]):
         if not line:
             raise StopIteration
         self.number += 1
-        self._in_row += len(line)
+        self.in_row += len(line)
         self._total += len(line)
         if "\0" in line:
             raise InventoryError(
@@ -319,7 +322,7 @@ class _Lines(Iterator[str]):
                 id="inventory-nul-byte",
                 line=self.number,
             )
-        if self._in_row > MAX_LINE:
+        if self.in_row > MAX_LINE:
             raise InventoryError(
                 "The line of the table that ends at line {line} or later has more than "
                 "{max_line:,} characters: look there for a quote that is not closed.",
@@ -478,19 +481,18 @@ def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[
     line = 1
     try:
         for row in reader:
+            if lines.in_row > MAX_CELL and any(len(cell) > MAX_CELL for cell in row):
+                raise _cell_too_long(line)
             lines.end_row()
             if any(cell.strip() for cell in row):
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
-        if "field limit" in str(error):
-            raise InventoryError(
-                "A cell on line {line} or just below has more than {most:,} characters: look "
-                "there for a quote that is not closed.",
-                id="inventory-cell-too-long",
-                line=line,
-                most=csv.field_size_limit(),
-            ) from error
+        reason = str(error)
+        # With a raised limit a quote that is not closed takes in the rest of the file instead.
+        endless = "unexpected end" in reason and lines.in_row > MAX_CELL
+        if endless or "field limit" in reason:
+            raise _cell_too_long(line) from error
         raise InventoryError(
             "Line {line} cannot be read ({reason}): put cells that hold a separator, a quote or a "
             'newline into double quotes, and write quotes inside them twice ("").',
@@ -498,6 +500,16 @@ def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[
             line=line,
             reason=error,
         ) from error
+
+
+def _cell_too_long(line: int) -> InventoryError:
+    return InventoryError(
+        "A cell on line {line} or just below has more than {most:,} characters: look there for a "
+        "quote that is not closed.",
+        id="inventory-cell-too-long",
+        line=line,
+        most=MAX_CELL,
+    )
 
 
 def _header_lines(lines: _Lines) -> list[str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import panoptic_assets
 from panoptic_assets.corpus.inventory import (
+    MAX_CELL,
     MAX_CELLS,
     MAX_COLUMNS,
     MAX_FINDINGS,
@@ -340,13 +341,47 @@ def test_a_column_without_a_type_is_a_number_or_date_only_when_nothing_is_lost(v
         ("path;t\na;b\r\nc;été\n".encode("latin-1"), "Line 3 is not UTF-8 (byte 0xe9)"),
         (b"path;t\na;\xc3", "Line 2 is not UTF-8"),
         (b"path;t\na;\xed\xa0\x80", "Line 2 is not UTF-8"),  # a lone surrogate
-        ('path;t\na;"' + "x\n" * 70_000, "A cell on line 2 or just below has more than 131,072"),
+        (
+            'path;t\na;"' + "x\n" * 70_000,
+            f"A cell on line 2 or just below has more than {MAX_CELL:,}",
+        ),
         ("path;t\na;" + "x" * MAX_LINE, f"more than {MAX_LINE:,} characters"),
         ('path;t\na;"x\n"' + ';"x\n"' * (MAX_LINE // 5), f"more than {MAX_LINE:,} characters"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_with_the_place_and_the_remedy(text, message):
     assert message in refusal(text)
+
+
+@pytest.fixture
+def raised_limit():
+    before = csv.field_size_limit(2**24)
+    yield
+    csv.field_size_limit(before)
+
+
+@pytest.mark.usefixtures("raised_limit")
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pytest.param(f'a;"{"x" * (MAX_CELL + 1)}"', id="closed"),
+        pytest.param(f'"{"x" * (MAX_CELL + 1)}";b\nc;d', id="first of its line"),
+        pytest.param('a;"' + "x\n" * 70_000, id="not closed"),
+    ],
+)
+def test_how_long_a_cell_may_be_depends_on_nobody_else_in_the_process(cells):
+    """The csv module has one limit for the process; checking an audit bundle raises it."""
+    assert f"A cell on line 2 or just below has more than {MAX_CELL:,}" in refusal(
+        f"path;t\n{cells}\n"
+    )
+
+
+@pytest.mark.usefixtures("raised_limit")
+def test_cells_as_long_as_possible_are_read():
+    half = "x" * (MAX_CELL // 2)
+    assert columns(f"path;t\na;{half}{half}\n")["t"][1] == [half + half]
+    assert columns(f"path;t;u\na;{half}x;{half}x\n")["u"][1] == [half + "x"]
+    assert "Line 2 cannot be read" in refusal(f'path;t;u\na;{half}{half};"x"y\n')
 
 
 def test_an_endless_line_is_refused_before_it_is_read():
