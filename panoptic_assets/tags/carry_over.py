@@ -187,16 +187,19 @@ class _Before(_SavedTree):
 
     Attributes:
         latest: Ids of the clusters of the latest save.
+        as_edited: For each claim, how much the new cluster is like what people saw when they last
+            edited the tag.
     """
 
     def __init__(self, old: Event, new: _SavedTree, state: State):
         super().__init__(old)
         self.latest = set(self.tags)
+        self.as_edited: dict[tuple[str, str], float] = {}
         self._new, self._state = new, state
         self._saved = state.saved.get(old.property, [])
         self._trees: dict[int, _SavedTree] = {}
-        self._likeness: dict[tuple[int, str], dict[str, float]] = {}
-        self._sizes: dict[int, Counter[str]] = {}
+        self._parts: dict[tuple[int, str], tuple[int, Counter[str]]] = {}
+        self._sizes: dict[int, tuple[Counter[str], Counter[str]]] = {}
         self._absent: dict[str, _SavedTree] = {}
         for number in reversed(range(len(self._saved))):
             ended = [tag.tag_id for tag in self._saved[number].tags if tag.tag_id not in self.tags]
@@ -213,6 +216,9 @@ class _Before(_SavedTree):
                     self._known.add(image_id)
                     for above in self._tree(number).line(tag_id):
                         self._back[above].add(image_id)
+        edited = [images for tag_id, images in self._back.items() if self.is_edited(tag_id)]
+        self._awaited = set[str]().union(*edited)
+        self._sizes_now = self._held(self._known)
 
     def of(self, tag_id: str) -> _SavedTree:
         """The last save that had a cluster."""
@@ -245,56 +251,57 @@ class _Before(_SavedTree):
                 found[tag_id] = self._near(tag_id, certain)
         return found
 
-    def yields(self, tag_id: str) -> bool:
-        """Whether a cluster comes after those of tags that people edited: nobody did anything to
-        its tag, or it is gone."""
-        if self._state.survivor(tag_id) is None:
-            return True
-        return tag_id in self.latest and not self.is_edited(tag_id)
+    def elsewhere(self, tag_id: str, tree: _SavedTree) -> Counter[str]:
+        """How many images each new cluster has that a save did not know and that come back from
+        other tags that people edited: it is that much less like this tag's cluster."""
+        if not self._awaited:
+            return Counter()
+        _, awaited = self._sizes_of(tree)
+        own = self._back.get(tag_id, set()) & self._awaited
+        return awaited - self._held(own - tree.places.keys())
 
     def _near(self, tag_id: str, certain: float) -> dict[str, float]:
         tree = self._as_edited(tag_id)
         had, back = tree.images[tag_id], self._back.get(tag_id, set())
-        if sum(image_id in self._new.places for image_id in had) < LEAST_LEFT * len(had):
+        if self._nb_there(had) < LEAST_LEFT * len(had):
             return {}
-        then, now = self._alike(tree, tag_id), self._jaccards(back, self._known)
+        sizes = self._sizes_of(tree)[0] + self.elsewhere(tag_id, tree)
+        then = self._alike(tree, tag_id, sizes)
+        now = _jaccards(self._nb_there(back), self._held(back), self._sizes_now)
         asks = tag_id in self._absent and self._state.survivor(tag_id) is not None
-        above = [self._alike(tree, other) for other in tree.line(tag_id)[1:]]
+        kin = [*tree.line(tag_id)[1:], *tree.below(tag_id)]
+        of_kin = [self._alike(tree, other, sizes) for other in kin]
         found = {}
         for new_id in then.keys() | now.keys():
             if self._new.tags[new_id].is_remainder != self.tags[tag_id].is_remainder:
                 continue
             likeness = max(now.get(new_id, 0.0), then.get(new_id, 0.0))
-            if any(other.get(new_id, 0.0) > likeness for other in above):
-                continue  # the whole of which this was a part
+            if any(other.get(new_id, 0.0) > likeness for other in of_kin):
+                continue  # the whole of which this was a part, or a part of it
             if likeness >= certain or (asks and now.get(new_id, 0.0) >= LEAST_OVERLAP):
                 found[new_id] = likeness
+                self.as_edited[tag_id, new_id] = then.get(new_id, 0.0)
         return found
 
-    def _alike(self, tree: _SavedTree, tag_id: str) -> dict[str, float]:
-        """How much the new clusters are like one of a save, by the images that both trees have."""
+    def _alike(self, tree: _SavedTree, tag_id: str, sizes: Mapping[str, int]) -> dict[str, float]:
+        """How much the new clusters are like one of a save, given their numbers of images."""
         place = (id(tree), tag_id)
-        if place not in self._likeness:
-            known = tree.places.keys()
-            self._likeness[place] = self._jaccards(tree.images[tag_id], known, id(tree))
-        return self._likeness[place]
+        if place not in self._parts:
+            images = tree.images[tag_id]
+            self._parts[place] = self._nb_there(images), self._held(images)
+        return _jaccards(*self._parts[place], sizes)
 
-    def _jaccards(
-        self, images: Collection[str], known: Collection[str], place: int = 0
-    ) -> dict[str, float]:
-        """The Jaccard index of some images with each new cluster, among those that are known.
-
-        Args:
-            images: Ids.
-            known: Ids among which they are.
-            place: Under which the sizes of the new clusters, among these, are remembered.
-        """
+    def _sizes_of(self, tree: _SavedTree) -> tuple[Counter[str], Counter[str]]:
+        """How many images each new cluster has that a save knew, and that it did not know and that
+        come back from tags that people edited."""
+        place = id(tree)
         if place not in self._sizes:
-            self._sizes[place] = self._held(known)
-        shared = self._held(images)
-        nb = sum(image_id in self._new.places for image_id in images)
-        sizes = self._sizes[place]
-        return {new_id: count / (nb + sizes[new_id] - count) for new_id, count in shared.items()}
+            awaited = self._held(self._awaited - tree.places.keys())
+            self._sizes[place] = self._held(tree.places), awaited
+        return self._sizes[place]
+
+    def _nb_there(self, images: Collection[str]) -> int:
+        return sum(image_id in self._new.places for image_id in images)
 
     def _held(self, images: Collection[str]) -> Counter[str]:
         """How many of some images each new cluster has."""
@@ -319,6 +326,17 @@ class _Before(_SavedTree):
         if number not in self._trees:
             self._trees[number] = _SavedTree(self._saved[number])
         return self._trees[number]
+
+
+def _jaccards(nb: int, shared: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, float]:
+    """The Jaccard index of a set of ``nb`` images with each cluster of which it has some.
+
+    Args:
+        nb: Size of the set.
+        shared: How many of its images each cluster has.
+        sizes: How many images each cluster has.
+    """
+    return {new_id: count / (nb + sizes[new_id] - count) for new_id, count in shared.items()}
 
 
 class _Pairing:
@@ -376,9 +394,25 @@ class _Pairing:
         left = [a for a in self._claims if a not in matched and a not in decided]
         free = [b for b in self._new.tags if b not in self.old_of]
         table = np.array([[self._claims[a].get(b, 0.0) for b in free] for a in left])
-        found = paired(left, free, table, LEAST_OVERLAP)
+        found = paired(left, free, self._ranked(left, free, table), 0)
         self.overlaps |= {(a, b): self._claims[a][b] for a, b in found}
         self.old_of |= {b: a for a, b in found}
+
+    def _ranked(
+        self, olds: list[str], news: list[str], table: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """A table of (len(olds), len(news)) overlaps, as they compete where there are claims.
+
+        What people edited goes before what they did not, and of equal overlaps a claim before none,
+        and what people saw when they edited a tag before what it became.
+        """
+        if not table.size:
+            return table
+        table = np.where(table < LEAST_OVERLAP, 0.0, table)
+        table[[not self._old.is_edited(a) for a in olds]] /= 2
+        seen = self._old.as_edited
+        bonus = [[(1 + seen[a, b]) if (a, b) in seen else 0.0 for b in news] for a in olds]
+        return table + 1e-6 * np.array(bonus)
 
     def shares(
         self, olds: Iterable[str], news: Iterable[str]
@@ -394,8 +428,10 @@ class _Pairing:
 
     def _match(self, olds: list[str], news: list[str]) -> list[tuple[str, str]]:
         both, of_old, of_new = self.shares([a for a in olds if a in self._old.latest], news)
+        elsewhere = {a: self._old.elsewhere(a, self._old) for a in {a for a, _ in both}}
         overlap = {
-            (a, b): count / (of_old[a] + of_new[b] - count) for (a, b), count in both.items()
+            (a, b): count / (of_old[a] + of_new[b] + elsewhere[a][b] - count)
+            for (a, b), count in both.items()
         }
         claims = {
             (a, b): value
@@ -417,13 +453,8 @@ class _Pairing:
                 stay = [a for a in left if a in claiming or of_old[a] >= least[a]]
                 lost = [a for a in left if a not in stay and a in self._old.latest]
                 table = np.array([[overlap.get((a, b), 0.0) for b in right] for a in stay])
-                if claims and table.size:
-                    table[table < LEAST_OVERLAP] = 0
-                    # What people edited goes before what came meanwhile and nobody touched, and
-                    # what a tag was to people before what it became.
-                    table[[self._old.yields(a) for a in stay]] /= 2
-                    table += [[1e-6 * ((a, b) in claims) for b in right] for a in stay]
-                    pairs = paired(stay, right, table, 0)
+                if claims:
+                    pairs = paired(stay, right, self._ranked(stay, right, table), 0)
                 else:
                     pairs = paired(stay, right, table, LEAST_OVERLAP)
                 self.overlaps |= {pair: overlap[pair] for pair in pairs}

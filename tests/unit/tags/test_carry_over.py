@@ -594,6 +594,85 @@ def test_a_tree_that_stays_the_same_is_soon_saved_just_so(data):
     assert before == now
 
 
+@pytest.mark.parametrize(
+    ("first", "away", "back"),
+    [
+        (
+            {"0": "cdefghj", "1/0": "i", "1/1": "ab"},
+            {"0": "bcdefghi", "1/0": "j"},
+            {"0": "cdefghi", "1/0": "ab", "1/1": "j"},
+        ),
+        (
+            {"0": "adefghij", "1/0": "b", "1/1": "c"},
+            {"0": "defghij"},
+            {"0": "abdefg", "1/0": "hij", "1/1": "c"},
+        ),
+    ],
+)
+def test_a_tag_does_not_take_the_cluster_of_one_below_it_that_is_more_alike(first, away, back):
+    """Saved again, the same tree took the tag below away, as that of nobody's cluster."""
+    log = [saved(first)]
+    tags = {path: tag_id for tag_id, path in paths(replay(log).tags).items()}
+    log.append(renames("1", "mine")(tags))
+    options = {"means": lambda sets: [None] * len(sets), "min_overlap": 0}
+    log = back_again(log, away, back, **options)
+    assert shown(back_again(log, back, back, back, **options)) == shown(log)
+    assert tags["1 > 1"] in ids_of(log)
+
+
+def test_of_what_a_tag_was_by_turns_it_is_what_people_saw():
+    """By the means of vectors it was given the other cluster while its own was away."""
+    log = [saved({"0": "abcd", "1": "efgh", "2": "ijkl"})]
+    log.append(rename(log, "2", "Vases"))
+    log = back_again(log, {"0": "efgh", "1": "ijkl"})
+    log = back_again(log, {"0": "abcd", "1": "efgh"}, means=lambda s: [np.ones(2)] * len(s))
+    assert shown(log) == {"1": "efgh", "Vases": "abcdijkl"}
+    log = back_again(log, {"0": "efgh", "1": "ijkl"})
+    assert shown(back_again(log, CLUSTERS))["Vases"] == "ijkl"
+
+
+def test_a_tag_that_nobody_edited_comes_after_one_that_people_edited():
+    """Else a cluster goes to and fro between them, or each gets that of the other."""
+    log = nested_in({"0": "abcefgi", "1/0": "dhj"}, "1 > 0", "mine")
+    options = {"means": lambda sets: [None] * len(sets), "min_overlap": 0}
+    last = {"0": "abcefgij", "2": "dh"}
+    log = back_again(log, {"0": "abcdefg", "1/0": "hi", "1/1": "j"}, last, last, **options)
+    assert shown(back_again(log, last, **options)) == shown(log)
+    # Two tags below one that only they keep; their disks come one at a time.
+    rest = {"1": "ghijk", "2": "lmn"}
+    log = nested_in(CORPUS, "0 > 0", "cups")
+    log = back_again(log, rest, {"0/1": "def", **rest}, **options)
+    tags = {path: tag_id for tag_id, path in paths(replay(log).tags).items()}
+    log.append(renames("0 > 1", "bowls")(tags))
+    for tree in ({"0/1": "def"}, {"0/0": "abc"}, {}, CORPUS):
+        log = back_again(log, {**tree, **rest}, **options)
+    assert {name: images for name, images in shown(log).items() if name.startswith("0")} == {
+        "0": "",
+        "0 > bowls": "def",
+        "0 > cups": "abc",
+    }
+
+
+def nested_in(tree, path, name):
+    log = [saved(tree)]
+    tags = {path: tag_id for tag_id, path in paths(replay(log).tags).items()}
+    return [*log, renames(path, name)(tags)]
+
+
+def test_what_comes_back_is_not_taken_by_a_tag_of_the_few_that_came_meanwhile():
+    log = [FIRST, rename([FIRST], "2", "Vases")]
+    log = back_again(log, {"0": "efgh", "1": "abcd", "2": "x"}, means=lambda s: [None] * len(s))
+    log.append(rename(log, "2", "cups"))
+    log = back_again(log, {"0": "efgh", "1": "abcd", "2": "ijklx"})
+    assert shown(log) == {"0": "abcd", "1": "efgh", "Vases": "ijklx", "cups": ""}
+    # Of two that are one now, the greater part has it.
+    log = back_again([FIRST, rename([FIRST], "2", "Vases")], {"0": "efgh", "1": "abcdvwxyz"})
+    log.append(rename(log, "0", "coins"))
+    log = back_again(log, {"0": "efgh", "1": "abcdijklvwxyz"}, min_overlap=0.3)
+    assert shown(log) == {"1": "efgh", "Vases": "", "coins": "abcdijklvwxyz"}
+
+
+CLUSTERS = {"0": "abcd", "1": "efgh", "2": "ijkl"}
 CORPUS = {"0/0": "abc", "0/1": "def", "1": "ghijk", "2": "lmn", "remainder": "opq"}
 
 
@@ -642,7 +721,8 @@ def test_no_sequence_of_automatic_saves_takes_a_tag_from_people(data):
                 "merge": Event("merge", "P", tag_id=tag.tag_id, tag_ids=(other.tag_id,)),
             }[kind]
             log.append(event)
-            own = {i for t, i in replay(log).images if t == tag.tag_id}
+            # What came meanwhile is cut apart from what was away, and is one with it again.
+            own = {i for t, i in replay(log).images if t == tag.tag_id and i.islower()}
             of_people[tag.tag_id] = of_people.get(tag.tag_id, set()) | own
             if kind == "merge" and other.tag_id != tag.tag_id and other.tag_id not in ids_of(log):
                 of_people[tag.tag_id] |= of_people.pop(other.tag_id, set())
