@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from resources.backends import Backend
+
 EMBEDDED = "embedded:mini"
 _LOCAL_DIR = "local-dir:"
 _HF_HUB = "hf-hub:"
@@ -151,15 +153,16 @@ class ModelSpec(pydantic.BaseModel, frozen=True, extra="forbid"):
 class Encoder:
     """One loaded model.
 
+    What encodes images is made, and compared with the reference, when the first image or one of
+    :attr:`group`, :attr:`streams` and :attr:`dim` is asked for: who encodes texts alone does not
+    wait for it, and each may raise its InputError.
+
     Attributes:
         identity: What makes two vectors comparable, as plain JSON data without paths: the options
             of its :class:`ModelSpec`, resolved, how a picture is prepared, and
             ``weights_sha256``.
-        dim: Dimensions of its vectors.
         side: Pixels that the shorter side of a decoded picture should have: twice the input's.
             Decoding a JPEG no larger is 1.7 times faster (mean difference .004).
-        group: Most images of one :meth:`forward`.
-        streams: Calls of :meth:`forward` that are worth running at once.
     """
 
     def __init__(
@@ -201,15 +204,18 @@ class Encoder:
             )
             candidates = on_cpu if reference.device == "cpu" else ["fp16", "bf16"]
             precision = backends.choose(backend, candidates, reference, size)
-        self._backend = (
-            reference if (precision, spec.accelerator) == ("fp32", "none") else backend(precision)
-        )
-        if self._backend is not reference:
+
+        def checked() -> backends.Backend:
+            if (precision, spec.accelerator) == ("fp32", "none"):
+                return reference
+            made = backend(precision)
             what = f"{spec.accelerator.replace('none', 'PyTorch')} in {precision}"
-            backends.check_backend(self._backend, reference, size, what)
+            backends.check_backend(made, reference, size, what)
+            return made
+
+        self._make_backend = checked
         self._device = reference.device
-        self.group, self.streams = self._backend.group, self._backend.streams
-        self.dim = reference.run(np.zeros((reference.group, *size), np.float32)).shape[1]
+        self._input_size = size
         self.side = 2 * min(size[1:])
         identity = spec.options | {
             "precision": precision,
@@ -228,6 +234,26 @@ class Encoder:
         )
         self._make_tokenizer = make_tokenizer
         self._greyscale = spec.greyscale
+
+    @cached_property
+    def _backend(self) -> "Backend":
+        return self._make_backend()
+
+    @property
+    def group(self) -> int:
+        """Most images of one :meth:`forward`."""
+        return self._backend.group
+
+    @property
+    def streams(self) -> int:
+        """Calls of :meth:`forward` that are worth running at once."""
+        return self._backend.streams
+
+    @cached_property
+    def dim(self) -> int:
+        """Dimensions of its vectors."""
+        nothing = np.zeros((self.group, *self._input_size), np.float32)
+        return self._backend.run(nothing).shape[1]
 
     def prepare(self, rgb: "Image.Image") -> np.ndarray:
         """Turn a picture into what the model takes: (3, height, width) float32; thread-safe.
@@ -293,13 +319,15 @@ class Encoder:
         """
         import torch
 
+        if not texts:
+            return np.empty((0, self.dim), np.float32)
         with _ENCODING, torch.inference_mode():
             batches = [
                 self._model.encode_text(self._tokenizer(list(batch)).to(self._device))
                 for batch in _batched(texts, _TEXTS_PER_FORWARD)
             ]
         rows = [batch.float().cpu().numpy() for batch in batches]
-        vectors = np.concatenate([np.empty((0, self.dim), np.float32), *rows])
+        vectors = np.concatenate(rows)
         with np.errstate(divide="ignore", invalid="ignore"):
             unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return self._with_direction(unit, "text")

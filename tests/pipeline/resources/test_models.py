@@ -179,10 +179,22 @@ def test_no_speed_makes_a_precision_good_that_turns_the_vectors_of_photographs(
     refused = r"in bf16 .* cosine 0\.9.* `precision: fp32`"
     if accelerator == "openvino":  # which asks the processor first
         refused += "|cannot compute in bf16 on this processor"
+    spec = ModelSpec(model="embedded:mini", accelerator=accelerator, precision="bf16")
     with pytest.raises(InputError, match=refused):
-        mini_models.load(
-            ModelSpec(model="embedded:mini", accelerator=accelerator, precision="bf16")
-        )
+        mini_models.load(spec).encode_images([])
+
+
+def test_who_encodes_texts_alone_makes_nothing_for_images(
+    mini_models: OpenClipModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch reads the texts, whatever runs the images."""
+    monkeypatch.setattr("resources.models._encoders", {})
+    monkeypatch.setattr("resources.backends.OpenVinoBackend.__init__", None)
+    texts = ["une amphore", "a coin"]
+    spec = ModelSpec(model="embedded:mini", accelerator="openvino", precision="fp32")
+    found = mini_models.load(spec).encode_texts(texts)
+    plain = mini_models.load(ModelSpec(model="embedded:mini", precision="fp32"))
+    assert np.array_equal(found, plain.encode_texts(texts))
 
 
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
