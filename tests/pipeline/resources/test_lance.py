@@ -508,7 +508,7 @@ def test_a_store_can_be_in_memory():
 
 @pytest.fixture(scope="module")
 def object_store():
-    """URI and options of an empty bucket of an S3 server; keys come from the environment."""
+    """URI and options of a store in a bucket of an S3 server; keys come from the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "testing")
@@ -522,9 +522,9 @@ def object_store():
         server.stop()
 
 
-def test_an_object_store_holds_a_store(object_store):
+def test_an_object_store_holds_a_store(object_store, tmp_path):
     uri, options = object_store
-    store = LanceStore(uri=uri, storage_options=options)
+    store = LanceStore(uri=f"{uri}/{tmp_path.name}", storage_options=options)
     store.create("vectors.a", vectors_schema(4), {"model": "one"})
     for start in range(10):
         pinned = store.upsert("vectors.a", vectors(start, start + 1))
