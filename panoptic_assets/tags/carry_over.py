@@ -11,7 +11,8 @@ hardly an image is left by the cosine of their means.
 
 A tag that people use stays when the tree has no cluster of it, and gets the one again that is like
 it: by the images that come back, or by those that it had when people used it last. So a disk that
-is away for a while takes no name with it, however the run is cut meanwhile.
+is away for a while takes no name with it, however the run is cut meanwhile. Of several such tags
+the one that people edited goes first, then the one that most images come back to.
 
 Long because pairing, its questions and its events are one decision, whose parts mean nothing alone.
 """
