@@ -11,8 +11,8 @@ hardly an image is left by the cosine of their means.
 
 A tag that people use stays when the tree has no cluster of it, and gets the one again that is like
 it: by the images that come back, or by those that it had when people used it last. So a disk that
-is away for a while takes no name with it, however the run is cut meanwhile. Of several such tags
-the one that people edited goes first, then the one that most images come back to.
+is away for a while takes no name with it, however the run is cut meanwhile. Where several tags
+would have one cluster, those that people edited count for more.
 
 Long because pairing, its questions and its events are one decision, whose parts mean nothing alone.
 """
@@ -54,6 +54,8 @@ LEAST_COSINE = 0.9
 """Of two means, to be those of one cluster."""
 LEAST_SHARE = 0.2
 """Of a cluster's images, to say that it was split or merged."""
+_AWAITED, _UNTOUCHED = 0.5, 0.25
+"""What an overlap of a tag that nobody edited counts for, beside 1 for one that people edited."""
 _SHOWN = 5
 _NAMES_SHOWN = 20
 
@@ -188,19 +190,19 @@ class _Before(_SavedTree):
 
     Attributes:
         latest: Ids of the clusters of the latest save.
-        as_edited: For each claim, how much the new cluster is like what people saw when they last
-            edited the tag.
+        seen: For each claim, how much the new cluster is like what people saw when they last edited
+            the tag; filled with the claims.
     """
 
     def __init__(self, old: Event, new: _SavedTree, state: State):
         super().__init__(old)
         self.latest = set(self.tags)
-        self.as_edited: dict[tuple[str, str], float] = {}
+        self.seen: dict[tuple[str, str], float] = {}
         self._new, self._state = new, state
         self._saved = state.saved.get(old.property, [])
         self._trees: dict[int, _SavedTree] = {}
-        self._parts: dict[tuple[int, str], tuple[int, Counter[str]]] = {}
-        self._sizes: dict[int, tuple[Counter[str], Counter[str]]] = {}
+        self._likeness: dict[tuple[int, str], dict[str, float]] = {}
+        self._sizes: dict[int, Counter[str]] = {}
         self._absent: dict[str, _SavedTree] = {}
         for number in reversed(range(len(self._saved))):
             ended = [tag.tag_id for tag in self._saved[number].tags if tag.tag_id not in self.tags]
@@ -217,9 +219,6 @@ class _Before(_SavedTree):
                     self._known.add(image_id)
                     for above in self._tree(number).line(tag_id):
                         self._back[above].add(image_id)
-        edited = [images for tag_id, images in self._back.items() if self.is_edited(tag_id)]
-        self._awaited = set[str]().union(*edited)
-        self._sizes_now = self._held(self._known)
 
     def of(self, tag_id: str) -> _SavedTree:
         """The last save that had a cluster."""
@@ -235,7 +234,8 @@ class _Before(_SavedTree):
 
         That is the greater of two overlaps: of the images that come back, and of those that the
         cluster had when people last edited its tag. Between the limits, only the first counts: the
-        other images were in other clusters meanwhile, and nobody need be asked about them.
+        other images were in other clusters meanwhile, and nobody need be asked about them. A whole
+        does not claim what one of its parts is more like, nor a part what its whole is.
 
         Args:
             certain: Overlap from which on nobody is asked.
@@ -252,26 +252,24 @@ class _Before(_SavedTree):
                 found[tag_id] = self._near(tag_id, certain)
         return found
 
-    def elsewhere(self, tag_id: str, tree: _SavedTree) -> Counter[str]:
-        """How many images each new cluster has that a save did not know and that come back from
-        other tags that people edited: it is that much less like this tag's cluster."""
-        if not self._awaited:
-            return Counter()
-        _, awaited = self._sizes_of(tree)
-        own = self._back.get(tag_id, set()) & self._awaited
-        return awaited - self._held(own - tree.places.keys())
+    def weight(self, tag_id: str) -> float:
+        """What an overlap counts for, where several clusters claim one: what people edited goes
+        before what waits for its images under a name that somebody asked for, and that before what
+        nobody touched."""
+        if self.is_edited(tag_id):
+            return 1.0
+        known = None if tag_id in self.latest else self._state.survivor(tag_id)
+        return _AWAITED if known and not is_numbered(known.name) else _UNTOUCHED
 
     def _near(self, tag_id: str, certain: float) -> dict[str, float]:
         tree = self._as_edited(tag_id)
         had, back = tree.images[tag_id], self._back.get(tag_id, set())
-        if self._nb_there(had) < LEAST_LEFT * len(had):
+        if sum(image_id in self._new.places for image_id in had) < LEAST_LEFT * len(had):
             return {}
-        sizes = self._sizes_of(tree)[0] + self.elsewhere(tag_id, tree)
-        then = self._alike(tree, tag_id, sizes)
-        now = _jaccards(self._nb_there(back), self._held(back), self._sizes_now)
+        then, now = self._alike(tree, tag_id), self._jaccards(back, self._known)
         asks = tag_id in self._absent and self._state.survivor(tag_id) is not None
         kin = [*tree.line(tag_id)[1:], *tree.below(tag_id)]
-        of_kin = [self._alike(tree, other, sizes) for other in kin]
+        of_kin = [self._alike(tree, other) for other in kin]
         found = {}
         for new_id in then.keys() | now.keys():
             if self._new.tags[new_id].is_remainder != self.tags[tag_id].is_remainder:
@@ -281,28 +279,33 @@ class _Before(_SavedTree):
                 continue  # the whole of which this was a part, or a part of it
             if likeness >= certain or (asks and now.get(new_id, 0.0) >= LEAST_OVERLAP):
                 found[new_id] = likeness
-                self.as_edited[tag_id, new_id] = then.get(new_id, 0.0)
+                self.seen[tag_id, new_id] = then.get(new_id, 0.0)
         return found
 
-    def _alike(self, tree: _SavedTree, tag_id: str, sizes: Mapping[str, int]) -> dict[str, float]:
-        """How much the new clusters are like one of a save, given their numbers of images."""
+    def _alike(self, tree: _SavedTree, tag_id: str) -> dict[str, float]:
+        """How much the new clusters are like one of a save, by the images that both trees have."""
         place = (id(tree), tag_id)
-        if place not in self._parts:
-            images = tree.images[tag_id]
-            self._parts[place] = self._nb_there(images), self._held(images)
-        return _jaccards(*self._parts[place], sizes)
+        if place not in self._likeness:
+            known = tree.places.keys()
+            self._likeness[place] = self._jaccards(tree.images[tag_id], known, id(tree))
+        return self._likeness[place]
 
-    def _sizes_of(self, tree: _SavedTree) -> tuple[Counter[str], Counter[str]]:
-        """How many images each new cluster has that a save knew, and that it did not know and that
-        come back from tags that people edited."""
-        place = id(tree)
+    def _jaccards(
+        self, images: Collection[str], known: Collection[str], place: int = 0
+    ) -> dict[str, float]:
+        """The Jaccard index of some images with each new cluster, among those that are known.
+
+        Args:
+            images: Ids.
+            known: Ids among which they are.
+            place: Under which the sizes of the new clusters, among these, are remembered.
+        """
         if place not in self._sizes:
-            awaited = self._held(self._awaited - tree.places.keys())
-            self._sizes[place] = self._held(tree.places), awaited
-        return self._sizes[place]
-
-    def _nb_there(self, images: Collection[str]) -> int:
-        return sum(image_id in self._new.places for image_id in images)
+            self._sizes[place] = self._held(known)
+        shared = self._held(images)
+        nb = sum(image_id in self._new.places for image_id in images)
+        sizes = self._sizes[place]
+        return {new_id: count / (nb + sizes[new_id] - count) for new_id, count in shared.items()}
 
     def _held(self, images: Collection[str]) -> Counter[str]:
         """How many of some images each new cluster has."""
@@ -327,17 +330,6 @@ class _Before(_SavedTree):
         if number not in self._trees:
             self._trees[number] = _SavedTree(self._saved[number])
         return self._trees[number]
-
-
-def _jaccards(nb: int, shared: Mapping[str, int], sizes: Mapping[str, int]) -> dict[str, float]:
-    """The Jaccard index of a set of ``nb`` images with each cluster of which it has some.
-
-    Args:
-        nb: Size of the set.
-        shared: How many of its images each cluster has.
-        sizes: How many images each cluster has.
-    """
-    return {new_id: count / (nb + sizes[new_id] - count) for new_id, count in shared.items()}
 
 
 class _Pairing:
@@ -386,11 +378,15 @@ class _Pairing:
             )
             self.old_of |= {new_id: old_id for old_id, new_id in found}
             waiting += found
-            waiting += [(None, b) for b in news if b not in self.old_of and absent[b]]
+            waiting += [
+                (None, b)
+                for b in news
+                if b not in self.old_of and any(absent[a] for a in [b, *new.below(b)])
+            ]
         self._match_anywhere(decided)
 
     def _match_anywhere(self, decided: Mapping[str, str | None]) -> None:
-        """Give what people edited, and has no partner in its level, one that is free elsewhere."""
+        """Give claiming clusters that have no partner in their level one that is free elsewhere."""
         matched = set(self.old_of.values())
         left = [a for a in self._claims if a not in matched and a not in decided]
         free = [b for b in self._new.tags if b not in self.old_of]
@@ -404,16 +400,17 @@ class _Pairing:
     ) -> npt.NDArray[np.float64]:
         """A table of (len(olds), len(news)) overlaps, as they compete where there are claims.
 
-        What people edited goes before what they did not, and of equal overlaps a claim before none,
-        and what people saw when they edited a tag before what it became.
+        Equal ones are decided by a trifle, in the order of their weights: what people edited gets
+        what they saw; what nobody edited stays where it was at the latest save.
         """
         if not table.size:
             return table
-        table = np.where(table < LEAST_OVERLAP, 0.0, table)
-        table[[not self._old.is_edited(a) for a in olds]] /= 2
-        seen = self._old.as_edited
-        bonus = [[(1 + seen[a, b]) if (a, b) in seen else 0.0 for b in news] for a in olds]
-        return table + 1e-6 * np.array(bonus)
+        weights = np.array([[self._old.weight(a)] for a in olds])
+        latest = np.array([[a in self._old.latest] for a in olds])
+        seen = np.array([[self._old.seen.get((a, b), 0.0) for b in news] for a in olds])
+        trifles = 16 * weights + latest + 1.5 * seen * (weights > _UNTOUCHED)
+        table = np.where(table < LEAST_OVERLAP, 0.0, table) * weights
+        return np.where(table > 0, table + 1e-6 * trifles, 0.0)
 
     def shares(
         self, olds: Iterable[str], news: Iterable[str]
@@ -429,10 +426,8 @@ class _Pairing:
 
     def _match(self, olds: list[str], news: list[str]) -> list[tuple[str, str]]:
         both, of_old, of_new = self.shares([a for a in olds if a in self._old.latest], news)
-        elsewhere = {a: self._old.elsewhere(a, self._old) for a in {a for a, _ in both}}
         overlap = {
-            (a, b): count / (of_old[a] + of_new[b] + elsewhere[a][b] - count)
-            for (a, b), count in both.items()
+            (a, b): count / (of_old[a] + of_new[b] - count) for (a, b), count in both.items()
         }
         claims = {
             (a, b): value

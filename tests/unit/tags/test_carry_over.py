@@ -659,17 +659,32 @@ def nested_in(tree, path, name):
     return [*log, renames(path, name)(tags)]
 
 
-def test_what_comes_back_is_not_taken_by_a_tag_of_the_few_that_came_meanwhile():
-    log = [FIRST, rename([FIRST], "2", "Vases")]
-    log = back_again(log, {"0": "efgh", "1": "abcd", "2": "x"}, means=lambda s: [None] * len(s))
-    log.append(rename(log, "2", "cups"))
-    log = back_again(log, {"0": "efgh", "1": "abcd", "2": "ijklx"})
-    assert shown(log) == {"0": "abcd", "1": "efgh", "Vases": "ijklx", "cups": ""}
-    # Of two that are one now, the greater part has it.
-    log = back_again([FIRST, rename([FIRST], "2", "Vases")], {"0": "efgh", "1": "abcdvwxyz"})
-    log.append(rename(log, "0", "coins"))
-    log = back_again(log, {"0": "efgh", "1": "abcdijklvwxyz"}, min_overlap=0.3)
-    assert shown(log) == {"1": "efgh", "Vases": "", "coins": "abcdijklvwxyz"}
+def test_a_name_that_somebody_asked_for_gets_its_images_back_before_a_number():
+    named = saved({"0": "bcd", "1": "a"})
+    named = replace(named, tags=(replace(named.tags[0], name="amphorae"), named.tags[1]))
+    assert shown(back_again([named], {"1": "a"}, {"0": "abcd"})) == {"amphorae": "abcd"}
+
+
+@pytest.mark.parametrize(
+    ("first", "edits", "away"),
+    [
+        ({"0/0/0": "e", "0/0/1": "f"}, [("0 > 0 > 0", "mine")], [{"0/0/1": "f"}, {"0/0/0": "e"}]),
+        (
+            {"0/0": "ad"},
+            [("0", "above"), ("above > 0", "mine")],
+            [{"0/0": "d"}, {"0/0": "a"}, {"0/0": "d"}],
+        ),
+    ],
+)
+def test_disks_that_come_by_turns_leave_a_tag_below_others_its_images(first, edits, away):
+    log = [saved(first)]
+    for path, name in edits:
+        tags = {path: tag_id for tag_id, path in paths(replay(log).tags).items()}
+        log.append(renames(path, name)(tags))
+    mine = next(tag.tag_id for tag in replay(log).tags if tag.name == "mine")
+    before = images_below(log, mine)
+    log = back_again(log, *away, first, means=lambda sets: [None] * len(sets))
+    assert images_below(log, mine) == before
 
 
 CLUSTERS = {"0": "abcd", "1": "efgh", "2": "ijkl"}
