@@ -490,7 +490,8 @@ def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[
     except csv.Error as error:
         reason = str(error)
         # With a raised limit a quote that is not closed takes in the rest of the file instead.
-        endless = "unexpected end" in reason and lines.in_row > MAX_CELL
+        raised = csv.field_size_limit() > MAX_CELL
+        endless = raised and "unexpected end" in reason and lines.in_row > MAX_CELL
         if endless or "field limit" in reason:
             raise _cell_too_long(line) from error
         raise InventoryError(
@@ -537,6 +538,8 @@ def _header(taken: list[str]) -> tuple[Literal[";", ","], list[str]]:
         try:
             rows = csv.reader(taken, delimiter=separator, strict=True)
             header = next((row for row in rows if any(cell.strip() for cell in row)), [])
+            if any(len(cell) > MAX_CELL for cell in header):
+                raise csv.Error(f"field larger than field limit ({MAX_CELL})")
         except csv.Error as error:
             failure = error
             continue

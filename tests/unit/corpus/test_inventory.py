@@ -377,6 +377,12 @@ def test_how_long_a_cell_may_be_depends_on_nobody_else_in_the_process(cells):
 
 
 @pytest.mark.usefixtures("raised_limit")
+@pytest.mark.parametrize("blank", ["", "\n"])
+def test_how_long_a_header_may_be_neither(blank):
+    assert "field larger than" in refusal(f'{blank}path;"t{" " * MAX_CELL}"\na;b\n')
+
+
+@pytest.mark.usefixtures("raised_limit")
 def test_cells_as_long_as_possible_are_read():
     half = "x" * (MAX_CELL // 2)
     assert columns(f"path;t\na;{half}{half}\n")["t"][1] == [half + half]
