@@ -154,8 +154,8 @@ class Encoder:
     """One loaded model.
 
     What encodes images is made, and compared with the reference, when the first image or one of
-    :attr:`group`, :attr:`streams` and :attr:`dim` is asked for: who encodes texts alone does not
-    wait for it, and each may raise its InputError.
+    :attr:`group`, :attr:`streams` and :attr:`dim` is asked for: who encodes texts does not wait for
+    it. Each of these may raise an InputError: OpenVINO is missing, or gives other vectors.
 
     Attributes:
         identity: What makes two vectors comparable, as plain JSON data without paths: the options
@@ -214,6 +214,7 @@ class Encoder:
             return made
 
         self._make_backend = checked
+        self._made: Backend | None = None
         self._device = reference.device
         self._input_size = size
         self.side = 2 * min(size[1:])
@@ -235,9 +236,12 @@ class Encoder:
         self._make_tokenizer = make_tokenizer
         self._greyscale = spec.greyscale
 
-    @cached_property
+    @property
     def _backend(self) -> "Backend":
-        return self._make_backend()
+        if self._made is None:
+            with _ENCODING:  # the trial of a backend limits threads, too
+                self._made = self._made or self._make_backend()
+        return self._made
 
     @property
     def group(self) -> int:
@@ -252,8 +256,9 @@ class Encoder:
     @cached_property
     def dim(self) -> int:
         """Dimensions of its vectors."""
-        nothing = np.zeros((self.group, *self._input_size), np.float32)
-        return self._backend.run(nothing).shape[1]
+        backend = self._backend
+        nothing = np.zeros((backend.group, *self._input_size), np.float32)
+        return backend.run(nothing).shape[1]
 
     def prepare(self, rgb: "Image.Image") -> np.ndarray:
         """Turn a picture into what the model takes: (3, height, width) float32; thread-safe.
@@ -269,7 +274,8 @@ class Encoder:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Within this, :meth:`forward` may be called from several threads at once."""
-        with _ENCODING, self._backend.running():
+        backend = self._backend
+        with _ENCODING, backend.running():
             yield
 
     def forward(self, pixels: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def main(count: int) -> None:
             f"model: local-dir:{folder / 'models' / 'tiny'}\n"
         )
         models = OpenClipModels(folder=str(project.folder))
-        models.load(Registry(folder=str(project.folder)).model("tiny"))
+        models.load(Registry(folder=str(project.folder)).model("tiny")).encode_images([])
         refresh = Refresh(project)
         steps = [("full", lambda: None)]
         steps += [("unchanged", lambda: None)] * 3

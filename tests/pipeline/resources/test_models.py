@@ -197,6 +197,28 @@ def test_who_encodes_texts_alone_makes_nothing_for_images(
     assert np.array_equal(found, plain.encode_texts(texts))
 
 
+def test_what_encodes_images_is_made_once_whoever_asks_first(tmp_path: Path) -> None:
+    tiny.write_model(tmp_path / "model")
+    encoder = load(tmp_path, "local-dir:model")
+    made = []
+    make = encoder._make_backend
+
+    def slowly() -> Any:
+        made.append(1)
+        time.sleep(0.2)
+        return make()
+
+    encoder._make_backend = slowly
+    threads = [threading.Thread(target=lambda: encoder.dim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with encoder.running():
+        assert encoder.group
+    for thread in threads:
+        thread.join()
+    assert made == [1]
+
+
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
 @pytest.mark.parametrize("size", [(640, 480), (33, 500), (20, 20), (1, 1)])
 def test_a_picture_is_prepared_as_open_clip_does_it(
