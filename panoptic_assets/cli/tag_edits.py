@@ -4,8 +4,6 @@ Belongs here: one command for each edit, and many edits from a file. Does not be
 edits mean (``tags.edits``).
 """
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,22 +252,13 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
 
 
 def _edits_of_csv(file: Path) -> list[Any]:
+    from panoptic_assets.spec.tables import TableError, read_records
     from panoptic_assets.tags.edits import EditError, from_rows
 
     try:
-        # Not read_text(), which takes a \r in a name for the end of a line.
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "{file} is not UTF-8 text: save it as UTF-8.", id="file-not-utf8", file=file
-        ) from error
-    heading = text.partition("\n")[0]
-    delimiter = ";" if heading.count(";") > heading.count(",") else ","
-    try:
-        return from_rows(
-            csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        )
-    except (EditError, csv.Error) as error:
+        with file.open("rb") as content:
+            return from_rows(read_records(content, "edit"))
+    except (EditError, TableError) as error:
         raise InputError(
             "{file} cannot be used: {reason}", id="file-unusable", file=file, reason=error
         ) from error

@@ -6,26 +6,22 @@ gets. Does not belong here: opening the file and storing the values
 
 The form is the one that Panoptic imports and exports (``core/importer`` and ``dateformat.py`` of
 CERES-Sorbonne/Panoptic): ``;`` between cells, headers ``name[type]``, a point in numbers, dates
-with the day first or in ISO 8601, tags separated by commas. Read here as well: ``,`` between cells,
-headers without a type, ``a > b`` for a tag below another, and the decimal comma in files with
-``;``, which is how spreadsheets write them where it is the custom.
+with the day first or in ISO 8601, tags separated by commas. Read here as well: ``,`` or tabs
+between cells, headers without a type, ``a > b`` for a tag below another, and the decimal comma in
+files with ``;``, which is how spreadsheets write them where it is the custom.
 
 The file is made by hand and may be anything. What breaks the table as a whole is a
 :class:`InventoryError`; a cell that cannot be read is left out and becomes a :class:`Finding`.
 
-Long because one pass reads a file that may be hostile, under limits that hold for all of it.
+Long because the file's values are read column by column, and whatever is wrong with one is said.
 """
 
-import csv
 import heapq
-import io
-import itertools
 import re
-import unicodedata
 from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO, get_args
 
 from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.corpus.values import (
@@ -38,18 +34,11 @@ from panoptic_assets.corpus.values import (
     shown_cell,
     written,
 )
-from resources.errors import PlainError
+from panoptic_assets.spec.tables import CsvTable, Separator, TableError, folded, read_table
+from resources.errors import InputError
 
-MAX_CHARACTERS = 2**27
-"""Of a whole file."""
 MAX_CELLS = 2**23
 """Of a whole file; a million cells take up to 150 MB of memory here, 600 with storing them."""
-MAX_LINE = 2**20
-"""Characters of one line of the table, newlines inside quotes included. The csv module refuses
-long cells only once it was given the whole line."""
-MAX_CELL = 2**17
-"""Characters of one cell. It is what the csv module refuses unless told otherwise, but its limit
-is one for the whole process, and whoever reads longer cells there raises it for all."""
 MAX_COLUMNS = 256
 MAX_FINDINGS = 100
 MAX_UNMATCHED = 20
@@ -58,11 +47,10 @@ _FILE_COLUMNS = ("path", "chemin", "file", "fichier", "filename", "file name", "
 _KEPT_AS_TEXT = frozenset({"url", "color", "checkbox", "path"})
 """Panoptic's types that have no equivalent here."""
 
-_BLANK = re.compile(r'[\s;,"]*')
 _HEADER = re.compile(r"(.*\S) ?\[ ?(\w+) ?\]")
 
 
-class InventoryError(PlainError, ValueError):
+class InventoryError(InputError):
     """The file is no table of metadata; the message is one plain line with cause and remedy."""
 
 
@@ -107,7 +95,7 @@ class Column:
 class Inventory:
     """The table as it was read: n lines that each name a file."""
 
-    separator: Literal[";", ","]
+    separator: Separator
     files: list[str]
     """(n,) the name of the file on each line, as it was written."""
     lines: list[int]
@@ -132,10 +120,9 @@ class ImageValues:
 
 
 def parse_inventory(source: bytes | BinaryIO) -> Inventory:
-    """Read a table of metadata: UTF-8 with or without a mark, any kind of newline, quoted by ``"``.
+    """Read a table of metadata, in the form that :mod:`panoptic_assets.spec.tables` states.
 
-    The first line that is not blank is the header. The separator is the one of ``;`` and ``,`` by
-    which the header has a column for the file's name: ``path``, or the first that there is of
+    The header needs a column for the file's name: ``path``, or the first that there is of
     ``chemin``, ``file``, ``fichier``, ``filename``, ``file name``, ``image``, in any case.
 
     Every other column is a property: ``name[type]`` with the type text, number, date, tag or
@@ -152,7 +139,7 @@ def parse_inventory(source: bytes | BinaryIO) -> Inventory:
       are the first day of the month or year.
     * tag: the whole cell. multi_tags: separated by commas. ``a > b`` is the tag b below a.
 
-    Blank cells have no value. Blank lines count for nothing.
+    Blank cells have no value.
 
     Args:
         source: The file's bytes, or the file opened in binary mode; read once, not closed.
@@ -162,11 +149,11 @@ def parse_inventory(source: bytes | BinaryIO) -> Inventory:
             columns of one name, a line with too many cells, quotes that do not close, or is too
             large.
     """
-    lines = _Lines(io.BytesIO(source) if isinstance(source, bytes) else source)
     try:
-        return _parse(lines)
-    finally:
-        lines.detach()
+        with read_table(source, _FILE_COLUMNS) as table:
+            return _parse(table)
+    except TableError as error:
+        raise InventoryError.of(error) from error
 
 
 def inventory_rows(source: BinaryIO) -> Generator[tuple[int, list[str]], None, None]:
@@ -177,18 +164,13 @@ def inventory_rows(source: BinaryIO) -> Generator[tuple[int, list[str]], None, N
     Raises:
         InventoryError: While iterating: the file cannot be read as a table.
     """
-    lines = _Lines(source)
     try:
-        taken = _header_lines(lines)
-        separator, headers = _header(taken)
-        rows = _rows(itertools.chain(taken, lines), separator, lines)
-        line, _ = next(rows)
-        yield line, headers
-        for line, row in rows:
-            _check_width(line, row, headers, separator)
-            yield line, (row + [""] * (len(headers) - len(row)))[: len(headers)]
-    finally:
-        lines.detach()
+        with read_table(source, _FILE_COLUMNS) as table:
+            yield table.header_line, table.headers
+            for line, row in table.rows:
+                yield line, _filled(row, table.headers)
+    except TableError as error:
+        raise InventoryError.of(error) from error
 
 
 def typed(header: str) -> tuple[str, str]:
@@ -203,23 +185,23 @@ def file_column(headers: list[str]) -> int:
     Raises:
         InventoryError: None does.
     """
-    folded = [_folded(header) for header in headers]
+    names = [folded(header) for header in headers]
     for word in _FILE_COLUMNS:
-        if word in folded:
-            return folded.index(word)
+        if word in names:
+            return names.index(word)
     shown, others = shown_cell(", ".join(headers)), ", ".join(_FILE_COLUMNS[1:])
-    if folded[:1] == ["id"]:
+    if names[:1] == ["id"]:
         raise InventoryError(
-            "No column names the files; the header is {header}. Separate columns by ';' or ',' "
-            "and call one `path` (or {others}). Panoptic's ids mean nothing here: export with "
-            "paths.",
+            "No column names the files; the header is {header}. Separate columns by ';', ',' or "
+            "tabs and call one `path` (or {others}). Panoptic's ids mean nothing here: export "
+            "with paths.",
             id="inventory-of-ids",
             header=shown,
             others=others,
         )
     raise InventoryError(
-        "No column names the files; the header is {header}. Separate columns by ';' or ',' and "
-        "call one `path` (or {others}).",
+        "No column names the files; the header is {header}. Separate columns by ';', ',' or tabs "
+        "and call one `path` (or {others}).",
         id="inventory-without-files",
         header=shown,
         others=others,
@@ -279,65 +261,6 @@ def match_images(
         tuple(unmatched),
         findings.findings(),
     )
-
-
-class _Lines(Iterator[str]):
-    """The physical lines of a stream, decoded, checked and bounded before csv sees them."""
-
-    def __init__(self, stream: BinaryIO):
-        # newline="" leaves newlines as they are, as csv needs, and still ends lines at a lone \r.
-        self._text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-        self._total = 0
-        self.in_row = 0
-        self.number = 0
-
-    def detach(self) -> None:
-        """Leave the stream open: the wrapper would close it."""
-        self._text.detach()
-
-    def end_row(self) -> None:
-        """The next line begins a row of the table."""
-        self.in_row = 0
-
-    def __next__(self) -> str:
-        try:
-            line = self._text.readline(MAX_LINE + 1)
-        except UnicodeDecodeError as error:
-            before = len(re.findall(rb"\r\n?|\n", error.object[: error.start]))
-            raise InventoryError(
-                "Line {line} is not UTF-8 (byte 0x{byte:02x}): save the file as UTF-8, which "
-                "spreadsheets call 'CSV UTF-8'.",
-                id="inventory-not-utf8",
-                line=self.number + 1 + before,
-                byte=error.object[error.start],
-            ) from error
-        if not line:
-            raise StopIteration
-        self.number += 1
-        self.in_row += len(line)
-        self._total += len(line)
-        if "\0" in line:
-            raise InventoryError(
-                "Line {line} holds a NUL byte: the file is damaged or in UTF-16; save it as UTF-8.",
-                id="inventory-nul-byte",
-                line=self.number,
-            )
-        if self.in_row > MAX_LINE:
-            raise InventoryError(
-                "The line of the table that ends at line {line} or later has more than "
-                "{max_line:,} characters: look there for a quote that is not closed.",
-                id="inventory-line-too-long",
-                line=self.number,
-                max_line=MAX_LINE,
-            )
-        if self._total > MAX_CHARACTERS:
-            raise InventoryError(
-                "The file has more than {max_characters:,} characters: leave out columns that are "
-                "not needed.",
-                id="inventory-too-long",
-                max_characters=MAX_CHARACTERS,
-            )
-        return line
 
 
 class _Collector:
@@ -420,24 +343,24 @@ def _ending(path: str, any_case: bool) -> str:
     return comparable_path(path, any_case)[::-1] + "/"
 
 
-def _parse(lines: _Lines) -> Inventory:
+def _filled(row: list[str], headers: list[str]) -> list[str]:
+    return row + [""] * (len(headers) - len(row))
+
+
+def _parse(table: CsvTable) -> Inventory:
     findings = _Collector()
-    taken = _header_lines(lines)
-    separator, headers = _header(taken)
+    separator, headers = table.separator, table.headers
     files = file_column(headers)
-    rows = _rows(itertools.chain(taken, lines), separator, lines)
-    header_line, _ = next(rows)
-    names = [_property_of(header, header_line, findings) for header in headers]
+    names = [_property_of(header, table.header_line, findings) for header in headers]
     _check_names([name for name, _ in names], files)
 
     texts: list[list[str]] = [[] for _ in headers]
     numbers: list[int] = []
-    for line, row in rows:
-        _check_width(line, row, headers, separator)
-        if len(row) < len(headers):
-            cause = f"the line has {len(row)} cells, the header {len(headers)}; the rest is empty"
-            findings.add(line, "", row[0], cause)
-            row += [""] * (len(headers) - len(row))
+    for line, given in table.rows:
+        if len(given) < len(headers):
+            cause = f"the line has {len(given)} cells, the header {len(headers)}; the rest is empty"
+            findings.add(line, "", given[0], cause)
+        row = _filled(given, headers)
         if not row[files].strip():
             findings.add(line, "", "", "the line names no file")
             continue
@@ -460,108 +383,6 @@ def _parse(lines: _Lines) -> Inventory:
             columns.append(Column(found, _read(found, texts[at], numbers, separator, findings)))
             texts[at] = []  # the text of a column is let go as soon as its values are known
     return Inventory(separator, texts[files], numbers, columns, findings.findings())
-
-
-def _check_width(line: int, row: list[str], headers: list[str], separator: str) -> None:
-    if any(cell.strip() for cell in row[len(headers) :]):
-        raise InventoryError(
-            "Line {line} has {nb_cells} cells, the header has {nb_columns}: put cells that hold "
-            "{separator!r} into double quotes.",
-            id="inventory-line-of-other-length",
-            line=line,
-            nb_cells=len(row),
-            nb_columns=len(headers),
-            separator=separator,
-        )
-
-
-def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not blank, the header first, each with the line on which it begins."""
-    reader = csv.reader(text, delimiter=separator, strict=True)
-    line = 1
-    try:
-        for row in reader:
-            if lines.in_row > MAX_CELL and any(len(cell) > MAX_CELL for cell in row):
-                raise _cell_too_long(line)
-            lines.end_row()
-            if any(cell.strip() for cell in row):
-                yield line, row
-            line = reader.line_num + 1
-    except csv.Error as error:
-        reason = str(error)
-        # With a raised limit a quote that is not closed takes in the rest of the file instead.
-        raised = csv.field_size_limit() > MAX_CELL
-        endless = raised and "unexpected end" in reason and lines.in_row > MAX_CELL
-        if endless or "field limit" in reason:
-            raise _cell_too_long(line) from error
-        raise InventoryError(
-            "Line {line} cannot be read ({reason}): put cells that hold a separator, a quote or a "
-            'newline into double quotes, and write quotes inside them twice ("").',
-            id="inventory-line-unreadable",
-            line=line,
-            reason=error,
-        ) from error
-
-
-def _cell_too_long(line: int) -> InventoryError:
-    return InventoryError(
-        "A cell on line {line} or just below has more than {most:,} characters: look there for a "
-        "quote that is not closed.",
-        id="inventory-cell-too-long",
-        line=line,
-        most=MAX_CELL,
-    )
-
-
-def _header_lines(lines: _Lines) -> list[str]:
-    """Lines that hold the whole header, which may have newlines inside quotes."""
-    taken: list[str] = []
-    quotes = 0
-    for line in lines:
-        taken.append(line)
-        quotes += line.count('"')
-        if quotes % 2 == 0 and not _BLANK.fullmatch(line):
-            break
-    if all(map(_BLANK.fullmatch, taken)):
-        raise InventoryError(
-            "The file is empty: its first line must name the columns, one of them `path`.",
-            id="inventory-empty",
-        )
-    return taken
-
-
-def _header(taken: list[str]) -> tuple[Literal[";", ","], list[str]]:
-    """The separator, and the header's cells without those at the end that are blank."""
-    readings: list[tuple[Literal[";", ","], list[str]]] = []
-    failure = None
-    for separator in get_args(Literal[";", ","]):
-        try:
-            rows = csv.reader(taken, delimiter=separator, strict=True)
-            header = next((row for row in rows if any(cell.strip() for cell in row)), [])
-            if any(len(cell) > MAX_CELL for cell in header):
-                raise csv.Error(f"field larger than field limit ({MAX_CELL})")
-        except csv.Error as error:
-            failure = error
-            continue
-        header = [" ".join(unicodedata.normalize("NFC", cell).split()) for cell in header]
-        while header and not header[-1]:
-            header.pop()
-        readings.append((separator, header))
-    if not readings:
-        raise InventoryError(
-            "The header cannot be read ({failure}): look for a quote that is not closed.",
-            id="inventory-header-unreadable",
-            failure=failure,
-        )
-    return max(readings, key=lambda reading: (_names_files(reading[1]), len(reading[1])))
-
-
-def _names_files(headers: list[str]) -> bool:
-    return any(_folded(header) in _FILE_COLUMNS for header in headers)
-
-
-def _folded(header: str) -> str:
-    return header.casefold().replace("_", " ")
 
 
 def _property_of(header: str, line: int, findings: _Collector) -> tuple[str, PropertyType | None]:

@@ -5,14 +5,13 @@ the sentences that stand for a term. Does not belong here: files (``labels.zero_
 sentences, and choosing terms for clusters (``labels``).
 """
 
-import csv
-import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from panoptic_assets.spec.tables import TableError, read_records
 from panoptic_assets.spec.tag_log import HIERARCHY
 from resources.errors import PlainError, message
 
@@ -160,22 +159,20 @@ def terms_of_lines(text: str, templates: Sequence[str]) -> Vocabulary:
 
 
 def terms_of_table(text: str, templates: Sequence[str]) -> Vocabulary:
-    """The vocabulary of a CSV text, parted by commas, semicolons or tabs.
+    """The vocabulary of a CSV text, which :mod:`panoptic_assets.spec.tables` can read.
 
-    The first line names the columns: ``term``, and where wanted ``prompt`` and ``broader``.
+    Its columns are ``term``, and where wanted ``prompt`` and ``broader``.
 
     Raises:
         VocabularyError: It is no such text, or see :func:`vocabulary`.
     """
-    rows = _rows(text)
-    if rows and "term" not in rows[0][1]:
-        raise VocabularyError(
-            "its first line names no column `term`", id="vocabulary-without-term-column"
-        )
-    entries = [
-        Entry(row["term"] or "", row.get("prompt") or "", row.get("broader") or "", f"line {line}")
-        for line, row in rows
-    ]
+    try:
+        entries = [
+            Entry(row["term"], row.get("prompt", ""), row.get("broader", ""), f"line {line}")
+            for line, row in read_records(text, "term")
+        ]
+    except TableError as error:
+        raise VocabularyError.restored(error.message, str(error).rstrip(".")) from error
     return vocabulary(entries, templates)
 
 
@@ -190,14 +187,14 @@ def shipped(text: str, language: Language, templates: Sequence[str] = ()) -> Voc
         language: Of the terms' names.
         templates: Sentences to put the names of ``language`` into, in place of those in English.
     """
-    rows = [row for _, row in _rows(text)]
-    names = {normalised_term(row["en"] or ""): row[language] or "" for row in rows}
+    rows = [row for _, row in read_records(text, "en")]
+    names = {normalised_term(row["en"]): row[language] for row in rows}
     spoken: Language = language if templates else "en"
     entries = [
         Entry(
-            row[language] or "",
-            row[f"{spoken}_prompt"] or row[spoken] or "",
-            names.get(normalised_term(row["broader"] or ""), ""),
+            row[language],
+            row[f"{spoken}_prompt"] or row[spoken],
+            names.get(normalised_term(row["broader"]), ""),
         )
         for row in rows
     ]
@@ -235,29 +232,3 @@ def term_paths(tags: Sequence[str], templates: Sequence[str]) -> Vocabulary:
         for path in split
     ]
     return vocabulary(entries, templates)
-
-
-def _rows(text: str) -> list[tuple[int, dict[str, str | None]]]:
-    heading = text.partition("\n")[0]
-    delimiter = max(",;\t", key=heading.count)
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, restkey="", restval=""
-    )
-    try:
-        found = []
-        for row in reader:
-            if isinstance(row.get(""), list):
-                raise VocabularyError(
-                    "line {line} has more cells than the first line",
-                    id="vocabulary-line-too-long",
-                    line=reader.line_num,
-                )
-            found.append((reader.line_num, {(key or "").strip().lower(): row[key] for key in row}))
-    except csv.Error as error:
-        raise VocabularyError(
-            "line {line} is not valid CSV ({reason})",
-            id="vocabulary-not-csv",
-            line=reader.line_num,
-            reason=error,
-        ) from error
-    return found

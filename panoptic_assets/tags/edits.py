@@ -169,7 +169,7 @@ def _check_depth(state: State, event: Event) -> None:
             )
 
 
-def from_rows(rows: Iterable[Mapping[str | None, str | list[str] | None]]) -> list[Edit]:
+def from_rows(rows: Iterable[tuple[int, Mapping[str, str]]]) -> list[Edit]:
     """Edits as the lines of a table: a column ``edit`` with the kind, and one for each field.
 
     An empty cell is a field that is not given, but for ``under``, where it is the top. In ``tags``
@@ -177,22 +177,16 @@ def from_rows(rows: Iterable[Mapping[str | None, str | list[str] | None]]) -> li
     and ``images`` are its images.
 
     Args:
-        rows: Each line as the reader of the csv module gives it.
+        rows: The number of each line, for messages, and its cells by the names of their columns.
 
     Raises:
-        EditError: A line has more cells than the heading, or a number or truth value is none.
+        EditError: A number or truth value is none.
     """
-    return [_from_row(row, number) for number, row in enumerate(rows, start=1)]
+    return [_from_row(number, row) for number, row in rows]
 
 
-def _from_row(row: Mapping[str | None, str | list[str] | None], number: int) -> Edit:
-    if None in row:
-        raise EditError(
-            "line {number} below the heading has more cells than the heading.",
-            id="edit-line-too-long",
-            number=number,
-        )
-    cells = {name: str(cell or "").strip() for name, cell in row.items() if name is not None}
+def _from_row(number: int, row: Mapping[str, str]) -> Edit:
+    cells = {name: cell.strip() for name, cell in row.items()}
     kind = cells.pop("edit", "")
     fields: dict[str, Any] = {name: cell for name, cell in cells.items() if cell}
     for name in ("tags", "images"):

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 import panoptic_assets
 from panoptic_assets.corpus.inventory import (
-    MAX_CELL,
     MAX_CELLS,
     MAX_COLUMNS,
     MAX_FINDINGS,
-    MAX_LINE,
     MAX_UNMATCHED,
     InventoryError,
     Property,
@@ -24,6 +22,7 @@ from panoptic_assets.corpus.inventory import (
     parse_inventory,
 )
 from panoptic_assets.spec.markdown import table
+from panoptic_assets.spec.tables import MAX_CELL, MAX_LINE
 
 PANOPTIC_EXPORT = """\
 path;motif[tag];sujets[multi_tags];titre[text];prix[number];fait[date];teinte[color];vu[checkbox]
@@ -104,7 +103,7 @@ def test_the_type_may_be_in_any_case_and_have_spaces_around_it():
     assert columns("path;titre [ Text ]\na;1\n") == {"titre": ("text", ["1"])}
 
 
-@pytest.mark.parametrize("separator", [";", ","])
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_separators_newlines_and_the_mark_of_utf_8_are_recognised(separator, newline, mark):
@@ -202,9 +201,13 @@ def test_numbers_have_a_decimal_point():
 
 def test_the_decimal_comma_is_read_where_the_semicolon_separates():
     assert cells("number", "1,5")[0] == [1.5]
-    values, [finding] = cells("number", "1,5", separator=",")
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_elsewhere_a_comma_in_a_number_may_mark_thousands_and_is_not_guessed(separator):
+    values, [finding] = cells("number", "1,500", separator=separator)
     assert values == [None]
-    assert (finding.line, finding.column, finding.value) == (2, "p", "1,5")
+    assert (finding.line, finding.column, finding.value) == (2, "p", "1,500")
 
 
 @pytest.mark.parametrize(

@@ -225,9 +225,9 @@ def test_edits_may_be_the_lines_of_a_table():
         {"edit": "split", "tag": "4", "into": "new", "images": "a.jpg\nb.jpg"},
         {"edit": "assign", "tag": "5", "images": "a.jpg", "only": "TRUE"},
         {"edit": "undo", "event": "12"},
-        {"edit": "redo", "event": None},
+        {"edit": "redo", "event": ""},
     ]
-    assert from_rows(rows) == [
+    assert from_rows(enumerate(rows, start=2)) == [
         {"rename": {"tag": "0", "to": "Été"}},
         {"merge": {"tags": ["1", "2"], "into": "0"}},
         {"move": {"tag": "3", "under": ""}},
@@ -241,14 +241,13 @@ def test_edits_may_be_the_lines_of_a_table():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"edit": "undo", "event": "last"}, "line 1: event is the number of one, not 'last'"),
-        ({"edit": "assign", "only": "yes"}, "line 1: only is true or false, not 'yes'"),
-        ({"edit": "undo", None: ["x"]}, "line 1 below the heading has more cells"),
+        ({"edit": "undo", "event": "last"}, "line 7: event is the number of one, not 'last'"),
+        ({"edit": "assign", "only": "yes"}, "line 7: only is true or false, not 'yes'"),
     ],
 )
 def test_a_line_that_is_no_edit_is_named(row, message):
     with pytest.raises(EditError, match=message):
-        from_rows([row])
+        from_rows([(7, row)])
 
 
 def test_an_undo_that_would_make_a_tree_too_deep_is_refused():

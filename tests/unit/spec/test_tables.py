@@ -1,0 +1,125 @@
+"""Tables in CSV files: one rule for all who read them."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panoptic_assets.spec.tables import (
+    MAX_CELL,
+    EmptyTableError,
+    TableError,
+    read_records,
+    read_table,
+)
+
+
+def read(source, *needed):
+    """Separator, header and lines of a table."""
+    with read_table(source, needed or ("term",)) as table:
+        return table.separator, table.headers, list(table.rows)
+
+
+def records(source, needed="term"):
+    return list(read_records(source, needed))
+
+
+@pytest.mark.parametrize(
+    ("header", "separator"),
+    [
+        ("term,note", ","),
+        ("term;note", ";"),
+        ("term\tnote", "\t"),
+        ('term;"a, b, c, d"', ";"),  # commas inside quotes part nothing
+        ('"a; b; c",term', ","),
+        ("a,b,c;term", ";"),  # the column that is needed comes before more columns
+        ("a;b;c", ";"),
+        ("term", ","),
+    ],
+)
+def test_the_header_tells_the_separator(header, separator):
+    assert read(f"{header}\n")[0] == separator
+
+
+def test_the_column_that_tells_the_separator_may_be_one_of_several():
+    assert read("x,y,z;file_name\n", "path", "file name")[:2] == (";", ["x,y,z", "file_name"])
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_bytes_are_read_as_text_is(mark, newline):
+    text = newline.join(["Term, Note ", "été,a", "", "x"])
+    expected = [(2, {"term": "été", "note": "a"}), (4, {"term": "x", "note": ""})]
+    assert records(text) == records(mark + text.encode()) == expected
+
+
+def test_a_stream_stays_open():
+    stream = io.BytesIO(b"term\na\n")
+    records(stream)
+    assert not stream.closed
+
+
+def test_lines_are_given_before_those_below_are_read():
+    rows = read_records(b"term\na\n" + b"b\n" * 100_000 + b"\xff\n", "term")
+    assert next(rows) == (2, {"term": "a"})
+
+
+def test_lines_may_be_left_behind_when_the_file_is_closed():
+    with io.BytesIO(b"term\na\nb\n") as stream:
+        rows = read_records(stream, "term")
+        next(rows)
+    rows.close()
+
+
+def test_lines_are_counted_in_the_file_and_not_in_the_table():
+    assert records('term,n\n\n"a\nb",1\nc,2\n') == [
+        (3, {"term": "a\nb", "n": "1"}),
+        (5, {"term": "c", "n": "2"}),
+    ]
+
+
+def test_blank_cells_beyond_the_header_count_for_nothing():
+    assert read("term,n,,\na,1,,,\n,,\n") == (",", ["term", "n"], [(2, ["a", "1"])])
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff".encode(), "\n;;\n\t\n", '"",""\n'])
+def test_an_empty_file_has_no_lines(text):
+    assert records(text) == []
+    with pytest.raises(EmptyTableError, match="one of them `term`"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("word\ncat\n", "the first line names no column `term`"),
+        ("term,n,N\na,1,2\n", "two columns have the name 'n'"),
+        ("term,n\na,1,2\n", "line 2 has 3 cells, the header has 2: .* ','"),
+        ('term\n"a\nb\n', "line 2 cannot be read"),
+        ('"term\na\n', "the header cannot be read"),
+        (b"term\na\n\xe9\n", "line 3 is not UTF-8"),
+        ("term\na\0\n", "line 2 holds a NUL byte"),
+        (f"term\n{'x' * (MAX_CELL + 1)}\n", "a cell on line 2 or just below has more than"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line_that_says_where(source, message):
+    with pytest.raises(TableError, match=message) as caught:
+        records(source)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).endswith(".")
+
+
+@given(
+    st.sampled_from(",;\t"),
+    st.lists(
+        st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.just("x"))
+    ),
+)
+def test_what_the_csv_module_writes_is_read_back(separator, rows):
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL)
+    writer.writerows([("term", "end"), *rows])
+    found = [tuple(cells.values()) for _, cells in records(file.getvalue().encode())]
+    assert found == rows
