@@ -1,8 +1,9 @@
 """Registry: the YAML files in which people describe models, projections and runs; a file's path
 is its key.
 
-Belongs here: reading ``configs/models``, ``configs/projections`` and ``configs/runs``. Does not
-belong here: validating what they ask for, which is the reader's part.
+Belongs here: reading ``configs/models``, ``configs/projections`` and ``configs/runs``, and which of
+their fields are written. Does not belong here: validating what they ask for, which is the reader's
+part, and how YAML that people wrote is changed (``resources.yaml_edits``).
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from resources.errors import InputError, message
 from resources.models import ModelSpec
 from resources.project_folder import ProjectFolder, ProjectSettings, find, read_yaml, write_file
 from resources.vectors_file import VectorsFile
+from resources.yaml_edits import edited_yaml
 
 
 class Registry(BaseModel):
@@ -96,7 +98,7 @@ class Registry(BaseModel):
         """Make imported vectors a vector type, or name the file in which they now are.
 
         Raises:
-            InputError: The key is that of other vectors.
+            InputError: The key is that of other vectors, or its file cannot be changed.
         """
         path = self._project.configs / "models" / f"{vector_type}.yaml"
         if path.is_file():
@@ -108,8 +110,13 @@ class Registry(BaseModel):
                     path=path,
                     model=existing.model,
                 )
-        content = file.model_dump(exclude_none=True)
-        write_file(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
+            asked, known = file.model_dump(), existing.model_dump()
+            content = edited_yaml(
+                path, {(name,): value for name, value in asked.items() if known[name] != value}
+            )
+        else:
+            content = _dumped(file.model_dump(exclude_none=True))
+        write_file(path, content)
 
     def run(self, clustering: str) -> dict[str, Any] | None:
         """The Dagster run config in ``configs/runs/<key>.yaml``; None without such a file.
@@ -139,18 +146,14 @@ class Registry(BaseModel):
             otherwise: What else the file gets, if there is none yet.
 
         Raises:
-            InputError: The file is not a YAML mapping.
+            InputError: The file is no YAML mapping that can be changed.
         """
         path = self._project.configs / "runs" / f"{key}.yaml"
-        document = self.run(key)
-        if document is None:
-            text = _dumped({"refresh": policy} | otherwise)
+        if path.is_file():
+            content = edited_yaml(path, {("refresh",): policy}, flow=True)
         else:
-            wanted = document | {"refresh": policy}
-            text = _with_field(path.read_text(encoding="utf-8"), "refresh", policy)
-            if not _is(text, wanted):  # such as a file of one mapping in braces
-                text = _dumped(wanted)
-        write_file(path, text.encode())
+            content = _dumped({"refresh": policy} | otherwise)
+        write_file(path, content)
         return path
 
     def sweeps(self) -> list[str]:
@@ -182,13 +185,14 @@ class Registry(BaseModel):
             InputError: The key is that of another sweep.
         """
         path = self._project.configs / "sweeps" / f"{key}.yaml"
-        if path.is_file() and self.sweep(key) != document:
+        if not path.is_file():
+            write_file(path, _dumped(document))
+        elif self.sweep(key) != document:
             raise InputError(
                 "{path} describes another sweep: choose a new key.",
                 id="config-describes-other-sweep",
                 path=path,
             )
-        write_file(path, yaml.safe_dump(document, allow_unicode=True, sort_keys=False).encode())
 
     def projections(self) -> list[str]:
         """Keys of all projections that have a file, ``<vector type>/<name>``."""
@@ -217,31 +221,5 @@ class Registry(BaseModel):
             return content
 
 
-def _dumped(document: dict[str, Any]) -> str:
-    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
-
-
-def _with_field(text: str, name: str, value: Any) -> str:
-    """A YAML mapping with another value of one of its fields, which is the last one if new."""
-    line = yaml.safe_dump({name: value}, default_flow_style=True, width=1000).strip()[1:-1]
-    root = yaml.compose(text)
-    for key, node in root.value if root else ():
-        if key.value == name:
-            return text[: key.start_mark.index] + line + text[_end(node) :]
-    return f"{text.rstrip()}\n{line}\n".lstrip("\n")
-
-
-def _is(text: str, document: dict[str, Any]) -> bool:
-    try:
-        return bool(yaml.safe_load(text) == document)
-    except yaml.YAMLError:
-        return False
-
-
-def _end(node: yaml.Node) -> int:
-    """Where a node's own text ends: a mapping's mark lies behind the comments that follow it."""
-    if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
-        return _end(node.value[-1][1])
-    if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:
-        return _end(node.value[-1])
-    return int(node.end_mark.index)
+def _dumped(document: dict[str, Any]) -> bytes:
+    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False).encode()

@@ -4,9 +4,6 @@ Belongs here: what a ``dagster.yaml`` lacks that the shipped one says. Does not 
 it lies and how it is first written (``resources.project_folder``).
 """
 
-import functools
-import io
-import operator
 import re
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +13,7 @@ from typing import Any
 from panoptic_assets.orchestration import insides
 from resources.errors import InputError
 from resources.project_folder import ProjectFolder, read_yaml, shipped_configs, write_file
+from resources.yaml_edits import edited_yaml
 
 _LIMITS_OF_A_QUEUE = (
     "max_concurrent_runs",
@@ -121,29 +119,11 @@ def _check_by_dagster(path: Path, content: bytes) -> None:
 
 
 def _with_settings(path: Path, lacking: _Lacking) -> bytes:
-    """A ``dagster.yaml`` with more settings; what people wrote stays, their comments too."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedMap
-    from ruamel.yaml.error import YAMLError
-
-    reader = YAML()
-    reader.preserve_quotes, reader.width = True, 4096
-    try:
-        content = reader.load(path.read_text(encoding="utf-8")) or CommentedMap()
-    except YAMLError as error:  # such as a name that stands there twice
-        raise InputError(
-            "Nothing can be added to {path}: {reason}",
-            id="dagster-yaml-unchangeable",
-            path=path,
-            reason=" ".join(str(error).split()),
-        ) from error
+    """A ``dagster.yaml`` with more settings, each with its reason, as in the shipped one."""
     shipped = (shipped_configs() / "dagster.yaml").read_text(encoding="utf-8")
-    for (*above, name), value in lacking:
-        section = functools.reduce(operator.getitem, above, content)
-        section[name] = value
-        if reason := re.search(rf"((?:^#.*\n)+){re.escape(name)}:", shipped, re.MULTILINE):
-            text = re.sub(r"^# ?", "", reason[1], flags=re.MULTILINE)
-            section.yaml_set_comment_before_after_key(name, before=f"\n{text.rstrip()}")
-    written = io.BytesIO()
-    reader.dump(content, written)
-    return written.getvalue()
+    reasons = {}
+    for place, _ in lacking:
+        if found := re.search(rf"((?:^#.*\n)+){re.escape(place[-1])}:", shipped, re.MULTILINE):
+            text = re.sub(r"^# ?", "", found[1], flags=re.MULTILINE)
+            reasons[place] = f"\n{text.rstrip()}"
+    return edited_yaml(path, dict(lacking), reasons)

@@ -99,7 +99,10 @@ def test_what_people_deleted_of_the_configs_does_not_come_back(older):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nux: {enabled: false}\nnux: {enabled: true}\n", "Nothing can be added to .*dagster.yaml"),
+        (
+            "nux: {enabled: false}\nnux: {enabled: true}\n",
+            "left as it is .*duplicate key",
+        ),
         ("- a\n", "must hold `name: value` lines"),
         ("a: [\n", "is not valid YAML"),
     ],
