@@ -12,6 +12,7 @@ Long because whatever people may write into a project.yaml is refused in its own
 
 import os
 import reprlib
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     """What ``.panoptic/project.yaml`` holds."""
 
     format: int = Field(default_factory=lambda: FORMAT, ge=1)
-    """See :data:`FORMAT`."""
+    """Number of the form of this file: a version that knows lower ones only refuses it."""
     images: str = Field(min_length=1)
     """Folder of the images or its fsspec URL; a relative path starts at the project's folder."""
     include: list[str] = []
@@ -202,15 +203,15 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     that the folder lacks. Files of the user are never overwritten.
 
     Raises:
-        InputError: The images' folder does not exist, or the project's folder holds another project
-            or has a name that Dagster cannot use.
+        InputError: The images' folder does not exist, or the project's folder holds another
+            project, has a name that Dagster cannot use, or lies on a disk that LanceDB cannot use.
     """
     folder = folder.absolute()
     images = settings.images
     if "://" not in images and Path(images).is_relative_to(
         folder
     ):  # the folder can then be moved as a whole
-        relative = str(Path(images).relative_to(folder))
+        relative = Path(images).relative_to(folder).as_posix()
         settings = settings.model_copy(update={"images": relative})
     project = ProjectFolder(folder, settings)
     if "://" not in images and not Path(project.images).is_dir():
@@ -237,6 +238,7 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
                 path=path,
             )
         return existing
+    _check_for_lance(project.store)
     shipped = shipped_configs()
     if shipped != project.configs:
         for source in sorted(shipped.rglob("*.yaml")):
@@ -368,6 +370,25 @@ def _check_for_dagster(folder: Path) -> None:
             id="folder-name-not-for-dagster",
             folder=folder,
         )
+
+
+def _check_for_lance(store: str) -> None:
+    if "://" in store:
+        return
+    there = next(place for place in Path(store).parents if place.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".panoptic-", dir=there) as folder:
+        file = Path(folder) / "file"
+        file.touch()
+        try:
+            (Path(folder) / "link").hardlink_to(file)
+        except OSError as error:
+            raise InputError(
+                "LanceDB cannot use {folder}, whose disk has no hard links ({reason}), as FAT and "
+                "exFAT have none: choose a folder on another disk. The images may lie there.",
+                id="disk-without-links",
+                folder=there,
+                reason=error.strerror,
+            ) from error
 
 
 def _is_utf8(path: Path | str) -> bool:

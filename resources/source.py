@@ -48,6 +48,7 @@ _SECRETS = frozenset({"key", "secret", "token", "username", "password"})
 
 _TOO_LARGE = "the file has {size:,} bytes; the limit is {limit:,} (max_bytes)"
 _GONE = "the file vanished after it was listed"
+_LOOP = "the path is a loop of links"
 
 # What _printable() makes of a byte that is not UTF-8.
 _ESCAPED_BYTE = re.compile(r"\\udc[89a-f][0-9a-f]")
@@ -381,10 +382,12 @@ class _LocalFolder:
                 ) from error
             raise UnavailableFile(_GONE) from error
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UnreadableImage(_LOOP) from error
             self._check_root()
             raise UnavailableFile(f"the file cannot be read: {error.strerror}") from error
-        except RuntimeError as error:  # from Path.resolve(), before Python 3.13
-            raise UnreadableImage("the path is a loop of links") from error
+        except RuntimeError as error:  # what Path.resolve() makes of ELOOP before Python 3.13
+            raise UnreadableImage(_LOOP) from error
         if len(data) != status.st_size:
             raise UnavailableFile(
                 f"the file changed while it was read: {status.st_size:,} bytes expected"

@@ -6,7 +6,8 @@ is served (``panoptic_assets.serve.webserver``).
 Two processes: the command, which has the terminal, and in a process group of its own the server,
 which has the daemon's threads in it and starts Dagster's code server, which starts the runs. The
 server stops when its input ends, so also when the command is killed with -9; the command then ends
-what is left of the group, so also what hangs.
+what is left of the group, so also what hangs. Windows has neither such groups nor sockets that a
+process inherits by number, so the command is refused there.
 """
 
 import errno
@@ -59,7 +60,7 @@ _SECONDS_TO_STOP = 20
 )
 @click.pass_context
 def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ...]) -> None:
-    """Open the project in a browser: Dagster's UI, its daemon and the reports, until Ctrl-C."""
+    """Open the project in a browser: Dagster's UI, the reports and the manual, until Ctrl-C."""
     from filelock import Timeout
 
     from panoptic_assets.orchestration.dagster_yaml import lacking_settings
@@ -67,6 +68,13 @@ def ui(context: click.Context, host: str, port: int, allowed_host: tuple[str, ..
     from panoptic_assets.upkeep.environment import check_environment
     from resources.project_folder import dagster_home, find
 
+    if not hasattr(os, "killpg"):
+        raise InputError(
+            "`panoptic-assets ui` does not run on Windows, which cannot hand a socket to the "
+            "server and has no process groups to end it by: run it in WSL 2. All other commands "
+            "do without it.",
+            id="ui-not-on-windows",
+        )
     project = find(context.obj)
     open_project(project.folder)  # a store that cannot be read is refused before anything starts
     home = dagster_home(project)
@@ -212,6 +220,7 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
     import uvicorn
 
     from panoptic_assets.orchestration import insides, runs
+    from panoptic_assets.serve.manual import MOUNT
     from panoptic_assets.serve.webserver import PanopticWebserver
     from resources.project_folder import dagster_home, find
     from resources.report_folder import ReportFolder
@@ -221,7 +230,9 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            say(f"The Dagster UI of {project.folder}: {_url(listener, host)} (stop with Ctrl-C)")
+            url = _url(listener, host)
+            say(f"The Dagster UI of {project.folder}: {url} (stop with Ctrl-C)")
+            say(f"The manual: {url}{MOUNT}/")
             sys.stdout.flush()
 
     insides.log_warnings_only()

@@ -312,7 +312,7 @@ def author_of(config: SaveConfig | EditsConfig) -> str:
         return config.author
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError, ImportError):  # a container's user may have no name, nor Windows'
         return "unknown"
 
 

@@ -11,6 +11,7 @@ the last bits of a centre, and so a label, can differ from run to run. All compu
 Long because each library needs its own around it.
 """
 
+import math
 import os
 import warnings
 from typing import Any, Literal
@@ -349,10 +350,17 @@ def _check_number(nb_clusters: int, data: Data) -> int:
     )
 
 
+def _most_memory() -> float:
+    """Bytes that a method may take; without end on Windows, where Python does not know them."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return _MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _check_memory(nb_points: int, what: str, way_out: str) -> None:
     # Each pair's distance as a float64, and scikit-learn's copy of them.
     needed = nb_points * (nb_points - 1) // 2 * 8 * 2
-    limit = _MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _most_memory()
     if needed > limit:
         raise NotComputableError(
             "To {what} of {nb_points:,} images, agglomerative clustering needs {needed:,.0f} GiB "
@@ -412,7 +420,7 @@ def _connected(data: Data, nb_neighbors: int) -> Any:
     nb_parts, parts = connected_components(graph, directed=False)
     sizes = np.append(np.sort(np.bincount(parts)), 0)
     largest = int(sizes[-2]) * int(sizes[-3]) if nb_parts > 1 else 0
-    limit = _MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _most_memory()
     if nb_parts > _MOST_PARTS or largest * 16 > limit:
         raise NotComputableError(
             "The graph of the {nb_neighbors} nearest neighbours falls into {nb_parts:,} parts, "

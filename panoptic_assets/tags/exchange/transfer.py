@@ -11,7 +11,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
@@ -323,6 +323,8 @@ def _write_folders(
                     break
                 except UnreadableImage:
                     unreadable.append(path)
+        with suppress(OSError):  # Windows renames over no folder, not even an empty one
+            destination.rmdir()
         draft.replace(destination)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

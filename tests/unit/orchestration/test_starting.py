@@ -10,7 +10,7 @@ from panoptic_assets.orchestration.starting import fewer_collections, no_collect
 def test_cycles_are_looked_for_less_often_and_afterwards_as_before():
     before = gc.get_threshold()
     with fewer_collections():
-        assert gc.get_threshold()[0] > 50 * before[0]
+        assert gc.get_threshold()[0] > 20 * before[0]
         with fewer_collections():
             pass
         assert gc.get_threshold() != before

@@ -1,5 +1,8 @@
 """Finding and creating a project's folder."""
 
+import errno
+import os
+
 import pytest
 
 from resources.errors import InputError
@@ -92,6 +95,19 @@ def test_a_folder_whose_dagster_yaml_dagster_would_not_find_is_refused(tmp_path,
     with pytest.raises(InputError, match="choose a folder without"):
         create(tmp_path / "a [1]", settings(images))
     assert not (tmp_path / "a [1]").exists()
+
+
+def test_a_disk_without_hard_links_is_refused_and_nothing_is_written(tmp_path, images, monkeypatch):
+    """LanceDB makes each version appear by one; FAT and exFAT have none."""
+
+    def link(*_, **__):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(InputError, match="hard links .Operation not permitted.*FAT"):
+        create(tmp_path / "project", settings(images))
+    assert list(tmp_path.iterdir()) == [images]
+    assert create(tmp_path / "project", settings(images, store="s3://bucket/store"))
 
 
 def test_images_that_do_not_exist_are_refused_and_nothing_is_written(tmp_path):
