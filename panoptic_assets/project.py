@@ -449,7 +449,7 @@ class Project:
 
         Columns: node, label (null where none was found), score (higher is better; null where the
         method tells none), alternatives (the best first), description, reason (why there is none,
-        or a remark), method (``zero_shot`` or ``vision_model``), record_id. Labels of clusters that
+        or a remark), method (the labeller), record_id. Labels of clusters that
         were computed again since are left out.
 
         Raises:

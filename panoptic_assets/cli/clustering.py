@@ -1,7 +1,8 @@
 """Commands about runs: computing them, and looking at what they found.
 
-Belongs here: ``cluster``, ``divide``, ``sweep``, ``runs``, ``run-info``, ``clusters``, ``members``,
-``methods``. Does not belong here: saving clusters as tags (``tags``).
+Belongs here: ``cluster``, ``divide``, ``sweep``, ``runs``, ``run-info``, ``clusters``, ``members``.
+Does not belong here: saving clusters as tags (``tags``), and what methods there are
+(``describing``).
 """
 
 from pathlib import Path
@@ -223,29 +224,3 @@ def members(
     if tag is not None:
         image_ids = found["image_id"].to_pylist()
         project.tag(tag, image_ids, property_name, author, reason)
-
-
-@click.command()
-@click.argument("name", required=False)
-def methods(name: str | None) -> None:
-    """Describe the clustering methods with all their parameters, or the method NAME."""
-    import inspect
-
-    from panoptic_assets.clustering.methods import METHODS, name_of
-
-    known = {name_of(method): method for method in METHODS}
-    if name is not None and name not in known:
-        raise InputError(
-            "There is no method {name!r}. Existing ones: {known}.",
-            id="no-such-method",
-            name=name,
-            known=", ".join(known),
-        )
-    for method in [known[name]] if name else known.values():
-        say(f"{name_of(method)}: {inspect.getdoc(method)}".splitlines()[0])
-        for field_name, field in method.model_fields.items():
-            if field_name != "name":
-                default = field.get_default(call_default_factory=True)
-                shown = "none" if default is None else default
-                say(f"  {field_name} ({shown}): {field.description}")
-        say("")

@@ -18,7 +18,7 @@ from resources.errors import InputError
 
 
 def _common_options(command: Callable[..., None]) -> Callable[..., None]:
-    command = click.option("--seed", type=int, help="Of the images that a model is shown.")(command)
+    command = click.option("--seed", type=int, help="Seed of all that is random.")(command)
     return click.option(
         "--label-remainder", is_flag=True, default=None, help="Name remainders as well."
     )(command)
@@ -26,8 +26,9 @@ def _common_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _all_options(command: Callable[..., None]) -> Callable[..., None]:
     from panoptic_assets.labels.config import LABEL_METHODS
+    from panoptic_assets.spec.extensions import name_of
 
-    names = [method.model_fields["name"].default for method in LABEL_METHODS]
+    names = [name_of(method) for method in LABEL_METHODS]
     command = parameter_options(LABEL_METHODS, {"templates": "template"})(command)
     return click.option(
         "--method",
@@ -93,11 +94,14 @@ def _label(folder: Path | None, key: str, method: str | None, options: dict[str,
     document: dict[str, Any] = {
         name: given.pop(name) for name in ("label_remainder", "seed") if name in given
     }
-    if method is None:
-        from panoptic_assets.labels.config import LABEL_METHODS, VisionModel
-
-        only_vision = VisionModel.model_fields.keys() - LABEL_METHODS[0].model_fields.keys()
-        method = "vision_model" if given.keys() & only_vision else "zero_shot"
-    document["method"] = {method: given}
+    document["method"] = {method or _labeller_of(given): given}
     project.label(key, **document)
     print_labels(project, key)
+
+
+def _labeller_of(given: dict[str, Any]) -> str:
+    """The labeller that the options belong to: the first that takes the most of them."""
+    from panoptic_assets.labels.config import LABEL_METHODS
+    from panoptic_assets.spec.extensions import name_of
+
+    return name_of(max(LABEL_METHODS, key=lambda one: len(given.keys() & one.model_fields.keys())))

@@ -98,10 +98,13 @@ def _option(
 
 def method_choice(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the option of the clustering method."""
-    from panoptic_assets.clustering.methods import METHODS, name_of
+    from panoptic_assets.clustering.methods import METHODS
+    from panoptic_assets.spec.extensions import name_of
 
     names = [name_of(method) for method in METHODS]
-    return click.option("--method", type=click.Choice(names))(command)
+    return click.option("--method", type=click.Choice(names), help="The clustering method.")(
+        command
+    )
 
 
 def clustering_options(command: Callable[..., None]) -> Callable[..., None]:

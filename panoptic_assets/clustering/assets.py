@@ -11,7 +11,6 @@ import numpy as np
 
 from panoptic_assets.clustering import clusters, dividing, quality
 from panoptic_assets.clustering.config import ClusteringConfig, NestedClusteringConfig
-from panoptic_assets.clustering.methods import name_of
 from panoptic_assets.clustering.table import StoredClustering, cluster_name, seal_of
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import rows_of_thumbnails
@@ -21,6 +20,7 @@ from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, NODES, RUNS
 from panoptic_assets.orchestration.running import POOL, excerpt, partition_of, plain_failures
 from panoptic_assets.spec import records
+from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.keys import parse_node, parse_run_key
 from panoptic_assets.spec.markdown import bullets, score_text, table
 from resources.lance import LanceStore

@@ -6,14 +6,13 @@ belong here: what they compute
 
 Another package adds a method by an entry point of the group ``panoptic_assets.methods`` that names
 a subclass of :class:`MethodConfig`; the method is then in the configuration of the assets, on the
-command line and in ``panoptic-assets methods``.
+command line and in ``panoptic-assets methods``. :mod:`panoptic_assets.clustering.method_checks` has
+the checks that its author runs.
 
 Long because each method is its parameters, with the meaning of each.
 """
 
 import functools
-import importlib.metadata
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,9 +22,11 @@ from panoptic_assets.clustering.algorithms.interface import (
     Data,
     Outcome,
     UnknownAlgorithmError,
+    check_data,
     parameters,
 )
 from panoptic_assets.corpus.values import tag_path
+from panoptic_assets.spec.extensions import Kind, name_of
 from panoptic_assets.spec.fields import OneLine, Parameters
 
 ENTRY_POINTS = "panoptic_assets.methods"
@@ -68,6 +69,9 @@ class MethodConfig(Parameters):
     def compute(self, data: Data, seed: int) -> Outcome:
         """Divide images; the same input must give the same labels in any process.
 
+        There is at least one image, no value is infinite or NaN, and no unit vector is zero: what
+        cannot be divided was refused before. Images may be identical, and fewer than are asked for.
+
         Raises:
             NotComputableError: The parameters do not fit the data; the message says why.
         """
@@ -76,13 +80,15 @@ class MethodConfig(Parameters):
     def computing(self, algorithm: int) -> Callable[[Data, int], Outcome]:
         """What divides images by the algorithm of some number, as :meth:`compute` does by today's.
 
+        It refuses what no method can divide (NotComputableError).
+
         Raises:
             UnknownAlgorithmError: There is none of that number.
         """
         if algorithm == self.algorithm:
-            return self.compute
+            return functools.partial(_checked, self.compute)
         if algorithm in self.older:
-            return functools.partial(self.older[algorithm], self)
+            return functools.partial(_checked, functools.partial(self.older[algorithm], self))
         if algorithm < self.algorithm:
             raise UnknownAlgorithmError(
                 "made by algorithm {number}, which is no longer here",
@@ -94,6 +100,11 @@ class MethodConfig(Parameters):
             id="algorithm-not-known",
             number=algorithm,
         )
+
+
+def _checked(compute: Callable[[Data, int], Outcome], data: Data, seed: int) -> Outcome:
+    check_data(data)
+    return compute(data, seed)
 
 
 class KMeans(MethodConfig):
@@ -413,37 +424,17 @@ _OURS: tuple[type[MethodConfig], ...] = (
 )
 
 
-def name_of(method: type[Parameters]) -> str:
-    """The name under which a method is asked for."""
-    name: str = method.model_fields["name"].default
-    return name
+KIND = Kind(
+    called="clustering method",
+    base=MethodConfig,
+    group=ENTRY_POINTS,
+    needs=frozenset({"texts", "tags", "runs"}),
+    reserved=frozenset(
+        {"method", "features", "scope", "seed", "assign_remainder", "stability", "replace"}
+    ),
+)
 
-
-def _load() -> tuple[type[MethodConfig], ...]:
-    found = {name_of(method): method for method in _OURS}
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        # Whatever another package raises must not take the project down with it.
-        try:
-            method: Any = entry.load()
-            if not (isinstance(method, type) and issubclass(method, MethodConfig)):
-                raise TypeError("it is no subclass of MethodConfig")
-            if taken := MethodConfig.__class_vars__ & method.model_fields.keys():
-                raise ValueError(f"no parameter can be called {', '.join(sorted(taken))}")
-            if type(method.algorithm) is not int or method.algorithm < 1:
-                raise ValueError(f"its algorithm is {method.algorithm!r}, and is a number from 1")
-            name = name_of(method)
-            if method is not found.setdefault(name, method):
-                raise ValueError(f"there is a method {name!r} already")
-        except Exception as error:
-            warnings.warn(
-                f"The clustering method of the entry point {entry.name} = {entry.value} is left "
-                f"out: {error}",
-                stacklevel=2,
-            )
-    return tuple(found.values())
-
-
-METHODS = _load()
+METHODS = KIND.with_others(_OURS)
 """Every method that can be asked for."""
 
 

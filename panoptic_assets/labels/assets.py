@@ -48,8 +48,9 @@ def cluster_labels(
 ) -> dg.MaterializeResult[None]:
     """A name for each cluster of a run's whole tree, as a suggestion that saving takes up.
 
-    The words of a vocabulary are compared with the images, or a vision language model looks at some
-    of them. What cannot be named has no label, and the reason why. Clusters keep their numbers.
+    The words of a vocabulary are compared with the images, a vision language model looks at some of
+    them, or a labeller of another package finds names in its way. What cannot be named has no
+    label, and the reason why. Clusters keep their numbers.
     """
     # Launched from the command line, Dagster leaves out the configuration of the job.
     by_model = context.run.job_name == _GPT4V

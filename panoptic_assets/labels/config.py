@@ -1,23 +1,36 @@
-"""What can be asked of naming clusters.
+"""What can be asked of naming clusters: the labellers, ours and other packages', and their runs.
 
-Belongs here: each parameter's default, limits and meaning. Does not belong here: how names are
-found.
+Belongs here: each parameter's default, limits and meaning, and how labellers are found. Does not
+belong here: how names are found.
+
+Another package adds a labeller by an entry point of the group ``panoptic_assets.labellers`` that
+names a subclass of :class:`~panoptic_assets.labels.labellers.LabellerConfig`; the labeller is then
+in the configuration of the asset, on the command line and in ``panoptic-assets labellers``.
+:mod:`panoptic_assets.labels.labeller_checks` has the checks that its author runs.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Union
 
 from pydantic import Field, model_validator
 
+from panoptic_assets.labels.labellers import LabellerConfig, LabellerData
+from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.questions import Detail
 from panoptic_assets.labels.vocabulary import Language
+from panoptic_assets.spec.extensions import Kind
 from panoptic_assets.spec.fields import OneLine, Parameters
 
+ENTRY_POINTS = "panoptic_assets.labellers"
+"""Group of the entry points that name Config classes of other packages."""
 
-class ZeroShot(Parameters):
+
+class ZeroShot(LabellerConfig):
     """The terms of a vocabulary whose texts are nearest to a cluster's images, by the model of its
     vectors, and that tell it from the clusters beside it."""
 
     name: Literal["zero_shot"] = "zero_shot"
+    needs: ClassVar[frozenset[str]] = frozenset({"texts", "vocabulary"})
     language: Language = Field(
         default="en",
         description="Language of the labels: of the shipped vocabulary's terms, and of the "
@@ -54,13 +67,23 @@ class ZeroShot(Parameters):
             raise ValueError("templates: each has {} once, where the term is put")
         return self
 
+    def suggest(
+        self, clusters: Sequence[ClusterToLabel], data: LabellerData, seed: int
+    ) -> list[Suggestion]:
+        """See :func:`panoptic_assets.labels.zero_shot.suggest_terms`."""
+        from panoptic_assets.labels.zero_shot import suggest_terms
 
-class VisionModel(Parameters):
+        return suggest_terms(clusters, data, self.min_score)
+
+
+class VisionModel(LabellerConfig):
     """A vision language model, behind any OpenAI-compatible endpoint, looks at a few images.
 
     Needs the extra `vision`; the key comes from the environment variable OPENAI_API_KEY.
     """
 
+    # The one labeller that is not asked by `suggest`: its answers cost money, so each is stored as
+    # it comes and counted against a budget (`labels.vision_language`).
     name: Literal["vision_model"] = "vision_model"
     model: OneLine = Field(
         default="gpt-4o-mini",
@@ -139,8 +162,30 @@ class VisionModel(Parameters):
     )
 
 
-LABEL_METHODS = (ZeroShot, VisionModel)
-LabelMethod = ZeroShot | VisionModel
+_OURS: tuple[type[LabellerConfig], ...] = (ZeroShot, VisionModel)
+
+KIND = Kind(
+    called="labeller",
+    base=LabellerConfig,
+    group=ENTRY_POINTS,
+    needs=frozenset({"vectors", "texts", "pictures", "names", "properties", "vocabulary"}),
+    reserved=frozenset({"method", "label_remainder", "seed", "key"}),
+)
+
+LABEL_METHODS = KIND.with_others(_OURS)
+"""Every labeller that can be asked for."""
+
+
+def is_ours(labeller: LabellerConfig) -> bool:
+    """Whether a labeller is of this package, so that what it does wrong is a fault of this one."""
+    return type(labeller) in _OURS
+
+
+if TYPE_CHECKING:
+    LabelMethod = LabellerConfig
+else:
+    # Known when the program runs only: other packages add labellers.
+    LabelMethod = Union[LABEL_METHODS]  # noqa: UP007
 
 
 class LabelsConfig(Parameters):
@@ -149,7 +194,7 @@ class LabelsConfig(Parameters):
     method: LabelMethod = Field(
         default=ZeroShot(),
         discriminator="name",
-        examples=["method: {kmeans: {nb_clusters: 10}}"],
+        examples=["method: {zero_shot: {language: fr}}"],
         description="Who names the clusters.",
     )
     label_remainder: bool = Field(
@@ -159,5 +204,6 @@ class LabelsConfig(Parameters):
         default=0,
         ge=0,
         lt=2**32,
-        description="Of the images that are drawn to be shown to a vision language model.",
+        description="Of all that is random, such as the images that a vision language model is "
+        "shown.",
     )

@@ -1,8 +1,9 @@
 """The act of naming the clusters of a run's tree: from a key and what is given to its labels.
 
 Belongs here: what is refused before anybody names anything, who is asked, and what it means that
-clusters got no name. Does not belong here: the ways of naming (``labels.zero_shot``,
-``labels.vision_language``), and the rows of labels (``labels.table``).
+clusters got no name, or that a labeller failed. Does not belong here: the labellers
+(``labels.config``), what they look at (``labels.inputs``), and the rows of labels
+(``labels.table``).
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ import pyarrow.compute as pc
 
 from panoptic_assets.clustering import quality
 from panoptic_assets.clustering.table import Clusterings
-from panoptic_assets.labels.config import LabelsConfig, ZeroShot
+from panoptic_assets.labels.config import LabelsConfig, VisionModel, is_ours
+from panoptic_assets.labels.inputs import LabellerInputs, find_inputs
+from panoptic_assets.labels.labellers import well_formed
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
 from panoptic_assets.labels.vision_language import (
@@ -22,10 +25,12 @@ from panoptic_assets.labels.vision_language import (
     ask_for_labels,
     find_questions,
 )
-from panoptic_assets.labels.zero_shot import ComparableTerms, find_terms, suggest_terms
 from panoptic_assets.orchestration.acting import Context
+from panoptic_assets.spec.computation import NotComputableError
+from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.spec.resolution import Document, document_of, parse
+from panoptic_assets.spec.text import brief
 from resources.errors import InputError
 
 
@@ -40,8 +45,8 @@ class LabelsPlan:
     """Those of the run."""
     clusters: list[ClusterToLabel]
     """Of its whole tree, parents before children."""
-    naming: ComparableTerms | VisionQuestions
-    """What names them."""
+    naming: LabellerInputs | VisionQuestions
+    """What they are named by."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class LabelledClusters:
 
 
 def prepare(context: Context, key: str, given: Document) -> LabelsPlan:
-    """Read the clusters of a run's tree, and find what names them; no model is asked.
+    """Read the clusters of a run's tree, and find what they are named by; no labeller is asked.
 
     Args:
         context: What is read.
@@ -64,7 +69,7 @@ def prepare(context: Context, key: str, given: Document) -> LabelsPlan:
         given: Configuration.
 
     Raises:
-        InputError: There is no such run, the words or the model cannot be used, or asking would
+        InputError: There is no such run, what the labeller needs cannot be had, or asking would
             cost more than it may.
     """
     run_key = parse_run_key(key)
@@ -72,14 +77,11 @@ def prepare(context: Context, key: str, given: Document) -> LabelsPlan:
     store = context.store
     clusterings = Clusterings(store, run_key)
     clusters = clusters_to_label(clusterings, run_key, config.label_remainder)
-    naming: ComparableTerms | VisionQuestions
-    if isinstance(config.method, ZeroShot):
-        record = clusterings.get(run_key)
-        naming = find_terms(
-            config.method, record, store, context.registry, context.models, context.reporter.tell
-        )
-    else:
+    naming: LabellerInputs | VisionQuestions
+    if isinstance(config.method, VisionModel):
         naming = find_questions(clusters, config.method, config.seed, store)
+    else:
+        naming = find_inputs(config.method, clusterings.get(run_key), context)
     return LabelsPlan(context, run_key, config, clusterings, clusters, naming)
 
 
@@ -87,17 +89,55 @@ def run(plan: LabelsPlan) -> LabelledClusters:
     """Name the clusters; a model's answers are stored as they come.
 
     Raises:
-        InputError: No cluster can be named, or a model refuses all questions.
+        InputError: No cluster can be named, a model refuses all questions, or a labeller of another
+            package fails or answers what cannot be used.
+        NotComputableError: The labeller refuses.
     """
-    context, clusters = plan.context, plan.clusters
     if stale := plan.clusterings.stale:
-        context.reporter.tell(
+        plan.context.reporter.tell(
             f"Stale, and left out until divided again: {', '.join(sorted(stale))}.", "yellow"
         )
-    if isinstance(plan.naming, ComparableTerms):
-        found = suggest_terms(clusters, plan.naming, context.store, context.reporter.tell)
-        return LabelledClusters(plan, found)
-    answers = ask_for_labels(plan.naming, context.store, context.source, context.reporter.tell)
+    if isinstance(plan.naming, VisionQuestions):
+        return _asked(plan, plan.naming)
+    return LabelledClusters(plan, _suggested(plan, plan.naming) if plan.clusters else [])
+
+
+def _suggested(plan: LabelsPlan, inputs: LabellerInputs) -> list[Suggestion]:
+    """What a labeller says of the clusters.
+
+    Raises:
+        InputError: It is another package's, and fails or answers what cannot be used.
+        NotComputableError: It refuses.
+    """
+    labeller, clusters = plan.config.method, tuple(plan.clusters)
+    data = inputs.read(clusters, plan.context)
+    if is_ours(labeller):
+        return labeller.suggest(clusters, data, plan.config.seed)
+    name = name_of(type(labeller))
+    try:
+        answer = labeller.suggest(clusters, data, plan.config.seed)
+    except (InputError, NotComputableError):
+        raise
+    except Exception as error:  # no fault of this program; Dagster's log has the stack trace
+        raise InputError(
+            "The labeller {labeller!r} failed ({kind}: {reason}). Nothing was changed; take "
+            "another labeller, or tell its author: the stack trace is in the Dagster run's log.",
+            id="labeller-failed",
+            labeller=name,
+            kind=type(error).__name__,
+            reason=brief(str(error)),
+        ) from error
+    return well_formed(name, clusters, answer)
+
+
+def _asked(plan: LabelsPlan, questions: VisionQuestions) -> LabelledClusters:
+    """What a vision language model says of the clusters.
+
+    Raises:
+        InputError: It names none, or refuses all questions.
+    """
+    context, clusters = plan.context, plan.clusters
+    answers = ask_for_labels(questions, context.store, context.source, context.reporter.tell)
     with closing(answers):
         asked = context.reporter.track(answers, len(clusters), "clusters")
         by_node = {suggestion.node: suggestion for suggestion in asked}

@@ -49,13 +49,13 @@ class Suggestion:
 
     node: str
     label: str | None
-    score: float | None
-    """How well the label fits, higher is better; None where the method cannot tell."""
-    alternatives: tuple[str, ...]
+    score: float | None = None
+    """How well the label fits, from 0 to 1, higher is better; None where the method cannot tell."""
+    alternatives: tuple[str, ...] = ()
     """Other labels that were near, the best first."""
-    reason: str | None
+    reason: str | None = None
     """Why there is no label, or a remark on the one there is."""
-    description: str | None
+    description: str | None = None
     """A sentence or two on what the images show; None where the method writes none."""
 
 

@@ -1,7 +1,7 @@
 """Labels of clusters by a vision language model.
 
-Belongs here: asking about the clusters that are new: pictures of the chosen images, the budget, the
-answers that are known already. Does not belong here: its configuration (``config``), prompts,
+Belongs here: asking about the clusters that are new: the chosen images, the budget, the answers
+that are known already. Does not belong here: its configuration (``config``), prompts,
 estimates and what an answer says (``questions``), and the endpoint (``resources.labeller``).
 
 An answer is stored, in ``label_answers``, as soon as it comes. So asking again is free, and a run
@@ -12,7 +12,6 @@ Long because what is asked, what it may cost and what came of it are one convers
 
 import contextlib
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,15 +19,15 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from panoptic_assets.corpus.table import present_files
 from panoptic_assets.labels import questions as core
 from panoptic_assets.labels.config import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
+from panoptic_assets.labels.pictures import Pictures
 from panoptic_assets.spec.records import digest
-from resources.decoding import UnreadableImage, decode, jpeg
+from resources.decoding import jpeg
 from resources.errors import InputError, message
 from resources.labeller import Question, Reply, VisionLLM
-from resources.lance import LanceStore, quoted
+from resources.lance import LanceStore
 from resources.schemas import SCHEMAS
 from resources.source import ImageSource
 
@@ -202,8 +201,8 @@ class _Work:
             yield from self._suggested(key, known, None)
         if not new:
             return
-        pictures = functools.partial(self._pictures, present_files(self._store))
-        questions = [Question(key, asked.task, functools.partial(pictures, key)) for key in new]
+        shown = functools.partial(self._shown, Pictures.of(self._store, self._source))
+        questions = [Question(key, asked.task, functools.partial(shown, key)) for key in new]
         replies = asked.llm.ask(questions, core.SYSTEM, core.SCHEMA, self._affordable)
         try:
             for reply in replies:
@@ -225,34 +224,19 @@ class _Work:
             return True
         return self._prices.cost(tokens_in, tokens_out) < config.budget
 
-    def _pictures(self, present: dict[str, list[str]], key: str) -> list[bytes]:
+    def _shown(self, pictures: Pictures, key: str) -> list[bytes]:
         """The images of a question as JPEGs; thumbnails where the file is missing or changed."""
-        pictures, nb_thumbnails = [], 0
+        side = self._config.image_pixels
+        shown, nb_thumbnails = [], 0
         for image_id in self._questions.asked[key].image_ids:
-            picture = self._from_files(image_id, present.get(image_id, []))
+            picture = pictures.from_files(image_id, side)
             if picture is None:
-                picture = self._from_thumbnail(image_id)
+                picture = pictures.from_thumbnail(image_id)
                 nb_thumbnails += picture is not None
             if picture is not None:
-                pictures.append(picture)
+                shown.append(jpeg(picture, side))
         self._thumbnails[key] = nb_thumbnails
-        return pictures
-
-    def _from_files(self, image_id: str, paths: list[str]) -> bytes | None:
-        side = self._config.image_pixels
-        for path in paths:
-            with contextlib.suppress(UnreadableImage):
-                data = self._source.read(path)
-                if hashlib.sha256(data).hexdigest() == image_id:
-                    return jpeg(self._source.decode(data, side).rgb, side)
-        return None
-
-    def _from_thumbnail(self, image_id: str) -> bytes | None:
-        rows = self._store.read("images", ["thumbnail"], f"image_id = {quoted(image_id)}")
-        for data in rows["thumbnail"].to_pylist():
-            with contextlib.suppress(UnreadableImage):
-                return jpeg(decode(data or b"").rgb, self._config.image_pixels)
-        return None
+        return shown
 
     def _count(self, reply: Reply) -> None:
         tokens_in = self.usage.nb_tokens_in + reply.tokens_in

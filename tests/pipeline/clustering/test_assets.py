@@ -1,9 +1,5 @@
 """Every method through Dagster: what it reads, what is recorded, what people are told."""
 
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 import yaml
@@ -14,7 +10,7 @@ from panoptic_assets.clustering.readings import Readings
 from panoptic_assets.corpus import table as image_tables
 from panoptic_assets.features import table as vector_tables
 from resources.registry import Registry
-from tests.commands import environment, refused, run
+from tests.commands import refused, run
 from tests.workbench import metadata
 
 pytestmark = pytest.mark.usefixtures("one_mini")
@@ -313,77 +309,6 @@ def test_the_story_of_the_method_page(bench):
     bench.make("tags")
     paths = {tag["path"] for tag in bench.read.tags("Clustering")}
     assert {"remainder > 0", "remainder > 1"} <= paths
-
-
-THIRD_PARTY = """
-    from typing import Literal
-
-    import numpy as np
-    from panoptic_assets.clustering.algorithms.interface import Data, Outcome
-    from panoptic_assets.clustering.methods import MethodConfig
-    from pydantic import Field
-
-    class Halves(MethodConfig):
-        '''Halves: the first images and the others.'''
-
-        name: Literal["halves"] = "halves"
-        share: float = Field(default=0.5, ge=0, le=1, description="Share of the first ones.")
-
-        def compute(self, data: Data, seed: int) -> Outcome:
-            return Outcome((np.arange(len(data)) >= self.share * len(data)).astype(np.int64))
-"""
-
-
-@pytest.fixture
-def another_package(tmp_path):
-    """The path of an installed package that brings a method, and of one that is broken."""
-    site = tmp_path / "site"
-    (site / "halves-1.0.dist-info").mkdir(parents=True)
-    (site / "halves.py").write_text(textwrap.dedent(THIRD_PARTY))
-    (site / "halves-1.0.dist-info" / "METADATA").write_text("Name: halves\nVersion: 1.0\n")
-    (site / "halves-1.0.dist-info" / "entry_points.txt").write_text(
-        "[panoptic_assets.methods]\nhalves = halves:Halves\nbroken = halves:Missing\n"
-    )
-    return str(site)
-
-
-def test_another_package_adds_a_method_by_an_entry_point(bench, another_package):
-    """A27, A33: other plugins may offer other ways to cluster; it is one more choice everywhere."""
-    folder = bench.project.folder
-    code = (
-        "from panoptic_assets.cli.main import main\n"
-        "from panoptic_assets.clustering.config import ClusteringConfig\n"
-        "from panoptic_assets.orchestration.config_schema import schema_of\n"
-        "method = schema_of(ClusteringConfig).config_type.fields['method']\n"
-        "print('halves' in method.config_type.fields)\n"
-        "main(['methods', 'halves'])"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env=environment(PYTHONPATH=another_package),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert said.stdout.splitlines()[0] == "True"
-    assert "share (0.5): Share of the first ones." in said.stdout
-    assert "the entry point broken = halves:Missing is left out" in said.stderr
-    answer = run(
-        "cluster",
-        "h",
-        "--method",
-        "halves",
-        "--share",
-        "0.25",
-        cwd=folder,
-        PYTHONPATH=another_package,
-    )
-    assert "253 images in 2 clusters" in answer.stdout
-    config = yaml.safe_load(run("run-info", "h", cwd=folder).stdout)["config"]
-    assert config["method"] == {"halves": {"share": 0.25}}
-    line = refused("cluster", "h", cwd=folder)
-    assert "'halves'" in line, "a method that is gone is named"
 
 
 def test_the_methods_are_described_with_their_parameters(bench):

@@ -6,12 +6,13 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 
-from panoptic_assets.clustering import methods
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, UnknownAlgorithmError
 from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.clustering.methods import METHODS, MethodConfig, algorithm_of, name_of
+from panoptic_assets.clustering.methods import KIND, METHODS, KMeans, MethodConfig, algorithm_of
 from panoptic_assets.features.config import PROJECTION_METHODS, ProjectionConfig
 from panoptic_assets.orchestration.config_schema import schema_of
+from panoptic_assets.spec.computation import NotComputableError
+from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.resolution import identity_of, parse
 from resources.errors import InputError
 
@@ -53,11 +54,16 @@ def test_a_method_says_which_algorithm_it_does_not_have(number, text):
         Growing().computing(number)
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_vectors_that_cannot_be_used_reach_no_method_of_any_number(number):
+    with pytest.raises(NotComputableError, match="1 of 1 vectors cannot be used"):
+        Growing().computing(number)(Data(np.full((1, 2), np.nan, np.float32)), 5)
+
+
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
-def test_the_number_of_an_algorithm_is_no_parameter(method):
+def test_every_method_is_its_first_algorithm_so_far(method):
     assert algorithm_of(name_of(method)) == method.algorithm == 1
     assert method.older == {}
-    assert {"algorithm", "older"}.isdisjoint(method.model_fields)
 
 
 def test_the_number_cannot_be_asked_for():
@@ -88,7 +94,7 @@ def warned(monkeypatch, method):
 
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Entry()])
     with pytest.warns(UserWarning) as caught:
-        assert methods._load() == tuple(methods._OURS)
+        assert KIND.with_others((KMeans,)) == (KMeans,)
     return str(caught[0].message)
 
 

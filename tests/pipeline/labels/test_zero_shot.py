@@ -13,14 +13,16 @@ from click.testing import CliRunner
 from panoptic_assets.cli.main import main
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.config import ZeroShot
+from panoptic_assets.labels.inputs import find_inputs
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
-from panoptic_assets.labels.zero_shot import find_terms, read_vocabulary, suggest_terms
+from panoptic_assets.labels.zero_shot import read_vocabulary
+from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.tags.edits import LONGEST_NAME
-from resources.models import OpenClipModels
+from resources.engine import LocalEngine
 from resources.registry import Registry
 from tests.pipeline.test_pipeline import sample_labels
-from tests.workbench import bench_of, data_version, metadata
+from tests.workbench import bench_of, data_version, metadata, resources_of
 
 pytestmark = pytest.mark.usefixtures("one_mini")
 
@@ -70,15 +72,10 @@ def test_half_of_the_folders_of_the_sample_get_an_acceptable_name(bench, languag
         ClusterToLabel(f"all/{number}", "all@1", tuple(members[folder]), False, None)
         for number, folder in enumerate(sorted(members))
     ]
-    folder = str(bench.project.folder)
-    terms = find_terms(
-        ZeroShot(language=language),
-        Clusterings(bench.store, "all").get("all"),
-        bench.store,
-        Registry(folder=folder),
-        OpenClipModels(folder=folder),
-    )
-    found = suggest_terms(clusters, terms, bench.store)
+    context = Context(**resources_of(bench.project), engine=LocalEngine())
+    labeller = ZeroShot(language=language)
+    inputs = find_inputs(labeller, Clusterings(bench.store, "all").get("all"), context)
+    found = labeller.suggest(clusters, inputs.read(clusters, context), seed=0)
     names = dict(zip(sorted(members), [suggestion.label for suggestion in found], strict=True))
     good = [
         folder
