@@ -1,196 +1,270 @@
-"""The tables of a project: their columns, types and keys.
+"""The tables of a project: their columns, types, keys and meanings.
 
 Belongs here: what a row holds. Does not belong here: reading and writing rows
 (``resources.lance``).
 """
 
+from typing import NamedTuple
+
 import pyarrow as pa
 
 _KEY = {"lance-schema:unenforced-primary-key": "true"}
-
-
-def _key(name: str) -> pa.Field:
-    return pa.field(name, pa.string(), nullable=False, metadata=_KEY)
-
-
 _TIME = pa.timestamp("us", tz="UTC")
 
 
+class TableColumn(NamedTuple):
+    """One column of a table."""
+
+    field: pa.Field
+    meaning: str
+    """Kept out of the field: its metadata would be stored, and compared."""
+
+
+class Table(NamedTuple):
+    """One table."""
+
+    row: str
+    """What one row is."""
+    columns: list[TableColumn]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """As tables are created with it."""
+        return pa.schema([column.field for column in self.columns])
+
+
+def _key(name: str, meaning: str) -> TableColumn:
+    return TableColumn(pa.field(name, pa.string(), nullable=False, metadata=_KEY), meaning)
+
+
+def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = True) -> TableColumn:
+    return TableColumn(pa.field(name, kind, nullable=nullable), meaning)
+
+
+_TEXT = pa.string()
+_TEXTS = pa.list_(pa.string())
+_PAIRS = pa.list_(pa.struct({"tag_id": pa.string(), "image_id": pa.string()}))
+_IMAGE = _key("image_id", "The image.")
+
 # A column is added at any time, and last: tables made before get it, with nulls, when first opened.
-SCHEMAS = {
-    "images": pa.schema(
+TABLES = {
+    "images": Table(
+        "One image that was ever seen.",
         [
-            _key("image_id"),  # SHA-256 of the file's bytes, hexadecimal
-            pa.field("format", pa.string()),
-            pa.field("width", pa.int32()),  # pixels as displayed, EXIF orientation applied
-            pa.field("height", pa.int32()),
-            pa.field("bytes", pa.int64()),
-            pa.field("thumbnail", pa.binary()),  # WebP
-            pa.field("added_at", _TIME),
-            pa.field("phash", pa.string()),  # perceptual hash, 64 bits, hexadecimal
-            pa.field("mean_colour", pa.string()),  # #rrggbb
-            pa.field("taken_at", pa.timestamp("us")),  # the camera's clock: no time zone
-        ]
-    ),
-    "files": pa.schema(
-        [
-            _key("path"),  # POSIX, relative to the images' folder
-            pa.field("image_id", pa.string()),  # null when the file was never read
-            pa.field("status", pa.string()),  # present, missing or quarantined
-            pa.field("reason", pa.string()),  # why a file is quarantined
-            pa.field("size", pa.int64()),
-            pa.field("mtime_ns", pa.int64()),
-            pa.field("seen_at", _TIME),
-            pa.field("etag", pa.string()),  # an object store's mark of the content
-            pa.field("reader", pa.string()),  # versions and limits that put it in quarantine
-        ]
-    ),
-    "corpus_log": pa.schema(
-        [
-            _key("version"),  # number of the corpus version, in 12 digits, which sort as text
-            _key("path"),  # of a file that has another state since; empty: the version's own row
-            pa.field("status", pa.string()),  # null when the manifest no longer knows the path
-            pa.field("image_id", pa.string()),
-            pa.field("reason", pa.string()),  # why a file is quarantined
-            pa.field("content", pa.string()),  # of the version's row: JSON, see corpus.versions
-        ]
-    ),
-    "records": pa.schema(
-        [
-            _key("record_id"),  # see panoptic_assets.spec.records
-            pa.field("key", pa.string()),
-            pa.field("revision", pa.int32()),
-            pa.field("run_key", pa.string()),
-            pa.field("content", pa.string()),  # JSON, see panoptic_assets.spec.records
-            pa.field("seal", pa.string()),  # JSON, see panoptic_assets.spec.seals; null if older
-        ]
-    ),
-    "clusters": pa.schema(
-        [
-            _key("record_id"),
-            _key("cluster"),  # "0", "1", … or "remainder"
-            pa.field("key", pa.string()),
-            pa.field("size", pa.int32()),
-            pa.field("score", pa.float64()),
-            pa.field("medoid", pa.string()),  # image id
-            pa.field("name", pa.string()),  # of methods whose clusters have one, such as a tag
-            pa.field("stability", pa.float64()),  # in [0, 1]; null if it was not asked for
-        ]
-    ),
-    "assignments": pa.schema(
-        [
-            _key("record_id"),
-            _key("image_id"),
-            pa.field("key", pa.string()),
-            pa.field("cluster", pa.string()),
-            pa.field("distance", pa.float32()),  # 1 - cosine to the cluster's mean
-            pa.field("probability", pa.float32()),  # of belonging to it; of methods that tell
-            pa.field("similarity", pa.float32()),  # to what it was attached to, such as a tag
-            pa.field("assigned", pa.string()),  # with the remainder in the nearest clusters
-            # Whether the clusters had been computed when the image came; null if older than this.
-            pa.field("assigned_later", pa.bool_()),
-        ]
-    ),
-    "tag_log": pa.schema(
-        [
-            # One row holds the events of one commit; this is the first one's number, in 12
-            # digits, which sort as text.
-            _key("event_id"),
-            pa.field("at", _TIME),
-            pa.field("author", pa.string()),
-            pa.field("kind", pa.string()),  # of the events, each kind once, joined by commas
-            pa.field("reason", pa.string()),
-            pa.field("content", pa.string()),  # JSON list, see panoptic_assets.spec.tag_log
-            # Of all its events, one after the other.
-            pa.field(
-                "images", pa.list_(pa.struct({"tag_id": pa.string(), "image_id": pa.string()}))
+            _key("image_id", "SHA-256 of the file's bytes, hexadecimal."),
+            _column("format", _TEXT, "As the decoder names it, such as `JPEG`."),
+            _column("width", pa.int32(), "Pixels as displayed: EXIF's orientation is applied."),
+            _column("height", pa.int32(), "The same."),
+            _column("bytes", pa.int64(), "Size of the file."),
+            _column("thumbnail", pa.binary(), "A small picture, as the bytes of a WebP file."),
+            _column("added_at", _TIME, "When it was first read."),
+            _column("phash", _TEXT, "Perceptual hash: 64 bits, hexadecimal."),
+            _column("mean_colour", _TEXT, "As `#rrggbb`."),
+            _column(
+                "taken_at",
+                pa.timestamp("us"),
+                "When it was taken, by the camera's clock: no time zone.",
             ),
-        ]
-    ),
-    "tags": pa.schema(
-        [
-            _key("tag_id"),
-            pa.field("property", pa.string()),
-            pa.field("name", pa.string()),
-            pa.field("parent_id", pa.string()),
-            pa.field("record_id", pa.string()),
-            pa.field("node", pa.string()),
-            pa.field("is_remainder", pa.bool_()),
-            pa.field("colour", pa.string()),  # #rrggbb
-        ]
-    ),
-    "image_tags": pa.schema(
-        [
-            _key("tag_id"),
-            _key("image_id"),
-            pa.field("property", pa.string()),
-            pa.field("event", pa.int64()),  # number of the event that gave it
         ],
     ),
-    "recommendations": pa.schema(
+    "files": Table(
+        "One file that was ever seen: the manifest of the corpus.",
         [
-            _key("tag_id"),
-            _key("image_id"),
-            pa.field("property", pa.string()),
-            pa.field("rank", pa.int32()),  # 1 for the tag's best proposal
-            pa.field("score", pa.float64()),  # in (0, 1], see panoptic_assets.tags.recommendations
-            pa.field("margin", pa.float64()),  # over the best other tag; null if there is none
-            pa.field("tagged", pa.bool_()),  # whether the image carries another tag of the property
-            pa.field("vector_type", pa.string()),
-        ]
+            _key("path", "Below the images' folder, with `/`."),
+            _column("image_id", _TEXT, "The image that it holds; null if the file was never read."),
+            _column("status", _TEXT, "`present`, `missing` or `quarantined`."),
+            _column("reason", _TEXT, "Why a file is quarantined."),
+            _column("size", pa.int64(), "Bytes."),
+            _column("mtime_ns", pa.int64(), "Time of its last change: nanoseconds since 1970."),
+            _column("seen_at", _TIME, "When a refresh last found another state."),
+            _column("etag", _TEXT, "An object store's mark of the content."),
+            _column("reader", _TEXT, "Versions and limits that put it in quarantine."),
+        ],
     ),
-    "labels": pa.schema(
+    "corpus_log": Table(
+        "One file whose state a corpus version changed, or the version itself.",
         [
-            _key("record_id"),  # of the clustering that the cluster is of
-            _key("cluster"),
-            pa.field("node", pa.string()),
-            pa.field("run_key", pa.string()),
-            pa.field("label", pa.string()),  # null where none was found
-            pa.field("score", pa.float64()),  # higher is better; null where the method tells none
-            pa.field("alternatives", pa.list_(pa.string())),  # the best first
-            pa.field("description", pa.string()),
-            pa.field("reason", pa.string()),  # why there is none, or a remark
-            pa.field("method", pa.string()),  # zero_shot or vision_model
-            pa.field("config", pa.string()),  # JSON
-        ]
+            _key("version", "Number of the corpus version, in 12 digits, which sort as text."),
+            _key("path", "The file; empty: the version's own row."),
+            _column(
+                "status",
+                _TEXT,
+                "The file's since; null when the manifest no longer knows the path.",
+            ),
+            _column("image_id", _TEXT, "What the file holds since."),
+            _column("reason", _TEXT, "Why a file is quarantined."),
+            _column(
+                "content",
+                _TEXT,
+                "Of the version's row: JSON, see `panoptic_assets.corpus.versions`.",
+            ),
+        ],
     ),
-    "label_answers": pa.schema(
+    "records": Table(
+        "One record: a revision of a clustering.",
         [
-            _key("cache_key"),  # see panoptic_assets.labels.vision_language
-            pa.field("answer", pa.string()),  # JSON
-            pa.field("model", pa.string()),
-            pa.field("host", pa.string()),  # of the endpoint
-            pa.field("prompt", pa.string()),  # SHA-256
-            pa.field("tokens_in", pa.int64()),
-            pa.field("tokens_out", pa.int64()),
-            pa.field("created_at", _TIME),
-        ]
+            _key("record_id", "Key, revision and Dagster run, see `panoptic_assets.spec.records`."),
+            _column("key", _TEXT, "The run key, or the node that was divided."),
+            _column("revision", pa.int32(), "1 for the first clustering of the key."),
+            _column("run_key", _TEXT, "The run that it belongs to."),
+            _column("content", _TEXT, "JSON, see `panoptic_assets.spec.records`."),
+            _column(
+                "seal", _TEXT, "JSON, see `panoptic_assets.spec.seals`; null if older than seals."
+            ),
+        ],
     ),
-    "property_values": pa.schema(
+    "clusters": Table(
+        "One cluster of one record.",
         [
-            _key("image_id"),
-            _key("property"),
-            pa.field("type", pa.string()),  # text, number, date, tag or multi_tags
-            pa.field("text", pa.string()),
-            pa.field("number", pa.float64()),
-            pa.field("date", _TIME),
-            pa.field("tags", pa.list_(pa.string())),  # paths such as "a > b"; one, of type tag
-        ]
+            _key("record_id", "The record."),
+            _key("cluster", '`"0"`, `"1"`, … or `"remainder"`.'),
+            _column("key", _TEXT, "The run key, or the node that was divided."),
+            _column("size", pa.int32(), "Images."),
+            _column(
+                "score", pa.float64(), "From 0 to 100, lower is tighter; 1000 for the remainder."
+            ),
+            _column("medoid", _TEXT, "Image id of the image nearest to the cluster's mean."),
+            _column("name", _TEXT, "Of methods whose clusters have one, such as a tag."),
+            _column("stability", pa.float64(), "From 0 to 1; null if it was not asked for."),
+        ],
     ),
-    "forgotten": pa.schema(
+    "assignments": Table(
+        "One image in one record.",
         [
-            _key("image_id"),  # the tombstone: all that is left of an image
-            pa.field(
-                "certificate", pa.string()
-            ),  # name of a file, see panoptic_assets.upkeep.forgetting
-            pa.field("at", _TIME),
-            pa.field("author", pa.string()),
-            pa.field("reason", pa.string()),
-            pa.field("records", pa.list_(pa.string())),  # ids of those whose answer held it
-            pa.field("unfinished", pa.string()),  # JSON while it is being forgotten, then null
-        ]
+            _key("record_id", "The record."),
+            _IMAGE,
+            _column("key", _TEXT, "The run key, or the node that was divided."),
+            _column("cluster", _TEXT, "Where the image is."),
+            _column("distance", pa.float32(), "1 − cosine of the image and the cluster's mean."),
+            _column("probability", pa.float32(), "Of belonging to it; of methods that tell."),
+            _column("similarity", pa.float32(), "To what it was attached to, such as a tag."),
+            _column("assigned", _TEXT, "The cluster, with the remainder in the nearest clusters."),
+            _column(
+                "assigned_later",
+                pa.bool_(),
+                "Whether the clusters had been computed when the image came; null if older than "
+                "this column.",
+            ),
+        ],
+    ),
+    "tag_log": Table(
+        "The events of one commit.",
+        [
+            _key("event_id", "Number of the first event, in 12 digits, which sort as text."),
+            _column("at", _TIME, "When."),
+            _column("author", _TEXT, "Who."),
+            _column("kind", _TEXT, "Of the events, each kind once, joined by commas."),
+            _column("reason", _TEXT, "Why."),
+            _column("content", _TEXT, "JSON list, see `panoptic_assets.spec.tag_log`."),
+            _column("images", _PAIRS, "The pairs of all its events, one after the other."),
+        ],
+    ),
+    "tags": Table(
+        "One tag, as the replay of the tag log leaves it.",
+        [
+            _key("tag_id", "The tag."),
+            _column("property", _TEXT, "The property that it belongs to."),
+            _column("name", _TEXT, "Its name, without those above it."),
+            _column("parent_id", _TEXT, "The tag above it; null at the top."),
+            _column(
+                "record_id", _TEXT, "The record that it was saved from; null if a person made it."
+            ),
+            _column("node", _TEXT, "The cluster that it was saved from."),
+            _column("is_remainder", pa.bool_(), "Whether that is a remainder."),
+            _column("colour", _TEXT, "As `#rrggbb`."),
+        ],
+    ),
+    "image_tags": Table(
+        "One tag of one image, as the replay of the tag log leaves it.",
+        [
+            _key("tag_id", "The tag."),
+            _IMAGE,
+            _column("property", _TEXT, "The property that the tag belongs to."),
+            _column("event", pa.int64(), "Number of the event that gave it."),
+        ],
+    ),
+    "recommendations": Table(
+        "One image that is proposed for one tag.",
+        [
+            _key("tag_id", "The tag."),
+            _IMAGE,
+            _column("property", _TEXT, "The property that the tag belongs to."),
+            _column("rank", pa.int32(), "1 for the tag's best proposal."),
+            _column(
+                "score",
+                pa.float64(),
+                "Above 0, up to 1, see `panoptic_assets.tags.recommendations`.",
+            ),
+            _column("margin", pa.float64(), "Over the best other tag; null if there is none."),
+            _column("tagged", pa.bool_(), "Whether the image carries another tag of the property."),
+            _column("vector_type", _TEXT, "The vectors that were compared."),
+        ],
+    ),
+    "labels": Table(
+        "The label of one cluster.",
+        [
+            _key("record_id", "Of the clustering that the cluster is of."),
+            _key("cluster", "The cluster."),
+            _column("node", _TEXT, "Its address."),
+            _column("run_key", _TEXT, "The run that it belongs to."),
+            _column("label", _TEXT, "Null where none was found."),
+            _column("score", pa.float64(), "Higher is better; null where the method tells none."),
+            _column("alternatives", _TEXTS, "The best first."),
+            _column(
+                "description", _TEXT, "What the images show; null where the method writes none."
+            ),
+            _column("reason", _TEXT, "Why there is none, or a remark."),
+            _column("method", _TEXT, "The labeller, such as `zero_shot`."),
+            _column("config", _TEXT, "Its parameters, as JSON."),
+        ],
+    ),
+    "label_answers": Table(
+        "One answer of a vision language model, which is not paid for again.",
+        [
+            _key(
+                "cache_key",
+                "Hash of all that was asked, see `panoptic_assets.labels.vision_language`.",
+            ),
+            _column("answer", _TEXT, "JSON."),
+            _column("model", _TEXT, "As the endpoint names it."),
+            _column("host", _TEXT, "Of the endpoint."),
+            _column("prompt", _TEXT, "SHA-256."),
+            _column("tokens_in", pa.int64(), "Tokens that were sent."),
+            _column("tokens_out", pa.int64(), "Tokens of the answer."),
+            _column("created_at", _TIME, "When it came."),
+        ],
+    ),
+    "property_values": Table(
+        "One value of one image in the inventory.",
+        [
+            _IMAGE,
+            _key("property", "The property's name."),
+            _column(
+                "type",
+                _TEXT,
+                "`text`, `number`, `date`, `tag` or `multi_tags`: which column holds the value.",
+            ),
+            _column("text", _TEXT, "Of a text."),
+            _column("number", pa.float64(), "Of a number."),
+            _column("date", _TIME, "Of a date."),
+            _column("tags", _TEXTS, "Paths such as `a > b`; of type `tag`, one."),
+        ],
+    ),
+    "forgotten": Table(
+        "The tombstone of an image: all that is left of it.",
+        [
+            _IMAGE,
+            _column("certificate", _TEXT, "Name of a file in `.panoptic/certificates`."),
+            _column("at", _TIME, "When."),
+            _column("author", _TEXT, "Who."),
+            _column("reason", _TEXT, "Why."),
+            _column("records", _TEXTS, "Ids of those whose answer held it."),
+            _column("unfinished", _TEXT, "JSON while it is being forgotten, then null."),
+        ],
     ),
 }
+
+SCHEMAS = {name: table.schema for name, table in TABLES.items()}
 
 
 def vectors_table(vector_type: str) -> str:
@@ -198,11 +272,16 @@ def vectors_table(vector_type: str) -> str:
     return f"vectors.{vector_type}"
 
 
+def vectors(dim: int) -> Table:
+    """The table of a vector type of ``dim`` numbers."""
+    kind = pa.list_(pa.float32(), dim)
+    vector = _column("vector", kind, "Of unit length.", nullable=False)
+    return Table("The vector of one image.", [_IMAGE, vector])
+
+
 def vectors_schema(dim: int) -> pa.Schema:
     """Rows of a vector type: an image id and a unit-length vector of ``dim`` float32 numbers."""
-    return pa.schema(
-        [_key("image_id"), pa.field("vector", pa.list_(pa.float32(), dim), nullable=False)]
-    )
+    return vectors(dim).schema
 
 
 def neighbors_table(vector_type: str) -> str:
@@ -210,17 +289,24 @@ def neighbors_table(vector_type: str) -> str:
     return f"neighbors.{vector_type}"
 
 
-NEIGHBORS_SCHEMA = pa.schema(
+NEIGHBORS = Table(
+    "The nearest neighbours of one image.",
     [
-        _key("image_id"),
-        pa.field("vector_hash", pa.binary(8), nullable=False),  # of the vector that was compared
-        # Numbers of rows, 0 for the smallest image id of this version of the table. They are a
-        # sixteenth of the ids' size (100,000 images with 50 neighbours: 20 MB), and cannot dangle,
-        # since all rows are replaced in one commit.
-        pa.field("neighbors", pa.list_(pa.int32()), nullable=False),
-        pa.field("similarities", pa.list_(pa.float32()), nullable=False),  # cosines
-    ]
+        _IMAGE,
+        _column("vector_hash", pa.binary(8), "Of the vector that was compared.", nullable=False),
+        # Numbers of rows are a sixteenth of the ids' size (100,000 images with 50 neighbours:
+        # 20 MB), and cannot dangle, since all rows are replaced in one commit.
+        _column(
+            "neighbors",
+            pa.list_(pa.int32()),
+            "Numbers of rows, nearest first; 0 is the smallest image id of this version of the "
+            "table.",
+            nullable=False,
+        ),
+        _column("similarities", pa.list_(pa.float32()), "Their cosines.", nullable=False),
+    ],
 )
+NEIGHBORS_SCHEMA = NEIGHBORS.schema
 
 
 def points_table(projection: str) -> str:
@@ -228,8 +314,14 @@ def points_table(projection: str) -> str:
     return f"points.{projection.replace('/', '.')}"
 
 
+def points(nb_dimensions: int) -> Table:
+    """The table of a projection of ``nb_dimensions`` numbers."""
+    kind = pa.list_(pa.float32(), nb_dimensions)
+    return Table(
+        "The point of one image.", [_IMAGE, _column("point", kind, "As computed.", nullable=False)]
+    )
+
+
 def points_schema(nb_dimensions: int) -> pa.Schema:
     """Rows of a projection: an image id and a point of ``nb_dimensions`` float32 numbers."""
-    return pa.schema(
-        [_key("image_id"), pa.field("point", pa.list_(pa.float32(), nb_dimensions), nullable=False)]
-    )
+    return points(nb_dimensions).schema

@@ -149,7 +149,7 @@ class ProjectionConfig(Parameters):
     method: ProjectionMethod = Field(
         default=Pca(),
         discriminator="name",
-        examples=["method: {kmeans: {nb_clusters: 10}}"],
+        examples=["method: {umap: {n_neighbors: 15}}"],
         description="The projection method.",
     )
     nb_dimensions: int = Field(

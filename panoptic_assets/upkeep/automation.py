@@ -222,7 +222,10 @@ def _schedule(job: "Job", name: str, cron: str, when: str) -> dg.ScheduleDefinit
     )
 
 
-@dg.run_failure_sensor(minimum_interval_seconds=sensor_seconds(30))
+@dg.run_failure_sensor(
+    minimum_interval_seconds=sensor_seconds(30),
+    description="Posts a line about each run that fails to the address in $PANOPTIC_NOTIFY_URL.",
+)
 def notify_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     """Posts a line about each run that fails to the address in $PANOPTIC_NOTIFY_URL.
 
