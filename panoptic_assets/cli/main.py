@@ -21,12 +21,24 @@ from typing import Any
 
 import click
 
+try:
+    from resources import ENVIRONMENT_VARIABLE
+    from resources.errors import InputError
+except ImportError as error:
+    # A common name: where another distribution has such a package, it may lie over ours or before
+    # it. This is no InputError, which lies there.
+    place = getattr(sys.modules.get("resources"), "__file__", None) or "none at all"
+    sys.stderr.write(
+        f"Error: The package `resources` that Python finds ({place}) is not that of "
+        "panoptic_assets, but another distribution's: install panoptic_assets in an environment of "
+        "its own (`pipx install`, `uv tool install`, or a new venv).\n"
+    )
+    raise SystemExit(2) from error
+
 from panoptic_assets.cli.late import Late, LateGroup
 from panoptic_assets.cli.terminal import tell
 from panoptic_assets.orchestration.starting import fewer_collections
 from panoptic_assets.spec.text import brief, printable
-from resources import ENVIRONMENT_VARIABLE
-from resources.errors import InputError
 
 _INTERRUPTED = 128 + signal.SIGINT
 
@@ -151,7 +163,7 @@ _COMMANDS = {
         "List the images of one cluster: NODE is its address, such as greek/3.",
     ),
     "methods": Late(
-        "clustering:methods",
+        "describing:methods",
         "Describe the clustering methods with all their parameters, or the method NAME.",
     ),
     "status": Late(
@@ -181,6 +193,10 @@ _COMMANDS = {
     "label_clusters_with_gpt4v": Late(
         "labels:label_clusters_with_gpt4v",
         "Name the clusters of the run KEY by a vision language model.",
+    ),
+    "labellers": Late(
+        "describing:labellers",
+        "Describe what can name clusters, with all parameters, or the labeller NAME.",
     ),
     "compare": Late(
         "review:compare",
@@ -233,8 +249,9 @@ _COMMANDS = {
     ),
     "ui": Late(
         "serve:ui",
-        "Open the project in a browser: Dagster's UI, its daemon and the reports, until Ctrl-C.",
+        "Open the project in a browser: Dagster's UI, the reports and the manual, until Ctrl-C.",
     ),
+    "manual": Late("manual:manual", "Show a page of the manual, or the places where WORDS are."),
     # As FiftyOne's clustering plugin calls it.
     "get_clustering_run_info": Late(
         "clustering:run_info",
@@ -243,7 +260,12 @@ _COMMANDS = {
 }
 
 
-@click.group(cls=_Group, late=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    late=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`panoptic-assets manual` explains it all, in English and French.",
+)
 @click.option(
     "--project",
     type=click.Path(path_type=Path),

@@ -84,7 +84,7 @@ class PageWriter:
         """
         shared = self._shared
         text = (
-            _environment()
+            environment()
             .get_template(template)
             .render(
                 up=self.up,
@@ -118,11 +118,12 @@ def shell(*words: str) -> str:
 
 
 @functools.cache
-def _environment() -> "jinja2.Environment":
+def environment(templates: Path = Path(__file__).parent / "templates") -> "jinja2.Environment":
+    """What makes pages of a folder's templates: every value is escaped, and none may be missing."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

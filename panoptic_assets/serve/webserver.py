@@ -1,4 +1,4 @@
-"""Dagster's web server with the reports beside it, for browsers that are asked to do harm.
+"""Dagster's web server, the reports and the manual, for browsers that are asked to do harm.
 
 Belongs here: what is served at which address, and to whom. Does not belong here: the processes
 (``cli.serve``) and what the reports show (``panoptic_assets.review``).
@@ -29,6 +29,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from panoptic_assets.serve.manual import manual_routes
 from panoptic_assets.spec.keys import parse_run_key
 from resources.errors import InputError
 from resources.report_folder import MOUNT
@@ -53,18 +54,23 @@ _CONTENT_TYPES = {
 
 _POLICY = (
     "default-src 'none'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-    "script-src {scripts}; font-src 'self'; base-uri 'none'; form-action 'none'; "
+    "script-src {scripts}; font-src 'self'; base-uri 'none'; form-action {forms}; "
     "frame-ancestors 'self'"
 )
 _MAP = re.compile(r"runs/[^/]+/map\.html")
 """Plotly compiles the functions that draw with WebGL from text, so maps must let it; their data
 are numbers and names, never code, and no page may ask anything of any server."""
 _SECURITY_HEADERS = {
-    "Content-Security-Policy": _POLICY.format(scripts="'self'"),
+    "Content-Security-Policy": _POLICY.format(scripts="'self'", forms="'none'"),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+}
+_MANUAL_HEADERS = {
+    **_SECURITY_HEADERS,
+    # Its pages have no script, and a form: the words to look for.
+    "Content-Security-Policy": _POLICY.format(scripts="'none'", forms="'self'"),
 }
 # What is named by its content never changes under that name: see `resources.report_folder`.
 _NAMED_BY_CONTENT = re.compile(
@@ -99,8 +105,9 @@ class PanopticWebserver(DagsterWebserver):
         ]
 
     def build_routes(self) -> list[BaseRoute]:
-        """The reports first: Dagster's last route answers every path."""
-        return [*report_routes(self._reports), *super().build_routes()]
+        """The project's own first: Dagster's last route answers every path."""
+        own = [*report_routes(self._reports), *manual_routes(_MANUAL_HEADERS)]
+        return [*own, *super().build_routes()]
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
         """Carry out what is posted; to a GET, show Dagster's page for trying queries, or refuse.
@@ -145,7 +152,7 @@ class ReportFiles(StaticFiles):
                 headers = MutableHeaders(scope=message)
                 headers.update(_SECURITY_HEADERS)
                 if _MAP.fullmatch(self.get_path(scope)):
-                    policy = _POLICY.format(scripts="'self' 'unsafe-eval'")
+                    policy = _POLICY.format(scripts="'self' 'unsafe-eval'", forms="'none'")
                     headers["Content-Security-Policy"] = policy
                 headers.setdefault("Cache-Control", _ASK_AGAIN)
             await send(message)
@@ -204,7 +211,8 @@ def _missing(path: str) -> Response:
         "padding:0 1rem;color-scheme:light dark;overflow-wrap:anywhere}</style>"
         f"<h1>No such report</h1><p>There is nothing at <code>/{escape(path[:200])}</code>.</p>"
         f"<p>To write it: <code>{escape(command)}</code></p>"
-        '<p><a href="/assets">To the assets</a></p></html>',
+        '<p><a href="/assets">To the assets</a> · <a href="/panoptic/manual/">Manual</a></p>'
+        "</html>",
         status_code=404,
     )
 

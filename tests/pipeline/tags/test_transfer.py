@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from panoptic_assets.cli.main import main
 from panoptic_assets.corpus.manifest import File
 from panoptic_assets.corpus.table import write_files
+from panoptic_assets.manual.contents import FOLDER
 from panoptic_assets.project import Project
 from panoptic_assets.spec.tag_log import Event, Tag
 from panoptic_assets.tags.config import EditsConfig
@@ -179,10 +180,10 @@ def test_the_recipe_for_fiftyone_finds_files_and_labels(tagged, tmp_path):
     assert [label["label"] for label in first["labels"]["Époque"]] == ["..", "CON"]
 
 
-def test_the_recipe_in_the_readme_makes_samples_for_fiftyone(tagged, tmp_path, monkeypatch):
+def test_the_recipe_in_the_manual_makes_samples_for_fiftyone(tagged, tmp_path, monkeypatch):
     """D59, E17: the labels in FiftyOne's own words."""
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    [recipe] = re.findall(r"```python\n(import json\n.*?)```", readme, re.DOTALL)
+    page = (FOLDER / "en" / "how-to" / "exchange.md").read_text(encoding="utf-8")
+    [recipe] = re.findall(r"```python\n(import json\n.*?)```", page, re.DOTALL)
     datasets = {}
 
     class Dataset:
