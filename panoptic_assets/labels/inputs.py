@@ -6,12 +6,15 @@ they can be had, and reading them. Does not belong here: the form of what is rea
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
+from panoptic_assets.clustering.readings import tag_paths
 from panoptic_assets.clustering.search import text_encoder
 from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties
 from panoptic_assets.corpus.table import present_files
@@ -21,8 +24,15 @@ from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.labels.labellers import LabellerConfig, LabellerData, Pixels
 from panoptic_assets.labels.naming import ClusterToLabel
 from panoptic_assets.labels.pictures import Pictures
-from panoptic_assets.labels.vocabulary import Vocabulary
-from panoptic_assets.labels.zero_shot import read_vocabulary
+from panoptic_assets.labels.vocabulary import (
+    TEMPLATES,
+    Vocabulary,
+    VocabularyError,
+    shipped,
+    term_paths,
+    terms_of_lines,
+    terms_of_table,
+)
 from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.spec.keys import parse_name, vector_type_of
 from panoptic_assets.spec.records import Record
@@ -30,7 +40,13 @@ from panoptic_assets.spec.tag_log import known_property
 from resources.errors import InputError, message
 from resources.lance import LanceStore
 from resources.models import Encoder
+from resources.registry import Registry
 from resources.vectors_file import VectorsFile
+
+MAX_BYTES = 2**20
+"""Of a vocabulary's file. The shipped one has 843 terms in 27 kB."""
+
+_SHIPPED = "vocabulary.csv"
 
 
 @dataclass(frozen=True)
@@ -181,3 +197,69 @@ def _pixels(pictures: Pictures, image_id: str, side: int) -> Pixels | None:
         return None
     found.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     return np.array(found, np.uint8)
+
+
+def read_vocabulary(config: ZeroShot, store: LanceStore, registry: Registry) -> Vocabulary:
+    """The terms that are asked for.
+
+    Raises:
+        InputError: The file is missing, too large or no vocabulary, or the property has no tags.
+    """
+    templates = config.templates or list(TEMPLATES[config.language])
+    if config.property:
+        found, _ = tag_paths(store, config.property)
+        return _made(f"The property {config.property!r}", term_paths, found, templates)
+    if not config.vocabulary:
+        text = (
+            resources.files("panoptic_assets.labels").joinpath(_SHIPPED).read_text(encoding="utf-8")
+        )
+        return shipped(text, config.language, config.templates)
+    path = registry.folder_path / config.vocabulary
+    text = _read(path)
+    read = terms_of_table if path.suffix.lower() == ".csv" else terms_of_lines
+    return _made(f"The vocabulary {path}", read, text, templates)
+
+
+def _made(what: str, read: Callable[..., Vocabulary], *given: object) -> Vocabulary:
+    try:
+        return read(*given)
+    except VocabularyError as error:
+        raise InputError(
+            "{what} cannot be used: {reason}.", id="vocabulary-unusable", what=what, reason=error
+        ) from error
+
+
+def _read(path: Path) -> str:
+    # Opening a FIFO would wait for ever.
+    if not path.is_file():
+        raise InputError(
+            "There is no vocabulary {path}, or it is no file: correct `vocabulary` "
+            "(`--vocabulary`); a relative path starts at the project's folder.",
+            id="no-such-vocabulary",
+            path=path,
+        )
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            "The vocabulary {path} cannot be read ({reason}): correct its permissions.",
+            id="vocabulary-unreadable",
+            path=path,
+            reason=error.strerror,
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise InputError(
+            "The vocabulary {path} is larger than {kilobytes:,} KiB: take fewer terms.",
+            id="vocabulary-file-too-large",
+            path=path,
+            kilobytes=MAX_BYTES // 1024,
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "The vocabulary {path} is not UTF-8 text: save it as UTF-8.",
+            id="vocabulary-not-utf8",
+            path=path,
+        ) from error

@@ -1,7 +1,7 @@
 """Vocabularies: the terms that clusters can be named by.
 
 Belongs here: reading terms from text, which of them are the same, which is broader than which, and
-the sentences that stand for a term. Does not belong here: files (``labels.zero_shot``), encoding
+the sentences that stand for a term. Does not belong here: files (``labels.inputs``), encoding
 sentences, and choosing terms for clusters (``labels``).
 """
 
