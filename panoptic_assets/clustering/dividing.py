@@ -24,7 +24,7 @@ from panoptic_assets.clustering.config import (
     NestedClusteringConfig,
     SharedClusteringConfig,
 )
-from panoptic_assets.clustering.methods import FindDuplicates
+from panoptic_assets.clustering.methods import FindDuplicates, guarded
 from panoptic_assets.clustering.policies import registered_clustering
 from panoptic_assets.clustering.readings import Readings
 from panoptic_assets.clustering.selection import Selection, select
@@ -317,7 +317,7 @@ class Dividing:
         started = datetime.now(UTC)
         if algorithm is None:
             algorithm = config.method.algorithm
-        compute = config.method.computing(algorithm)
+        compute = guarded(config.method, config.method.computing(algorithm))
         if previous and previous.algorithm != algorithm:
             self.log(
                 f"{previous.record_id} was made by algorithm {previous.algorithm}; {key} is "

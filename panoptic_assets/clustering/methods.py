@@ -16,6 +16,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from panoptic_assets.clustering.algorithms.interface import (
@@ -26,8 +27,11 @@ from panoptic_assets.clustering.algorithms.interface import (
     parameters,
 )
 from panoptic_assets.corpus.values import tag_path
+from panoptic_assets.spec.computation import REMAINDER, NotComputableError
 from panoptic_assets.spec.extensions import Kind, name_of
 from panoptic_assets.spec.fields import OneLine, Parameters
+from panoptic_assets.spec.text import brief
+from resources.errors import InputError
 
 ENTRY_POINTS = "panoptic_assets.methods"
 """Group of the entry points that name Config classes of other packages."""
@@ -436,6 +440,56 @@ KIND = Kind(
 
 METHODS = KIND.with_others(_OURS)
 """Every method that can be asked for."""
+
+
+def guarded(
+    method: MethodConfig, compute: Callable[[Data, int], Outcome]
+) -> Callable[[Data, int], Outcome]:
+    """What divides images by a method, where what another package's does wrong is said plainly.
+
+    Args:
+        method: The method; what one of ours does wrong is a fault of the program.
+        compute: As :meth:`MethodConfig.computing` gives it.
+
+    Returns:
+        The same function, or one that raises NotComputableError where it fails, or answers with
+        anything but an int64 label of -1 or more for each row.
+    """
+    if type(method) in _OURS:
+        return compute
+    name = name_of(type(method))
+
+    def ask(data: Data, seed: int) -> Outcome:
+        try:
+            outcome = compute(data, seed)
+        except (InputError, NotComputableError):
+            raise
+        except Exception as error:  # no fault of this program; Dagster's log has the stack trace
+            raise NotComputableError(
+                "The method {method!r} failed ({kind}: {reason}). Nothing was changed; take "
+                "another method, or tell its author: the stack trace is in the Dagster run's log.",
+                id="method-failed",
+                method=name,
+                kind=type(error).__name__,
+                reason=brief(str(error)),
+            ) from error
+        labels = getattr(outcome, "labels", None)
+        if not (
+            isinstance(labels, np.ndarray)
+            and labels.dtype == np.int64
+            and labels.shape == (len(data),)
+            and (labels >= REMAINDER).all()
+        ):
+            raise NotComputableError(
+                "The method {method!r} gave no int64 label of -1 or more for each of the "
+                "{nb_rows:,} images. Nothing was changed; take another method, or tell its author.",
+                id="method-answer-unusable",
+                method=name,
+                nb_rows=len(data),
+            )
+        return outcome
+
+    return ask
 
 
 def algorithm_of(name: str) -> int | None:

@@ -8,7 +8,14 @@ import pytest
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, UnknownAlgorithmError
 from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.clustering.methods import KIND, METHODS, KMeans, MethodConfig, algorithm_of
+from panoptic_assets.clustering.methods import (
+    KIND,
+    METHODS,
+    KMeans,
+    MethodConfig,
+    algorithm_of,
+    guarded,
+)
 from panoptic_assets.features.config import PROJECTION_METHODS, ProjectionConfig
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.spec.computation import NotComputableError
@@ -77,6 +84,36 @@ def test_the_number_is_in_no_configuration_and_no_schema():
         choices = schema_of(type(config)).config_type.fields["method"].config_type.fields
         assert not any("algorithm" in one.config_type.fields for one in choices.values())
     assert {method.algorithm for method in PROJECTION_METHODS} == {1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda: 1 / 0, "The method 'foreign' failed (ZeroDivisionError: division by zero). "),
+        (lambda: None, "The method 'foreign' gave no int64 label of -1 or more for each of the 2 "),
+        (lambda: Outcome(np.zeros(3, np.int64)), "gave no int64 label"),
+        (lambda: Outcome(np.zeros(2)), "gave no int64 label"),
+        (lambda: Outcome(np.full(2, -2)), "gave no int64 label"),
+    ],
+)
+def test_what_another_packages_method_does_wrong_is_said_in_one_line(answer, said):
+    class Foreign(MethodConfig):
+        name: Literal["foreign"] = "foreign"
+
+        def compute(self, data, seed):
+            return answer()
+
+    method = Foreign()
+    with pytest.raises(NotComputableError) as raised:
+        guarded(method, method.computing(1))(Data(np.eye(2, dtype=np.float32)), 0)
+    assert said in str(raised.value)
+
+
+def test_what_a_method_of_ours_does_wrong_is_a_fault_of_the_program():
+    def compute(data, seed):
+        raise ZeroDivisionError
+
+    assert guarded(KMeans(), compute) is compute
 
 
 def test_a_method_that_is_not_here_has_no_number():
