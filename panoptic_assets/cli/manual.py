@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from panoptic_assets.cli.terminal import say
+from panoptic_assets.cli.terminal import say, tell
 from resources.errors import InputError
 
 _WIDEST = 100
@@ -32,6 +32,7 @@ def manual(words: tuple[str, ...], language: str | None, markdown: bool) -> None
     the list of all pages is shown. Anything else is looked for in all pages.
     """
     from panoptic_assets.manual.contents import INDEX, find_page, search_pages
+    from panoptic_assets.manual.rendering import MOST_HITS
 
     chosen = language or _language_of_terminal()
     name, _, anchor = " ".join(words).partition("#")
@@ -39,7 +40,7 @@ def manual(words: tuple[str, ...], language: str | None, markdown: bool) -> None
     if page is not None:
         _show(page.section(anchor).text if anchor else page.text, page.language, markdown)
         return
-    hits = search_pages(name, chosen)
+    hits, has_all = search_pages(name, chosen)
     if not hits:
         raise InputError(
             "The manual has no page {words!r}, and no section with these words: "
@@ -47,36 +48,31 @@ def manual(words: tuple[str, ...], language: str | None, markdown: bool) -> None
             id="nothing-found-in-manual",
             words=" ".join(words)[:100],
         )
-    if len({hit.page for hit in hits}) == 1 and len(hits) == 1:
-        _show(hits[0].section.text, hits[0].page.language, markdown)
-        return
-    width = max(len(hit.address) for hit in hits)
-    for hit in hits:
-        say(f"panoptic-assets manual {hit.address:<{width}}  {hit.section.title}")
+    if not has_all:
+        tell("No section has all of these words. These have most of them:", "yellow")
+    width = max(len(hit.address) for hit in hits[:MOST_HITS])
+    for hit in hits[:MOST_HITS]:
+        elsewhere = "" if hit.page.language == chosen else f" ({hit.page.language})"
+        say(f"  {hit.address:<{width}}  {hit.section.title}{elsewhere}")
+    if more := len(hits[MOST_HITS:]):
+        say(f"  … and {more:,} more: add a word")
+    tell(f"To read one: panoptic-assets manual {hits[0].address}")
 
 
 def _show(text: str, language: str, markdown: bool) -> None:
     if markdown:
         click.echo(text.rstrip("\n"))
         return
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    from panoptic_assets.manual.rendering import to_terminal
+    from panoptic_assets.manual.terminal import printed
 
     size = shutil.get_terminal_size()
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    console = Console(
-        width=min(size.columns, _WIDEST), force_terminal=colours, no_color=not colours
-    )
-    shown = Markdown(to_terminal(text, language), hyperlinks=False, code_theme="bw")
-    with console.capture() as captured:
-        console.print(shown)
-    lines = "\n".join(line.rstrip() for line in captured.get().split("\n"))
-    if sys.stdout.isatty() and lines.count("\n") >= size.lines:
+    is_terminal = sys.stdout.isatty()
+    colours = is_terminal and "NO_COLOR" not in os.environ
+    lines = printed(text, language, min(size.columns, _WIDEST), colours)
+    if is_terminal and lines.count("\n") >= size.lines:
         click.echo_via_pager(lines, color=colours)
     else:
-        click.echo(lines.rstrip("\n"))
+        click.echo(lines)
 
 
 def _language_of_terminal() -> str:

@@ -29,7 +29,15 @@ INDEX = "index"
 
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)\.md\)")
-_MOST_HITS = 12
+_IN_EVERY_QUESTION = frozenset(
+    re.findall(
+        r"\w+",
+        "a an and are by can do does for get has how i in is it me mean means my of on the to was "
+        "what when where which why with au aux avec ce comment dans de des du en est et faire il "
+        "je la le les ma mes mon ou par pour pourquoi que quel quelle qu quoi sont sur un une veut dire",
+    )
+)
+"""Without accents, in all languages."""
 
 
 @dataclass(frozen=True)
@@ -170,24 +178,30 @@ def find_page(wanted: str, language: str) -> Page | None:
     return known.get(name) or short.get(name)
 
 
-def search_pages(words: str, language: str) -> list[Hit]:
-    """The sections that hold all words, in whatever form; those that name them in a heading first.
+def search_pages(words: str, language: str) -> tuple[list[Hit], bool]:
+    """The sections that hold all words, or where there is none, those that hold most of them.
 
-    Accents and letter case do not count, and neither do the letters behind a word: ``tag`` finds
-    ``tags``.
+    Accents, letter case and signs do not count, nor do an s at the end and letters behind a word
+    (``tags`` finds ``tag``, ``tag`` finds ``tagged``), nor words that every question has.
+
+    Returns:
+        The sections, those that name more words in a heading first, and whether they hold all.
     """
-    wanted = _folded(words).split()
-    if not wanted:
-        return []
-    found: list[tuple[int, Hit]] = []
+    wanted = list(dict.fromkeys(re.findall(r"\w+", _folded(words))))
+    wanted = [word for word in wanted if word not in _IN_EVERY_QUESTION] or wanted
+    wanted = [word.rstrip("s") or word for word in wanted]
+    found: list[tuple[int, int, Hit]] = []
     for page in pages(language)[1:]:  # the index has the words of all others
+        title = _folded(page.title)
         for section in page.sections:
-            title, text = _folded(f"{page.title} {section.title}"), _folded(section.text)
-            if all(_holds(text, word) or _holds(title, word) for word in wanted):
-                in_title = sum(_holds(_folded(section.title), word) for word in wanted)
-                found.append((-in_title, Hit(page, section)))
-    found.sort(key=lambda pair: pair[0])
-    return [hit for _, hit in found[:_MOST_HITS]]
+            heading, text = _folded(section.title), _folded(section.text)
+            held = sum(_holds(text, word) or _holds(title, word) for word in wanted)
+            if held:
+                named = sum(_holds(heading, word) or _holds(title, word) for word in wanted)
+                found.append((held, named, Hit(page, section)))
+    most = max((held for held, *_ in found), default=0)
+    best = sorted((hit for hit in found if hit[0] == most), key=lambda hit: -hit[1])
+    return [hit for *_, hit in best], most == len(wanted)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from pathlib import Path
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from panoptic_assets.manual.contents import FOLDER, LANGUAGES, Hit, Page, pages, parser
+from panoptic_assets.manual.contents import FOLDER, LANGUAGES, Page, pages, parser, search_pages
 from panoptic_assets.review.pages import environment
 
 STYLES = ("page.css", "manual.css")
@@ -30,11 +30,13 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "search": "Search the manual",
         "find": "Find",
         "found": "Sections with “{words}”",
-        "none": "No section has all of these words. Try fewer of them, or the other language.",
+        "none": "No section has any of these words. Try others, or the other language.",
+        "nearest": "No section has all of these words. These have most of them:",
         "on_page": "On this page",
         "skip": "Skip to the content",
         "assets": "Dagster’s UI",
         "reports": "Reports",
+        "more_hits": "… and {number} more: add a word.",
         "only_in": "",
         "picture": "Picture",
     },
@@ -48,17 +50,21 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "search": "Chercher dans le manuel",
         "find": "Chercher",
         "found": "Sections qui contiennent « {words} »",
-        "none": "Aucune section ne contient tous ces mots. Essayez-en moins, ou en anglais.",
+        "none": "Aucune section ne contient l’un de ces mots. Essayez-en d’autres, ou en anglais.",
+        "nearest": "Aucune section ne contient tous ces mots. Celles-ci en contiennent le plus :",
         "on_page": "Sur cette page",
         "skip": "Aller au contenu",
         "assets": "L’interface de Dagster",
         "reports": "Rapports",
+        "more_hits": "… et {number} autres : ajoutez un mot.",
         "only_in": "en anglais",
         "picture": "Image",
     },
 }
 """What stands around a page, in each language."""
 
+MOST_HITS = 12
+"""Sections that a search shows."""
 _KINDS = ("", "how-to", "explanation", "reference", "more")
 _WHEN_STUCK = ("troubleshooting", "glossary")
 _IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
@@ -85,10 +91,20 @@ def to_html(page: Page, shown_in: str, root: str) -> str:
     )
 
 
-def results_to_html(words: str, hits: list[Hit], shown_in: str, root: str) -> str:
-    """What a search found as a whole HTML document."""
-    title = TEXTS[shown_in]["found"].format(words=words)
-    return _document(shown_in, root, page=None, title=title, words=words, hits=hits, sections=[])
+def results_to_html(words: str, shown_in: str, root: str) -> str:
+    """What a search finds as a whole HTML document."""
+    hits, has_all = search_pages(words, shown_in)
+    return _document(
+        shown_in,
+        root,
+        page=None,
+        title=TEXTS[shown_in]["found"].format(words=words),
+        words=words,
+        hits=hits[:MOST_HITS],
+        nb_more=len(hits[MOST_HITS:]),
+        has_all=has_all,
+        sections=[],
+    )
 
 
 def to_terminal(text: str, language: str) -> str:
@@ -122,6 +138,8 @@ def _body(language: str, name: str) -> str:
     page = Page(language, name)
     tokens = parser().parse(page.text)
     _resolve(tokens)
+    if language == "fr":
+        _keep_together(tokens)
     html: str = parser().renderer.render(tokens, parser().options, {})
     return html.replace("<table>", '<div class="scroll"><table>').replace(
         "</table>", "</table></div>"
@@ -136,6 +154,14 @@ def _resolve(tokens: list[Token]) -> None:
         path, mark, anchor = target.partition("#")
         if path.endswith(".md") and "://" not in path:
             token.attrs["href"] = f"{path.removesuffix('.md')}{mark}{anchor}"
+
+
+def _keep_together(tokens: list[Token]) -> None:
+    """French signs stay on the line of their word: ``« tag » :`` with spaces that do not break."""
+    for token in tokens:
+        _keep_together(token.children or [])
+        if token.type == "text":
+            token.content = re.sub(r"(?<=«) | (?=[:;?!»%])", "\u00a0", token.content)
 
 
 def picture(name: str) -> Path | None:

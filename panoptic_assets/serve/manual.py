@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Route
 
 import panoptic_assets.review.pages
-from panoptic_assets.manual.contents import FOLDER, INDEX, LANGUAGES, manual_page, search_pages
+from panoptic_assets.manual.contents import FOLDER, INDEX, LANGUAGES, manual_page
 from panoptic_assets.manual.rendering import STYLES, picture, results_to_html, to_html
 from resources.errors import InputError
 
@@ -59,8 +59,7 @@ def manual_routes(headers: Mapping[str, str]) -> list[BaseRoute]:
             return _missing(name)
         if name == "search":
             words = " ".join(request.query_params.get("q", "").split())[:_LONGEST_SEARCH]
-            hits = search_pages(words, language)
-            return HTMLResponse(results_to_html(words, hits, language, MOUNT), headers=common)
+            return HTMLResponse(results_to_html(words, language, MOUNT), headers=common)
         try:
             found = manual_page(language, name.removesuffix(".md"))
         except InputError:
@@ -68,8 +67,8 @@ def manual_routes(headers: Mapping[str, str]) -> list[BaseRoute]:
         return HTMLResponse(to_html(found, language, MOUNT), headers=common)
 
     def _missing(name: str) -> Response:
-        hits = results_to_html(name, search_pages(name, "en"), "en", MOUNT)
-        return HTMLResponse(hits, status_code=404, headers=common)
+        found = results_to_html(name[:_LONGEST_SEARCH], "en", MOUNT)
+        return HTMLResponse(found, status_code=404, headers=common)
 
     return [
         Route(MOUNT, to_index),

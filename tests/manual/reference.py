@@ -326,7 +326,7 @@ def _fields(config: type[BaseModel], meanings: dict[str, str] | None = None) -> 
             continue  # says which choice it is
         meaning = (meanings or {}).get(name) or field.description or ""
         rows.append([f"`{name}`", _default(config, name, field), _values(field), _prose(meaning)])
-    yield from _table(["Field", "Default", "Values", "Meaning"], rows)
+    yield from _table(["Parameter", "Default", "Values", "Meaning"], rows)
 
 
 def _default(config: type[BaseModel], name: str, field: FieldInfo) -> str:

@@ -27,15 +27,23 @@ def test_the_terminal_says_in_which_language(tmp_path, variables, title):
 
 def test_a_question_is_answered_in_two_steps(tmp_path):
     """Words lead to a section, and its address shows it; no project is needed."""
-    said = run("manual", "disk", "away", cwd=tmp_path).stdout
-    [line, *_] = [line for line in said.splitlines() if "growing-corpus#" in line]
-    address = line.split()[2]
+    found = run("manual", "my", "disk", "is", "away", cwd=tmp_path)
+    [first, *_] = found.stdout.splitlines()
+    address = first.split()[0]
+    assert f"panoptic-assets manual {address}" in found.stderr
     assert "--accept-missing" in run("manual", address, cwd=tmp_path).stdout
+
+
+def test_where_words_are_not_together_the_nearest_places_are_named_as_such(tmp_path):
+    found = run("manual", "score", "xyzzy", "--language", "fr", cwd=tmp_path)
+    assert "No section has all of these words" in found.stderr
+    assert "(en)" in found.stdout
+    assert "more: add a word" in found.stdout
 
 
 def test_a_page_that_is_not_in_french_is_shown_in_english(tmp_path):
     said = run("manual", "production", "--language", "fr", cwd=tmp_path).stdout
-    assert "production" in said
+    assert "Run a project in production" in said
 
 
 def test_markdown_is_given_as_it_is_written_but_for_what_tests_read(tmp_path):

@@ -16,6 +16,7 @@ from panoptic_assets.manual.contents import (
     search_pages,
 )
 from panoptic_assets.manual.rendering import to_html, to_terminal
+from panoptic_assets.manual.terminal import printed
 from resources.errors import InputError
 from tests.manual.blocks import blocks_of, differing, start_of, without_comments
 from tests.test_architecture import ROOT
@@ -126,17 +127,31 @@ def test_what_is_not_written_in_french_is_shown_in_english():
 @pytest.mark.parametrize(
     ("words", "language", "address"),
     [
-        ("disk away", "en", "growing-corpus"),
-        ("MERGE tag", "en", "tags"),
-        ("fusionner", "fr", "tags"),
-        ("reglages", "fr", None),
-        ("   ", "en", None),
-        ("xyzzy", "en", None),
+        ("disk away", "en", "growing-corpus#when-a-disk-is-away"),
+        ("MERGE tags?", "en", "tutorial#merge"),
+        ("how do I undo a merge", "en", "tags#undo"),
+        ("what does score 1000 mean?", "en", "scores#the-remainder-scores-1000"),
+        ("hdbscan parameters", "en", "configuration#hdbscan"),
+        ("doublons", "fr", "duplicates"),
+        ("FUSIONNER", "fr", "tutorial#fusionner"),
+        ("systems Windows", "fr", "systems#what-differs-on-windows"),
     ],
 )
-def test_words_are_found_whatever_their_case_and_accents(words, language, address):
-    found = [hit.page.short_name for hit in search_pages(words, language)]
-    assert address in found if address else found == [] or address is None
+def test_words_of_a_question_lead_to_the_section_that_answers_it(words, language, address):
+    hits, has_all = search_pages(words, language)
+    assert has_all
+    assert address in [hit.address for hit in hits[:3]]
+
+
+def test_where_no_section_has_all_words_those_with_most_are_found():
+    hits, has_all = search_pages("my external disk was unplugged by a xyzzy", "en")
+    assert not has_all
+    assert hits[0].address == "growing-corpus#when-a-disk-is-away"
+
+
+@pytest.mark.parametrize("words", ["", "  ?", "xyzzy", "é" * 1000, "\0"])
+def test_what_is_nowhere_is_not_found(words):
+    assert search_pages(words, "en")[0] == []
 
 
 def test_a_section_ends_where_one_of_its_level_begins():
@@ -159,6 +174,26 @@ def test_a_page_as_html_has_links_to_pages_and_no_markup_of_its_own(monkeypatch)
     assert "<script>alert" not in html
     assert 'href="tags#a"' in html
     assert 'href="javascript:' not in html
+
+
+def test_french_signs_do_not_begin_a_line(monkeypatch):
+    page = Page("fr", "signs")
+    page.__dict__["text"] = "# Un « tag » : quoi ?\n\n`a : b` et 5 %\n"
+    monkeypatch.setattr("panoptic_assets.manual.rendering.Page", lambda *_: page)
+    html = to_html(page, "fr", "/m")
+    assert "Un «\xa0tag\xa0»\xa0: quoi\xa0?" in html
+    assert "<code>a : b</code> et 5\xa0%" in html
+
+
+def test_in_a_terminal_code_is_whole_and_no_name_is_cut():
+    command = "panoptic-assets tag split Buildings Castles monuments/germany/germany_01.jpg"
+    text = (
+        f"```sh\n{command}\n```\n\n| name | meaning |\n|---|---|\n| `{'n' * 30}` | {'word ' * 9}|\n"
+    )
+    said = printed(text, "en", 40, colours=False)
+    assert f"    {command}\n" in said
+    assert "n" * 30 in said
+    assert "…" not in said
 
 
 def test_in_a_terminal_links_name_pages_and_pictures_are_told():
