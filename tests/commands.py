@@ -18,9 +18,12 @@ from panoptic_assets.cli.main import main
 from tests import instances as instances
 from tests import processes
 
+_PERSONAL = ("DAGSTER_HOME", "PANOPTIC_PROJECT", "LC_ALL", "LC_MESSAGES", "LANG")
+"""Variables by which a person's own commands work elsewhere, or speak another language."""
+
 
 def environment(**added):
-    clean = {k: v for k, v in os.environ.items() if k not in ("DAGSTER_HOME", "PANOPTIC_PROJECT")}
+    clean = {name: value for name, value in os.environ.items() if name not in _PERSONAL}
     return clean | {"COLUMNS": "200"} | added
 
 
@@ -133,7 +136,7 @@ def _started_anew(arguments, cwd, limits, variables):
 
 def _here(arguments, cwd, variables):
     """A fault of the program is raised; warnings are shown as a process of its own shows them."""
-    without = {"DAGSTER_HOME": None, "PANOPTIC_PROJECT": None}
+    without = dict.fromkeys(_PERSONAL)
     arguments = [os.fsdecode(argument) for argument in arguments]
     with contextlib.chdir(cwd), warnings.catch_warnings(record=True) as warned:
         warnings.resetwarnings()

@@ -212,7 +212,11 @@ def members(
     author: str | None,
     reason: str | None,
 ) -> None:
-    """List the images of one cluster: NODE is its address, such as greek/3."""
+    """List the images of one cluster: NODE is its address, such as greek/3.
+
+    Before each path stands its distance to the cluster's mean, and after a p, of methods that tell
+    it, how surely the image belongs there.
+    """
     parse_node(node)
     check_tagging(tag, property_name, author, reason)
     project = open_project(folder)

@@ -22,6 +22,7 @@ from panoptic_assets.cli.options import (
     tagging_options,
 )
 from panoptic_assets.cli.terminal import say, tell
+from panoptic_assets.spec.text import counted
 from resources.errors import InputError
 
 if TYPE_CHECKING:
@@ -136,6 +137,22 @@ def refresh(
     """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
     project = open_project(folder, readers=readers)
     project.refresh(*vector_type, batch_size=batch_size, accept_missing=accept_missing)
+    import pyarrow.compute as pc
+
+    files = project.files()
+    unread = files.filter(pc.equal(files["status"], "quarantined")).to_pylist()
+    if not len(files):
+        tell(
+            "No image was found there; `panoptic-assets manual your-images` says which files are "
+            "images.",
+            "yellow",
+        )
+    elif unread:
+        tell(
+            f"{counted(len(unread), 'file')} could not be read, such as {unread[0]['path']}: "
+            f"{unread[0]['reason']}. `panoptic-assets diff 0 latest` names them all.",
+            "yellow",
+        )
 
 
 @click.command("import-vectors")

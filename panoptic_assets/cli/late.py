@@ -35,6 +35,8 @@ class LateGroup(click.Group):
     def __init__(self, *arguments: Any, late: dict[str, Late], **options: Any):
         super().__init__(*arguments, **options)
         self.late = late
+        # What the list of all commands shows, and of which a wrong name gets the nearest.
+        self.commands = {name: click.Command(name, help=each.help) for name, each in late.items()}
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Names of all commands, as click sorts them."""
@@ -51,8 +53,7 @@ class LateGroup(click.Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of all commands, without importing any."""
-        known = {name: click.Command(name, help=late.help) for name, late in self.late.items()}
-        click.Group(commands=known).format_commands(context, formatter)
+        click.Group(commands=self.commands).format_commands(context, formatter)
 
 
 class LateOptions(click.Command):

@@ -31,22 +31,26 @@ def manual(words: tuple[str, ...], language: str | None, markdown: bool) -> None
     WORDS are a page, such as `tags`, or a section of one, such as `scores#remainder`; without any,
     the list of all pages is shown. Anything else is looked for in all pages.
     """
-    from panoptic_assets.manual.contents import INDEX, find_page, search_pages
+    from panoptic_assets.manual.contents import INDEX, find_page, pages, search_pages
     from panoptic_assets.manual.rendering import MOST_HITS
+    from panoptic_assets.spec.text import nearest
 
     chosen = language or _language_of_terminal()
-    name, _, anchor = " ".join(words).partition("#")
+    asked = " ".join(words)
+    name, _, anchor = asked.partition("#")
     page = find_page(name or INDEX, chosen)
     if page is not None:
         _show(page.section(anchor).text if anchor else page.text, page.language, markdown)
         return
-    hits, has_all = search_pages(name, chosen)
+    hits, has_all = search_pages(asked, chosen)
     if not hits:
+        known = [page.short_name for page in pages(chosen)]
         raise InputError(
-            "The manual has no page {words!r}, and no section with these words: "
-            "`panoptic-assets manual` lists its pages.",
+            "The manual has no page {words!r}, and no section with one of these words. The nearest "
+            "pages: {near}; `panoptic-assets manual` lists all.",
             id="nothing-found-in-manual",
-            words=" ".join(words)[:100],
+            words=asked[:100],
+            near=", ".join(nearest(name[:100], known)),
         )
     if not has_all:
         tell("No section has all of these words. These have most of them:", "yellow")

@@ -220,10 +220,10 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
     import uvicorn
 
     from panoptic_assets.orchestration import insides, runs
-    from panoptic_assets.serve.manual import MOUNT
+    from panoptic_assets.serve import manual
     from panoptic_assets.serve.webserver import PanopticWebserver
+    from resources import report_folder as reports
     from resources.project_folder import dagster_home, find
-    from resources.report_folder import ReportFolder
 
     project = find()
 
@@ -232,7 +232,8 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
             await super().startup(sockets)
             url = _url(listener, host)
             say(f"The Dagster UI of {project.folder}: {url} (stop with Ctrl-C)")
-            say(f"The manual: {url}{MOUNT}/")
+            say(f"Your clusters: {url}{reports.MOUNT}/")
+            say(f"The manual: {url}{manual.MOUNT}/")
             sys.stdout.flush()
 
     insides.log_warnings_only()
@@ -241,7 +242,7 @@ def _serve(listener: socket.socket, host: str, allowed_hosts: list[str]) -> None
             tell(f"The run {run_id} was interrupted when its process was killed.", "yellow")
         with insides.workspace(instance, _CODE_LOCATION) as context:
             with _daemon(context):
-                ReportFolder(folder=str(project.folder)).recover()
+                reports.ReportFolder(folder=str(project.folder)).recover()
                 app = PanopticWebserver(context, project.reports, [host, *allowed_hosts])
                 server = Server(
                     uvicorn.Config(

@@ -98,6 +98,14 @@ class Clusterings:
                 cannot be read.
         """
         if self.find(key) is None:
+            run_key = key.partition("/")[0]
+            if run_key in self.records and key in self.nodes(run_key):
+                raise InputError(
+                    "{node} is a cluster that was not divided: `panoptic-assets members {node}` "
+                    "lists its images, `panoptic-assets divide {node}` divides it.",
+                    id="cluster-not-divided",
+                    node=key,
+                )
             known = set(self._store.read("records", ["key"])["key"].to_pylist())
             more = ", …" if len(known) > _KEYS_LISTED else ""
             listed = ", ".join(sorted(nearest(key, known, _KEYS_LISTED))) + more or message(

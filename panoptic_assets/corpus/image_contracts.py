@@ -21,8 +21,8 @@ from resources.registry import Registry
 _IMAGES = {
     "image_ids_unique": "No image and no file has two rows.",
     "files_have_images": "Every present file's image has a row.",
-    "quarantine_share": "The share of files in quarantine is below `max_quarantined` of "
-    ".panoptic/project.yaml.",
+    "quarantine_share": "Of all files, the share that cannot be read is not above "
+    "`max_quarantined` of .panoptic/project.yaml; `panoptic-assets diff 0 latest` names them.",
 }
 
 

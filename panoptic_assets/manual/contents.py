@@ -29,12 +29,15 @@ INDEX = "index"
 
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)\.md\)")
+LONGEST_SEARCH = 100
+"""Characters: what comes from a browser may be of any length."""
 _IN_EVERY_QUESTION = frozenset(
     re.findall(
         r"\w+",
         "a an and are by can do does for get has how i in is it me mean means my of on the to was "
-        "what when where which why with au aux avec ce comment dans de des du en est et faire il "
-        "je la le les ma mes mon ou par pour pourquoi que quel quelle qu quoi sont sur un une veut dire",
+        "what when where which why with au aux avec ce comment dans de des du en est et faire "
+        "il je la le les ma mes mon ou par pour pourquoi que quel quelle qu quoi sont sur un une "
+        "veut dire",
     )
 )
 """Without accents, in all languages."""
@@ -187,17 +190,15 @@ def search_pages(words: str, language: str) -> tuple[list[Hit], bool]:
     Returns:
         The sections, those that name more words in a heading first, and whether they hold all.
     """
-    wanted = list(dict.fromkeys(re.findall(r"\w+", _folded(words))))
+    wanted = list(dict.fromkeys(re.findall(r"\w+", _folded(words[:LONGEST_SEARCH]))))
     wanted = [word for word in wanted if word not in _IN_EVERY_QUESTION] or wanted
     wanted = [word.rstrip("s") or word for word in wanted]
     found: list[tuple[int, int, Hit]] = []
     for page in pages(language)[1:]:  # the index has the words of all others
-        title = _folded(page.title)
-        for section in page.sections:
-            heading, text = _folded(section.title), _folded(section.text)
-            held = sum(_holds(text, word) or _holds(title, word) for word in wanted)
+        for section, headings, text in _searched(page):
+            named = sum(_holds(headings, word) for word in wanted)
+            held = sum(_holds(headings, word) or _holds(text, word) for word in wanted)
             if held:
-                named = sum(_holds(heading, word) or _holds(title, word) for word in wanted)
                 found.append((held, named, Hit(page, section)))
     most = max((held for held, *_ in found), default=0)
     best = sorted((hit for hit in found if hit[0] == most), key=lambda hit: -hit[1])
@@ -209,6 +210,16 @@ def _names(language: str) -> frozenset[str]:
     folder = FOLDER / language
     return frozenset(
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.md")
+    )
+
+
+@functools.cache
+def _searched(page: Page) -> tuple[tuple[Section, str, str], ...]:
+    """Each section with its headings and its text in the form in which they are compared."""
+    title = page.title
+    return tuple(
+        (section, _folded(f"{title} {section.title}"), _folded(section.text))
+        for section in page.sections
     )
 
 

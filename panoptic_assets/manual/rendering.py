@@ -5,7 +5,6 @@ belong here: which pages there are (``manual.contents``).
 """
 
 import functools
-import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,15 @@ from pathlib import Path
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from panoptic_assets.manual.contents import FOLDER, LANGUAGES, Page, pages, parser, search_pages
+from panoptic_assets.manual.contents import (
+    FOLDER,
+    LANGUAGES,
+    LONGEST_SEARCH,
+    Page,
+    pages,
+    parser,
+    search_pages,
+)
 from panoptic_assets.review.pages import environment
 
 STYLES = ("page.css", "manual.css")
@@ -93,6 +100,7 @@ def to_html(page: Page, shown_in: str, root: str) -> str:
 
 def results_to_html(words: str, shown_in: str, root: str) -> str:
     """What a search finds as a whole HTML document."""
+    words = words[:LONGEST_SEARCH]
     hits, has_all = search_pages(words, shown_in)
     return _document(
         shown_in,
@@ -166,5 +174,5 @@ def _keep_together(tokens: list[Token]) -> None:
 
 def picture(name: str) -> Path | None:
     """The file of a picture that pages show; None where there is none of that name."""
-    path = FOLDER / "pictures" / posixpath.basename(name)
-    return path if path.name == name and path.suffix == ".webp" and path.is_file() else None
+    known = {path.name: path for path in (FOLDER / "pictures").glob("*.webp")}
+    return known.get(name)

@@ -185,7 +185,8 @@ class Launcher:
                 style = "yellow" if check.severity.value == "WARN" else "red"
                 found = listed(check.metadata) or "see the Dagster UI"
                 self._reporter.tell(
-                    f"  Check {check.check_name} failed: {found}. {check.description}", style
+                    f"  Check {check.check_name} failed ({found}). It asks: {check.description}",
+                    style,
                 )
 
 

@@ -20,8 +20,6 @@ from resources.errors import InputError
 MOUNT = "/panoptic/manual"
 """Where ``panoptic-assets ui`` serves the manual."""
 
-_LONGEST_SEARCH = 100
-"""Characters."""
 _STATIC = (FOLDER / "static", Path(panoptic_assets.review.pages.__file__).parent / "static")
 
 
@@ -29,7 +27,7 @@ def manual_routes(headers: Mapping[str, str]) -> list[BaseRoute]:
     """Routes to the pages of the manual.
 
     Args:
-        headers: Of every answer.
+        headers: Of every answer to who may read.
     """
     common = {**headers, "Cache-Control": "no-cache"}
 
@@ -54,11 +52,13 @@ def manual_routes(headers: Mapping[str, str]) -> list[BaseRoute]:
         return FileResponse(found, media_type="image/webp", headers=common)
 
     async def page(request: Request) -> Response:
-        language, name = request.path_params["language"], request.path_params["name"]
+        language, name = request.path_params["language"], request.path_params.get("name", "")
         if language not in LANGUAGES:
-            return _missing(name)
+            return _missing(name or language)
+        if not name:
+            return RedirectResponse(f"{MOUNT}/{language}/{INDEX}", headers=common)
         if name == "search":
-            words = " ".join(request.query_params.get("q", "").split())[:_LONGEST_SEARCH]
+            words = " ".join(request.query_params.get("q", "").split())
             return HTMLResponse(results_to_html(words, language, MOUNT), headers=common)
         try:
             found = manual_page(language, name.removesuffix(".md"))
@@ -67,7 +67,7 @@ def manual_routes(headers: Mapping[str, str]) -> list[BaseRoute]:
         return HTMLResponse(to_html(found, language, MOUNT), headers=common)
 
     def _missing(name: str) -> Response:
-        found = results_to_html(name[:_LONGEST_SEARCH], "en", MOUNT)
+        found = results_to_html(name, "en", MOUNT)
         return HTMLResponse(found, status_code=404, headers=common)
 
     return [
@@ -75,6 +75,7 @@ def manual_routes(headers: Mapping[str, str]) -> list[BaseRoute]:
         Route(f"{MOUNT}/", to_index),
         Route(f"{MOUNT}/static/{{name}}", static),
         Route(f"{MOUNT}/pictures/{{name}}", shown_picture),
+        Route(f"{MOUNT}/{{language}}", page),
         Route(f"{MOUNT}/{{language}}/{{name:path}}", page),
     ]
 

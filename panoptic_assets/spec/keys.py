@@ -49,8 +49,8 @@ def parse_name(text: str, what: str) -> str:
     _check_length(text, what)
     if not _NAME.fullmatch(text):
         raise InputError(
-            "{text} is not a {what}: use letters A-Z, digits, '-' and '_', starting with a letter "
-            "or digit, for example 'greek-vases'.",
+            "{text} is not a {what}: use letters A-Z without accents, digits, '-' and '_', "
+            "starting with a letter or digit, for example 'greek-vases'.",
             id="key-of-wrong-characters",
             text=_shown(text),
             what=what,

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.commands import Command
 from tests.workbench import bench_of
 
 
@@ -22,3 +23,21 @@ def clustered_folder(embedded_folder, once):
 def greek(clustered_folder, tmp_path):
     """A copy of it, to do with as a test likes."""
     return bench_of(shutil.copytree(clustered_folder, tmp_path / "greek"))
+
+
+@pytest.fixture(scope="session")
+def demo_folder(once):
+    """The project of two demos that were started together, in an empty folder.
+
+    A demo from nothing is 20 CPU seconds, most of them the vectors of 253 images.
+    """
+
+    def write(folder):
+        (folder / "project").mkdir()
+        both = [Command("demo", cwd=folder / "project") for _ in range(2)]
+        for number, command in enumerate(both):
+            output, errors = command.communicate(240)
+            assert command.returncode == 0, errors
+            (folder / f"said{number}.txt").write_text(output, encoding="utf-8")
+
+    return once("demo", write) / "project"

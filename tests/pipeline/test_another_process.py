@@ -10,6 +10,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from panoptic_assets.clustering.algorithms.automatic import automatic
@@ -20,8 +21,14 @@ from tests.unit.clustering.test_automatic import HARD, planted
 from tests.unit.clustering.test_consensus import combine, noisy_runs
 from tests.unit.clustering.test_duplicates import DATA, find
 from tests.unit.clustering.test_kmeans import GIVEN, many
-from tests.unit.clustering.test_libraries import FINDING, data_of, hard_points
+from tests.unit.clustering.test_libraries import FINDING, blobs, data_of
 from tests.unit.features.test_neighbors import vectors
+
+
+def hard_points():
+    """Points that have no easy answer."""
+    points = blobs(seed=5) + np.random.default_rng(1).normal(scale=0.1, size=(320, 64))
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
 
 
 def graph():

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+import lance
 import pytest
 from PIL import Image
 
+from panoptic_assets.features.table import MODEL_METADATA
 from panoptic_assets.orchestration.instance import open_instance
 from panoptic_assets.project import Project
 from panoptic_assets.proof.bundle_check import Check, open_box
+from resources.models import OpenClipModels
+from resources.registry import Registry
 from tests.commands import run
 from tests.kept.write import facts
 from tests.pictures import SAMPLE
@@ -66,9 +70,25 @@ def grown(kept, tmp_path_factory):
         picture.convert("RGB").resize((96, 72)).save(images / "animaux" / "nouveau poisson.jpg")
     (images / "outils" / "hammer_02.jpg").rename(images / "animaux" / "marteau égaré.jpg")
     (images / "été à Paris" / "france_03.jpg").unlink()
+    take_this_machines_model(grown)
     run("refresh", cwd=grown.folder)
     run("backfill", cwd=grown.folder)
     return grown
+
+
+def take_this_machines_model(kept):
+    """Let new images be embedded: the last bits of `embedded:mini` are those of the kind of
+    processor that built it, and another model's vectors are refused."""
+    found = next((kept.folder / ".panoptic" / "store").glob("vectors.mini.lance"))
+    table = lance.dataset(found)
+    metadata = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
+    identity = json.loads(metadata[MODEL_METADATA])
+    spec = Registry(folder=str(kept.folder)).model("mini")
+    encoder = OpenClipModels(folder=str(kept.folder)).load(spec)
+    weights = {"weights_sha256": encoder.identity["weights_sha256"]}
+    if identity.items() >= weights.items():
+        return
+    table.replace_schema_metadata(metadata | {MODEL_METADATA: json.dumps(identity | weights)})
 
 
 def places(project, key):

@@ -14,7 +14,7 @@ import yaml
 
 from panoptic_assets.cli.main import main
 from panoptic_assets.cli.options import SCOPE_OPTIONS, scope_of
-from panoptic_assets.clustering.methods import METHODS
+from panoptic_assets.clustering.config import METHODS
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.orchestration.instance import open_instance, ui_lock
 from panoptic_assets.project import Project
@@ -465,24 +465,6 @@ def test_a_command_goes_on_after_another_was_killed(tools):
     command.communicate(60)
     run("refresh", cwd=folder)
     assert Project(folder).vectors().num_rows == nb_images
-
-
-@pytest.fixture(scope="session")
-def demo_folder(once):
-    """The project of two demos that were started together, in an empty folder.
-
-    A demo from nothing is 20 CPU seconds, most of them the vectors of 253 images.
-    """
-
-    def write(folder):
-        (folder / "project").mkdir()
-        both = [Command("demo", cwd=folder / "project") for _ in range(2)]
-        for number, command in enumerate(both):
-            output, errors = command.communicate(240)
-            assert command.returncode == 0, errors
-            (folder / f"said{number}.txt").write_text(output, encoding="utf-8")
-
-    return once("demo", write) / "project"
 
 
 @pytest.fixture

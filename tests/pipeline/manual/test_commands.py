@@ -28,14 +28,14 @@ TELLING = ("verify", "explain", "status")
 
 
 @pytest.fixture
-def place(demo, one_mini, tmp_path, monkeypatch):
+def place(demo_folder, one_mini, tmp_path, monkeypatch):
     """Where a page's commands run: a home with a folder of pictures, and in it the project."""
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copytree(SAMPLE / "monuments", tmp_path / "Pictures")
 
     def folder(start):
         if start == "demo":
-            return Path(shutil.copytree(demo, tmp_path / "project"))
+            return Path(shutil.copytree(demo_folder, tmp_path / "project"))
         (tmp_path / "project").mkdir()
         return tmp_path / "project"
 

@@ -81,9 +81,9 @@ def described(name):
 
 
 @pytest.fixture
-def shown(demo, one_mini, tmp_path):
+def shown(demo_folder, one_mini, tmp_path):
     """For each asset the names of its metadata, from an event log and from further runs."""
-    with dg.DagsterInstance.from_config(str(find(demo).dagster_home)) as instance:
+    with dg.DagsterInstance.from_config(str(find(demo_folder).dagster_home)) as instance:
         found = {
             key.to_user_string(): {
                 name
@@ -92,7 +92,7 @@ def shown(demo, one_mini, tmp_path):
             }
             for key in instance.all_asset_keys()
         }
-    bench = bench_of(shutil.copytree(demo, tmp_path / "project"))
+    bench = bench_of(shutil.copytree(demo_folder, tmp_path / "project"))
     for asset, partition, config in LACKING:
         [event] = bench.run(asset, partition, **config).asset_materializations_for_node(asset)
         found[asset] = set(event.metadata)
@@ -175,13 +175,13 @@ def test_the_exit_codes_are_those_that_the_command_line_names():
     assert re.findall(r"^\| (\d+) \|", text_of("environment"), re.MULTILINE) == codes
 
 
-def test_the_files_of_a_project_that_are_described_are_those_that_are_there(demo):
+def test_the_files_of_a_project_that_are_described_are_those_that_are_there(demo_folder):
     table = Page("en", "reference/environment").section("files-of-a-project").text
     told = {Path(path) for path in re.findall(r"^\| `([\w./-]+)`", table, re.MULTILINE)}
     there = {
-        path.relative_to(demo)
+        path.relative_to(demo_folder)
         for folder in (".panoptic", "configs")
-        for path in (demo / folder).iterdir()
+        for path in (demo_folder / folder).iterdir()
     }
     assert there <= told
 

@@ -70,6 +70,9 @@ def test_a_search_leads_to_sections_and_shows_words_as_text(client):
         "/pictures/shown.json",
         "/pictures/%2e%2e%2fpages.webp",
         "/pictures/none.webp",
+        f"/pictures/{'a' * 300}.webp",
+        "/de",
+        "/de/",
         "/en/<script>",
     ],
 )
@@ -77,6 +80,18 @@ def test_what_is_no_page_is_not_found(client, path):
     answer = client.get(f"{MOUNT}{path}")
     assert answer.status_code == 404 or answer.url.path == f"{MOUNT}/fr/index"
     assert "<script>" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/en", "/en/"])
+def test_a_language_alone_leads_to_its_pages(client, path):
+    assert client.get(f"{MOUNT}{path}").url.path == f"{MOUNT}/en/index"
+
+
+def test_an_endless_address_is_not_searched_for_as_a_whole(client):
+    """Each word takes a look at every section, and meanwhile nobody else is answered."""
+    found = client.get(f"{MOUNT}/en/" + "abc%20" * 2000)
+    assert found.status_code == 404
+    assert "abc " * 30 not in found.text
 
 
 def test_pictures_and_styles_are_served_as_what_they_are(client):
