@@ -473,6 +473,41 @@ def demo(demo_folder, tmp_path):
     return shutil.copytree(demo_folder, tmp_path / "demo")
 
 
+def test_a_command_that_there_is_not_gets_the_nearest(tmp_path):
+    assert "Did you mean 'refresh'?" in run("refersh", cwd=tmp_path, expect=2).stderr
+
+
+def test_a_cluster_that_was_not_divided_is_no_clustering_and_what_can_be_done_is_named(demo):
+    assert "demo/5 is a cluster that was not divided" in refused("clusters", "demo/5", cwd=demo)
+    assert "There is no clustering 'demo/77'" in refused("clusters", "demo/77", cwd=demo)
+
+
+def test_an_edit_says_what_it_did_and_an_undo_what_it_took_back(demo):
+    said = run("tag", "rename", "3", "Poissons", cwd=demo).stdout
+    assert said == "Event 2: rename, 3 → Poissons\n"
+    said = run("tag", "undo", cwd=demo).stdout
+    assert said.startswith("Event 3: undo of event 2, rename 3 → Poissons (`panoptic-assets tag r")
+    said = run("tag", "redo", cwd=demo).stdout
+    assert "redo of event 2, rename 3 → Poissons (`panoptic-assets tag undo 2`" in said
+
+
+def test_tags_are_merged_into_one_that_there_is(demo):
+    message = refused("tag", "merge", "1", "2", "--into", "Poissons", cwd=demo)
+    assert "There is no tag 'Poissons'" in message
+    assert "merge into it, then rename it" in message
+
+
+def test_a_refresh_names_what_it_could_not_read_and_says_when_there_is_nothing(empty_bench):
+    folder = empty_bench().project.folder
+    images = folder.parent / "images"
+    assert "No image was found there" in run("refresh", cwd=folder).stderr
+    shutil.copy(SAMPLE / "tools" / "hammers" / "hammer_01.jpg", images / "marteau.jpg")
+    (images / "abîmée.jpg").write_bytes(b"no picture")
+    said = run("refresh", cwd=folder).stderr
+    assert "1 file could not be read, such as abîmée.jpg: " in said
+    assert "abîmée.jpg" in run("diff", "0", "latest", cwd=folder).stdout
+
+
 def test_two_demos_started_together_in_an_empty_folder_are_one_project(demo_folder):
     assert [run["revision"] for run in Project(demo_folder).runs()] == [1, 1, 1]
     assert LanceStore(uri=str(demo_folder / ".panoptic" / "store")).count("tag_log") == 1
@@ -668,7 +703,7 @@ def test_a_contract_that_does_not_hold_is_one_line_of_the_refresh(folder):
     told = run("import-vectors", "x", "x.npy", "--ids", "ids.txt", "--model", "m", cwd=folder)
     [line] = [line for line in told.stderr.splitlines() if "Check" in line]
     assert line.strip() == (
-        "Check every_image_embedded failed: not embedded 252. "
+        "Check every_image_embedded failed (not embedded 252). It asks: "
         "Every image that is present has a vector."
     )
 

@@ -292,7 +292,10 @@ def test_from_a_search_to_a_tag_to_its_completion_on_the_command_line(embedded_f
     lines = told.stdout.splitlines()
     assert len(lines) == 6
     assert all(poisson in line and "/" in line for line in lines[1:])
-    accepted = run("tag", "accept", poisson, "--best", 2, *sujet, cwd=folder).stdout.splitlines()
+    *accepted, event = run(
+        "tag", "accept", poisson, "--best", 2, *sujet, cwd=folder
+    ).stdout.splitlines()
+    assert event.endswith("accept, poisson été: 2 images")
     assert [line.split()[1] in told.stdout for line in accepted] == [True, True]
     run("tag", "refuse", poisson, "tools/wrenches/wrenche_01.jpg", *sujet, cwd=folder)
     log = run("tag", "log", cwd=folder).stdout
