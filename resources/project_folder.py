@@ -204,7 +204,8 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
 
     Raises:
         InputError: The images' folder does not exist, or the project's folder holds another
-            project, has a name that Dagster cannot use, or lies on a disk that LanceDB cannot use.
+            project, has a name that Dagster cannot use, cannot be written, or lies on a disk that
+            LanceDB cannot use.
     """
     folder = folder.absolute()
     images = settings.images
@@ -238,7 +239,7 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
                 path=path,
             )
         return existing
-    _check_for_lance(project.store)
+    _check_for_lance(project)
     shipped = shipped_configs()
     if shipped != project.configs:
         for source in sorted(shipped.rglob("*.yaml")):
@@ -372,23 +373,34 @@ def _check_for_dagster(folder: Path) -> None:
         )
 
 
-def _check_for_lance(store: str) -> None:
-    if "://" in store:
+def _check_for_lance(project: ProjectFolder) -> None:
+    if "://" in project.store:
         return
-    there = next(place for place in Path(store).parents if place.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".panoptic-", dir=there) as folder:
-        file = Path(folder) / "file"
-        file.touch()
-        try:
-            (Path(folder) / "link").hardlink_to(file)
-        except OSError as error:
-            raise InputError(
-                "LanceDB cannot use {folder}, whose disk has no hard links ({reason}), as FAT and "
-                "exFAT have none: choose a folder on another disk. The images may lie there.",
-                id="disk-without-links",
-                folder=there,
-                reason=error.strerror,
-            ) from error
+    there = next(place for place in Path(project.store).parents if place.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".panoptic-", dir=there) as folder:
+            file = Path(folder) / "file"
+            file.touch()
+            try:
+                (Path(folder) / "link").hardlink_to(file)
+            except OSError as error:
+                raise InputError(
+                    "LanceDB cannot use {folder}, whose disk has no hard links ({reason}), as FAT "
+                    "and exFAT have none: choose a folder on another disk. The images may lie "
+                    "there.",
+                    id="disk-without-links",
+                    folder=there,
+                    reason=error.strerror,
+                ) from error
+    except OSError as error:
+        raise InputError(
+            "{folder} cannot become a project, as nothing can be written in {place} ({reason}): "
+            "choose another folder, or make that one writable.",
+            id="project-folder-not-writable",
+            folder=project.folder,
+            place=there,
+            reason=error.strerror,
+        ) from error
 
 
 def _is_utf8(path: Path | str) -> bool:

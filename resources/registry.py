@@ -138,7 +138,7 @@ class Registry(BaseModel):
     def set_policy(self, key: str, policy: Any, otherwise: dict[str, Any]) -> Path:
         """Write a refresh policy into ``configs/runs/<key>.yaml``, and return where that is.
 
-        The rest of the file stays as it is, comments included.
+        The rest of the file says the same, comments included (``resources.yaml_edits``).
 
         Args:
             key: The run.

@@ -1,7 +1,8 @@
 """Changing YAML files that people wrote.
 
-Belongs here: other values for some fields, while all else in the file stays as it is written. Does
-not belong here: reading such files (``resources.project_folder``) and writing new ones.
+Belongs here: other values for some fields, while all else in the file says the same, comments
+included. Does not belong here: reading such files (``resources.project_folder``) and writing new
+ones.
 """
 
 import functools
@@ -29,8 +30,11 @@ def edited_yaml(
 ) -> bytes:
     """What a YAML file becomes when some of its fields get other values; it is not written.
 
-    Comments, quotes, order, anchors, the mark of UTF-8 and the kind of newline stay, and comments
-    inside a value that is replaced move below it. Text that YAML takes for one line becomes one.
+    Comments, quotes, order, anchors, the mark of UTF-8 and the first line's kind of newline stay,
+    and comments inside a value that is replaced move beside or below it. ruamel.yaml writes some of
+    the rest in its own form, with the same meaning: the spaces between a name and its value, an
+    empty value for ``~``, dates and numbers such as ``1_0.5``; text that YAML takes for one line
+    becomes one.
 
     Args:
         path: The file, a mapping.
@@ -50,7 +54,7 @@ def edited_yaml(
     with read_yaml(path) as wanted:
         pass
     mark, text = _text_of(path)
-    newline = "\r\n" if "\r\n" in text else "\n"
+    newline = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
     text = text.replace("\r\n", "\n")
     # Comments above the line that begins the document, and that line, ruamel leaves out.
     head = found[0] if (found := re.match(r"(?:(?:[#%].*)?\n)*---[ \t]*(?:#.*)?\n", text)) else ""
@@ -123,11 +127,12 @@ def _dumped(content: Any) -> str:
 def _comments(section: Any, name: str) -> Iterator[str]:
     """The comments in a value and behind it, each with the newline that ends it."""
     tokens = [(section.ca.items.get(name) or [None] * 3)[2]]
-    pending = [section.get(name)]
+    pending, seen = [section.get(name)], set()
     while pending:
         node = pending.pop(0)
-        if not hasattr(node, "ca"):
+        if not hasattr(node, "ca") or id(node) in seen:  # aliases of aliases are without end
             continue
+        seen.add(id(node))
         for found in (*node.ca.items.values(), node.ca.comment or []):
             for entry in found:
                 tokens += entry if isinstance(entry, list) else [entry]

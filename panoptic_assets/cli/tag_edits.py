@@ -42,7 +42,17 @@ def _edit(
 ) -> None:
     if property_name is not None:
         fields["property"] = property_name
-    open_project(folder).edit([{kind: fields}], author, reason)
+    project = open_project(folder)
+    for event in project.edit([{kind: fields}], author, reason):
+        if event["event"] is None:
+            say(f"Event {event['number']}: {kind}, {event['change']}")
+            continue
+        [meant] = [each for each in project.tag_log() if each["number"] == event["event"]]
+        other = "redo" if kind == "undo" else "undo"
+        say(
+            f"Event {event['number']}: {kind} of event {meant['number']}, {meant['kind']} "
+            f"{meant['change']} (`panoptic-assets tag {other} {meant['number']}` takes it back)"
+        )
 
 
 @tag_group.command("create")
@@ -253,11 +263,12 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
 
 def _edits_of_csv(file: Path) -> list[Any]:
     from panoptic_assets.spec.tables import TableError, read_records
-    from panoptic_assets.tags.edits import EditError, from_rows
+    from panoptic_assets.tags.edits import FIELDS, EditError, from_rows
 
+    fields = {name for kinds in FIELDS.values() for possible in kinds for name in possible}
     try:
         with file.open("rb") as content:
-            return from_rows(read_records(content, "edit"))
+            return from_rows(read_records(content, ["edit", *fields]))
     except (EditError, TableError) as error:
         raise InputError(
             "{file} cannot be used: {reason}", id="file-unusable", file=file, reason=error

@@ -139,15 +139,15 @@ def parse_inventory(source: bytes | BinaryIO) -> Inventory:
       are the first day of the month or year.
     * tag: the whole cell. multi_tags: separated by commas. ``a > b`` is the tag b below a.
 
-    Blank cells have no value.
+    Blank cells have no value. Columns without a name count for nothing while they are blank.
 
     Args:
         source: The file's bytes, or the file opened in binary mode; read once, not closed.
 
     Raises:
         InventoryError: It is not UTF-8, holds NUL bytes, has no header or no column of files, two
-            columns of one name, a line with too many cells, quotes that do not close, or is too
-            large.
+            columns of one name, cells in a column without a name, a line with too many cells,
+            quotes that do not close, or is too large.
     """
     try:
         with read_table(source, _FILE_COLUMNS) as table:
@@ -159,7 +159,8 @@ def parse_inventory(source: bytes | BinaryIO) -> Inventory:
 def inventory_rows(source: BinaryIO) -> Generator[tuple[int, list[str]], None, None]:
     """The rows of a table that are not blank, the header first, each with its line; cells as text.
 
-    Rows have as many cells as the header. :func:`parse_inventory` says which files can be read.
+    Rows have as many cells as the header, which has none at its end without a name.
+    :func:`parse_inventory` says which files can be read.
 
     Raises:
         InventoryError: While iterating: the file cannot be read as a table.
@@ -344,7 +345,7 @@ def _ending(path: str, any_case: bool) -> str:
 
 
 def _filled(row: list[str], headers: list[str]) -> list[str]:
-    return row + [""] * (len(headers) - len(row))
+    return [*row, *[""] * (len(headers) - len(row))][: len(headers)]
 
 
 def _parse(table: CsvTable) -> Inventory:
@@ -354,9 +355,17 @@ def _parse(table: CsvTable) -> Inventory:
     names = [_property_of(header, table.header_line, findings) for header in headers]
     _check_names([name for name, _ in names], files)
 
+    nameless = [at for at, header in enumerate(headers) if not header]
     texts: list[list[str]] = [[] for _ in headers]
     numbers: list[int] = []
     for line, given in table.rows:
+        for at in (*nameless, *range(len(headers), len(given))):
+            if at < len(given) and given[at].strip():
+                raise InventoryError(
+                    "Column {column} of the header has no name: name or remove it.",
+                    id="inventory-column-without-name",
+                    column=at + 1,
+                )
         if len(given) < len(headers):
             cause = f"the line has {len(given)} cells, the header {len(headers)}; the rest is empty"
             findings.add(line, "", given[0], cause)
@@ -378,7 +387,7 @@ def _parse(table: CsvTable) -> Inventory:
 
     columns = []
     for at, (name, given_type) in enumerate(names):
-        if at != files:
+        if at != files and name:
             found = Property(name, given_type or inferred_type(texts[at]))
             columns.append(Column(found, _read(found, texts[at], numbers, separator, findings)))
             texts[at] = []  # the text of a column is let go as soon as its values are known
@@ -414,14 +423,8 @@ def _check_names(names: list[str], file_column: int) -> None:
         )
     seen: set[str] = set()
     for at, name in enumerate(names):
-        if at == file_column:
+        if at == file_column or not name:
             continue
-        if not name:
-            raise InventoryError(
-                "Column {column} of the header has no name: name or remove it.",
-                id="inventory-column-without-name",
-                column=at + 1,
-            )
         if len(name) > MAX_NAME:
             raise InventoryError(
                 "The name of column {name} has {length:,} characters; at most {max_name} are "

@@ -161,7 +161,7 @@ def terms_of_lines(text: str, templates: Sequence[str]) -> Vocabulary:
 def terms_of_table(text: str, templates: Sequence[str]) -> Vocabulary:
     """The vocabulary of a CSV text, which :mod:`panoptic_assets.spec.tables` can read.
 
-    Its columns are ``term``, and where wanted ``prompt`` and ``broader``.
+    Its columns are ``term``, and where wanted ``prompt`` and ``broader``; others are not read.
 
     Raises:
         VocabularyError: It is no such text, or see :func:`vocabulary`.
@@ -169,7 +169,7 @@ def terms_of_table(text: str, templates: Sequence[str]) -> Vocabulary:
     try:
         entries = [
             Entry(row["term"], row.get("prompt", ""), row.get("broader", ""), f"line {line}")
-            for line, row in read_records(text, "term")
+            for line, row in read_records(text, ("term", "prompt", "broader"))
         ]
     except TableError as error:
         raise VocabularyError.restored(error.message, str(error).rstrip(".")) from error
@@ -187,7 +187,7 @@ def shipped(text: str, language: Language, templates: Sequence[str] = ()) -> Voc
         language: Of the terms' names.
         templates: Sentences to put the names of ``language`` into, in place of those in English.
     """
-    rows = [row for _, row in read_records(text, "en")]
+    rows = [row for _, row in read_records(text, ("en",))]
     names = {normalised_term(row["en"]): row[language] for row in rows}
     spoken: Language = language if templates else "en"
     entries = [

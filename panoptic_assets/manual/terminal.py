@@ -23,7 +23,7 @@ class _Code(CodeBlock):
         yield Text(code, "markdown.code_block", no_wrap=True, overflow="ignore")
 
 
-class _Table(TableElement):
+class _TableOfNames(TableElement):
     """A table in whose first column, which has the names, nothing is cut or folded."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -35,7 +35,11 @@ class _Table(TableElement):
 
 
 class _Page(Markdown):
-    elements = Markdown.elements | {"fence": _Code, "code_block": _Code, "table_open": _Table}
+    elements = Markdown.elements | {
+        "fence": _Code,
+        "code_block": _Code,
+        "table_open": _TableOfNames,
+    }
 
 
 def printed(text: str, language: str, width: int, colours: bool) -> str:

@@ -7,7 +7,8 @@ inside bundles and works without this package.
 A file is UTF-8 with or without a mark, with any kind of newline, quoted by ``"``. The first line
 that is not blank is the header. The separator is the one of ``,``, ``;`` and the tab by which the
 header, outside quotes, has a column that the reader needs; of several, the one by which it has the
-most columns, then the first. Blank lines, and blank cells beyond the header's, count for nothing.
+most columns, with or without names, then the first. Where the header holds none of them, each line
+is one cell. Blank lines, and blank cells beyond the header's, count for nothing.
 
 The csv module does the reading; what it leaves open is bounded here, as a file may be hostile: it
 is read line by line, and no line or cell is longer than one that a table has.
@@ -25,7 +26,8 @@ from typing import BinaryIO, Literal, TextIO, get_args
 
 from resources.errors import PlainError
 
-Separator = Literal[",", ";", "\t"]
+Separator = Literal["\0", ",", ";", "\t"]
+"""The first one, which no table holds, stands for none: the table has one column."""
 
 MAX_CHARACTERS = 2**27
 """Of a whole file."""
@@ -57,8 +59,8 @@ class CsvTable:
     header_line: int
     """The number of the header's first line in the file, from 1."""
     rows: Iterator[tuple[int, list[str]]]
-    """The lines that are not blank, each with the number of its first line in the file: as many
-    cells as the header has, or fewer."""
+    """The lines that are not blank, each with the number of its first line in the file. A line may
+    have fewer cells than ``headers``, or more where columns at the end have no name."""
 
 
 @contextmanager
@@ -86,27 +88,33 @@ def read_table(source: str | bytes | BinaryIO, needed: Sequence[str]) -> Iterato
         separator, headers = _header(taken, needed)
         rows = _rows(itertools.chain(taken, lines), separator, lines)
         header_line, _ = next(rows)
-        yield CsvTable(separator, headers, header_line, _checked(rows, headers, separator))
+        checked = _checked(rows, len(headers), separator)
+        while not headers[-1]:
+            headers.pop()
+        yield CsvTable(separator, headers, header_line, checked)
     finally:
         lines.detach()
 
 
 def read_records(
-    source: str | bytes | BinaryIO, needed: str
+    source: str | bytes | BinaryIO, known: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Each line of a table by the names of its columns, in lower case; cells that lack are empty.
 
+    Columns without a name are left out. Of others that have one name, the last one counts.
+
     Args:
         source: As :func:`read_table` takes it. An empty file has no lines.
-        needed: The column that the header must have.
+        known: The columns that may be there once, the first of which the header must have.
 
     Returns:
         While iterating: the number of the line in the file, from 1, and its cells.
 
     Raises:
-        TableError: While iterating: the column is not there, two have one name, or see
-            :func:`read_table`.
+        TableError: While iterating: the column is not there, two have one name that is known, or
+            see :func:`read_table`.
     """
+    needed = known[0]
     try:
         with read_table(source, [needed]) as table:
             names = [header.casefold() for header in table.headers]
@@ -117,15 +125,17 @@ def read_records(
                     id="table-without-column",
                     needed=needed,
                 )
-            for at, name in enumerate(names):
-                if name and name in names[:at]:
+            for name in known:
+                if names.count(name) > 1:
                     raise TableError(
                         "two columns have the name {name!r}: rename or remove one of them.",
                         id="table-column-twice",
-                        name=name[:60],
+                        name=name,
                     )
             for line, cells in table.rows:
-                yield line, dict(itertools.zip_longest(names, cells, fillvalue=""))
+                row = dict(itertools.zip_longest(names, cells, fillvalue=""))
+                row.pop("", None)
+                yield line, row
     except EmptyTableError:
         return
 
@@ -204,7 +214,7 @@ def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[
             if lines.in_row > MAX_CELL and any(len(cell) > MAX_CELL for cell in row):
                 raise _cell_too_long(line)
             lines.end_row()
-            if any(cell.strip() for cell in row):
+            if not _is_blank(row):
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
@@ -219,7 +229,7 @@ def _rows(text: Iterable[str], separator: str, lines: _Lines) -> Iterator[tuple[
             'newline into double quotes, and write quotes inside them twice ("").',
             id="table-line-unreadable",
             line=line,
-            reason=error,
+            reason=reason.replace("'\0'", "end of line"),
         ) from error
 
 
@@ -233,21 +243,28 @@ def _cell_too_long(line: int) -> TableError:
     )
 
 
+def _is_blank(row: list[str]) -> bool:
+    # A line of separators is one cell where none was found.
+    return not any(cell.strip() for cell in row) or (
+        len(row) == 1 and _BLANK.fullmatch(row[0]) is not None
+    )
+
+
 def _checked(
-    rows: Iterator[tuple[int, list[str]]], headers: list[str], separator: Separator
+    rows: Iterator[tuple[int, list[str]]], nb_columns: int, separator: Separator
 ) -> Iterator[tuple[int, list[str]]]:
     for line, row in rows:
-        if any(cell.strip() for cell in row[len(headers) :]):
+        if any(cell.strip() for cell in row[nb_columns:]):
             raise TableError(
                 "line {line} has {nb_cells} cells, the header has {nb_columns}: put cells that "
                 "hold {separator!r} into double quotes.",
                 id="table-line-of-other-length",
                 line=line,
                 nb_cells=len(row),
-                nb_columns=len(headers),
+                nb_columns=nb_columns,
                 separator=separator,
             )
-        yield line, row[: len(headers)]
+        yield line, row[:nb_columns]
 
 
 def _header_lines(lines: _Lines, needed: Sequence[str]) -> list[str]:
@@ -269,21 +286,19 @@ def _header_lines(lines: _Lines, needed: Sequence[str]) -> list[str]:
 
 
 def _header(taken: list[str], needed: Sequence[str]) -> tuple[Separator, list[str]]:
-    """The separator, and the header's cells without those at the end that are blank."""
+    """The separator, and the header's cells."""
     readings: list[tuple[Separator, list[str]]] = []
     failure = None
     for separator in get_args(Separator):
         try:
             rows = csv.reader(taken, delimiter=separator, strict=True)
-            header = next((row for row in rows if any(cell.strip() for cell in row)), [])
+            header = next((row for row in rows if not _is_blank(row)), [])
             if any(len(cell) > MAX_CELL for cell in header):
                 raise csv.Error(f"field larger than field limit ({MAX_CELL})")
         except csv.Error as error:
             failure = error
             continue
         header = [" ".join(unicodedata.normalize("NFC", cell).split()) for cell in header]
-        while header and not header[-1]:
-            header.pop()
         readings.append((separator, header))
     if not readings:
         raise TableError(

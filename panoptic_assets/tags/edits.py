@@ -480,7 +480,14 @@ def _rename(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
 
 
 def _merge(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
-    kept = tree.find(fields["into"])
+    try:
+        kept = tree.find(fields["into"])
+    except EditError as error:
+        raise EditError(
+            "{reason} The tag that stays is one that there is: merge into it, then rename it.",
+            id="edit-merge-into-none",
+            reason=error,
+        ) from error
     gone = {tree.find(name).tag_id for name in fields["tags"]} - {kept.tag_id}
     if not gone:
         raise EditError("merge needs another tag than the one that stays.", id="edit-merge-of-one")

@@ -1,6 +1,7 @@
 """The wheel: what it holds, and that it works where nothing else of the project is."""
 
 import email
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pathspec import GitIgnoreSpec
 
 from tests.commands import environment
 from tests.pictures import SAMPLE
@@ -57,6 +59,9 @@ class Installed:
 
 @pytest.fixture(scope="session")
 def installed(wheel, once):
+    if importlib.util.find_spec("pip") is None:
+        pytest.skip("pip, which installs the wheel, is not in this environment")
+
     def write(folder):
         venv.create(folder, with_pip=False)
         pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install"]
@@ -77,24 +82,33 @@ def empty(tmp_path):
     return folder
 
 
+def belonging(there):
+    """Those of some files that the project consists of: without what lies about, as .DS_Store."""
+    try:
+        command = ["git", "ls-files", "-z", *PACKAGES, "configs"]
+        tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        known = there & set(tracked.stdout.split("\0"))
+    except FileNotFoundError:
+        known = set()
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    junk = GitIgnoreSpec.from_lines([*ignored, ".*", "*.pyc"])
+    return known or {name for name in there if not junk.match_file(name)}
+
+
 def test_the_wheel_holds_the_packages_whole_and_the_configs_and_no_tests(wheel):
-    files = {
+    there = {
         path.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    files |= {
-        f"panoptic_assets/{path.relative_to(ROOT).as_posix()}"
-        for path in (ROOT / "configs").rglob("*")
+        for folder in (*PACKAGES, "configs")
+        for path in (ROOT / folder).rglob("*")
         if path.is_file()
     }
     with zipfile.ZipFile(wheel) as opened:
-        held = set(opened.namelist())
-    assert {name for name in held if not name.startswith(f"{INFORMATION}/")} == files
+        names = [name for name in opened.namelist() if not name.startswith(f"{INFORMATION}/")]
+    held = {name.replace("panoptic_assets/configs/", "configs/") for name in names}
+    assert belonging(there) <= held <= there
     # Whoever uses it has its types, its licences beside what they are about, and the manual.
-    assert {f"{package}/py.typed" for package in PACKAGES} < files
-    assert "panoptic_assets/manual/en/how-to/install.md" in files
+    assert {f"{package}/py.typed" for package in PACKAGES} < held
+    assert "panoptic_assets/manual/en/how-to/install.md" in held
 
 
 def test_the_wheel_says_what_it_is(wheel):

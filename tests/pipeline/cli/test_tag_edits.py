@@ -22,9 +22,16 @@ def test_a_table_of_edits_may_have_any_separator(separator, tmp_path):
     ]
 
 
+def test_columns_that_are_no_fields_may_be_there_twice_or_have_no_name(tmp_path):
+    file = tmp_path / "edits.csv"
+    file.write_bytes(b"edit;;tag;notes;notes;\ncreate;mine;9;;;yours\n")
+    assert _edits_of_csv(file) == [{"create": {"tag": "9"}}]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"edit;tag;Tag\ncreate;9;9\n", "two columns have the name 'tag'"),
         (b"tag;to\n9;x\n", "the first line names no column `edit`"),
         (b"edit;tag;to\nrename;9;x;y\n", "line 2 has 4 cells, the header has 3"),
         (b'edit;tag\n\ncreate;"a\nb"\nundo;"c\n', "line 5 cannot be read"),

@@ -124,10 +124,23 @@ def test_quoted_cells_hold_separators_quotes_and_newlines():
     assert found.lines == [2, 4]
 
 
-def test_blank_lines_and_blank_cells_at_the_end_count_for_nothing():
-    found = parse_inventory(b"\n;;\npath;t;;\n\na;x;;\n;;;\nb;\n")
-    assert (found.files, found.columns[0].values) == (["a", "b"], ["x", None])
-    assert found.findings.total == 0
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"\n;;\npath;t;;\n\na;x;;\n;;;\nb;\n", id="at the end"),
+        pytest.param(b"\tpath\t\tt\n\ta\t\tx\n\tb\t \t\n", id="elsewhere"),
+    ],
+)
+def test_blank_lines_and_columns_that_are_all_blank_count_for_nothing(text):
+    found = parse_inventory(text)
+    assert [(c.property.name, c.values) for c in found.columns] == [("t", ["x", None])]
+    assert (found.files, found.findings.total) == (["a", "b"], 0)
+
+
+@pytest.mark.parametrize("name", ["IMG,1.jpg", "a;b\tc.jpg", '"IMG, 1.jpg"'])
+def test_where_path_is_the_only_column_each_line_is_a_name(name):
+    found = parse_inventory(f"path\n{name}\n".encode())
+    assert (found.files, found.columns) == ([name.strip('"')], [])
 
 
 @pytest.mark.parametrize("name", ["path", "Chemin", "FILE", "fichier", "filename", "file_name"])
@@ -330,7 +343,8 @@ def test_a_column_without_a_type_is_a_number_or_date_only_when_nothing_is_lost(v
         ("path;t[text];t[number]\n", "Two columns have the name t: rename"),
         ("path;été;" + unicodedata.normalize("NFD", "été"), "Two columns have the name été"),
         ("path;file;file\n", "Two columns have the name file"),
-        ("path;;t\na;b;c\n", "Column 2 of the header has no name"),
+        ("path;;t\na;;c\na;b;c\n", "Column 2 of the header has no name"),
+        ("path;t;\na;b;\na;b;c\n", "Column 3 of the header has no name"),
         ("path;a\x1b[2J\n", "The name of column a\\x1b[2J holds control characters"),
         ("path;" + "x" * 201 + "\n", "has 201 characters; at most 200"),
         (";".join(["path", *map(str, range(MAX_COLUMNS))]), f"{MAX_COLUMNS} are possible"),

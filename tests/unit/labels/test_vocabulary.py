@@ -45,6 +45,19 @@ def test_a_table_has_terms_with_prompts_and_broader_terms(delimiter):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "term;notes;notes\nwind turbine;a;b\n",
+        "term;\nwind turbine;my note\n",
+        "term\t\nwind turbine\tnote\n",
+        ";term\nmy note;wind turbine\n",
+    ],
+)
+def test_columns_that_mean_nothing_here_may_hold_anything(text):
+    assert terms_of_table(text, ALONE).terms == ("wind turbine",)
+
+
+@pytest.mark.parametrize(
     ("read", "text", "message"),
     [
         (terms_of_lines, "", "it has no term"),
@@ -53,7 +66,7 @@ def test_a_table_has_terms_with_prompts_and_broader_terms(delimiter):
         (terms_of_lines, "\n".join(map(str, range(MAX_TERMS + 1))), "more than 10,000 terms"),
         (terms_of_table, "", "it has no term"),
         (terms_of_table, "word\ncat\n", "names no column `term`"),
-        (terms_of_table, "term\ncat,dog\n", "line 2 has 2 cells, the header has 1"),
+        (terms_of_table, "term,prompt\na,b,c\n", "line 2 has 3 cells, the header has 2"),
         (terms_of_table, 'term\n"cat', "line 2 cannot be read"),
         (terms_of_table, "term,Term\ncat,dog\n", "two columns have the name 'term'"),
         (terms_of_table, "term,broader\ncat,animal\n", "line 2 names 'animal' as the broader term"),

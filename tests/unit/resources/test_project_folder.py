@@ -110,6 +110,21 @@ def test_a_disk_without_hard_links_is_refused_and_nothing_is_written(tmp_path, i
     assert create(tmp_path / "project", settings(images, store="s3://bucket/store"))
 
 
+def test_a_folder_that_cannot_be_written_is_named_and_not_what_was_tried_in_it(
+    tmp_path, images, monkeypatch
+):
+    def mkdir(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(InputError, match="nothing can be written") as caught:
+        create(tmp_path / "project", settings(images))
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'project'} cannot become a project, as nothing can be written in {tmp_path} "
+        "(Read-only file system):"
+    )
+
+
 def test_images_that_do_not_exist_are_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         create(tmp_path, settings(tmp_path / "none"))

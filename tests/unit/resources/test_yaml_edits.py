@@ -77,3 +77,15 @@ def test_what_cannot_be_kept_is_refused(edit, text, message):
     with pytest.raises(InputError, match=message) as caught:
         edit(text)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_aliases_of_aliases_are_looked_at_once(tmp_path):
+    """Each of 26 lists has the one before it twice: 67 million ways lead to the first."""
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 27)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join([*lines, "refresh: [*a26]"]))
+    try:
+        edited_yaml(path, {("refresh",): "keep"})
+    except InputError as error:
+        assert "is left as it is" in str(error)

@@ -23,7 +23,7 @@ def read(source, *needed):
 
 
 def records(source, needed="term"):
-    return list(read_records(source, needed))
+    return list(read_records(source, [needed, "n"]))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,8 @@ def records(source, needed="term"):
         ('"a; b; c",term', ","),
         ("a,b,c;term", ";"),  # the column that is needed comes before more columns
         ("a;b;c", ";"),
-        ("term", ","),
+        ("term\t", "\t"),  # a column without a name is one
+        ("term", "\0"),
     ],
 )
 def test_the_header_tells_the_separator(header, separator):
@@ -62,13 +63,13 @@ def test_a_stream_stays_open():
 
 
 def test_lines_are_given_before_those_below_are_read():
-    rows = read_records(b"term\na\n" + b"b\n" * 100_000 + b"\xff\n", "term")
+    rows = read_records(b"term\na\n" + b"b\n" * 100_000 + b"\xff\n", ["term"])
     assert next(rows) == (2, {"term": "a"})
 
 
 def test_lines_may_be_left_behind_when_the_file_is_closed():
     with io.BytesIO(b"term\na\nb\n") as stream:
-        rows = read_records(stream, "term")
+        rows = read_records(stream, ["term"])
         next(rows)
     rows.close()
 
@@ -81,7 +82,19 @@ def test_lines_are_counted_in_the_file_and_not_in_the_table():
 
 
 def test_blank_cells_beyond_the_header_count_for_nothing():
-    assert read("term,n,,\na,1,,,\n,,\n") == (",", ["term", "n"], [(2, ["a", "1"])])
+    assert read("term,n\na,1,,,\n,,\n") == (",", ["term", "n"], [(2, ["a", "1"])])
+
+
+def test_where_the_header_has_no_separator_each_line_is_one_cell():
+    text = 'term\na, b; c\td\n;,\n"e\nf"\n'
+    assert read(text)[1:] == (["term"], [(2, ["a, b; c\td"]), (4, ["e\nf"])])
+
+
+def test_columns_without_a_name_and_repeats_of_those_that_nobody_knows_are_not_refused():
+    assert records("note,term,,note,\na,b,c,d,e\nf,g\n") == [
+        (2, {"note": "d", "term": "b"}),
+        (3, {"note": "", "term": "g"}),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "\ufeff".encode(), "\n;;\n\t\n", '"",""\n'])
@@ -97,6 +110,8 @@ def test_an_empty_file_has_no_lines(text):
         ("word\ncat\n", "the first line names no column `term`"),
         ("term,n,N\na,1,2\n", "two columns have the name 'n'"),
         ("term,n\na,1,2\n", "line 2 has 3 cells, the header has 2: .* ','"),
+        ("term,n,\na,1,2,3\n", "line 2 has 4 cells, the header has 3: .* ','"),
+        ('term\n"a"b\n', "line 2 cannot be read .end of line expected after '\"'"),
         ('term\n"a\nb\n', "line 2 cannot be read"),
         ('"term\na\n', "the header cannot be read"),
         (b"term\na\n\xe9\n", "line 3 is not UTF-8"),
