@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 def methods(name: str | None) -> None:
     """Describe the clustering methods with all their parameters, or the method NAME."""
-    from panoptic_assets.clustering.methods import METHODS
+    from panoptic_assets.clustering.config import METHODS
 
     if not _describe(METHODS, name):
         raise InputError(

@@ -39,7 +39,7 @@ def _all_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _vision_options(command: Callable[..., None]) -> Callable[..., None]:
-    from panoptic_assets.labels.config import VisionModel
+    from panoptic_assets.labels.labellers import VisionModel
 
     return parameter_options((VisionModel,), {})(command)
 

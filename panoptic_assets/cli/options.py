@@ -93,12 +93,14 @@ def _option(
     if kind is bool:
         flags = f"{flags}/--no-{called.replace('_', '-')}"
     help_text = f"{found[0][1].description} ({methods})"
-    return click.option(flags, name, type=kind, default=None, multiple=any(several), help=help_text)
+    # Whether it can be repeated is decided by the first method, so that no other package's changes
+    # what ours get.
+    return click.option(flags, name, type=kind, default=None, multiple=several[0], help=help_text)
 
 
 def method_choice(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the option of the clustering method."""
-    from panoptic_assets.clustering.methods import METHODS
+    from panoptic_assets.clustering.config import METHODS
     from panoptic_assets.spec.extensions import name_of
 
     names = [name_of(method) for method in METHODS]
@@ -109,7 +111,7 @@ def method_choice(command: Callable[..., None]) -> Callable[..., None]:
 
 def clustering_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of all clustering methods."""
-    from panoptic_assets.clustering.methods import METHODS
+    from panoptic_assets.clustering.config import METHODS
 
     return method_options(METHODS, "clustering")(command)
 

@@ -1,14 +1,20 @@
 """What can be asked of a clustering, of a corpus or of one cluster.
 
-Belongs here: each parameter's default, limits and meaning. Does not belong here: the parameters of
-methods (``methods``) and scopes (``scopes``), and how a request is resolved (``spec.resolution``).
+Belongs here: each parameter's default, limits and meaning, and how methods are found. Does not
+belong here: the parameters of methods (``methods``) and scopes (``scopes``), and how a request is
+resolved (``spec.resolution``).
+
+Another package adds a method by an entry point of the group ``panoptic_assets.methods`` that names
+a subclass of :class:`~panoptic_assets.clustering.methods.MethodConfig`; the method is then in the
+configuration of the assets, on the command line and in ``panoptic-assets methods``.
+:mod:`panoptic_assets.clustering.method_checks` has the checks that its author runs.
 """
 
 from typing import TYPE_CHECKING, Union
 
 from pydantic import Field
 
-from panoptic_assets.clustering.methods import METHODS, KMeans, MethodConfig
+from panoptic_assets.clustering.methods import OURS, KMeans, MethodConfig
 from panoptic_assets.clustering.scopes import (
     FilesLike,
     FoundByText,
@@ -20,7 +26,40 @@ from panoptic_assets.clustering.scopes import (
     WithProperty,
     WithTag,
 )
+from panoptic_assets.spec.extensions import Kind, name_of
 from panoptic_assets.spec.fields import Parameters
+
+ENTRY_POINTS = "panoptic_assets.methods"
+"""Group of the entry points that name Config classes of other packages."""
+
+KIND = Kind(
+    called="clustering method",
+    base=MethodConfig,
+    group=ENTRY_POINTS,
+    needs=frozenset({"texts", "tags", "runs"}),
+    reading={
+        "property": (str, frozenset({"tags"})),
+        "tags": (list[str], frozenset({"tags"})),
+        "runs": (list[str], frozenset({"runs"})),
+    },
+    reserved=frozenset(
+        # Fields of the configuration.
+        {"method", "features", "scope", "seed", "assign_remainder", "stability", "replace"}
+        # Arguments and options of `cluster` and `divide`.
+        | {"folder", "help", "key", "node", "files", "scope_property", "value", "minimum"}
+        | {"maximum", "since", "until", "tag", "ids", "text", "similar_to"}
+        | {"scope_min_similarity", "scope_nb_images"}
+    ),
+)
+
+METHODS = KIND.with_others(OURS)
+"""Every method that can be asked for."""
+
+
+def algorithm_of(name: str) -> int | None:
+    """Today's number of a method's algorithm; None if there is no such method."""
+    return next((method.algorithm for method in METHODS if name_of(method) == name), None)
+
 
 if TYPE_CHECKING:
     Method = MethodConfig

@@ -19,7 +19,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, TargetTag
-from panoptic_assets.clustering.methods import KIND, METHODS, MethodConfig
+from panoptic_assets.clustering.config import KIND, METHODS
+from panoptic_assets.clustering.methods import MethodConfig
 from panoptic_assets.spec.computation import REMAINDER, NotComputableError, Vectors
 from panoptic_assets.spec.extensions import Check, class_checks, named_check, require
 from panoptic_assets.spec.text import counted, printable

@@ -1,13 +1,8 @@
-"""The clustering methods that can be asked for: one Config class each, ours and other packages'.
+"""The clustering methods: the base of all, also of other packages', and ours, one class each.
 
-Belongs here: each parameter's default, limits and meaning, and how methods are found. Does not
-belong here: what they compute
-(``clustering.algorithms``), or how a request is resolved (``spec.resolution``).
-
-Another package adds a method by an entry point of the group ``panoptic_assets.methods`` that names
-a subclass of :class:`MethodConfig`; the method is then in the configuration of the assets, on the
-command line and in ``panoptic-assets methods``. :mod:`panoptic_assets.clustering.method_checks` has
-the checks that its author runs.
+Belongs here: each parameter's default, limits and meaning. Does not belong here: what methods
+compute (``clustering.algorithms``), and which can be asked for (``clustering.config``). Other
+packages import their base from here while they are loaded, so that this loads none of them.
 
 Long because each method is its parameters, with the meaning of each.
 """
@@ -28,13 +23,10 @@ from panoptic_assets.clustering.algorithms.interface import (
 )
 from panoptic_assets.corpus.values import tag_path
 from panoptic_assets.spec.computation import REMAINDER, NotComputableError
-from panoptic_assets.spec.extensions import Kind, name_of
+from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.fields import OneLine, Parameters
 from panoptic_assets.spec.text import brief
 from resources.errors import InputError
-
-ENTRY_POINTS = "panoptic_assets.methods"
-"""Group of the entry points that name Config classes of other packages."""
 
 
 def _one_or_more(number: int) -> int:
@@ -49,8 +41,8 @@ _NbClusters = Annotated[int, AfterValidator(_one_or_more)]
 class MethodConfig(Parameters):
     """One clustering method: its parameters are the fields, of which ``name`` is its name.
 
-    A field may be an int, float, bool, text, a ``Literal`` of texts, or a list of texts; each of
-    them may also be None. Its ``description`` is what people read.
+    A field may be a ``Literal`` of texts, an int, float, bool, text or a list of one of these four;
+    all but a ``Literal`` may also be None. Its ``description`` is what people read.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -416,7 +408,7 @@ class Consensus(MethodConfig):
         return consensus(data, seed, **given)
 
 
-_OURS: tuple[type[MethodConfig], ...] = (
+OURS: tuple[type[MethodConfig], ...] = (
     KMeans,
     MiniBatchKMeans,
     Birch,
@@ -426,20 +418,6 @@ _OURS: tuple[type[MethodConfig], ...] = (
     ClusterByTags,
     Consensus,
 )
-
-
-KIND = Kind(
-    called="clustering method",
-    base=MethodConfig,
-    group=ENTRY_POINTS,
-    needs=frozenset({"texts", "tags", "runs"}),
-    reserved=frozenset(
-        {"method", "features", "scope", "seed", "assign_remainder", "stability", "replace"}
-    ),
-)
-
-METHODS = KIND.with_others(_OURS)
-"""Every method that can be asked for."""
 
 
 def guarded(
@@ -455,7 +433,7 @@ def guarded(
         The same function, or one that raises NotComputableError where it fails, or answers with
         anything but an int64 label of -1 or more for each row.
     """
-    if type(method) in _OURS:
+    if type(method) in OURS:
         return compute
     name = name_of(type(method))
 
@@ -490,8 +468,3 @@ def guarded(
         return outcome
 
     return ask
-
-
-def algorithm_of(name: str) -> int | None:
-    """Today's number of a method's algorithm; None if there is no such method."""
-    return next((method.algorithm for method in METHODS if name_of(method) == name), None)

@@ -107,17 +107,17 @@ class Readings:
 
     def _tags(self) -> tuple[TargetTag, ...]:
         method = self.config.method
-        asked: list[str] = getattr(method, "tags", [])
+        asked: list[str] = getattr(method, "tags", None) or []
         if asked:
             return _tags_of(asked)
-        found, table = tag_paths(self.store, getattr(method, "property", ""))
+        found, table = tag_paths(self.store, getattr(method, "property", None) or "")
         version = self.store.version(table)
         self.inputs.append(Input(table=table, version=version, sha256=digest(found)))
         return _tags_of(_with_parents(found))
 
     def _runs(self) -> tuple[Labels, ...]:
         labels = []
-        for key in getattr(self.config.method, "runs", []):
+        for key in getattr(self.config.method, "runs", None) or []:
             root, _, _ = parse_clustering(key).partition("/")
             if root == run_key_of(self.key):
                 raise InputError(

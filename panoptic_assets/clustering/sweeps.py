@@ -13,7 +13,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 
-from panoptic_assets.clustering.methods import METHODS
+from panoptic_assets.clustering.config import METHODS
 from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.keys import MAX_LENGTH, parse_run_key
 from panoptic_assets.spec.records import Record, digest

@@ -20,8 +20,7 @@ from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.corpus.values import Value
 from panoptic_assets.features.table import model_identity, read_vectors
-from panoptic_assets.labels.config import ZeroShot
-from panoptic_assets.labels.labellers import LabellerConfig, LabellerData, Pixels
+from panoptic_assets.labels.labellers import LabellerConfig, LabellerData, Pixels, ZeroShot
 from panoptic_assets.labels.naming import ClusterToLabel
 from panoptic_assets.labels.pictures import Pictures
 from panoptic_assets.labels.vocabulary import (

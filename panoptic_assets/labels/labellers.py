@@ -1,25 +1,30 @@
-"""What every labeller gets and gives, whoever brought it.
+"""The labellers: what every one gets and gives, whoever brought it, and ours.
 
-Belongs here: the base of labellers' configuration, what they may look at, and what makes their
-answers well formed. Does not belong here: the labellers themselves (``labels.config``), the
-clusters and suggestions (``labels.naming``), and reading anything (``labels.inputs``).
+Belongs here: the base of labellers' configuration, the parameters of ours, what they may look at,
+and what makes their answers well formed. Does not belong here: which labellers can be asked for
+(``labels.config``), the clusters and suggestions (``labels.naming``), and reading anything
+(``labels.inputs``). Other packages import their base from here while they are loaded, so that this
+loads none of them.
+
+Long because each labeller is its parameters, with the meaning of each.
 """
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from panoptic_assets.corpus.values import Value
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
-from panoptic_assets.labels.questions import MAX_DESCRIPTION, MAX_LABEL, one_line
-from panoptic_assets.labels.vocabulary import Vocabulary
+from panoptic_assets.labels.questions import MAX_DESCRIPTION, MAX_LABEL, Detail, one_line
+from panoptic_assets.labels.vocabulary import Language, Vocabulary
 from panoptic_assets.spec.computation import Rows, Vectors
-from panoptic_assets.spec.fields import Parameters
+from panoptic_assets.spec.fields import OneLine, Parameters
 from resources.errors import InputError, Message, message
 
 Pixels = npt.NDArray[np.uint8]
@@ -83,8 +88,8 @@ class LabellerData:
 class LabellerConfig(Parameters):
     """One labeller: its parameters are the fields, of which ``name`` is its name.
 
-    A field may be an int, float, bool, text, a ``Literal`` of texts, or a list of texts; each of
-    them may also be None. Its ``description`` is what people read.
+    A field may be a ``Literal`` of texts, an int, float, bool, text or a list of one of these four;
+    all but a ``Literal`` may also be None. Its ``description`` is what people read.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -118,6 +123,146 @@ class LabellerConfig(Parameters):
         raise NotImplementedError
 
 
+class ZeroShot(LabellerConfig):
+    """The terms of a vocabulary whose texts are nearest to a cluster's images, by the model of its
+    vectors, and that tell it from the clusters beside it."""
+
+    name: Literal["zero_shot"] = "zero_shot"
+    needs: ClassVar[frozenset[str]] = frozenset({"texts", "vocabulary"})
+    language: Language = Field(
+        default="en",
+        description="Language of the labels: of the shipped vocabulary's terms, and of the "
+        "sentences that terms of a file or property are put into.",
+    )
+    vocabulary: OneLine = Field(
+        default="",
+        description="A file of terms in place of the shipped vocabulary: UTF-8, one on each line, "
+        "or .csv with the columns term, prompt (what stands for it in sentences) and broader (the "
+        "term that includes it); a relative path starts at the project's folder.",
+    )
+    property: OneLine = Field(
+        default="", max_length=200, description="A property whose tags are the vocabulary."
+    )
+    templates: list[OneLine] = Field(
+        default_factory=list,
+        description="Sentences in which {} is the term; empty: the term alone, and 'a photo of a "
+        "{}'.",
+    )
+    vector_type: str = Field(
+        default="",
+        description="Vectors that terms are compared with, of a model with a text tower; empty: "
+        "those that the run was computed on.",
+    )
+    min_score: float = Field(
+        default=0.0, ge=0, le=1, description="A cluster whose best term scores less gets no label."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ZeroShot":
+        if self.vocabulary and self.property:
+            raise ValueError("give a vocabulary or a property, not both")
+        if not all(template.count("{}") == 1 for template in self.templates):
+            raise ValueError("templates: each has {} once, where the term is put")
+        return self
+
+    def suggest(
+        self, clusters: Sequence[ClusterToLabel], data: LabellerData, seed: int
+    ) -> list[Suggestion]:
+        """See :func:`panoptic_assets.labels.zero_shot.suggest_terms`."""
+        from panoptic_assets.labels.zero_shot import suggest_terms
+
+        return suggest_terms(clusters, data, self.min_score)
+
+
+class VisionModel(LabellerConfig):
+    """A vision language model, behind any OpenAI-compatible endpoint, looks at a few images.
+
+    Needs the extra `vision`; the key comes from the environment variable OPENAI_API_KEY.
+    """
+
+    # The one labeller that is not asked by `suggest`: its answers cost money, so each is stored as
+    # it comes and counted against a budget (`labels.vision_language`).
+    name: Literal["vision_model"] = "vision_model"
+    model: OneLine = Field(
+        default="gpt-4o-mini",
+        min_length=1,
+        max_length=200,
+        description="The model, as the endpoint names it.",
+    )
+    base_url: OneLine = Field(
+        default="",
+        max_length=500,
+        description="The endpoint's address, mostly with /v1, as http://127.0.0.1:11434/v1; empty: "
+        "that of the environment variable OPENAI_BASE_URL, else OpenAI's.",
+    )
+    language: Language = Field(
+        default="en", description="Language of the task that is asked by default, and so of labels."
+    )
+    task: str = Field(
+        default="",
+        max_length=4000,
+        description="What to ask about the images of a cluster, in the language that the labels "
+        "are to have; empty: to name what they have in common.",
+    )
+    nb_images: int = Field(
+        default=5, ge=1, le=50, description="Images of a cluster that are sent, drawn at random."
+    )
+    image_pixels: int = Field(
+        default=512,
+        ge=64,
+        le=2048,
+        description="Longest side, in pixels, to which images are scaled down before they are "
+        "sent.",
+    )
+    detail: Detail = Field(
+        default="low",
+        description="How closely OpenAI's models look: low (the image at 512 pixels) or high, "
+        "which costs more.",
+    )
+    max_output_tokens: int = Field(
+        default=500,
+        ge=16,
+        le=32_768,
+        description="Tokens of an answer; models that reason need some thousands.",
+    )
+    timeout: float = Field(
+        default=60, gt=0, le=3600, description="Seconds that one request may take."
+    )
+    max_retries: int = Field(
+        default=3,
+        ge=0,
+        le=20,
+        description="Requests again, for one cluster, when the endpoint is busy, broken or slow.",
+    )
+    concurrency: int = Field(default=4, ge=1, le=64, description="Requests in the air at once.")
+    max_requests: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="Clusters that may be asked about in one run; those whose answer is known do "
+        "not count, nor do requests again.",
+    )
+    budget: float | None = Field(
+        default=None,
+        ge=0,
+        description="What a run may cost, in the currency of the prices. What it can cost at most "
+        "is estimated before the first request; and when what the endpoint counts reaches the "
+        "budget, nothing more is asked.",
+    )
+    budget_tokens: int | None = Field(
+        default=None, ge=0, description="The same in tokens, of input and output together."
+    )
+    price_per_million_input: float | None = Field(
+        default=None, ge=0, description="Price of a million tokens of input; empty: not known."
+    )
+    price_per_million_output: float | None = Field(
+        default=None, ge=0, description="Price of a million tokens of output; empty: not known."
+    )
+
+
+OURS: tuple[type[LabellerConfig], ...] = (ZeroShot, VisionModel)
+
+
 def well_formed(
     labeller: str, clusters: Sequence[ClusterToLabel], answer: object
 ) -> list[Suggestion]:
@@ -139,13 +284,18 @@ def well_formed(
         given = _by_node(clusters, answer)
         return [_cleaned(labeller, given[cluster.node]) for cluster in clusters]
     except _BadAnswerError as error:
-        raise InputError(
-            "The labeller {labeller!r} answered what cannot be used: {fault}. Nothing was changed; "
-            "take another labeller, or tell its author.",
-            id="labeller-answer-unusable",
-            labeller=labeller,
-            fault=error.fault,
-        ) from error
+        fault = error.fault
+        cause: Exception = error
+    except Exception as error:  # a stranger's value can fail in whatever is asked of it
+        fault = message("reading it raised {kind}", id="labeller-answer-raised", kind=_kind(error))
+        cause = error
+    raise InputError(
+        "The labeller {labeller!r} answered what cannot be used: {fault}. Nothing was changed; "
+        "take another labeller, or tell its author.",
+        id="labeller-answer-unusable",
+        labeller=labeller,
+        fault=fault,
+    ) from cause
 
 
 class _BadAnswerError(Exception):
@@ -174,7 +324,7 @@ def _by_node(clusters: Sequence[ClusterToLabel], answer: object) -> dict[str, Su
                     given=_kind(suggestion),
                 )
             )
-        if suggestion.node not in nodes:
+        if not isinstance(suggestion.node, str) or suggestion.node not in nodes:
             raise _BadAnswerError(
                 message(
                     "it named {node}, which is none of the clusters",
@@ -226,7 +376,8 @@ def _cleaned(labeller: str, given: Suggestion) -> Suggestion:
 
 
 def _is_share(score: Any) -> bool:
-    return isinstance(score, Real) and 0 <= float(score) <= 1  # which NaN is not
+    known: Any = score if isinstance(score, Real) else -1
+    return bool(0 <= known <= 1)  # which NaN is not, and 10**400 is no float
 
 
 def _bad_value(given: Suggestion, name: str, value: object, fault: Message) -> _BadAnswerError:
@@ -248,4 +399,7 @@ def _kind(value: object) -> str:
 
 def _shown(value: object) -> str:
     """A stranger's value as one short line."""
-    return one_line(repr(value), MAX_LABEL)
+    try:
+        return one_line(repr(value), MAX_LABEL)
+    except Exception:  # its __repr__ is the stranger's, too
+        return _kind(value)

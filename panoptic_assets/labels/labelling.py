@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from panoptic_assets.clustering import quality
 from panoptic_assets.clustering.table import Clusterings
-from panoptic_assets.labels.config import LabelsConfig, VisionModel, is_ours
+from panoptic_assets.labels.config import LabelsConfig, is_ours
 from panoptic_assets.labels.inputs import LabellerInputs, find_inputs
-from panoptic_assets.labels.labellers import well_formed
+from panoptic_assets.labels.labellers import VisionModel, well_formed
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
 from panoptic_assets.labels.vision_language import (
@@ -78,10 +78,12 @@ def prepare(context: Context, key: str, given: Document) -> LabelsPlan:
     clusterings = Clusterings(store, run_key)
     clusters = clusters_to_label(clusterings, run_key, config.label_remainder)
     naming: LabellerInputs | VisionQuestions
-    if isinstance(config.method, VisionModel):
-        naming = find_questions(clusters, config.method, config.seed, store)
+    method = config.method
+    # A subclass that names clusters itself is asked as any other labeller.
+    if isinstance(method, VisionModel) and type(method).suggest is VisionModel.suggest:
+        naming = find_questions(clusters, method, config.seed, store)
     else:
-        naming = find_inputs(config.method, clusterings.get(run_key), context)
+        naming = find_inputs(method, clusterings.get(run_key), context)
     return LabelsPlan(context, run_key, config, clusterings, clusters, naming)
 
 

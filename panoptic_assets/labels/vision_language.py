@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from panoptic_assets.labels import questions as core
-from panoptic_assets.labels.config import VisionModel
+from panoptic_assets.labels.labellers import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.pictures import Pictures
 from panoptic_assets.spec.records import digest

@@ -33,9 +33,9 @@ from panoptic_assets.clustering.config import (
     ClusteringConfig,
     NestedClusteringConfig,
     SharedClusteringConfig,
+    algorithm_of,
 )
 from panoptic_assets.clustering.dividing import Computed, Dividing, carried, present_members
-from panoptic_assets.clustering.methods import algorithm_of
 from panoptic_assets.clustering.selection import Selection, select
 from panoptic_assets.clustering.table import (
     Clusterings,

@@ -1,19 +1,22 @@
 """Configuration classes that other packages bring: how they are found, and what each must be.
 
 Belongs here: what holds for every kind of them, and the checks of it that an extension's author
-runs. Does not belong here: the kinds themselves (``clustering.methods``, ``labels.config``), and
+runs. Does not belong here: the kinds themselves (``clustering.config``, ``labels.config``), and
 what they compute.
 """
 
 import importlib.metadata
 import json
+import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from panoptic_assets.spec.fields import Parameters
 from panoptic_assets.spec.resolution import document_of
@@ -23,6 +26,10 @@ T = TypeVar("T", bound=Parameters)
 Check = Callable[[], None]
 """One thing that an extension must do; it raises AssertionError where the extension does not. Its
 ``__name__`` says what, and is what pytest shows."""
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PLAIN = (int, float, bool, str)
 
 
 def name_of(choice: type[Parameters]) -> str:
@@ -42,8 +49,17 @@ class Kind(Generic[T]):
     """Of the entry points that name classes of other packages."""
     needs: frozenset[str]
     """What their ``needs`` can name."""
+    reading: Mapping[str, tuple[Any, frozenset[str]]]
+    """Parameters that say what is read: for each its type, which may also be None, and the needs
+    that it is for."""
     reserved: frozenset[str]
     """Names that no parameter can have, as every one of them is asked for beside these."""
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """All names that no parameter can have: the reserved ones, and what the base has."""
+        members = {name for name in vars(self.base) if not name.startswith(("_", "model_"))}
+        return self.reserved | members
 
     def with_others(self, ours: tuple[type[T], ...]) -> tuple[type[T], ...]:
         """These classes, and those of other packages; of what cannot be used a warning is given."""
@@ -69,8 +85,9 @@ class Kind(Generic[T]):
 
         Raises:
             TypeError: It is no subclass of the base.
-            ValueError: It has no name, a parameter cannot be shown or has a name that is taken, or
-                it needs what is not known.
+            ValueError: It has no name, a parameter cannot be shown or has a name that is taken or
+                a default of another type, it needs what is not known, or what is to be read is
+                said by no text.
         """
         if not (isinstance(choice, type) and issubclass(choice, self.base)):
             raise TypeError(f"it is no subclass of {self.base.__name__}")
@@ -78,39 +95,81 @@ class Kind(Generic[T]):
         name = fields.get("name")
         if name is None or get_args(name.annotation) != (name.default,):
             raise ValueError('its name is a field, as in: name: Literal["halves"] = "halves"')
-        for written in (name.default, *fields):
-            if not (isinstance(written, str) and written.isascii() and written.isidentifier()):
-                raise ValueError(f"a name like {written!r} has more than letters, digits and _")
-        if taken := (self.base.__class_vars__ | self.reserved) & fields.keys():
+        if not (isinstance(name.default, str) and _NAME.fullmatch(name.default)):
+            raise ValueError(
+                f"a name like {name.default!r} does not begin with a letter, or has more than "
+                "letters, digits, - and _"
+            )
+        for parameter in fields:
+            if not (parameter.isascii() and parameter.isidentifier()):
+                raise ValueError(
+                    f"a parameter called {parameter!r} has more than letters, digits and _"
+                )
+        if taken := self.taken & fields.keys():
             raise ValueError(f"no parameter can be called {', '.join(sorted(taken))}")
         for parameter, field in fields.items():
-            if not _can_be_shown(field.annotation):
+            if _shown_type(field.annotation) is None:
                 raise ValueError(
-                    f"its parameter {parameter} is no int, float, bool, text, Literal of texts or "
-                    "list of them"
+                    f"its parameter {parameter} is no int, float, bool, text, list of one of them, "
+                    "or Literal of texts"
                 )
+            _check_default(parameter, field)
         needs: Any = getattr(choice, "needs", frozenset())
-        if not isinstance(needs, Iterable) or isinstance(needs, str) or set(needs) - self.needs:
+        if not isinstance(needs, frozenset | set) or needs - self.needs:
             known = ", ".join(sorted(self.needs))
             raise ValueError(f"its needs are {needs!r}, and can be a set of {known}")
+        for parameter, (kind, reading) in self.reading.items():
+            if parameter in fields and needs & reading:
+                given = _shown_type(fields[parameter].annotation)
+                if given is Literal:
+                    given = str
+                if given != kind:
+                    texts = "text" if kind is str else "list of texts"
+                    raise ValueError(
+                        f"its parameter {parameter} says what is read, and is no {texts}"
+                    )
         number = getattr(choice, "algorithm", 1)
         if type(number) is not int or number < 1:
             raise ValueError(f"its algorithm is {number!r}, and is a number from 1")
 
 
-def _can_be_shown(kind: Any) -> bool:
-    """Whether the forms of parameters have a place for values of a type."""
+def _check_default(parameter: str, field: FieldInfo) -> None:
+    """Refuse a default of another type, with which Dagster has no form of any asset."""
+    kind: Any = field.annotation
+    default = field.get_default(call_default_factory=True)
+    is_none = default is None and _shown_type(kind) is not Literal
+    if default is PydanticUndefined or is_none:
+        return
+    try:
+        TypeAdapter(kind).validate_python(default, strict=True)
+    except ValidationError as error:
+        raise ValueError(
+            f"its parameter {parameter} is {default!r} by default, which is not of its type"
+        ) from error
+
+
+def _shown_type(kind: Any) -> Any:
+    """The type of a parameter without its limits and its None, as the forms of parameters know it.
+
+    Returns:
+        One of ``int``, ``float``, ``bool`` and ``str``, or a list of it, such as ``list[str]``;
+        ``Literal`` for one of texts. None: no form has a place for its values.
+    """
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _can_be_shown(parts[0])
-    if origin is Literal:
-        return all(isinstance(part, str) for part in parts)
+        return _shown_type(parts[0])
+    if origin is Literal and all(isinstance(part, str) for part in parts):
+        return Literal
+    # Dagster has no form of a Literal that is in a list or may be None, and then of no asset.
     if origin in (Union, UnionType):
-        shown = [part for part in parts if part is not type(None)]
-        return len(shown) == 1 and _can_be_shown(shown[0])
+        shown = [_shown_type(part) for part in parts if part is not type(None)]
+        return shown[0] if len(shown) == 1 and shown[0] is not Literal else None
     if origin is list:
-        return get_origin(parts[0]) is not list and _can_be_shown(parts[0])
-    return kind in (int, float, bool, str)
+        part = parts[0]
+        while get_origin(part) is Annotated:
+            part = get_args(part)[0]
+        return list[part] if part in _PLAIN else None  # type: ignore[valid-type]
+    return kind if kind in _PLAIN else None
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -147,7 +206,7 @@ def class_checks(chosen: Parameters, kind: Kind[Any], known: Iterable[type]) -> 
     """
     given = chosen, kind, tuple(known)
     table = {
-        "is_found_by_the_project": _is_found,
+        "can_be_offered_by_the_project": _can_be_offered,
         "has_a_name_of_its_own": _has_its_own_name,
         "is_described_with_each_parameter": _is_described,
         "does_not_change": _does_not_change,
@@ -156,7 +215,7 @@ def class_checks(chosen: Parameters, kind: Kind[Any], known: Iterable[type]) -> 
     return [named_check(name, check, *given) for name, check in table.items()]
 
 
-def _is_found(chosen: Parameters, kind: Kind[Any], known: tuple[type, ...]) -> None:
+def _can_be_offered(chosen: Parameters, kind: Kind[Any], known: tuple[type, ...]) -> None:
     try:
         kind.check_class(type(chosen))
     except (TypeError, ValueError) as error:

@@ -23,8 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.clustering.methods import algorithm_of
+from panoptic_assets.clustering.config import ClusteringConfig, algorithm_of
 from panoptic_assets.clustering.readings import tag_paths
 from panoptic_assets.clustering.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.clustering.selection import Selection, select

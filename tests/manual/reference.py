@@ -27,8 +27,8 @@ from pydantic.fields import FieldInfo
 from panoptic_assets.cli.late import LateGroup
 from panoptic_assets.cli.main import main
 from panoptic_assets.clustering.algorithms import interface
-from panoptic_assets.clustering.config import Scope
-from panoptic_assets.clustering.methods import METHODS, MethodConfig
+from panoptic_assets.clustering.config import METHODS, Scope
+from panoptic_assets.clustering.methods import MethodConfig
 from panoptic_assets.clustering.policies import POLICIES
 from panoptic_assets.clustering.sweeps import Sweep
 from panoptic_assets.definitions import defs

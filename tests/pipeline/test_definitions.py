@@ -9,8 +9,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from panoptic_assets.clustering.config import ClusteringConfig, NestedClusteringConfig, Scope
-from panoptic_assets.clustering.methods import METHODS
+from panoptic_assets.clustering.config import (
+    METHODS,
+    ClusteringConfig,
+    NestedClusteringConfig,
+    Scope,
+)
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.features.config import (
     PROJECTION_METHODS,

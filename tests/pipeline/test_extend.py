@@ -1,18 +1,31 @@
-"""The page on extensions, whose package is installed and used, and labellers that answer badly."""
+"""The page on extensions, whose package is installed and used, and classes that do it badly."""
 
+import inspect
 import json
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Literal
 
+import click
 import pytest
 import yaml
 
 import panoptic_assets
+from panoptic_assets.cli.clustering import cluster, divide
+from panoptic_assets.cli.labels import label
+from panoptic_assets.cli.options import parameter_options
 from panoptic_assets.clustering.algorithms.interface import Data
+from panoptic_assets.clustering.config import KIND as METHOD_KIND
+from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.clustering.method_checks import method_checks
+from panoptic_assets.clustering.methods import OURS as METHODS
+from panoptic_assets.clustering.methods import KMeans
+from panoptic_assets.labels.config import KIND as LABELLER_KIND
+from panoptic_assets.labels.config import LabelsConfig
+from panoptic_assets.labels.labellers import OURS as LABELLERS
 from tests.commands import environment, refused, run
 from tests.tiny import tiny_project
 
@@ -72,11 +85,25 @@ class Seeded(LabellerConfig):
     seed: int = 0
 
 
+class Foldered(LabellerConfig):
+    """Has a parameter that the command line gives to every command."""
+
+    name: Literal["foldered"] = "foldered"
+    folder: str = ""
+
+
 class Greedy(MethodConfig):
     """Needs what there is not."""
 
     name: Literal["greedy"] = "greedy"
     needs: ClassVar[frozenset[str]] = frozenset({"money"})
+
+
+class Listed(MethodConfig):
+    """Needs a list."""
+
+    name: Literal["listed"] = "listed"
+    needs: ClassVar = ["tags"]
 
 
 class Tables(MethodConfig):
@@ -86,27 +113,64 @@ class Tables(MethodConfig):
     table: dict[str, int] = {}
 '''
 
+OWN = '''
+from typing import Literal
+
+from panoptic_assets.clustering.methods import KMeans
+from panoptic_assets.labels.labellers import VisionModel, ZeroShot
+from panoptic_assets.labels.naming import Suggestion
+
+
+class OwnMeans(KMeans):
+    """Another k-means."""
+
+    name: Literal["own-means"] = "own-means"
+
+
+class OwnTerms(ZeroShot):
+    """Other terms."""
+
+    name: Literal["own_terms"] = "own_terms"
+
+
+class OwnModel(VisionModel):
+    """A model of its own."""
+
+    name: Literal["own_model"] = "own_model"
+
+    def suggest(self, clusters, data, seed):
+        return [Suggestion(cluster.node, "seen") for cluster in clusters]
+'''
+
+USED = {
+    "panoptic_assets.labellers": [
+        "terms = my_clusters.own:OwnTerms",
+        "model = my_clusters.own:OwnModel",
+    ],
+    "panoptic_assets.methods": ["means = my_clusters.own:OwnMeans"],
+}
+
 LEFT_OUT = {
     "panoptic_assets.labellers": {
         "unnamed = my_clusters.bad:Unnamed": "its name is a field, as in",
         "taken = my_clusters.bad:Taken": "there is a labeller 'zero_shot' already",
         "seeded = my_clusters.bad:Seeded": "no parameter can be called seed",
+        "foldered = my_clusters.bad:Foldered": "no parameter can be called folder",
         "stranger = my_clusters.bad:Greedy": "it is no subclass of LabellerConfig",
     },
     "panoptic_assets.methods": {
         "broken = my_clusters.bad:Missing": "has no attribute 'Missing'",
         "greedy = my_clusters.bad:Greedy": "its needs are frozenset({'money'})",
+        "listed = my_clusters.bad:Listed": "its needs are ['tags'], and can be a set of",
         "tables = my_clusters.bad:Tables": "its parameter table is no int",
     },
 }
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    """The path of the page's package as pip installs it, with classes that are broken beside."""
-    site = tmp_path_factory.mktemp("site")
+def installed(site, beside):
+    """The path of the page's package as pip installs it, with other entry points by group."""
     (site / "my_clusters").mkdir()
-    for name, text in {"labellers": LABELLER, "methods": METHOD, "bad": BAD}.items():
+    for name, text in {"labellers": LABELLER, "methods": METHOD, "bad": BAD, "own": OWN}.items():
         (site / "my_clusters" / f"{name}.py").write_text(text, encoding="utf-8")
     (site / "test_my_clusters.py").write_text(CHECKS, encoding="utf-8")
     project = PYPROJECT["project"]
@@ -116,11 +180,17 @@ def package(tmp_path_factory):
     lines = []
     for group, places in project["entry-points"].items():
         lines += [f"[{group}]", *(f"{name} = {place}" for name, place in places.items())]
-        lines += LEFT_OUT[group]
-        if group == "panoptic_assets.labellers":
-            lines.append("bad = my_clusters.bad:Bad")
+        lines += beside[group]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
     return str(site)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """The path of the page's package, with classes that are broken beside."""
+    beside = {group: [*USED[group], *LEFT_OUT[group]] for group in USED}
+    beside["panoptic_assets.labellers"].append("bad = my_clusters.bad:Bad")
+    return installed(tmp_path_factory.mktemp("site"), beside)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +230,7 @@ def said(**asked):
 
 project = Project(".")
 told = {"methods": methods(ClusteringConfig), "labellers": methods(LabelsConfig)}
+told["own"] = labelled(own_model={})
 told["labels"] = labelled(file_names={"min_letters": 5})
 told["refused"] = {how: said(how=how) for how in HOWS}
 told["property"] = said(property="Époque")
@@ -213,6 +284,76 @@ def test_the_pages_own_tests_pass(package):
     assert re.search(r"^[3-9]\d passed", done.stdout.splitlines()[-1]), done.stdout
 
 
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("methods", ("Halves",)),
+        ("labellers", ("FileNames",)),
+        ("own", ("OwnMeans", "OwnTerms", "OwnModel")),
+    ],
+)
+def test_a_class_is_found_where_its_own_module_is_imported_first(tmp_path, module, names):
+    script = f"""
+from my_clusters import {module}
+from panoptic_assets.clustering.config import METHODS
+from panoptic_assets.labels.config import LABEL_METHODS
+print(*({{choice.__name__ for choice in METHODS + LABEL_METHODS}} & {{*{names}}}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=installed(tmp_path, USED)),
+        capture_output=True,
+        text=True,
+    )
+    assert sorted(done.stdout.split()) == sorted(names), done.stderr
+
+
+def asked_beside(command):
+    """Names that a command takes, and those of its options on the command line."""
+    parameters = command.get_params(click.Context(command))
+    options = [option for one in parameters for option in one.opts if option.startswith("--")]
+    given = inspect.signature(command.callback).parameters.values()
+    return {
+        *(option.removeprefix("--").replace("-", "_") for option in options),
+        # No field of pydantic's begins with _, as click's name of --help does.
+        *(one.name for one in parameters if not one.name.startswith("_")),
+        *(one.name for one in given if one.kind is not one.VAR_KEYWORD),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "ours", "config", "commands"),
+    [
+        (METHOD_KIND, METHODS, ClusteringConfig, (cluster, divide)),
+        (LABELLER_KIND, LABELLERS, LabelsConfig, (label,)),
+    ],
+    ids=["methods", "labellers"],
+)
+def test_reserved_names_are_all_that_is_asked_for_beside_parameters(kind, ours, config, commands):
+    asked = {*config.model_fields}.union(*map(asked_beside, commands))
+    assert kind.reserved == asked - {name for one in ours for name in one.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("of", "kind"),
+    [("method", METHOD_KIND), ("labeller", LABELLER_KIND)],
+    ids=["methods", "labellers"],
+)
+def test_the_page_lists_all_reserved_names(of, kind):
+    [row] = re.findall(rf"^\| a {of} \| ([^|]*) \|$", PAGE.read_text(encoding="utf-8"), re.M)
+    assert row == ", ".join(f"`{name}`" for name in sorted(kind.taken))
+
+
+def test_another_packages_list_does_not_change_what_ours_get():
+    class Several(KMeans):
+        name: Literal["several"] = "several"
+        nb_clusters: list[int] = []
+
+    made = parameter_options((KMeans, Several), {})(click.Command("cluster", params=[]))
+    assert not next(one for one in made.params if one.name == "nb_clusters").multiple
+
+
 def test_the_older_algorithm_of_the_page_still_answers():
     page = {"__name__": "page"}
     for block in (METHOD, CHANGED):
@@ -228,8 +369,10 @@ def test_the_older_algorithm_of_the_page_still_answers():
 def test_another_packages_classes_are_choices_of_the_launchpad(told):
     """A27, A33, D62: other plugins may offer other ways; it is one more choice everywhere."""
     assert told["methods"]["halves"] == ["share"]
+    assert "nb_clusters" in told["methods"]["own-means"]
     assert told["labellers"]["file_names"] == ["min_letters"]
-    assert [*told["labellers"]] == ["zero_shot", "vision_model", "file_names", "bad"]
+    others = ["file_names", "own_terms", "own_model", "bad"]
+    assert [*told["labellers"]] == ["zero_shot", "vision_model", *others]
 
 
 def test_a_class_that_cannot_be_used_is_left_out_with_the_reason(told):
@@ -260,6 +403,10 @@ def test_another_packages_labeller_names_clusters_from_the_command_line(package,
 def test_another_packages_labeller_names_clusters_from_python(told):
     assert {row["label"] for row in told["labels"]} == {"zébré"}
     assert [row["node"] for row in told["labels"]] == ["greek/0", "greek/1"]
+
+
+def test_a_vision_model_that_suggests_by_itself_is_asked_to(told):
+    assert [row["label"] for row in told["own"]] == ["seen", "seen"]
 
 
 @pytest.mark.parametrize("how", REFUSED)

@@ -12,7 +12,6 @@ from panoptic_assets.clustering.algorithms.interface import (
     Data,
     Outcome,
     TargetTag,
-    check_data,
     distinct,
 )
 from panoptic_assets.spec.computation import REMAINDER, NotComputableError, Vectors
@@ -55,7 +54,7 @@ def attach_to_tags(
         closest tag, in the remainder as well; and the names of the tags that have images.
 
     Raises:
-        NotComputableError: There is no image or no tag, the vectors are those of a model without
+        NotComputableError: There is no tag, the vectors are those of a model without
             texts or points of a projection, or two tags have the same text.
     """
     from threadpoolctl import threadpool_limits
@@ -72,7 +71,6 @@ def attach_to_tags(
             "one whose model has a text tower, such as vit-b-32 or mini.",
             id="model-without-text",
         )
-    check_data(data)
     if not data.tags:
         raise NotComputableError(
             "There is no tag that images could be attached to.", id="no-tag-to-attach-to"

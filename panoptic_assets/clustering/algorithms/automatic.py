@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data, distinct
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome, distinct
 from panoptic_assets.spec.computation import Labels, Rows, Vectors
 
 _MIN_IMAGES = 5
@@ -68,11 +68,7 @@ def automatic(data: Data, seed: int) -> Outcome:
     Returns:
         Labels, 5 images or more with each, and the share of each image's links that lead into its
         cluster as its probability, 0 in the remainder. Notes say when nothing was cut.
-
-    Raises:
-        NotComputableError: There is no image, or a vector cannot be used.
     """
-    check_data(data)
     first, places = distinct(data.points)
     if len(first) < _MIN_IMAGES:
         return _undivided(len(data), len(first))

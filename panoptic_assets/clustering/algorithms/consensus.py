@@ -10,7 +10,7 @@ nobody. A run in which one of the two was not counts neither for nor against the
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError
 
 _ABSENT = -2
@@ -55,10 +55,9 @@ def consensus(
         the share in which they agree. 1 for an image alone, 0 in the remainder.
 
     Raises:
-        NotComputableError: There are fewer than two runs, no image, fewer different images than
+        NotComputableError: There are fewer than two runs, fewer different images than
             clusters asked for, or too many different ones to compare all pairs.
     """
-    check_data(data)
     if len(data.runs) < 2:
         raise NotComputableError(
             "A consensus needs two or more runs to compare, and there are {nb_runs}.",

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data, distinct
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome, distinct
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Rows, Vectors
 
 DEFAULT_SIMILARITY = 0.95
@@ -78,8 +78,7 @@ def find_duplicates(
         to an image of its group, NaN for those in none.
 
     Raises:
-        NotComputableError: There is no image, a vector cannot be used, or the points are those of
-            a projection.
+        NotComputableError: The points are those of a projection.
     """
     from threadpoolctl import threadpool_limits
 
@@ -89,7 +88,6 @@ def find_duplicates(
             "points of a projection do not keep: take the vector type, not its projection.",
             id="duplicates-of-projection",
         )
-    check_data(data)
     least = DEFAULT_SIMILARITY if min_similarity is None else min_similarity
     first, places = distinct(data.points)
     points = data.points[first] + np.float32(0)

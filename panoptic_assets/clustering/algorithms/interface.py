@@ -97,7 +97,7 @@ class UnknownAlgorithmError(NotComputableError):
 
 
 def check_data(data: Data) -> None:
-    """Refuse what no method can divide.
+    """Refuse what no method can divide, before it is asked.
 
     Raises:
         NotComputableError: There is no image, or a vector is infinite, NaN, or zero.

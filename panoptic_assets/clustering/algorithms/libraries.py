@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from panoptic_assets.clustering.algorithms.automatic import automatic
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, check_data, distinct
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome, distinct
 from panoptic_assets.spec.computation import Labels, NotComputableError, Vectors
 
 _MOST_PARTS = 50
@@ -59,8 +59,7 @@ def kmeans(
         tol: Stop when centres move less, relative to the variance.
 
     Raises:
-        NotComputableError: There are fewer distinct images than clusters asked for, or a vector
-            cannot be used.
+        NotComputableError: There are fewer distinct images than clusters asked for.
     """
     from threadpoolctl import threadpool_limits
 
@@ -68,7 +67,6 @@ def kmeans(
         return automatic(data, seed)
     from sklearn.cluster import KMeans
 
-    check_data(data)
     nb_distinct = _check_number(nb_clusters, data)
     nb_images, dim = data.points.shape
     options: dict[str, Any] = {"tol": tol, "random_state": seed}
@@ -138,7 +136,6 @@ def birch(
     from sklearn.cluster import Birch
     from threadpoolctl import threadpool_limits
 
-    check_data(data)
     wanted = None if nb_clusters in (None, -1) else nb_clusters
     if wanted:
         _check_number(wanted, data)
@@ -181,7 +178,6 @@ def agglomerative(
     """
     from threadpoolctl import threadpool_limits
 
-    check_data(data)
     wanted = 10 if nb_clusters is None and distance_threshold is None else nb_clusters
     if wanted:
         _check_number(wanted, data)
@@ -229,7 +225,6 @@ def hdbscan(
     from hdbscan import HDBSCAN
     from threadpoolctl import threadpool_limits
 
-    check_data(data)
     if len(data) < min_cluster_size:
         if len(data) == 1:
             raise NotComputableError(
@@ -295,7 +290,6 @@ def hdbscan(
 def _fit_predict(estimator: Any, data: Data, nb_clusters: int) -> Outcome:
     from threadpoolctl import threadpool_limits
 
-    check_data(data)
     _check_number(nb_clusters, data)
     with threadpool_limits(limits=1):
         labels = estimator.fit_predict(data.points).astype(np.int64)

@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, UnknownAlgorithmError
-from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.config import KIND, METHODS, ClusteringConfig, algorithm_of
 from panoptic_assets.clustering.methods import (
-    KIND,
-    METHODS,
     KMeans,
     MethodConfig,
-    algorithm_of,
     guarded,
 )
 from panoptic_assets.features.config import PROJECTION_METHODS, ProjectionConfig

@@ -21,8 +21,8 @@ from panoptic_assets.corpus.manifest import File
 from panoptic_assets.corpus.names import ImageNames, comparable_path
 from panoptic_assets.corpus.table import image_names, present_files, write_files
 from panoptic_assets.features import imported_vectors
-from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.labels.inputs import read_vocabulary
+from panoptic_assets.labels.labellers import ZeroShot
 from panoptic_assets.project import Project
 from panoptic_assets.review.sides import Sides
 from panoptic_assets.spec import tag_log

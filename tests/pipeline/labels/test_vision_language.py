@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from panoptic_assets.labels.config import VisionModel
+from panoptic_assets.labels.labellers import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel
 from panoptic_assets.labels.vision_language import ask_for_labels, find_questions
 from panoptic_assets.spec.resolution import parse
@@ -439,7 +439,7 @@ def test_a_name_that_was_stored_with_marks_is_cleaned_and_not_paid_for_again(cor
 
 KILLED = """
 import sys
-from panoptic_assets.labels.config import VisionModel
+from panoptic_assets.labels.labellers import VisionModel
 from panoptic_assets.labels.naming import ClusterToLabel
 from panoptic_assets.labels.vision_language import ask_for_labels, find_questions
 from resources.lance import LanceStore

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from panoptic_assets.cli.main import main
 from panoptic_assets.clustering.table import Clusterings
-from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.labels.inputs import find_inputs, read_vocabulary
+from panoptic_assets.labels.labellers import ZeroShot
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.table import clusters_to_label, write_labels
 from panoptic_assets.orchestration.acting import Context

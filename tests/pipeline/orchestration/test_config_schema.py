@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import AfterValidator, Field, ValidationError
 
-from panoptic_assets.clustering.config import ClusteringConfig
-from panoptic_assets.clustering.methods import METHODS
+from panoptic_assets.clustering.config import METHODS, ClusteringConfig
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.fields import OneLine, Parameters

@@ -9,7 +9,6 @@ from panoptic_assets.clustering.algorithms.automatic import automatic
 from panoptic_assets.clustering.algorithms.interface import Data
 from panoptic_assets.clustering.algorithms.libraries import kmeans
 from panoptic_assets.features.neighbors import nearest_neighbors
-from panoptic_assets.spec.computation import NotComputableError
 
 FORCED = "`nb_clusters: 2`, forces a cut"
 
@@ -167,17 +166,6 @@ def test_points_of_a_projection_are_compared_by_distance(dimensions):
     truth = np.repeat(np.arange(6), 10)
     assert adjusted_rand_score(truth[found], outcome.labels[found]) > 0.8
     assert found.mean() > 0.9
-
-
-def test_vectors_that_cannot_be_used_are_refused():
-    """C12: a plain message."""
-    with pytest.raises(NotComputableError, match="There is no image"):
-        automatic(Data(np.empty((0, 8), np.float32)), 0)
-    for bad in (np.nan, np.inf, 0):
-        vectors = planted()
-        vectors[3] = bad
-        with pytest.raises(NotComputableError, match="1 of 320 vectors cannot be used"):
-            automatic(Data(vectors), 0)
 
 
 HARD = {"noise": 0.9, "alone": 50}

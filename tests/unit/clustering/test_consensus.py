@@ -166,11 +166,9 @@ def test_one_and_two_threads_give_the_same_labels(nb_clusters):
     assert one.tolist() == two.tolist()
 
 
-def test_fewer_than_two_runs_no_image_or_too_many_clusters_are_refused():
+def test_fewer_than_two_runs_or_too_many_clusters_are_refused():
     with pytest.raises(NotComputableError, match="two or more runs to compare, and there are 1"):
         combine([[0, 0]])
-    with pytest.raises(NotComputableError, match="There is no image"):
-        combine([[], []])
     with pytest.raises(NotComputableError, match="tell only 2 groups of images apart"):
         combine([[0, 0, 1], [0, 0, 1]], nb_clusters=3)
 

@@ -234,11 +234,7 @@ def test_a_connected_group_that_is_not_alike_says_so():
     assert "similarity of -1.00" in note
 
 
-def test_points_of_a_projection_and_unusable_vectors_are_refused():
+def test_points_of_a_projection_are_refused():
     data = Data(DATA["random"], unit=False)
     with pytest.raises(NotComputableError, match="take the vector type"):
         find_duplicates(data, 0, min_similarity=0.9, guarantee="pairwise")
-    with pytest.raises(NotComputableError, match="1 of 3 vectors cannot be used"):
-        find(np.array([[1, 0], [0, 1], [0, 0]], np.float32), 0.9)
-    with pytest.raises(NotComputableError, match="There is no image"):
-        find(np.empty((0, 4), np.float32), 0.9)

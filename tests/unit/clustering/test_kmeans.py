@@ -93,8 +93,6 @@ def test_more_clusters_than_distinct_images_are_refused():
     message = "nb_clusters is 40, but of the 3000 images to divide only 30 differ"
     with pytest.raises(NotComputableError, match=message):
         kmeans(Data(copies), 0, **GIVEN)
-    with pytest.raises(NotComputableError, match="There is no image"):
-        kmeans(Data(np.empty((0, 8), np.float32)), 0, **GIVEN)
 
 
 def test_points_of_a_projection_keep_plain_k_means():

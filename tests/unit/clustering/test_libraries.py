@@ -8,9 +8,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from panoptic_assets.clustering.algorithms.interface import Data, TargetTag, distinct
 from panoptic_assets.clustering.clusters import canonical
+from panoptic_assets.clustering.config import METHODS
 from panoptic_assets.clustering.method_checks import method_checks
 from panoptic_assets.clustering.methods import (
-    METHODS,
     Agglomerative,
     Birch,
     ClusterByTags,
@@ -222,10 +222,10 @@ def test_small_and_strange_inputs_have_a_plain_message_or_a_defined_result(way, 
     data = data_of(images(case))
     if isinstance(expected, str):
         with pytest.raises(NotComputableError, match=expected) as caught:
-            ASKED[way].compute(data, 0)
+            ASKED[way].computing(1)(data, 0)
         assert len(str(caught.value).splitlines()) == 1
     else:
-        labels = ASKED[way].compute(data, 0).labels
+        labels = ASKED[way].computing(1)(data, 0).labels
         found = canonical(labels, data.points).labels
         assert found.tolist() == expected
         if len(set(expected)) == 1 and -1 not in expected:

@@ -124,7 +124,7 @@ BROKEN = {
     ),
     "Loose": (Loose(), "does_not_change", "The parameter name could be set anew"),
     "Unlimited": (Unlimited(), "comes_back_from_json_as_it_was", "did not come back from JSON"),
-    "Tabular": (Tabular(), "is_found_by_the_project", "its parameter table is no int"),
+    "Tabular": (Tabular(), "can_be_offered_by_the_project", "its parameter table is no int"),
     "Backwards": (Backwards(), "has_a_number_for_each_algorithm", "keeps the algorithms [2]"),
     "Strict": (Strict(), "has_a_number_for_each_algorithm", "gave ndarray for 320 images"),
     "Careless": (Careless(), "refuses_what_cannot_be_divided", "one is all nan"),

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from panoptic_assets.labels.config import ZeroShot
 from panoptic_assets.labels.labeller_checks import labeller_checks
-from panoptic_assets.labels.labellers import LabellerConfig
+from panoptic_assets.labels.labellers import LabellerConfig, ZeroShot
 from panoptic_assets.labels.naming import Suggestion
 from panoptic_assets.spec.computation import NotComputableError
 
@@ -119,7 +118,7 @@ TREE = "names_each_cluster_of_a_tree"
 SHOWN = "gives_labels_as_they_will_be_shown"
 BROKEN = {
     "ZeroShotToo": (ZeroShotToo(), "has_a_name_of_its_own", "is called 'zero_shot', as another"),
-    "Needy": (Needy(), "is_found_by_the_project", "its needs are frozenset({'money'})"),
+    "Needy": (Needy(), "can_be_offered_by_the_project", "its needs are frozenset({'money'})"),
     "raises": (raising(KeyError("x")), TREE, "raised KeyError ('x') for run/0, run/1, run/2"),
     "refuses": (
         raising(NotComputableError("No.", id="no-name")),

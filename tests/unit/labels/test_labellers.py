@@ -5,6 +5,7 @@ import pytest
 
 from panoptic_assets.labels.labellers import MAX_SIDE, LabellerData, well_formed
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
+from resources.errors import InputError
 
 CLUSTERS = [
     ClusterToLabel("run/0", "run@1", ("a", "c", "x"), False, None),
@@ -14,7 +15,8 @@ CLUSTERS = [
 
 def cleaned(**values):
     """What becomes of a suggestion for the first cluster."""
-    given = [Suggestion("run/1", "other"), Suggestion("run/0", **{"label": "x"} | values)]
+    first = Suggestion(**{"node": "run/0", "label": "x"} | values)
+    given = [Suggestion("run/1", "other"), first]
     return well_formed("mine", CLUSTERS, given)[0]
 
 
@@ -75,6 +77,33 @@ def test_a_score_of_numpy_is_stored_as_a_number_of_python():
 def test_other_labels_are_bounded_and_of_one_line_each():
     others = cleaned(alternatives=["a\nb", "", *"cdefghijklmnop"]).alternatives
     assert others == ("a b", *"cdefghij")
+
+
+class Silent(str):
+    """Text that cannot be shown."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+    def __len__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"node": []}, "it named [], which is none of the clusters"),
+        ({"node": Silent("x")}, "it named Silent, which is none of the clusters"),
+        ({"score": 10**400}, "of run/0, the score 1000"),
+        ({"score": Silent("x")}, "of run/0, the score Silent is no number from 0 to 1"),
+        ({"label": Silent("x" * 80)}, "reading it raised RuntimeError"),
+    ],
+)
+def test_values_that_python_cannot_compare_or_show_are_refused_in_one_line(values, said):
+    with pytest.raises(InputError) as caught:
+        cleaned(**values)
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_description_is_one_line_of_at_most_400_characters():

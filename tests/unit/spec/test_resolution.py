@@ -9,8 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_assets.clustering.config import ClusteringConfig, NestedClusteringConfig
-from panoptic_assets.clustering.methods import METHODS
+from panoptic_assets.clustering.config import METHODS, ClusteringConfig, NestedClusteringConfig
 from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.resolution import document_of, given_config, identity_of, parse, resolve
 from panoptic_assets.tags.config import SaveConfig
