@@ -58,7 +58,7 @@ SHOWN = [
 ]
 
 
-@pytest.mark.parametrize("kind", SHOWN, ids=str)
+@pytest.mark.parametrize("kind", SHOWN)
 def test_a_type_that_the_page_lists_is_one_that_dagster_shows(kind):
     choice = made(METHOD, given=kind)
     METHOD.check_class(choice)
@@ -134,6 +134,6 @@ def test_a_parameter_that_says_what_is_read_is_text(kind, need, parameter, of, s
     kind.check_class(made(kind, **{parameter: of}))  # of what it does not need it says nothing
 
 
-@pytest.mark.parametrize("of", [str, str | None, OneLine, Literal["Sujet"]], ids=str)
+@pytest.mark.parametrize("of", [str, str | None, OneLine, Literal["Sujet"]])
 def test_a_property_is_named_by_text_of_any_form(of):
     LABELLER.check_class(made(LABELLER, needing={"properties"}, property=of))
