@@ -28,7 +28,7 @@ _WIDEST = 100
 def manual(words: tuple[str, ...], language: str | None, markdown: bool) -> None:
     """Show a page of the manual, or the places where WORDS are.
 
-    WORDS are a page, such as `tags`, or a section of one, such as `scores#remainder`; without any,
+    WORDS are a page, such as `tags`, or a section of one, such as `tags#undo`; without any,
     the list of all pages is shown. Anything else is looked for in all pages.
     """
     from panoptic_assets.manual.contents import INDEX, find_page, pages, search_pages

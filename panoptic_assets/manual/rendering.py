@@ -136,7 +136,6 @@ def _document(shown_in: str, root: str, **values: object) -> str:
         groups=groups,
         root=root,
         styles=[f"{root}/static/{name}" for name in STYLES],
-        scripts=[],
         **values,
     )
 

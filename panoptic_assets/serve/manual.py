@@ -27,7 +27,7 @@ def manual_routes(headers: Mapping[str, str]) -> list[BaseRoute]:
     """Routes to the pages of the manual.
 
     Args:
-        headers: Of every answer to who may read.
+        headers: Of every answer to a GET.
     """
     common = {**headers, "Cache-Control": "no-cache"}
 
