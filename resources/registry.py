@@ -135,8 +135,24 @@ class Registry(BaseModel):
         document = self.run(key)
         return "keep" if document is None else document.get("refresh", "keep")
 
-    def set_policy(self, key: str, policy: Any, otherwise: dict[str, Any]) -> Path:
-        """Write a refresh policy into ``configs/runs/<key>.yaml``, and return where that is.
+    def run_file(self, key: str) -> Path:
+        """Where the file of a run, or of a divided node, is or would be."""
+        return self._project.configs / "runs" / f"{key}.yaml"
+
+    def run_text(self, key: str) -> str | None:
+        """What is written in that file; None without it.
+
+        Raises:
+            InputError: It is no text in UTF-8.
+        """
+        path = self.run_file(key)
+        if not path.is_file():
+            return None
+        with read_yaml(path):
+            return path.read_bytes().decode()
+
+    def with_policy(self, key: str, policy: Any, otherwise: dict[str, Any]) -> str:
+        """What ``configs/runs/<key>.yaml`` becomes with another refresh policy; it is not written.
 
         The rest of the file says the same, comments included (``resources.yaml_edits``).
 
@@ -148,12 +164,31 @@ class Registry(BaseModel):
         Raises:
             InputError: The file is no YAML mapping that can be changed.
         """
-        path = self._project.configs / "runs" / f"{key}.yaml"
+        path = self.run_file(key)
         if path.is_file():
-            content = edited_yaml(path, {("refresh",): policy}, flow=True)
+            return edited_yaml(path, {("refresh",): policy}, flow=True).decode()
+        return _dumped({"refresh": policy} | otherwise).decode()
+
+    def set_policy(self, key: str, policy: Any, otherwise: dict[str, Any]) -> Path:
+        """Write a refresh policy into ``configs/runs/<key>.yaml``, and return where that is.
+
+        Args:
+            key: The run.
+            policy: Its policy, as YAML holds it.
+            otherwise: What else the file gets, if there is none yet.
+
+        Raises:
+            InputError: The file is no YAML mapping that can be changed.
+        """
+        return self.write_run(key, self.with_policy(key, policy, otherwise))
+
+    def write_run(self, key: str, text: str | None) -> Path:
+        """Write ``configs/runs/<key>.yaml``, or delete it; returns where it is, or was."""
+        path = self.run_file(key)
+        if text is None:
+            path.unlink(missing_ok=True)
         else:
-            content = _dumped({"refresh": policy} | otherwise)
-        write_file(path, content)
+            write_file(path, text.encode())
         return path
 
     def sweeps(self) -> list[str]:

@@ -250,6 +250,21 @@ TABLES = {
             _column("tags", _TEXTS, "Paths such as `a > b`; of type `tag`, one."),
         ],
     ),
+    "marks": Table(
+        "One mark: what was undone, done again, removed, or written in place of another thing.",
+        [
+            _key("mark_id", "Its number, in 12 digits, which sort as text."),
+            _column("at", _TIME, "When."),
+            _column("author", _TEXT, "Who."),
+            _column("reason", _TEXT, "Why."),
+            _column("kind", _TEXT, "`undo`, `redo`, `labels`, `policy` or `remove`."),
+            _column("key", _TEXT, "The run or divided node that it is about."),
+            _column("act", _TEXT, "The act that an undo or redo names, such as `greek@2`."),
+            _column("dagster_run_id", _TEXT, "The Dagster run that made it."),
+            _column("records", _TEXTS, "Ids of records, see `panoptic_assets.spec.marks`."),
+            _column("content", _TEXT, "JSON: what was there before and after."),
+        ],
+    ),
     "forgotten": Table(
         "The tombstone of an image: all that is left of it.",
         [

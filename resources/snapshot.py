@@ -33,7 +33,12 @@ class Snapshot(LanceStore):
 
     @classmethod
     def of(cls, store: LanceStore) -> Self:
-        """A snapshot of a store, which it shares the connection with."""
+        """A snapshot of a store, which it shares the connection with.
+
+        Of a snapshot, it is one of the store that this is of: as that is from now on.
+        """
+        if isinstance(store, Snapshot):
+            store = store._base
         found = cls(uri=store.uri, storage_options=store.storage_options)
         store.tables()  # connects, and refuses a store of a newer format
         found.__dict__.update(store.__dict__)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels import questions
 from panoptic_assets.labels.naming import Suggestion
-from panoptic_assets.labels.table import clusters_to_label, write_labels
+from panoptic_assets.labels.table import clusters_to_label, label_rows, write_labels
 from panoptic_assets.spec.records import digest
 from resources.project_folder import ProjectSettings, create, find
 from resources.schemas import SCHEMAS
@@ -43,7 +43,7 @@ def written_labels(bench, task="", label="Vases"):
         "language": "en",
         "base_url": "https://me:secret@api.example.org/v1",
     }
-    write_labels(bench.store, KEY, clusters, found, "vision_model", config)
+    write_labels(bench.store, KEY, label_rows(KEY, clusters, found, "vision_model", config))
 
 
 def write_project(folder):

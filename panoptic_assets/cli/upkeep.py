@@ -59,26 +59,20 @@ def policy(
     keep: nothing. assign: new images go to the nearest cluster. recluster: all is clustered again
     with the recorded parameters, and clusters keep their numbers.
     """
-    from panoptic_assets.clustering.dividing import registry_config
-    from panoptic_assets.clustering.policies import parse_policy, policy_document, policy_of
-    from panoptic_assets.clustering.table import Clusterings
+    from panoptic_assets.clustering.policies import parse_policy
     from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
     project = open_project(folder)
-    clusterings = Clusterings(project.store, key)
-    record = clusterings.find(key)
-    if record is None and registry_config(project.registry, key, "clustering") is None:
-        clusterings.get(key)  # which says what there is
     limits = {"most_novel": most_novel, "most_new": most_new}
     given = {name: value for name, value in limits.items() if value is not None}
     if policy is None and not given:
-        say(_shown(policy_document(policy_of(project.registry, key))))
+        say(_shown(project.policy(key)))
         return
     chosen = parse_policy({policy or "assign": given}, "The command")
-    otherwise = {"ops": {"clustering": {"config": record.config}}} if record else {}
-    document = {chosen.name: given} if given else chosen.name
-    path = project.registry.set_policy(key, document, otherwise)
+    name: str = chosen.name
+    document: str | dict[str, Any] = {name: given} if given else name
+    path = project.set_policy(key, document)
     tell(f"✓ {path}: {_shown({'refresh': document})}")
 
 

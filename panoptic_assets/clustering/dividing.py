@@ -32,6 +32,7 @@ from panoptic_assets.clustering.table import (
     Clusterings,
     StoredClustering,
     cluster_names,
+    next_revision,
     write_clustering,
 )
 from panoptic_assets.corpus.table import files_input, present_files
@@ -306,7 +307,7 @@ class Dividing:
             key: Of the clustering.
             config: Its configuration, resolved.
             selection: The images in scope.
-            previous: The record that the key has so far: the new one gets the next revision.
+            previous: The record that the key has so far.
             algorithm: The number of the method's algorithm; today's by default.
 
         Raises:
@@ -347,7 +348,6 @@ class Dividing:
             notes=[*selection.notes, *outcome.notes],
             usage=usage,
             started=started,
-            previous=previous,
             algorithm=algorithm,
         )
         return Computed(record, answer, features)
@@ -363,7 +363,6 @@ class Dividing:
         notes: list[str],
         usage: records.Usage,
         started: datetime,
-        previous: records.Record | None,
         algorithm: int,
         refreshed: records.Refreshed | None = None,
     ) -> records.Record:
@@ -379,7 +378,6 @@ class Dividing:
             notes: What a person must know of the answer.
             usage: What it cost.
             started: When.
-            previous: The record that the key has so far.
             algorithm: The number of the algorithm that made the clusters.
             refreshed: How a policy made the answer from an older one.
         """
@@ -393,7 +391,7 @@ class Dividing:
         return records.Record(
             key=key,
             run_key=run_key_of(key),
-            revision=previous.revision + 1 if previous else 1,
+            revision=next_revision(self.store, key),
             config=identity_of(config),
             inputs=inputs,
             parent_record=parent.record_id if parent else None,

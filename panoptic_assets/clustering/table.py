@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from panoptic_assets.clustering.algorithms.interface import Outcome
 from panoptic_assets.clustering.clusters import CanonicalClustering, Cluster
+from panoptic_assets.clustering.mark_log import withdrawn_records
 from panoptic_assets.spec import seals, tree
 from panoptic_assets.spec.computation import REMAINDER, Labels
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
@@ -56,7 +57,7 @@ class Unreadable:
 
 
 class Clusterings:
-    """The clusterings that count: the newest record of every key, read once.
+    """The clusterings that count: of every key the newest record that is not withdrawn, read once.
 
     Args:
         store: The store.
@@ -69,7 +70,10 @@ class Clusterings:
         newest: dict[str, Record] = {}
         unreadable: dict[str, Unreadable] = {}
         columns = ["record_id", "key", "revision", "content"]
+        self._withdrawn = withdrawn_records(store)
         for row in store.read("records", columns, where).to_pylist():
+            if row["record_id"] in self._withdrawn:
+                continue
             try:
                 record = _record_of(store, row)
             except UnreadableRecordError as error:
@@ -106,7 +110,8 @@ class Clusterings:
                     id="cluster-not-divided",
                     node=key,
                 )
-            known = set(self._store.read("records", ["key"])["key"].to_pylist())
+            rows, gone = self._store.read("records", ["record_id", "key"]), self._withdrawn
+            known = {row["key"] for row in rows.to_pylist() if row["record_id"] not in gone}
             more = ", …" if len(known) > _KEYS_LISTED else ""
             listed = ", ".join(sorted(nearest(key, known, _KEYS_LISTED))) + more or message(
                 "none yet", id="none-yet"
@@ -224,9 +229,26 @@ class Clusterings:
         return rows.filter(pc.equal(rows["cluster"], node.cluster))["image_id"].to_pylist()
 
 
-def all_records(store: LanceStore, run_key: str) -> dict[str, Record]:
-    """Every record of a run's tree that there ever was and that can be read, by its id."""
-    rows = store.read("records", ["record_id", "content"], f"run_key = {quoted(run_key)}")
+def next_revision(store: LanceStore, key: str) -> int:
+    """The revision of the next record of a key: of those that are withdrawn, none is given again.
+
+    Args:
+        store: The store.
+        key: Of the clustering.
+    """
+    # The condition of `Clusterings`: what a snapshot has read for them is not read again.
+    rows = store.read("records", ["key", "revision"], f"run_key = {quoted(run_key_of(key))}")
+    mine = rows.filter(pc.equal(rows["key"], key))["revision"].to_pylist()
+    return max(mine, default=0) + 1
+
+
+def all_records(store: LanceStore, run_key: str | None = None) -> dict[str, Record]:
+    """Every record of a run's tree, or of all, that there ever was and that can be read, by its id.
+
+    Those that are withdrawn, too: tags may have been saved from them, and they may come back.
+    """
+    where = None if run_key is None else f"run_key = {quoted(run_key)}"
+    rows = store.read("records", ["record_id", "content"], where)
     found: dict[str, Record] = {}
     for row in rows.to_pylist():
         with suppress(UnreadableRecordError):

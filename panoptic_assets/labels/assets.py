@@ -5,22 +5,27 @@ belong here: how clusters are named (``labels.labelling``), and saving them unde
 (``tags``).
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import dagster as dg
 import numpy as np
 
 from panoptic_assets.clustering.assets import clustering, nested_clustering
+from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.contact_sheet import contact_sheet
 from panoptic_assets.corpus.table import rows_of_thumbnails
 from panoptic_assets.labels import labelling
 from panoptic_assets.labels.config import LabelsConfig
+from panoptic_assets.labels.table import stored_labels
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
-from panoptic_assets.orchestration.running import POOL, excerpt, plain_failures
+from panoptic_assets.orchestration.running import REVIEW_POOL, excerpt, plain_failures, report_link
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import Document, document_of
-from resources.report_folder import address
+from resources.lance import LanceStore
 
 _SHOWN = 30
 """Clusters in the table."""
@@ -38,7 +43,7 @@ _GPT4V = "label_clusters_with_gpt4v"
     deps=[clustering, dg.AssetDep(nested_clustering, partition_mapping=LINEAGE_ONLY)],
     config_schema=schema_of(LabelsConfig),
     group_name="review",
-    pool=POOL,
+    pool=REVIEW_POOL,
     kinds={"lancedb"},
     code_version="1",
 )
@@ -77,28 +82,17 @@ def _result(labelled: labelling.LabelledClusters) -> dg.MaterializeResult[None]:
     scores = [found.score for found in suggestions if found.score is not None]
     return dg.MaterializeResult(
         metadata={
-            "report": dg.MetadataValue.url(address(f"runs/{plan.run_key}")),
+            **report_link(f"runs/{plan.run_key}"),
             "nb_labels": nb_labels,
             "nb_clusters": len(clusters),
             "nb_failed": len(clusters) - nb_labels,
             **labelled.used,
             **({"mean_label_score": float(np.mean(scores))} if scores else {}),
-            "labels": dg.MetadataValue.md(
-                table(
-                    ["cluster", "images", "score", "label", "alternatives", "remark"],
-                    [
-                        [
-                            found.node,
-                            len(cluster.image_ids),
-                            "" if found.score is None else f"{found.score:.2f}",
-                            _cut(found.label or "(none)"),
-                            _cut(", ".join(found.alternatives)),
-                            _cut(found.reason or ""),
-                        ]
-                        for cluster, found in zip(clusters, suggestions, strict=True)
-                    ],
-                    _SHOWN,
-                )
+            "labels": _table(
+                [
+                    (vars(found), len(cluster.image_ids))
+                    for cluster, found in zip(clusters, suggestions, strict=True)
+                ]
             ),
             "contact_sheet": dg.MetadataValue.md(
                 contact_sheet(
@@ -114,21 +108,62 @@ def _result(labelled: labelling.LabelledClusters) -> dg.MaterializeResult[None]:
             ),
             "config": dg.MetadataValue.json(excerpt(document_of(plan.config))),
         },
-        data_version=dg.DataVersion(
-            digest(
-                [
-                    [
-                        cluster.node,
-                        cluster.record_id,
-                        found.label,
-                        found.alternatives,
-                        found.description,
-                    ]
-                    for cluster, found in zip(clusters, suggestions, strict=True)
-                ]
-            )
+        data_version=_version(
+            vars(found) | {"record_id": cluster.record_id}
+            for cluster, found in zip(clusters, suggestions, strict=True)
         ),
     )
+
+
+def stored_labels_shown(
+    store: LanceStore, clusterings: Clusterings, run_key: str
+) -> tuple[dict[str, Any], dg.DataVersion]:
+    """What Dagster shows of the labels that a run has, and what it compares of them.
+
+    For labels that are put back, or told of again, without a labeller.
+
+    Args:
+        store: The store.
+        clusterings: Those of the run.
+        run_key: The run.
+    """
+    by_node = {row["node"]: row for row in stored_labels(store, run_key)}
+    sizes = {
+        f"{key}/{row['cluster']}": row["size"]
+        for key in clusterings.valid(run_key)
+        for row in clusterings.clusters(key).select(["cluster", "size"]).to_pylist()
+    }
+    rows = [by_node[node] for node in sorted(by_node.keys() & sizes.keys(), key=list(sizes).index)]
+    nb_labels = sum(row["label"] is not None for row in rows)
+    shown = {
+        "nb_labels": nb_labels,
+        "nb_clusters": len(rows),
+        "nb_failed": len(rows) - nb_labels,
+        "labels": _table([(row, sizes[row["node"]]) for row in rows]),
+    }
+    return shown, _version(rows)
+
+
+def _version(rows: Iterable[Mapping[str, Any]]) -> dg.DataVersion:
+    names = ("node", "record_id", "label", "alternatives", "description")
+    return dg.DataVersion(digest([[row[name] for name in names] for row in rows]))
+
+
+def _table(rows: Sequence[tuple[Mapping[str, Any], int]]) -> dg.MarkdownMetadataValue:
+    """Labels, each with the number of images of its cluster."""
+    cells = [
+        [
+            row["node"],
+            nb_images,
+            "" if row["score"] is None else f"{row['score']:.2f}",
+            _cut(row["label"] or "(none)"),
+            _cut(", ".join(row["alternatives"] or ())),
+            _cut(row["reason"] or ""),
+        ]
+        for row, nb_images in rows
+    ]
+    headings = ["cluster", "images", "score", "label", "alternatives", "remark"]
+    return dg.MetadataValue.md(table(headings, cells, _SHOWN))
 
 
 def _cut(text: str) -> str:

@@ -14,12 +14,19 @@ import numpy as np
 import pyarrow.compute as pc
 
 from panoptic_assets.clustering import quality
+from panoptic_assets.clustering.mark_log import append_mark
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.config import LabelsConfig, is_ours
 from panoptic_assets.labels.inputs import LabellerInputs, find_inputs
 from panoptic_assets.labels.labellers import VisionModel, well_formed
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
-from panoptic_assets.labels.table import clusters_to_label, write_labels
+from panoptic_assets.labels.table import (
+    clusters_to_label,
+    label_rows,
+    same_labels,
+    stored_labels,
+    write_labels,
+)
 from panoptic_assets.labels.vision_language import (
     VisionQuestions,
     ask_for_labels,
@@ -29,6 +36,7 @@ from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.keys import parse_run_key
+from panoptic_assets.spec.people import system_user
 from panoptic_assets.spec.resolution import Document, document_of, parse
 from panoptic_assets.spec.text import brief
 from resources.errors import InputError
@@ -149,12 +157,26 @@ def _asked(plan: LabelsPlan, questions: VisionQuestions) -> LabelledClusters:
 
 
 def store(labelled: LabelledClusters) -> None:
-    """Make what was found the labels of the run's clusters."""
-    plan = labelled.plan
+    """Make what was found the labels of the run's clusters.
+
+    The mark by which they can be undone comes first: after a crash before the labels it says what
+    was, and is, there.
+    """
+    plan, context = labelled.plan, labelled.plan.context
     method, document = next(iter(document_of(plan.config)["method"].items()))
-    write_labels(
-        plan.context.store, plan.run_key, plan.clusters, labelled.suggestions, method, document
-    )
+    rows = label_rows(plan.run_key, plan.clusters, labelled.suggestions, method, document)
+    before = stored_labels(context.store, plan.run_key)
+    if not same_labels(before, rows):
+        append_mark(
+            context.store,
+            "labels",
+            plan.run_key,
+            context.author or system_user(),
+            dagster_run_id=context.dagster_run_id,
+            records=tuple(sorted({cluster.record_id for cluster in plan.clusters})),
+            content={"before": before, "after": rows},
+        )
+    write_labels(context.store, plan.run_key, rows)
 
 
 def typical_images(plan: LabelsPlan, nb_clusters: int, nb_images: int) -> list[list[str]]:

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
-from panoptic_assets.labels.questions import UnusableAnswerError, checked
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
 from resources.lance import LanceStore, quoted
 from resources.schemas import SCHEMAS
@@ -58,18 +57,16 @@ def clusters_to_label(
     return found
 
 
-def write_labels(
-    store: LanceStore,
+def label_rows(
     run_key: str,
     clusters: Iterable[ClusterToLabel],
     suggestions: Iterable[Suggestion],
     method: str,
     config: Mapping[str, Any],
-) -> None:
-    """Make these the labels of a run's clusters, in one commit; those that it had are gone.
+) -> list[dict[str, Any]]:
+    """What the table `labels` holds of a run's clusters.
 
     Args:
-        store: The store.
         run_key: The run.
         clusters: What was to be named.
         suggestions: One for each of them, in any order.
@@ -77,7 +74,7 @@ def write_labels(
         config: Its configuration, as plain data.
     """
     record_ids = {cluster.node: cluster.record_id for cluster in clusters}
-    rows = [
+    return [
         {
             **asdict(suggestion),
             "record_id": record_ids[suggestion.node],
@@ -89,9 +86,38 @@ def write_labels(
         }
         for suggestion in suggestions
     ]
+
+
+def write_labels(store: LanceStore, run_key: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Make these rows the labels of a run, in one commit; those that it had are gone.
+
+    Args:
+        store: The store.
+        run_key: The run.
+        rows: As :func:`label_rows` and :func:`stored_labels` give them.
+    """
     mine = f"run_key = {quoted(run_key)}"
-    store.replace("labels", pa.Table.from_pylist(rows, schema=SCHEMAS["labels"]), mine)
+    found = pa.Table.from_pylist(list(map(dict, rows)), schema=SCHEMAS["labels"])
+    store.replace("labels", found, mine)
     store.optimize("labels")
+
+
+def stored_labels(store: LanceStore, run_key: str) -> list[dict[str, Any]]:
+    """The rows of a run's labels as they are stored, also those of clusters of older records."""
+    rows = store.read("labels", where=f"run_key = {quoted(run_key)}")
+    order = [(name, "ascending") for name in ("record_id", "cluster")]
+    found: list[dict[str, Any]] = rows.sort_by(order).to_pylist()
+    return found
+
+
+def same_labels(one: Iterable[Mapping[str, Any]], other: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether two lists of rows, in whatever order, say the same."""
+
+    def in_order(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+        found = pa.Table.from_pylist(list(map(dict, rows)), schema=SCHEMAS["labels"])
+        return found.sort_by([(name, "ascending") for name in ("record_id", "cluster")])
+
+    return bool(in_order(one).equals(in_order(other)))
 
 
 def read_labels(
@@ -113,6 +139,8 @@ def read_labels(
     found = {row["node"]: row for row in rows if row["record_id"] in current}
     for node, row in found.items():
         if row["method"] == "vision_model" and row["label"]:
+            from panoptic_assets.labels.questions import UnusableAnswerError, checked
+
             try:
                 answer = checked(row["label"], row["description"])
             except UnusableAnswerError as error:

@@ -507,7 +507,8 @@ class _Verification:
             self._say("runs", "same", ", ".join(keys))
         if not ids:
             return {}
-        return {"records": one_of("record_id", sorted(ids))}
+        # Whatever was undone or removed since: then it was there.
+        return {"records": one_of("record_id", sorted(ids)), "marks": "false"}
 
     def _above(self) -> str | None:
         """The key of the clustering of which a cluster is in scope."""

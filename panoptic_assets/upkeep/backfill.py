@@ -15,7 +15,7 @@ from panoptic_assets.clustering.table import Clusterings, read_clustering
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.insides import version_of, version_tags
 from panoptic_assets.orchestration.partitions import NODES, RUNS
-from panoptic_assets.orchestration.running import POOL, failure_of, plain_failures
+from panoptic_assets.orchestration.running import CLUSTERINGS_POOL, failure_of, plain_failures
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.resolution import parse
@@ -41,7 +41,7 @@ _SAVES = 20
 """Materializations in which a save is looked for."""
 
 
-@dg.op(config_schema=schema_of(BackfillConfig), pool=POOL, out=dg.Out(dg.Nothing))
+@dg.op(config_schema=schema_of(BackfillConfig), pool=CLUSTERINGS_POOL, out=dg.Out(dg.Nothing))
 def backfill(
     context: dg.OpExecutionContext,
     store: dg.ResourceParam[LanceStore],
@@ -52,7 +52,7 @@ def backfill(
     with plain_failures():
         config = parse(BackfillConfig, {k: v for k, v in context.op_config.items() if v})
         dividing = Dividing(store, models, registry, context.run_id, context.log.info)
-        reporter = _Reporter(context.instance, store)
+        reporter = Teller(context.instance, store)
         done: list[RunRefresh] = []
         for item in refreshed(dividing, config):
             if isinstance(item, RunRefresh):
@@ -136,7 +136,7 @@ def drift_text(row: dict[str, Any]) -> str:
     return f"novelty {novelty}, growth {drift['growth']:.0%}{due}"
 
 
-class _Reporter:
+class Teller:
     """Tells Dagster what was made, as if the assets had been materialized one by one.
 
     What a run that was killed made and did not tell any more is told by the next one.
@@ -154,7 +154,7 @@ class _Reporter:
                 clusterings = Clusterings(self._store, step.key)
                 shown = save_metadata(self._store, step.key, clusterings, step.saved, [])
                 read = self._latest(clustering, step.key)
-                yield self._made(saved_clustering, step.key, version, shown, clustering, read)
+                yield self.made(saved_clustering, step.key, version, shown, clustering, read)
         record = step.record
         if record is None:
             return
@@ -165,22 +165,25 @@ class _Reporter:
         partitions = NODES if asset is nested_clustering else RUNS
         self._instance.add_dynamic_partitions(str(partitions.name), [record.key])
         answer = step.answer or read_clustering(self._store, record)
-        yield self._made(
+        yield self.made(
             asset, record.key, version, clustering_metadata(self._store, record, answer)
         )
 
     def tags(self) -> Iterator[dg.AssetMaterialization]:
         """The tags, after the replay of their log, if Dagster does not know them."""
-        events = [entry.event for entry in read_log(self._store)]
-        if not events:
-            return
-        replayed = tag_log.replay(events)
-        write_tags(self._store, replayed)
+        replayed_at = None
+        while replayed_at != (replayed_at := self._store.version("tag_log")):
+            # Once more where somebody has edited tags meanwhile, whose replay this one may undo.
+            events = [entry.event for entry in read_log(self._store)]
+            if not events:
+                return
+            replayed = tag_log.replay(events)
+            write_tags(self._store, replayed)
         version = tags_version(replayed)
         if not self._knows(tags, None, version):
             read = self._latest(saved_clustering, None)
             shown = tags_metadata(replayed, len(events), 0)
-            yield self._made(tags, None, version, shown, saved_clustering, read)
+            yield self.made(tags, None, version, shown, saved_clustering, read)
 
     def _latest(self, asset: dg.AssetsDefinition, partition: str | None) -> Any | None:
         return next(iter(self._records(asset, partition, 1)), None)
@@ -200,7 +203,7 @@ class _Reporter:
         number = _SAVES if asset is saved_clustering else 1
         return version.value in map(version_of, self._records(asset, partition, number))
 
-    def _made(
+    def made(
         self,
         asset: dg.AssetsDefinition,
         partition: str | None,
@@ -209,6 +212,16 @@ class _Reporter:
         read_asset: dg.AssetsDefinition | None = None,
         read: Any | None = None,
     ) -> dg.AssetMaterialization:
+        """The materialization of something, as its asset would have reported it.
+
+        Args:
+            asset: Its asset.
+            partition: Its partition; None without partitions.
+            version: What Dagster compares of it.
+            shown: What Dagster shows of it.
+            read_asset: An asset that was read for it.
+            read: The record of what that had then.
+        """
         was_read = None
         if read_asset is not None and read is not None:
             was_read = read_asset.key.to_user_string(), read

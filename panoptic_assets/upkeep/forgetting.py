@@ -392,6 +392,9 @@ def _rewritten(store: LanceStore, table: str, redaction: Redaction) -> list[dict
                 json.loads(row["content"]), row["images"], redaction.image_ids
             )
             new["content"] = json.dumps(redaction.data(events), ensure_ascii=False)
+        elif table == "marks":  # labels that were there before or after, and files of runs
+            content = redaction.data(json.loads(row["content"]))
+            new["content"] = json.dumps(content, ensure_ascii=False)
         elif table == "records":
             content = redaction.data(json.loads(row["content"]))
             if content != json.loads(row["content"]):

@@ -236,7 +236,6 @@ def assigned_again(
         _notes(base, selection, drift),
         usage,
         started,
-        None,
         base.record.algorithm,
         _continued(base, drift),
     )
@@ -472,7 +471,6 @@ class _RefreshedTree:
             _notes(base, selection, drift),
             usage,
             started,
-            previous,
             base.record.algorithm,
             _continued(base, drift),
         )

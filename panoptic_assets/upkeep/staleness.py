@@ -165,6 +165,8 @@ class Judge:
             if reason := self._unreadable(run_key):
                 found.append(Staleness("labels", run_key, run_key, (reason,)))
                 continue
+            if run_key not in self.clusterings.records:  # undone or removed; they wait with it
+                continue
             # What a refresh assigned images to keeps the labels of the clusters as computed.
             valid = {record.computed_id for record in self.clusterings.valid(run_key).values()}
             clusters = [

@@ -15,20 +15,23 @@ import dagster as dg
 
 from panoptic_assets.clustering.assets import clustering, nested_clustering
 from panoptic_assets.labels.assets import cluster_labels
-from panoptic_assets.orchestration.acting import Acts
+from panoptic_assets.orchestration.acting import Acts, Context
 from panoptic_assets.orchestration.asset_checks import report_evaluation, specs
 from panoptic_assets.orchestration.insides import latest_evaluation
 from panoptic_assets.orchestration.partitions import NODES, RUNS
 from panoptic_assets.orchestration.running import partition_of
 from panoptic_assets.spec.keys import run_key_of
 from panoptic_assets.spec.markdown import bullets
+from panoptic_assets.spec.text import counted, some
 from panoptic_assets.tags.assets import saved_clustering
 from panoptic_assets.upkeep.reasons import Kind, Staleness
+from panoptic_assets.upkeep.reconciling import find_mismatches
 from panoptic_assets.upkeep.staleness import Judge
 from resources.lance import LanceStore
 from resources.registry import Registry
 
 _CHECK = "up_to_date"
+_MISMATCHES_SHOWN = 6
 
 _OF_CLUSTERINGS: tuple[Kind, ...] = (
     "images_added",
@@ -79,13 +82,32 @@ cluster_labels_up_to_date = _check(cluster_labels, lambda judge, _: judge.labels
 saved_clustering_up_to_date = _check(saved_clustering, lambda judge, _: judge.saves())
 
 
+def report_clustering(
+    context: dg.OpExecutionContext, asset: dg.AssetsDefinition, key: str, act: Context
+) -> None:
+    """Judge a clustering that an op has made, as the check does that of its asset.
+
+    Args:
+        context: Of the op, which has reported the materialization.
+        asset: ``clustering`` or ``nested_clustering``.
+        key: The run or node.
+        act: What is read.
+    """
+    judged = Judge(act.store, act.registry, run_key_of(key)).clustering(key)
+    verdict = _verdict(asset.key.to_user_string(), [judged])
+    report_evaluation(context, asset.key, _CHECK, key, verdict)
+
+
 @dg.op
 def judge_partitions(
     context: dg.OpExecutionContext,
     store: dg.ResourceParam[LanceStore],
     registry: dg.ResourceParam[Registry],
 ) -> dg.Output[None]:
-    """Judge every partition, and report the checks whose verdict or reasons are others by now."""
+    """Judge every partition, and report the checks whose verdict or reasons are others by now.
+
+    And say what the store and Dagster do not agree on, such as a partition that was deleted.
+    """
     instance = context.instance
     known = {
         definition.name: set(instance.get_dynamic_partitions(str(definition.name)))
@@ -104,9 +126,21 @@ def judge_partitions(
             report_evaluation(context, dg.AssetKey(asset), _CHECK, partition, verdict)
             nb_reported += 1
     context.log.info(f"{nb_reported:,} of {len(of_places):,} verdicts are others than before.")
+    different = find_mismatches(instance, store, registry)
+    if different:
+        context.log.warning(
+            f"The store and Dagster do not agree on {counted(len(different), 'partition')}: "
+            f"{some([one.text for one in different], _MISMATCHES_SHOWN)}. The job `reconcile` "
+            "(`panoptic-assets reconcile`) mends that."
+        )
     return dg.Output(
         None,
-        metadata={"nb_judged": len(of_places), "nb_stale": nb_stale, "nb_reported": nb_reported},
+        metadata={
+            "nb_judged": len(of_places),
+            "nb_stale": nb_stale,
+            "nb_reported": nb_reported,
+            "nb_mismatches": len(different),
+        },
     )
 
 

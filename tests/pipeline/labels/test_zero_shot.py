@@ -15,7 +15,7 @@ from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.inputs import find_inputs, read_vocabulary
 from panoptic_assets.labels.labellers import ZeroShot
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
-from panoptic_assets.labels.table import clusters_to_label, write_labels
+from panoptic_assets.labels.table import clusters_to_label, label_rows, write_labels
 from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.tags.edits import LONGEST_NAME
 from resources.engine import LocalEngine
@@ -47,7 +47,7 @@ def suggested(bench, *labels, method="zero_shot"):
         Suggestion(cluster.node, label, 1.0, (), None, None)
         for cluster, label in zip(clusters, labels, strict=True)
     ]
-    write_labels(bench.store, "greek", clusters, found, method, {})
+    write_labels(bench.store, "greek", label_rows("greek", clusters, found, method, {}))
 
 
 @pytest.fixture(scope="module")

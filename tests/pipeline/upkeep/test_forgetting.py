@@ -10,11 +10,12 @@ import zipfile
 import dagster as dg
 import pytest
 
+from panoptic_assets.clustering.mark_log import append_mark
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import certificates_of_records
 from panoptic_assets.features.table import graph_hash, read_graph, read_vectors
 from panoptic_assets.labels.naming import Suggestion
-from panoptic_assets.labels.table import clusters_to_label, write_labels
+from panoptic_assets.labels.table import clusters_to_label, label_rows, write_labels
 from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
 from panoptic_assets.project import Project
 from panoptic_assets.spec.tag_log import replay
@@ -75,7 +76,11 @@ def write_reviewed(folder):
     named = [
         Suggestion(cluster.node, "grey", None, (), None, f"Such as {PATH}") for cluster in clusters
     ]
-    write_labels(store, "a", clusters, named, "vision_model", {})
+    rows = label_rows("a", clusters, named, "vision_model", {})
+    write_labels(store, "a", rows)
+    append_mark(store, "labels", "a", "Ada", content={"before": [], "after": rows})
+    written = f"scope: {{similar: {{image: {image_of(folder)}}}}}  # like {PATH}"
+    append_mark(store, "policy", "near", "Ada", f"see {PATH}", content={"after": written})
     write_images(folder / "images", 3, start=40)
     run("refresh", cwd=folder)
 

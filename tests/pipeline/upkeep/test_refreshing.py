@@ -19,7 +19,7 @@ from panoptic_assets.clustering.selection import select
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.features.table import read_vectors
 from panoptic_assets.labels.naming import Suggestion
-from panoptic_assets.labels.table import clusters_to_label, write_labels
+from panoptic_assets.labels.table import clusters_to_label, label_rows, write_labels
 from panoptic_assets.proof.bundle_check import Check, open_box
 from panoptic_assets.proof.verification import Verifier
 from panoptic_assets.spec.records import output_hash
@@ -645,7 +645,7 @@ def test_a_property_that_people_deleted_does_not_come_back(bench):
 def test_labels_stay_with_the_clusters_that_images_are_assigned_to(bench):
     clusters = clusters_to_label(Clusterings(bench.store, "greek"), "greek")
     found = [Suggestion(c.node, f"name of {c.node}", 0.5, (), None, None) for c in clusters]
-    write_labels(bench.store, "greek", clusters, found, "zero_shot", {})
+    write_labels(bench.store, "greek", label_rows("greek", clusters, found, "zero_shot", {}))
     grow(bench)
     apply(bench, Assign())
     labels = {row["node"]: row["label"] for row in bench.read.labels("greek").to_pylist()}

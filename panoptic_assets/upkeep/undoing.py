@@ -1,0 +1,386 @@
+"""The act of undoing an act, or of doing it again; and the history of all acts.
+
+Belongs here: which act is meant, why it cannot be undone, and what undoing does to the store and to
+the files. Does not belong here: what marks mean and what stands in the way (``spec.marks``), the
+events of tags, which their own log undoes (``tags.editing``), and what Dagster is told of it
+(``upkeep.changes``).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from panoptic_assets.clustering.mark_log import append_mark, read_marks
+from panoptic_assets.clustering.table import all_records
+from panoptic_assets.labels.table import write_labels
+from panoptic_assets.orchestration.acting import Context
+from panoptic_assets.spec import marks, tag_log
+from panoptic_assets.spec.marks import Known, Mark
+from panoptic_assets.spec.people import system_user
+from panoptic_assets.spec.records import Record
+from panoptic_assets.spec.resolution import Document, parse
+from panoptic_assets.spec.text import counted, some
+from panoptic_assets.tags.table import LoggedEvent, read_log
+from panoptic_assets.upkeep.config import UndoConfig
+from resources.errors import InputError, message
+from resources.lance import LanceStore
+
+_NAMES_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class PastAct:
+    """Something that somebody did."""
+
+    id: str
+    """``greek@2``, ``tag-12``, ``mark-5``."""
+    at: datetime
+    author: str
+    """Empty where it is not known."""
+    kind: str
+    key: str
+    """The run, the divided node, or the property."""
+    text: str
+    """What it did, for people."""
+    reason: str
+    undone: bool
+    dagster_run_id: str
+    """Empty where it is not known: the tag log names none."""
+
+
+@dataclass(frozen=True)
+class UndoPlan:
+    """An act that can be undone, or done again; not one of tags."""
+
+    context: Context
+    config: UndoConfig
+    act: str
+    redo: bool
+    key: str
+    text: str
+    """What the act did, for people."""
+    known: Known
+
+    @property
+    def mark(self) -> Mark | None:
+        """What the act says; None of a clustering."""
+        return self.known.mark(self.act)
+
+
+@dataclass(frozen=True)
+class Undone:
+    """An act that was undone, or done again."""
+
+    plan: UndoPlan
+    id: str
+    """Of the mark that says so."""
+
+    @property
+    def tag_events(self) -> list[int]:
+        """Events of the tag log that belong to it, and are to be undone or done again with it."""
+        mark = self.plan.mark
+        return list(mark.content.get("tag_events", ())) if mark and mark.kind == "remove" else []
+
+
+def history(store: LanceStore, authors: Mapping[str, str]) -> list[PastAct]:
+    """Every act, oldest first.
+
+    Args:
+        store: The store.
+        authors: Who started Dagster runs, by their ids.
+    """
+    made, records, log = read_marks(store), all_records(store), read_log(store, with_images=False)
+    return _history(made, list(records.values()), log, authors)
+
+
+def _history(
+    made: list[Mark], records: list[Record], log: list[LoggedEvent], authors: Mapping[str, str]
+) -> list[PastAct]:
+    left_out = marks.undone_acts(made)
+    by_act: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_act[marks.clustering_id(record)].append(record)
+    found = []
+    for act, revision in by_act.items():
+        record = max(revision, key=lambda record: record.order)
+        author = authors.get(record.dagster_run_id, "")
+        found.append(_of_clustering(act, record, author, act in left_out))
+    found += [_of_mark(mark, mark.id in left_out) for mark in made]
+    found += _of_tags(log)
+    return sorted(found, key=lambda act: act.at)
+
+
+def _of_clustering(act: str, record: Record, author: str, is_undone: bool) -> PastAct:
+    method = next(iter(record.config["method"]))
+    nb_images = record.counts.clustered + record.counts.remainder
+    kind = "divide" if "/" in record.key else "cluster"
+    return PastAct(
+        id=act,
+        at=record.finished_at,
+        author=author,
+        kind=record.refreshed.policy if record.refreshed else kind,
+        key=record.key,
+        text=f"{method}: {counted(record.nb_clusters, 'cluster')} of {counted(nb_images, 'image')}",
+        reason="",
+        undone=is_undone,
+        dagster_run_id=record.dagster_run_id,
+    )
+
+
+def _of_mark(mark: Mark, is_undone: bool) -> PastAct:
+    content = mark.content
+    text = mark.act
+    if mark.kind == "labels":
+        nb_labels = sum(row["label"] is not None for row in content.get("after", ()))
+        methods = sorted({row["method"] for row in content.get("after", ())})
+        text = f"{counted(nb_labels, 'label')} by {', '.join(methods)}" if methods else "no labels"
+    elif mark.kind == "policy":
+        text = " → ".join(map(_policy_text, content.get("policies", ())))
+    elif mark.kind == "remove":
+        text = counted(len(mark.records), "record")
+    return PastAct(
+        id=mark.id,
+        at=mark.at,
+        author=mark.author,
+        kind=mark.kind,
+        key=mark.key,
+        text=text,
+        reason=mark.reason,
+        undone=is_undone,
+        dagster_run_id=mark.dagster_run_id,
+    )
+
+
+def _policy_text(policy: object) -> str:
+    if isinstance(policy, Mapping):
+        [(name, fields)] = policy.items()
+        return f"{name} ({', '.join(f'{field} {value}' for field, value in fields.items())})"
+    return str(policy)
+
+
+def _of_tags(log: list[LoggedEvent]) -> list[PastAct]:
+    events = [entry.event for entry in log]
+    left_out = tag_log.undone(events)
+    return [
+        PastAct(
+            id=marks.tag_id(entry.number),
+            at=entry.at,
+            author=entry.author,
+            kind=entry.event.kind,
+            key=entry.event.property,
+            text=marks.tag_id(entry.event.event) if entry.event.event is not None else text,
+            reason=entry.reason,
+            undone=entry.number in left_out,
+            dagster_run_id="",
+        )
+        for entry, text in zip(log, tag_log.in_words(events), strict=True)
+    ]
+
+
+def find_act(store: LanceStore, act: str = "", redo: bool = False) -> tuple[PastAct, bool]:
+    """The act that is meant, and whether it is to be done again.
+
+    To undo an undo is to do again what it undid, and the other way round.
+
+    Args:
+        store: The store.
+        act: Its id; by default the last one that can be undone, or the one that was undone last.
+        redo: Whether it is to be done again.
+
+    Raises:
+        InputError: There is no such act, it is undone already, or is not; or nothing is left.
+    """
+    log = read_log(store, with_images=False)
+    made, records = read_marks(store), list(all_records(store).values())
+    known = Known(made, records, _properties(store))
+    acts = _history(made, records, log, {})
+    if act:
+        return _named(act.strip(), redo, acts, made, log, known)
+    return _last(redo, acts, made, log, known), redo
+
+
+def _named(
+    act: str,
+    redo: bool,
+    acts: list[PastAct],
+    made: list[Mark],
+    log: list[LoggedEvent],
+    known: Known,
+) -> tuple[PastAct, bool]:
+    by_id = {each.id: each for each in acts}
+    while act in by_id and by_id[act].kind in ("undo", "redo"):
+        redo = redo != (by_id[act].kind == "undo")
+        act = by_id[act].text
+    if act not in by_id:
+        raise InputError(
+            "There is no act {act!r}: `panoptic-assets history` lists them, such as {examples}.",
+            id="no-such-act",
+            act=act,
+            examples=", ".join(each.id for each in acts[-3:]) or message("none yet", id="none-yet"),
+        )
+    found = by_id[act]
+    if redo and not found.undone:
+        raise InputError(
+            "{act} is not undone: there is nothing to do again.", id="act-not-undone", act=act
+        )
+    if found.undone and not redo:
+        raise InputError(
+            "{act} is undone already: `panoptic-assets redo {act}` does it again.",
+            id="act-undone-already",
+            act=act,
+        )
+    removed = _removed_by(act, known)
+    if removed and not redo:
+        raise InputError(
+            "{act} was removed by {removal}: undo that first (`panoptic-assets undo {removal}`).",
+            id="act-removed",
+            act=act,
+            removal=removed,
+        )
+    return found, redo
+
+
+def _last(
+    redo: bool, acts: list[PastAct], made: list[Mark], log: list[LoggedEvent], known: Known
+) -> PastAct:
+    if redo:
+        by_id = {act.id: act for act in acts}
+        when = {act: mark.at for act, mark in marks.undone_acts(made).items()}
+        left_out = tag_log.undone([entry.event for entry in log])
+        for entry in log:
+            if entry.event.kind == "undo" and entry.event.event in left_out:
+                when[marks.tag_id(entry.event.event)] = entry.at
+        candidates = sorted(when, key=lambda act: when[act])
+        if candidates:
+            return by_id[candidates[-1]]
+        raise InputError("Nothing is undone: there is nothing to do again.", id="nothing-to-redo")
+    for act in reversed(acts):
+        if act.undone or act.kind in ("undo", "redo") or _removed_by(act.id, known):
+            continue
+        # The clock of another machine may be behind: what an act rests on is no later one.
+        if marks.number_of_tag_event(act.id) is not None or not known.against_undo(act.id):
+            return act
+    raise InputError("There is nothing to undo.", id="nothing-to-undo")
+
+
+def _removed_by(act: str, known: Known) -> str | None:
+    """The removal that took a clustering away, if one did."""
+    ids = {record.record_id for record in known.revision(act)}
+    return next((m.id for m in marks.removals(known.marks) if ids & set(m.records)), None)
+
+
+def _properties(store: LanceStore) -> dict[str, set[str]]:
+    """For each property, the records that its tags were saved from."""
+    found: dict[str, set[str]] = defaultdict(set)
+    rows = store.read("tags", ["property", "record_id"])
+    for row in rows.to_pylist():
+        if row["record_id"]:
+            found[row["property"]].add(row["record_id"])
+    return dict(found)
+
+
+def prepare(context: Context, key: str, given: Document) -> UndoPlan:
+    """Find the act that is to be undone or done again, and what stands in the way.
+
+    Args:
+        context: What is read.
+        key: Nothing.
+        given: Configuration.
+
+    Raises:
+        InputError: There is no such act, or something rests on it or came after it.
+    """
+    return _planned(context, parse(UndoConfig, given))
+
+
+def _planned(context: Context, config: UndoConfig) -> UndoPlan:
+    store = context.store
+    found, redo = find_act(store, config.act, config.redo)
+    if (event := marks.number_of_tag_event(found.id)) is not None:
+        raise InputError(
+            "{act} is an event of the tag log, which undoes its own: `panoptic-assets tag {verb} "
+            "{event}`, or an edit of the asset `tags`.",
+            id="act-of-tag-log",
+            act=found.id,
+            verb="redo" if redo else "undo",
+            event=event,
+        )
+    known = Known(read_marks(store), list(all_records(store).values()), _properties(store))
+    against = known.against_redo(found.id) if redo else known.against_undo(found.id)
+    if against and redo:
+        raise InputError(
+            "{act} cannot be done again as it was, because of {against}: undo what was made since, "
+            "and do again what it rests on.",
+            id="act-cannot-be-redone",
+            act=found.id,
+            against=some(against, _NAMES_SHOWN),
+        )
+    if undone := [act for act in against if act in marks.undone_acts(known.marks)]:
+        raise InputError(
+            "{act} cannot be undone, since it lies below {undone}, which is undone: "
+            "`panoptic-assets redo {undone}` first.",
+            id="act-below-undone",
+            act=found.id,
+            undone=undone[0],
+        )
+    if against:
+        raise InputError(
+            "{act} cannot be undone: {against} came after it or rests on it. Undo that first; "
+            "saved tags by the event that saved them (`panoptic-assets history`).",
+            id="act-cannot-be-undone",
+            act=found.id,
+            against=some(against, _NAMES_SHOWN),
+        )
+    return UndoPlan(context, config, found.id, redo, found.key, found.text, known)
+
+
+def run(plan: UndoPlan) -> UndoPlan:
+    """Nothing is left to be computed."""
+    return plan
+
+
+def store(plan: UndoPlan) -> Undone:
+    """Append the mark that the act is undone, or done again, and write what it had written over.
+
+    A file comes before the mark: after a crash in between, doing it once more finds it done. Labels
+    come after it, since others may label meanwhile: ``reconcile`` finds those that are not what
+    :func:`panoptic_assets.spec.marks.labels_due` says. Where another process has made a mark
+    meanwhile, it is looked at again.
+
+    Raises:
+        InputError: It cannot be done any more.
+    """
+    context, config = plan.context, plan.config
+    if plan.mark is not None and plan.mark.kind == "policy":
+        # Here, since it loads the methods, and the history is read without.
+        from panoptic_assets.upkeep.setting_policies import put_back
+
+        put_back(context.registry, plan.mark, plan.redo)
+    number = None
+    while number is None:
+        mark = plan.mark
+        records = () if mark or plan.redo else _ids(plan.known.revision(plan.act))
+        number = append_mark(
+            context.store,
+            "redo" if plan.redo else "undo",
+            plan.key,
+            config.author or context.author or system_user(),
+            config.reason,
+            act=plan.act,
+            dagster_run_id=context.dagster_run_id,
+            records=records,
+            after=max((m.number for m in plan.known.marks), default=0),
+        )
+        if number is None:
+            context = context.now()
+            again = config.model_copy(update={"act": plan.act, "redo": plan.redo})
+            plan = replace(_planned(context, again), config=config)
+    if mark is not None and mark.kind == "labels":
+        rows = mark.content.get("after" if plan.redo else "before") or []
+        write_labels(context.store, mark.key, rows)
+    return Undone(plan, marks.mark_id(number))
+
+
+def _ids(revision: list[Record]) -> tuple[str, ...]:
+    return tuple(record.record_id for record in revision)
