@@ -1,6 +1,8 @@
 """What a page of another site can do to whoever has the UI open: nothing.
 
 To a name or an address without https, a browser does not say where a picture's GET comes from.
+Browsers keep the cookie to this server's own pages; here the token is sent with whatever other
+sites ask for as well, so that what refuses them is not that they do not have it.
 """
 
 import json
@@ -127,6 +129,7 @@ class Stranger:
     instance: dg.DagsterInstance
     """The project's, past the server."""
     port: int
+    token: str
     site: str
     pages: dict[str, bytes] = field(default_factory=dict)
 
@@ -155,6 +158,8 @@ def stranger(chromium, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stranger") / "p"
     create(folder, ProjectSettings(images=str(SAMPLE)))
     process, url = start(folder, "--host", "0.0.0.0", "--allowed-host", "vases.example")
+    way_in = re.compile(r"To get in: \S+/\?token=(\S+)")
+    token = next(found[1] for line in process.stdout if (found := way_in.match(line)))
     pages = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -176,7 +181,8 @@ def stranger(chromium, tmp_path_factory):
             args=[*OPTIONS, *PAGES_ALONE, f"--host-resolver-rules={NAMES}"],
         )
         port = int(re.search(r":(\d+)$", url)[1])
-        yield Stranger(browser, instance, port, f"http://evil.test:{site.server_port}/", pages)
+        address = f"http://evil.test:{site.server_port}/"
+        yield Stranger(browser, instance, port, token, address, pages)
         browser.close()
     site.shutdown()
     site.server_close()
@@ -193,11 +199,27 @@ def target(request, stranger):
 
 
 @pytest.fixture
-def page(stranger):
+def outside(stranger):
+    """A page of somebody who was not let in so far."""
     context = stranger.browser.new_context()
     context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def inside(stranger, outside, target):
+    """A page of somebody who has opened the address with the token once."""
+    outside.goto(f"{target}assets?token={stranger.token}")
+    assert outside.url == f"{target}assets"
+    return outside
+
+
+@pytest.fixture
+def page(stranger, inside):
+    """One whose browser gives the token for whatever is asked of this server."""
+    inside.context.set_extra_http_headers({"Authorization": f"Bearer {stranger.token}"})
+    return inside
 
 
 def test_a_page_of_another_site_changes_nothing(stranger, page, target):
@@ -208,6 +230,8 @@ def test_a_page_of_another_site_changes_nothing(stranger, page, target):
     # On a busy machine nothing is told of the request of a frame that has a process of its own and
     # is left at once; but the browser complains of the answer, which refuses to be framed.
     page.context.on("console", lambda said: target in said.text and done.append(said.text))
+    statuses = set()
+    page.context.on("response", lambda got: got.url.startswith(target) and statuses.add(got.status))
     succeeded = {}
     for name, html in ATTACKS.items():
         done.clear()
@@ -221,6 +245,7 @@ def test_a_page_of_another_site_changes_nothing(stranger, page, target):
         assert done, f"the request was not made: {name}"
         succeeded[name] = stranger.is_added() or stranger.is_reported()
     assert succeeded == dict.fromkeys(ATTACKS, False)
+    assert 401 not in statuses, "what was refused had no token"
 
 
 def test_a_page_of_another_site_gets_no_websocket(stranger, page, target):
@@ -240,11 +265,13 @@ def test_a_page_of_another_site_frames_nothing(stranger, page, target, path):
     assert frame.locator(shown).count() == 0
 
 
-def test_the_servers_own_page_does_what_it_asks(stranger, page, target):
-    """By each name; a link from elsewhere leads to it."""
+def test_the_servers_own_page_does_what_it_asks(stranger, inside, target):
+    """By each name, with the cookie; a link from elsewhere leads to it."""
+    page = inside
     stranger.visit(page, f'<a href="{target}assets">x</a>', target)
     page.locator("a").click()
-    page.wait_for_url(f"{target}assets")
+    page.get_by_text("View lineage").first.wait_for()
+    assert page.url == f"{target}assets"
     assert json.loads(page.evaluate(FIRST_WORD_OF_A_SOCKET, target)) == {"type": "connection_ack"}
     answer = page.evaluate(
         """body => fetch("/graphql?op=Add", {method: "POST", body,
@@ -255,13 +282,38 @@ def test_the_servers_own_page_does_what_it_asks(stranger, page, target):
     assert stranger.is_added()
 
 
-def test_dagsters_own_pages_ask_for_nothing_that_is_refused(stranger, page, target):
+def test_who_has_no_token_sees_where_to_paste_it(stranger, outside):
+    """DESIGN 11: off loopback a token is asked for. It is in the address for a moment only."""
+    target = f"http://vases.example:{stranger.port}/"
+    stranger.visit(outside, f'<a href="{target}assets?token={stranger.token}x">x</a>', target)
+    outside.locator("a").click()
+    outside.get_by_text("The token is not right").wait_for()
+    assert outside.evaluate(FIRST_WORD_OF_A_SOCKET, target) == "refused"
+    outside.get_by_label("paste the token").fill(stranger.token)
+    outside.get_by_role("button").click()
+    outside.get_by_text("View lineage").first.wait_for()
+    assert outside.url == f"{target}assets"
+    assert outside.evaluate("document.cookie") == ""
+
+
+def test_a_link_with_the_token_on_another_site_lets_in(stranger, outside):
+    """As in a message that is read in the browser, which keeps a strict cookie to itself then."""
+    target = f"http://vases.example:{stranger.port}/"
+    stranger.visit(outside, f'<a href="{target}assets?token={stranger.token}">x</a>', target)
+    outside.locator("a").click()
+    outside.get_by_text("View lineage").first.wait_for()
+    assert outside.url == f"{target}assets"
+
+
+def test_dagsters_own_pages_ask_for_nothing_that_is_refused(stranger, inside, target):
     """Assets, a run, a job's Launchpad, the page for queries: Dagster's UI works as before."""
     run = create_run_for_test(stranger.instance, status=dg.DagsterRunStatus.SUCCESS)
     faults = []
-    page.on("console", lambda said: said.type == "error" and faults.append(said.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("response", lambda got: got.status >= 400 and faults.append(f"{got.status} {got.url}"))
+    inside.on("console", lambda said: said.type == "error" and faults.append(said.text))
+    inside.on("pageerror", lambda error: faults.append(str(error)))
+    inside.on(
+        "response", lambda got: got.status >= 400 and faults.append(f"{got.status} {got.url}")
+    )
     place = "locations/panoptic_assets.definitions/jobs/verify_runs/playground"
     for path, shown in {
         "assets": "View lineage",
@@ -270,7 +322,7 @@ def test_dagsters_own_pages_ask_for_nothing_that_is_refused(stranger, page, targ
         place: "Launch run",
         "graphql": "Welcome to GraphiQL",
     }.items():
-        page.goto(f"{target}{path}")
-        page.get_by_text(shown).first.wait_for()
-        page.wait_for_load_state("networkidle")
+        inside.goto(f"{target}{path}")
+        inside.get_by_text(shown).first.wait_for()
+        inside.wait_for_load_state("networkidle")
     assert faults == []

@@ -7,6 +7,28 @@ from playwright.sync_api import TimeoutError
 CONFIG = "ops: {clustering: {config: {method: {kmeans: {nb_clusters: 4}}}}}"
 
 
+UPSTREAM = """query ($keys: [AssetKeyInput!]!) {
+  assetNodes(assetKeys: $keys) { assetKey { path } isMaterializable dependencyKeys { path }
+    assetMaterializations(limit: 1) { runId } } }"""
+"""What Dagster's UI asks before it asks whether one is sure."""
+
+
+def nodes(page, keys):
+    answer = page.request.post("/graphql", data={"query": UPSTREAM, "variables": {"keys": keys}})
+    return answer.json()["data"]["assetNodes"]
+
+
+def doubted(page, asset):
+    """The assets for which the UI asks whether one is sure to materialize another one."""
+    [node] = nodes(page, [{"path": [asset]}])
+    upstream = nodes(page, node["dependencyKeys"])
+    return {
+        found["assetKey"]["path"][0]
+        for found in upstream
+        if found["isMaterializable"] and not found["assetMaterializations"]
+    }
+
+
 def open_partition(page, asset, partition):
     page.goto(f"/assets/{asset}?view=partitions&partition={partition}")
     page.get_by_text("Latest materialization").wait_for()
@@ -77,3 +99,34 @@ def test_a_report_that_is_missing_says_how_to_make_it(ui, page, shot, faults):
     [fault] = faults
     assert "404" in fault
     faults.clear()
+
+
+def test_after_a_refresh_nobody_is_asked_whether_a_clustering_may_fail(ui, page, shot):
+    """DESIGN 11: the dialog named `projection`, whichever run was to be made."""
+    ui.command("refresh")
+    assert doubted(page, "clustering") == set()
+    assert doubted(page, "nested_clustering") == set()
+    page.goto("/assets/clustering")
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_role("button", name="Add a partition").wait_for()
+    shot(page, "materialize")
+    assert not page.get_by_text("Are you sure?").is_visible()
+
+
+def test_a_new_run_is_made_from_a_launchpad_that_opens_with_its_configuration(ui, page, shot):
+    """The key and one parameter are changed; all others are there to be read."""
+    page.goto("/locations/panoptic_assets.definitions/jobs/cluster_by_hdbscan")
+    page.get_by_text("Launchpad", exact=True).click()
+    editor = "document.querySelector('.CodeMirror')?.CodeMirror"
+    page.wait_for_function(f"() => {editor}?.getValue().includes('min_cluster_size: 5')")
+    shown = page.evaluate(f"{editor}.getValue()")
+    assert "key: ''" in shown
+    assert "cluster_selection_method: eom" in shown
+    changed = shown.replace("key: ''", "key: dense").replace("_size: 5", "_size: 4")
+    page.evaluate(f"text => {editor}.setValue(text)", changed)
+    shot(page, "new_run")
+    page.get_by_role("button", name="Launch Run").click()
+    page.get_by_text("Success", exact=True).first.wait_for(timeout=180_000)
+    open_partition(page, "clustering", "dense")
+    page.get_by_role("cell", name="nb_clusters").wait_for()
+    assert "min_cluster_size: 4" in ui.command("run-info", "dense")

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -18,15 +20,14 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.asset_daemon import get_auto_materialize_paused, set_auto_materialize_paused
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
-from starlette.websockets import WebSocketDisconnect
 
 from panoptic_assets.cli.main import main
-from panoptic_assets.serve.webserver import PanopticWebserver, SameOrigin, report_routes
-from resources.project_folder import ProjectSettings, create
+from panoptic_assets.orchestration.instance import open_instance, ui_lock
+from panoptic_assets.serve.guard import READ_ONLY
+from panoptic_assets.serve.webserver import PanopticWebserver, report_routes
+from resources.errors import text_of
+from resources.project_folder import ProjectSettings, create, dagster_home, find
 from resources.report_folder import MOUNT
 from tests.browser.conftest import start, stop
 from tests.pictures import SAMPLE
@@ -230,120 +231,8 @@ def test_only_a_map_may_compile_functions_from_text(reports):
         assert "script-src 'self';" in ask(reports, path)[1][POLICY]
 
 
-@pytest.fixture
-def guarded():
-    async def hello(_):
-        return PlainTextResponse("hello")
-
-    async def chat(websocket):
-        await websocket.accept()
-        await websocket.close()
-
-    app = Starlette(
-        routes=[Route("/", hello, methods=["GET", "POST"]), WebSocketRoute("/ws", chat)],
-        middleware=[Middleware(SameOrigin, allowed_hosts=["Vases.example"])],
-    )
-    return TestClient(app)
-
-
 POLICY = "content-security-policy"
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "status"),
-    [
-        ("GET", {"Host": "127.0.0.1:3000"}, 200),
-        ("GET", {"Host": "LOCALHOST:8080"}, 200),
-        ("GET", {"Host": "[::1]:3000"}, 200),
-        ("GET", {"Host": "192.168.1.7:3000"}, 200),
-        ("GET", {"Host": "vases.example"}, 200),
-        ("GET", {"Host": "evil.example"}, 403),
-        ("GET", {"Host": "localhost.evil.example:3000"}, 403),
-        ("GET", {"Host": "127.0.0.1.evil.example"}, 403),
-        ("GET", {"Host": "[::1"}, 403),
-        ("GET", {"Host": ""}, 403),
-        ("POST", {"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
-        ("POST", {"Host": "localhost:1", "Origin": "http://localhost:2"}, 403),
-        ("POST", {"Host": "localhost:1", "Origin": "https://evil.example"}, 403),
-        ("POST", {"Host": "localhost:1", "Origin": "null"}, 403),
-        ("POST", {"Host": "localhost:1", "Origin": "http://["}, 403),
-        ("POST", {"Host": "localhost:1", "Origin": ""}, 403),
-        ("POST", {"Host": "Vases.example", "Origin": "https://vases.EXAMPLE"}, 200),
-        ("GET", {"Host": "localhost:1", "Sec-Fetch-Site": "same-origin"}, 200),
-        ("GET", {"Host": "localhost:1", "Sec-Fetch-Site": "none", **NAVIGATION}, 200),
-        # An <img>, a script, a frame of another site; a link there that someone follows.
-        ("GET", {"Host": "localhost:1", "Sec-Fetch-Site": "cross-site"}, 403),
-        ("GET", {"Host": "localhost:1", "Sec-Fetch-Site": "same-site"}, 403),
-        (
-            "GET",
-            {"Host": "localhost:1", "Sec-Fetch-Site": "cross-site", **NAVIGATION}
-            | {"Sec-Fetch-Dest": "iframe"},
-            403,
-        ),
-        ("GET", {"Host": "localhost:1", "Sec-Fetch-Site": "cross-site", **NAVIGATION}, 200),
-        ("POST", {"Host": "localhost:1", "Sec-Fetch-Site": "cross-site", **NAVIGATION}, 403),
-    ],
-)
-def test_only_this_servers_own_pages_and_tools_are_answered(guarded, method, headers, status):
-    """Dagster's GraphQL does what any page asks that can reach it."""
-    json_body = {"Content-Type": "application/json"} if method == "POST" else {}
-    answer = guarded.request(method, "/", headers=headers | json_body)
-    assert answer.status_code == status
-    # What is answered to a page of another site all the same is of no use to it.
-    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
-    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
-
-
-@pytest.mark.parametrize("name", ["localhost:1", "vases.example", "192.168.1.7:3000", "[::1]:80"])
-@pytest.mark.parametrize(
-    ("content_type", "status"),
-    [
-        ("application/json", 200),
-        ("Application/JSON ; charset=utf-8", 200),
-        ("application/x-www-form-urlencoded", 415),
-        ("multipart/form-data; boundary=x", 415),
-        ("text/plain", 415),
-        ("text/plain; application/json", 415),
-        ("text/plain, application/json", 415),
-        ("application/jsonp", 415),
-        ("application/graphql", 415),
-        ("", 415),
-        (None, 415),
-    ],
-)
-def test_what_is_posted_must_be_json(guarded, name, content_type, status):
-    """Pages send JSON to another site only after a preflight, which nothing here answers."""
-    headers = {"Host": name} | ({} if content_type is None else {"Content-Type": content_type})
-    for own in ({}, {"Origin": f"http://{name}", "Sec-Fetch-Site": "same-origin"}):
-        assert guarded.post("/?query=x", headers=headers | own).status_code == status
-    asked = {"Host": name, "Origin": "http://evil.test", "Access-Control-Request-Method": "POST"}
-    answer = guarded.options("/", headers=asked)
-    assert answer.status_code == 403
-    assert "access-control-allow-origin" not in answer.headers
-
-
-@pytest.mark.parametrize("name", ["localhost:1", "vases.example:3000", "192.168.1.7"])
-@pytest.mark.parametrize(
-    ("origin", "is_let_in"),
-    [
-        ("http://{}", True),
-        (None, True),
-        ("http://evil.test", False),
-        ("http://{}.evil.test", False),
-        ("http://{}0", False),
-        ("null", False),
-        ("file://", False),
-    ],
-)
-def test_another_sites_page_gets_no_websocket(guarded, name, origin, is_let_in):
-    """Browsers always say where one comes from; tools do not."""
-    headers = {"Host": name} | ({} if origin is None else {"Origin": origin.format(name)})
-    if is_let_in:
-        with guarded.websocket_connect("/ws", headers=headers):
-            return
-    with pytest.raises(WebSocketDisconnect), guarded.websocket_connect("/ws", headers=headers):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -394,6 +283,53 @@ def test_graphql_is_carried_out_when_it_is_posted_as_json(dagster):
         answer = client.post("/graphql?op=Pause", json={"query": pause(paused)}, headers=headers)
         assert answer.json() == {"data": {"setAutoMaterializePaused": paused}}
         assert get_auto_materialize_paused(instance) is paused
+
+
+@pytest.fixture
+def looked_at(dagster):
+    """A client of a server on the same instance where nothing may be changed."""
+    instance, _ = dagster
+    with WorkspaceProcessContext(instance, EmptyWorkspaceTarget(), read_only=True) as context:
+        yield TestClient(PanopticWebserver(context, Path("none"), []).create_asgi_app())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pause(False),
+        "mutation {setNuxSeen}",
+        "query a {version} " + pause(False).replace("mutation", "mutation b"),
+        "fragment f on Mutation {setAutoMaterializePaused(paused: false)} mutation {...f}",
+    ],
+)
+def test_where_nothing_may_be_changed_no_mutation_is_carried_out(dagster, looked_at, text):
+    """Not even those that Dagster lets everybody do; nor beside a query."""
+    instance, _ = dagster
+    set_auto_materialize_paused(instance, True)
+    for operation in ("b", None):
+        asked = {"query": text, "operationName": operation}
+        answer = looked_at.post("/graphql", json=asked, headers={"Host": "localhost:1"})
+        messages = [error["message"] for error in answer.json()["errors"]]
+        assert text_of(READ_ONLY) in messages
+        assert answer.json()["data"] is None
+    assert get_auto_materialize_paused(instance)
+
+
+def test_where_nothing_may_be_changed_dagsters_ui_knows_it(looked_at):
+    """It offers no button for what would be refused."""
+    asked = {"query": "{version permissions {value}}"}
+    answer = looked_at.post("/graphql", json=asked, headers={"Host": "localhost:1"})
+    assert {one["value"] for one in answer.json()["data"]["permissions"]} == {False}
+
+
+def test_where_nothing_may_be_changed_a_websocket_carries_out_no_mutation(dagster, looked_at):
+    instance, _ = dagster
+    set_auto_materialize_paused(instance, True)
+    place = "ws://localhost:1/graphql"
+    with looked_at.websocket_connect(place, subprotocols=["graphql-ws"]) as socket:
+        socket.send_json({"type": "start", "id": 1, "payload": {"query": pause(False)}})
+        assert socket.receive_json()["type"] == "error"
+    assert get_auto_materialize_paused(instance)
 
 
 def test_a_query_in_an_address_is_refused_on_one_line(dagster):
@@ -454,11 +390,11 @@ def get(url):
         return answer.read().decode()
 
 
-def query(url, text):
+def query(url, text, **headers):
     request = urllib.request.Request(
         f"{url}/graphql",
         json.dumps({"query": text}).encode(),
-        {"Content-Type": "application/json"},
+        {"Content-Type": "application/json", **headers},
     )
     return json.loads(get(request))["data"]
 
@@ -529,15 +465,88 @@ def test_one_command_opens_everything_and_ctrl_c_ends_it(new_project):
         get(f"{url}/server_info")
 
 
+def status(url, **headers):
+    """The status of an answer, wherever it leads."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 @linux
 def test_who_lets_others_in_is_warned_and_a_killed_command_leaves_nothing(new_project):
+    """DESIGN 11: off loopback a token is asked for. No other process tells it."""
     process, url = start(new_project, "--host", "0.0.0.0", stderr=subprocess.PIPE)
     assert url.startswith("http://localhost:")
     with process.stdout, process.stderr:
-        assert "Dagster has no password" in process.stderr.readline()
+        assert "put a reverse proxy with https before" in process.stderr.readline()
+        token = next(found[1] for line in process.stdout if (found := WAY_IN.match(line)))
+        assert status(f"{url}/server_info") == status(f"{url}/graphql") == 401
+        assert status(f"{url}/server_info", Authorization=f"Bearer {token}") == 200
+        told = [Path(f"/proc/{process}") for process in processes_of(new_project)]
+        for place in [path / name for path in told for name in ("cmdline", "environ")]:
+            assert token.encode() not in place.read_bytes()
         process.kill()
         process.wait()
     wait_until(lambda: processes_of(new_project) == [])
+
+
+WAY_IN = re.compile(r"To get in: http://localhost:\d+/\?token=(\S+) ")
+
+
+@linux
+def test_a_project_that_is_only_looked_at_stays_as_it_is(new_project, monkeypatch):
+    """Beside another `ui`, and without a daemon; what SQLite puts beside a file that may change
+    meanwhile is no content."""
+    with open_instance(dagster_home(find(new_project))) as instance:
+        instance.add_dynamic_partitions("runs", ["greek"])
+
+    def content():
+        files = (path for path in new_project.rglob("*") if path.is_file())
+        return {
+            path: path.read_bytes() for path in files if not path.name.endswith(("-shm", "-wal"))
+        }
+
+    monkeypatch.setenv("PANOPTIC_TOKEN", OWN_TOKEN)
+    with ui_lock(dagster_home(find(new_project))):
+        before = content()
+        process, url = start(new_project, "--read-only", stderr=subprocess.PIPE)
+        *_, way_in = (next(process.stdout) for _ in range(3))
+        allowed = {"Authorization": f"Bearer {OWN_TOKEN}"}
+        assert status(f"{url}/assets") == 401
+        assert status(f"{url}/assets", **allowed) == 200
+        keys = query(url, KEYS_OF_RUNS, **allowed)["assetNodeOrError"]["partitionKeys"]
+        assert keys == ["greek"]
+        assert stop(process) == 0
+        assert "Stopping" in process.stderr.read()
+        process.stderr.close()
+    assert content() == before
+    assert OWN_TOKEN not in way_in, "whoever gave it knows it, and this may be a log"
+
+
+OWN_TOKEN = "0123456789abcdef"
+KEYS_OF_RUNS = """{assetNodeOrError(assetKey: {path: ["clustering"]}) {
+  ... on AssetNode {partitionKeys}
+}}"""
+
+
+@pytest.mark.parametrize("token", ["too-short", "x" * 15, "a b" * 10, "é" * 20, "a\nb" * 10])
+def test_a_token_that_cannot_be_used_is_refused_and_not_shown(new_project, monkeypatch, token):
+    monkeypatch.setenv("PANOPTIC_TOKEN", token)
+    message = refused(new_project, "--port", 0)
+    assert "PANOPTIC_TOKEN cannot be used: give 16 letters" in message
+    assert token not in message
+
+
+def test_a_folder_for_temporary_files_that_sockets_cannot_lie_in_is_said_at_once(
+    new_project, monkeypatch, tmp_path
+):
+    """Dagster would wait a minute for its code server, and the worker die again and again."""
+    folder = tmp_path / ("t" * 80)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    assert "set TMPDIR to one of at most 75 bytes" in refused(new_project, "--port", 0)
 
 
 def test_a_port_that_is_taken_is_said_before_anything_starts(new_project):
