@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,10 @@ from resources.project_folder import ProjectFolder, dagster_home, find
 from resources.schemas import SCHEMAS, points_table, vectors_table
 from resources.snapshot import Snapshot
 
+_SECONDS_FOR_WORKER = 30.0
+"""How long the web server waits for a worker that is just replaced."""
+
+_FOUND = pa.schema([("image_id", pa.string()), ("path", pa.string()), ("similarity", pa.float64())])
 _PROPOSALS = pa.schema(
     [
         *((name, pa.string()) for name in ("property", "tag_id", "tag", "image_id", "path")),
@@ -53,11 +57,13 @@ _PROPOSALS = pa.schema(
 )
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from panoptic_assets.clustering import quality, sweeps
     from panoptic_assets.clustering import table as clustering_tables
     from panoptic_assets.clustering.search import Report
-    from panoptic_assets.orchestration.acting import Plan
     from panoptic_assets.orchestration.launching import Launcher, Materialized
+    from panoptic_assets.orchestration.worker_link import Errand, Message
     from panoptic_assets.proof.verification import Verifier
     from panoptic_assets.review import comparisons
     from panoptic_assets.spec.resolution import Document
@@ -73,17 +79,25 @@ if TYPE_CHECKING:
 class Project:
     """One project: what it holds, and the acts that change it.
 
-    Acts are ordinary Dagster runs on the project's instance, executed in this process: the Dagster
-    UI shows them, with their configuration, and can do them again. An act is refused, by
-    InputError, before Dagster knows of it. Nothing is printed.
+    Acts are ordinary Dagster runs on the project's instance, executed in this process, or in the
+    warm worker while `panoptic-assets ui` runs: the Dagster UI shows them, with their
+    configuration, and can do them again. An act is refused, by InputError, before Dagster knows of
+    it. Nothing is printed.
 
     Args:
         folder: The project's folder; by default the one that ``$PANOPTIC_PROJECT`` names or the
             working directory lies in.
         report: Called with each line that acts have to say meanwhile.
         progress: Called with a word for what is being done, how much is done and how much there is.
-        reporter: In place of the two.
+        reporter: In place of the two; where it has a method ``accepted``, that is called with the
+            empty text when an act was prepared, and then with the id of its Dagster run.
         readers: Threads that read images; by default those of the source.
+        author: Who acts; by default the user of the system.
+        seen: Versions of what the acts rest on (see :func:`panoptic_assets.acts.seen`): the first
+            act is refused if one has changed.
+        worker: Which acts the warm worker carries out where `panoptic-assets ui` has started it:
+            ``quick`` ones, ``all``, of which it gives long ones to processes of their own, or
+            ``none``. What it does not is carried out in this process.
 
     Raises:
         InputError: There is no project there, or its store cannot be opened.
@@ -96,11 +110,19 @@ class Project:
         progress: Callable[[str, int, int], object] | None = None,
         reporter: Reporter | None = None,
         readers: int | None = None,
+        author: str | None = None,
+        seen: Mapping[str, str | None] | None = None,
+        worker: Literal["quick", "all", "none"] = "quick",
     ):
         self._project = find(Path(folder) if folder else None)
         self._opened = self._store = open_store(self._project)
         self._reporter = reporter or Callbacks(report, progress)
         self._readers = {} if readers is None else {"readers": readers}
+        self._author = author
+        self._seen = dict(seen or {})
+        self._worker = worker
+        self._errand: Errand | None = None
+        self._cancelled = False
 
     @property
     def folder(self) -> Path:
@@ -114,8 +136,8 @@ class Project:
 
     @property
     def store(self) -> LanceStore:
-        """The project's tables."""
-        return self._opened
+        """The project's tables; of a snapshot, as they are in it."""
+        return self._store
 
     @functools.cached_property
     def registry(self) -> Registry:
@@ -695,6 +717,12 @@ class Project:
             InputError: Not one of text and image is given, or it cannot be compared, or no image is
                 similar enough.
         """
+        if self._worker == "all":  # so that no model is loaded here
+            request: dict[str, Any] = {"text": text, "similar_to": similar_to}
+            request |= {"vector_type": vector_type, "number": number}
+            request["min_similarity"] = min_similarity
+            if (made := self._handed({"search": request}, report)) is not None:
+                return pa.table(made["table"], _FOUND)
         from panoptic_assets.clustering.scopes import FoundByText, SimilarTo
         from panoptic_assets.clustering.search import search as search_images
         from panoptic_assets.spec.resolution import parse
@@ -723,13 +751,8 @@ class Project:
         )
         for note in found.notes:
             told(note)
-        return pa.table(
-            {
-                "image_id": pa.array(found.image_ids, pa.string()),
-                "path": pa.array(found.paths, pa.string()),
-                "similarity": pa.array(found.similarities, pa.float64()),
-            }
-        )
+        columns = found.image_ids, found.paths, found.similarities
+        return pa.table(dict(zip(_FOUND.names, columns, strict=True)), _FOUND)
 
     def export(
         self,
@@ -794,6 +817,23 @@ class Project:
             asked = [found for key in keys for found in verifier.keys(key)]
             found = dict.fromkeys(asked if keys else verifier.all_keys())
             return [verifier.verify(key).as_dictionary() for key in found]
+
+    def verify_as_run(self, *keys: str, pixels: bool = True) -> dict[str, Any]:
+        """Have runs or nodes verified as a Dagster run, whose checks hold what was found of each.
+
+        Returns nb_clusterings, nb_not_proved and nb_without_witness.
+
+        Args:
+            keys: As in :meth:`verify`.
+            pixels: Whether the images' files are read.
+
+        Raises:
+            InputError: One does not exist, or is not proved.
+        """
+        for key in keys:
+            self._clusterings(key).get(key)
+        given = {"keys": list(keys), "pixels": pixels}
+        return self._run_op("verify_runs", "verify_clusterings", given)
 
     def explain(self, image: str, tag: str, property: str | None = None) -> dict[str, Any]:
         """Why an image carries a tag: the chain from the tag's events to the image's file.
@@ -1005,7 +1045,8 @@ class Project:
     ) -> dict[str, Any]:
         """Read what is new in the images' folder, embed it, and find its nearest neighbours.
 
-        Returns the corpus, as :meth:`status` does.
+        The points of the projection ``<vector type>/pca`` follow: the map before any run. Returns
+        the corpus, as :meth:`status` does.
 
         Args:
             vector_types: By default the project's.
@@ -1015,8 +1056,6 @@ class Project:
         Raises:
             InputError: A vector type is unknown, or the images cannot be reached.
         """
-        from panoptic_assets.corpus import ingestion
-        from panoptic_assets.features import embedding, neighbor_graph
         from panoptic_assets.features import table as vector_tables
         from panoptic_assets.upkeep.forgetting import unfinished
 
@@ -1029,17 +1068,32 @@ class Project:
                 "Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow"
             )
         accepted = {"accept_missing": True} if accept_missing else {}
-        now = self.context.now
-        self._materialize("images", None, accepted, ingestion.prepare(now(), "", accepted))
+        self._act("images", None, accepted)
         given = {} if batch_size is None else {"batch_size": batch_size}
         for vector_type in wanted:
-            plan: Plan = embedding.prepare(now(), vector_type, given)
-            self._materialize("embeddings", vector_type, given, plan)
+            self._act("embeddings", vector_type, given)
             # Not, as long as there is no image.
             if vector_type in vector_tables.vector_types(self._store):
-                plan = neighbor_graph.prepare(now(), vector_type, {})
-                self._materialize("neighbors", vector_type, {}, plan)
+                self._act("neighbors", vector_type, {})
+                self._refresh_map(vector_type)
         return self.status()["corpus"]
+
+    def _refresh_map(self, vector_type: str) -> None:
+        """Make the points of the vector type's map again, if its vectors are others by now.
+
+        A refresh is done without them: that they cannot be made is only said.
+        """
+        from panoptic_assets.features.projecting import outdated_map
+
+        key = outdated_map(self._store, vector_type)
+        if key is None:
+            return
+        try:
+            self._act("projection", key, {})
+        except InputError as error:
+            if self._cancelled:
+                raise
+            self._reporter.tell(f"The points {key} were not made: {error}", "yellow")
 
     def import_vectors(
         self, key: str, vectors: str, model: str, ids: str | None = None
@@ -1062,9 +1116,9 @@ class Project:
 
         parse_name(key, "vector type")
         file = vectors_file_of(vectors, ids, model)
-        plan = embedding.prepare_import(self.context.now(), key, file)
+        embedding.prepare_import(self.context.now(), key, file)
         self.registry.write_vectors_file(key, file)
-        return self._materialize("embeddings", key, {}, plan).metadata
+        return self._act("embeddings", key, {}).metadata
 
     def projection(self, key: str, **given: Any) -> dict[str, Any]:
         """Compute the points of a projection; returns its record, as :meth:`projections` does.
@@ -1077,12 +1131,9 @@ class Project:
         Raises:
             InputError: It cannot be computed, or the key was computed with other parameters.
         """
-        from panoptic_assets.features import projecting
         from panoptic_assets.features import table as vector_tables
 
-        config = _config_of(given)
-        plan = projecting.prepare(self.context.now(), key, config)
-        self._materialize("projection", key, config, plan)
+        self._act("projection", key, _config_of(given))
         record = vector_tables.projection_record(self._store, key)
         assert record is not None  # noqa: S101
         return record.model_dump() | {"data_version": record.data_version}
@@ -1102,7 +1153,7 @@ class Project:
         Raises:
             InputError: It cannot be computed, or the key was computed with other parameters.
         """
-        self._divide("clustering", parse_run_key(key), _config_of(given))
+        self._act("clustering", parse_run_key(key), _config_of(given))
         return self.run_info(key)
 
     def divide(self, node: str, **given: Any) -> dict[str, Any]:
@@ -1116,16 +1167,8 @@ class Project:
         Raises:
             InputError: There is no such cluster, or it cannot be divided.
         """
-        self._divide("nested_clustering", str(parse_node(node)), _config_of(given))
+        self._act("nested_clustering", str(parse_node(node)), _config_of(given))
         return self.run_info(node)
-
-    def _divide(
-        self, asset: str, key: str, given: Document, tags: dict[str, str] | None = None
-    ) -> None:
-        from panoptic_assets.clustering import dividing
-
-        plan = dividing.prepare(self.context.now(), key, given)
-        self._materialize(asset, key, given, plan, tags)
 
     def run_sweep(self, key: str) -> list[dict[str, Any]]:
         """Compute those runs of a sweep that are not up to date; returns what :meth:`sweep` does.
@@ -1159,7 +1202,7 @@ class Project:
                 if is_current(cell):
                     continue
                 self._reporter.tell(f"{number} of {len(cells)}: {cell.key}")
-                self._divide("clustering", cell.key, cell.config, {"panoptic/sweep": key})
+                self._act("clustering", cell.key, cell.config, {"panoptic/sweep": key})
             except InputError as error:
                 self._reporter.tell(f"  {error}", "yellow")
                 failures[cell.key] = str(error)
@@ -1176,12 +1219,8 @@ class Project:
         Raises:
             InputError: There is no such run, or no cluster can be named.
         """
-        from panoptic_assets.labels import labelling
-
-        key, config = parse_run_key(run_key), _config_of(given)
-        plan = labelling.prepare(self.context.now(), key, config)
-        self._materialize("cluster_labels", key, config, plan)
-        return self.labels(key)
+        self._act("cluster_labels", parse_run_key(run_key), _config_of(given))
+        return self.labels(run_key)
 
     def save(self, run_key: str, **given: Any) -> list[dict[str, Any]]:
         """Save a run's tree as tags; returns those of its property, as :meth:`tags` does.
@@ -1195,12 +1234,8 @@ class Project:
             InputError: There is no such run, its property holds other tags, or it is not certain
                 which tag belongs to which cluster now.
         """
-        from panoptic_assets.tags import saving
-
-        config = _config_of(given)
-        plan = saving.prepare(self.context.now(), run_key, config)
-        made = self._materialize("saved_clustering", run_key, config, plan)
-        self._materialize("tags", None, {})
+        made = self._act("saved_clustering", run_key, _config_of(given))
+        self._act("tags", None, {})
         return self.tags(made.metadata["property"])
 
     def edit(
@@ -1219,15 +1254,10 @@ class Project:
         Raises:
             InputError: One of them cannot be done.
         """
-        from panoptic_assets.tags import editing
-
         given = {"edits": list(edits), "author": author or None, "reason": reason or None}
-        config = _config_of(given)
-        plan = editing.prepare(self.context.now(), "", config)
-        for note in plan.notes:
-            self._reporter.tell(note, "yellow")
-        self._materialize("tags", None, config, plan)
-        return self.tag_log()[len(plan.log) :]
+        made = self._act("tags", None, _config_of(given)).metadata
+        appended = set(made["appended_events"])
+        return [entry for entry in self.tag_log() if entry["number"] in appended]
 
     def tag(
         self,
@@ -1283,12 +1313,18 @@ class Project:
         from panoptic_assets.tags.config import EditsConfig
         from panoptic_assets.tags.exchange import transfer
 
-        config = parse(EditsConfig, {"author": author or "", "reason": reason or ""})
+        given = {"author": author or self._author or "", "reason": reason or ""}
         done = transfer.import_tags(
-            self._store, Path(file), config, self._project.images, property, mode, check
+            self._store,
+            Path(file),
+            parse(EditsConfig, given),
+            self._project.images,
+            property,
+            mode,
+            check,
         )
         if not check:
-            self._materialize("tags", None, {})
+            self._act("tags", None, {})
         return done
 
     def recommend(self, **given: Any) -> pa.Table:
@@ -1301,11 +1337,7 @@ class Project:
         Raises:
             InputError: There is no such property, or no vector.
         """
-        from panoptic_assets.tags import recommending
-
-        config = _config_of(given)
-        plan = recommending.prepare(self.context.now(), "", config)
-        self._materialize("tag_recommendations", None, config, plan)
+        self._act("tag_recommendations", None, _config_of(given))
         return self.recommendations(given.get("property"))
 
     def report(self, run_key: str, **given: Any) -> Path:
@@ -1318,11 +1350,7 @@ class Project:
         Raises:
             InputError: There is no such run or projection.
         """
-        from panoptic_assets.review import run_report
-
-        key, config = parse_run_key(run_key), _config_of(given)
-        plan = run_report.prepare(self.context.now(), key, config)
-        made = self._materialize("clustering_report", key, config, plan)
+        made = self._act("clustering_report", parse_run_key(run_key), _config_of(given))
         return Path(made.metadata["file"])
 
     def report_comparison(self, *runs: str, **given: Any) -> Path:
@@ -1336,11 +1364,8 @@ class Project:
         Raises:
             InputError: One does not exist, or there are not two to compare.
         """
-        from panoptic_assets.review import comparing
-
         config = _config_of({"runs": list(runs) or None, **given})
-        plan = comparing.prepare(self.context.now(), "", config)
-        return Path(self._materialize("run_comparison", None, config, plan).metadata["file"])
+        return Path(self._act("run_comparison", None, config).metadata["file"])
 
     def backfill(self, *runs: str, policy: str | None = None) -> dict[str, Any]:
         """Apply their refresh policies to all runs, or to some; returns what became of them.
@@ -1358,7 +1383,7 @@ class Project:
         """
         given = _config_of({"keys": list(runs) or None, "policy": policy})
         self._check_backfill(given)
-        return self._launcher.run_op("backfill_runs", "backfill", given)
+        return self._run_op("backfill_runs", "backfill", given)
 
     def would_backfill(self, *runs: str, policy: str | None = None) -> dict[str, Any]:
         """What :meth:`backfill` would do now; nothing is written.
@@ -1385,6 +1410,225 @@ class Project:
         for key in config.keys:
             self._clusterings(key).get(key)
         return config
+
+    def history(self, number: int | None = None) -> list[dict[str, Any]]:
+        """Every act, oldest first: clusterings, labels, edits of tags, policies, removals, undoing.
+
+        Each has id (``greek@2``, ``tag-12`` or ``mark-5``, by which it is undone), at, author
+        (empty where it is not known any more), kind, key (run, node or property), text (what it
+        did), reason, undone (whether it is), and dagster_run_id (empty for edits of tags).
+
+        Args:
+            number: Only so many, the last ones.
+        """
+        from panoptic_assets.orchestration.instance import authors_of_runs
+        from panoptic_assets.upkeep.undoing import history
+
+        found = history(self._store, authors_of_runs(self._home))
+        return [vars(act) for act in found[-(number or 0) :]]
+
+    def undo(
+        self, act: str | None = None, author: str | None = None, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Undo an act: what is read is then what it was before it. Returns what was undone.
+
+        Holds act (its id), done (``undo``, or ``redo`` where the act was an undo), key, change
+        (what the act did), and id (of what was done now, which can be undone as well).
+
+        Args:
+            act: Its id, as :meth:`history` gives it; by default the last one that can be undone.
+            author: Who undoes; by default the user of the system.
+            reason: Why.
+
+        Raises:
+            InputError: There is no such act, it is undone already, or something rests on it or
+                came after it.
+        """
+        return self._undo(act, False, author, reason)
+
+    def redo(
+        self, act: str | None = None, author: str | None = None, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Do an act again that was undone; returns what :meth:`undo` does.
+
+        Args:
+            act: Its id; by default the one that was undone last.
+            author: Who does it again; by default the user of the system.
+            reason: Why.
+
+        Raises:
+            InputError: There is no such act, it is not undone, or what it rests on is another.
+        """
+        return self._undo(act, True, author, reason)
+
+    def _undo(
+        self, act: str | None, redo: bool, author: str | None, reason: str | None
+    ) -> dict[str, Any]:
+        from panoptic_assets.spec.marks import number_of_tag_event, tag_id
+        from panoptic_assets.upkeep import undoing
+
+        told = {"author": author or self._author, "reason": reason}
+        store = Snapshot.of(self._opened)
+        found, again = undoing.find_act(store, act or "", redo)
+        event = number_of_tag_event(found.id)
+        if event is not None:
+            [made] = self.edit([_edit_of_event(event, again)], author or self._author, reason)
+            done = tag_id(made["number"])
+        else:
+            given = _config_of({"act": found.id, "redo": again, **told})
+            undoing.prepare(self.context.now(), "", given)
+            shown = self._run_op("undo_acts", "undo_act", given)
+            done = shown["mark"]
+            self._with_tags(shown["tag_events"], again, author, reason)
+            self._list_reports()
+        return {
+            "act": found.id,
+            "done": "redo" if again else "undo",
+            "key": found.key,
+            "kind": found.kind,
+            "change": found.text,
+            "id": done,
+        }
+
+    def _with_tags(
+        self, events: Iterable[int], redo: bool, author: str | None, reason: str | None
+    ) -> None:
+        """Bring back, or delete again, the tags that went with a run that was removed."""
+        # To do the deletion again is what undoing it was for, and the other way round.
+        log = {entry["number"]: entry["undone"] for entry in self.tag_log()}
+        edits = [_edit_of_event(event, redo) for event in events if log.get(event) is redo]
+        if edits:
+            self.edit(edits, author or self._author, reason)
+
+    def removal(self, key: str) -> dict[str, Any]:
+        """What a run or a divided node is made of, and what rests on it; nothing is removed.
+
+        See :func:`panoptic_assets.upkeep.removing.removal` for what it holds.
+
+        Args:
+            key: The run, or the divided node.
+
+        Raises:
+            InputError: There is no such clustering.
+        """
+        from panoptic_assets.upkeep.removing import removal
+        from resources.report_folder import ReportFolder
+
+        reports = ReportFolder(folder=str(self.folder))
+        return removal(self._store, self.registry, reports, parse_clustering(key))
+
+    def remove(
+        self,
+        key: str,
+        with_tags: bool = False,
+        author: str | None = None,
+        reason: str | None = None,
+    ) -> dict[str, Any]:
+        """Remove a run, or a divided node, with all below it; returns what :meth:`removal` does.
+
+        And id, by which :meth:`undo` brings it back. Its files in ``configs/runs`` stay.
+
+        Args:
+            key: The run, or the divided node.
+            with_tags: Whether the tags that were saved from it are deleted as well.
+            author: Who removes; by default the user of the system.
+            reason: Why.
+
+        Raises:
+            InputError: There is no such clustering.
+        """
+        from panoptic_assets.upkeep import removing
+
+        told = self.removal(key)
+        by = author or self._author
+        events: list[int] = []
+        if with_tags and (edits := removing.deletions(self._opened, key)):
+            why = reason or f"{key} is removed"
+            events = [entry["number"] for entry in self.edit(edits, by, why)]
+        given = {"key": key, "tag_events": events, "author": by, "reason": reason}
+        shown = self._run_op("remove_clusterings", "remove_clustering", _config_of(given))
+        self._list_reports()
+        return told | {"id": shown["mark"]}
+
+    def _list_reports(self) -> None:
+        """Write the first page of the reports anew, where there are some."""
+        from panoptic_assets.clustering import table as clustering_tables
+        from panoptic_assets.review.run_report import list_reports
+
+        reports = self.context.reports
+        if (reports.root / "index.html").is_file():
+            list_reports(clustering_tables.Clusterings(self._opened), reports)
+
+    def reconcile(
+        self, follow: Literal["store", "dagster"] = "store", check: bool = False
+    ) -> dict[str, Any]:
+        """Let the store and Dagster know of the same things; returns what they did not agree on.
+
+        Somebody may have deleted a partition or wiped an asset in Dagster's UI. Holds
+        mismatches (asset, key, what and text of each) and marks (ids of the removals, by which
+        they can be undone).
+
+        Args:
+            follow: ``store``: Dagster is told of what the store has; ``dagster``: what was deleted
+                there is removed from the store.
+            check: Whether it is only said what they do not agree on.
+
+        Raises:
+            InputError: A part of what would be removed cannot be read.
+        """
+        from panoptic_assets.orchestration.instance import instance_to_read
+        from panoptic_assets.upkeep.reconciling import as_rows, find_mismatches
+
+        if check:
+            with instance_to_read(self._home) as instance:
+                found = find_mismatches(instance, Snapshot.of(self._opened), self.registry)
+            return {"mismatches": as_rows(found), "marks": []}
+        shown = self._run_op("reconcile", "reconcile_store", {"follow": follow})
+        if follow == "dagster":
+            self._list_reports()
+        marks = [] if not shown["nb_removed"] else shown["marks"].split(", ")
+        return {"mismatches": shown["rows"], "marks": marks}
+
+    def policy(self, run_key: str) -> str | dict[str, Any]:
+        """The refresh policy of a run: its name, or that with its parameters.
+
+        Raises:
+            InputError: There is no such run, or its file cannot be used.
+        """
+        from panoptic_assets.clustering.dividing import registry_config
+        from panoptic_assets.clustering.policies import policy_document, policy_of
+
+        clusterings = self._clusterings(parse_run_key(run_key))
+        registered = registry_config(self.registry, run_key, "clustering")
+        if clusterings.find(run_key) is None and registered is None:
+            clusterings.get(run_key)  # which says what there is
+        return policy_document(policy_of(self.registry, run_key))
+
+    def set_policy(
+        self,
+        run_key: str,
+        policy: str | dict[str, Any],
+        author: str | None = None,
+        reason: str | None = None,
+    ) -> Path:
+        """Choose what happens to a run when its corpus changes; returns its file.
+
+        Args:
+            run_key: The run.
+            policy: ``keep``, ``assign`` or ``recluster``, or ``{"assign": {"most_novel": 0.1}}``.
+            author: Who chooses; by default the user of the system.
+            reason: Why.
+
+        Raises:
+            InputError: There is no such run, or the policy cannot be used.
+        """
+        from panoptic_assets.upkeep import setting_policies
+
+        refresh = {policy: {}} if isinstance(policy, str) else policy
+        told = {"author": author or self._author, "reason": reason}
+        given = _config_of({"key": parse_run_key(run_key), "refresh": refresh, **told})
+        setting_policies.prepare(self.context.now(), "", given)
+        return Path(self._run_op("set_policy", "write_policy", given)["file"])
 
     def forget(self, *images: str, author: str | None = None, reason: str = "") -> list[Forgotten]:
         """Take images out of everything that is kept, and complete what was interrupted.
@@ -1457,6 +1701,14 @@ class Project:
 
     @functools.cached_property
     def _launcher(self) -> Launcher:
+        return self.launcher()
+
+    def launcher(self, instance: dg.DagsterInstance | None = None) -> Launcher:
+        """What carries the project's acts out in this process.
+
+        Args:
+            instance: The project's Dagster instance, if this process keeps it open.
+        """
         from panoptic_assets.definitions import build_defs
         from panoptic_assets.orchestration.acting import Acts
         from panoptic_assets.orchestration.launching import Launcher
@@ -1473,17 +1725,103 @@ class Project:
             reports=context.reports,
             acts=acts,
         )
-        return Launcher(self._home, definitions, acts, self._reporter)
+        return Launcher(self._home, definitions, acts, self._reporter, instance)
 
-    def _materialize(
+    def cancel(self) -> None:
+        """Cancel the act in progress, from another thread; nothing of it is half done then.
+
+        It ends with :class:`panoptic_assets.orchestration.worker_link.ActCancelledError`. What this
+        process carries out itself, it carries out.
+        """
+        self._cancelled = True
+        errand = self._errand  # which the act's own thread may take away meanwhile
+        if errand is not None:
+            errand.cancel()
+
+    def _act(
         self,
         asset: str,
         key: str | None,
         given: Document,
-        plan: Plan | None = None,
-        tags: dict[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Materialized:
-        return self._launcher.materialize(asset, key, given, plan, tags)
+        """Prepare an act and have it carried out, as a Dagster run: in the worker, or here.
+
+        Raises:
+            InputError: It is refused, or its Dagster run failed.
+        """
+        from panoptic_assets.acts import ACTS, check_seen
+
+        act, versions = ACTS[asset], self._seen
+        self._seen = {}  # what a second act rests on was changed by the first
+        if self._author and "author" in act.config.model_fields and not given.get("author"):
+            given = {**given, "author": self._author}
+        tags = {**(tags or {}), **self._told}
+        if act.quick or self._worker == "all":
+            request = {"act": asset, "key": key, "given": given, "tags": tags, "seen": versions}
+            if (made := self._handed(request)) is not None:
+                from panoptic_assets.orchestration.launching import Materialized
+
+                return Materialized(made["run_id"], made["metadata"])
+        context = self.context.now()
+        check_seen(context.store, versions)
+        plan = act.prepare(context, key or "", given)
+        self._accepted()
+        return self._launcher.materialize(
+            asset, key, given, plan, tags, lambda store: check_seen(store, versions)
+        )
+
+    def _run_op(self, job: str, op: str, given: Document) -> dict[str, Any]:
+        """Have a job of one op carried out; the metadata of its output.
+
+        Raises:
+            InputError: It refuses.
+        """
+        from panoptic_assets.acts import QUICK_JOBS, check_seen
+
+        versions, self._seen = self._seen, {}
+        tags = self._told
+        if job in QUICK_JOBS or self._worker == "all":
+            request = {"job": job, "op": op, "given": given, "tags": tags, "seen": versions}
+            if (made := self._handed(request)) is not None:
+                return dict(made["metadata"])
+        check_seen(self._opened, versions)
+        self._accepted()
+        return self._launcher.run_op(job, op, given, tags)
+
+    def _accepted(self) -> None:
+        if accepted := getattr(self._reporter, "accepted", None):
+            accepted("")
+
+    @property
+    def _told(self) -> dict[str, str]:
+        """Dagster tags of the runs: who acts."""
+        from panoptic_assets.orchestration.instance import AUTHOR_TAG
+        from panoptic_assets.spec.people import system_user
+
+        return {AUTHOR_TAG: self._author or system_user()}
+
+    def _handed(self, request: Message, report: Report | None = None) -> Message | None:
+        """What came of a request to the worker; None where there is none, or it is not asked.
+
+        Args:
+            request: The request.
+            report: Is told what the reporter would be.
+        """
+        from panoptic_assets.orchestration.worker_link import Errand
+
+        if self._worker == "none":
+            return None
+        patience = _SECONDS_FOR_WORKER if self._worker == "all" else 0.0
+        reporter = Callbacks(report) if report else self._reporter
+        self._errand = errand = Errand(self._home, request, reporter, patience)
+        if self._cancelled:
+            errand.cancel()
+        try:
+            done = errand.carried_out()
+        finally:
+            self._errand = None
+        return None if done is None else done["done"]
 
     def _clusterings(self, key: str) -> clustering_tables.Clusterings:
         from panoptic_assets.clustering import table as clustering_tables
@@ -1532,6 +1870,10 @@ def _config_of(given: Mapping[str, Any]) -> Document:
     if isinstance(config.get("method"), str):
         config["method"] = {config["method"]: {}}
     return config
+
+
+def _edit_of_event(event: int, redo: bool) -> Edit:
+    return {"redo" if redo else "undo": {"event": event}}
 
 
 def _depth(depth: int) -> int:

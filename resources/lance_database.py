@@ -25,6 +25,10 @@ from lance.file import LanceFileSession
 _FOLDER = ".lance"
 """How the folder of a table ends."""
 
+_METADATA_BYTES = 16 * 2**20
+"""Of manifests and the like that are kept; Lance's own limit is a gigabyte. Each commit leaves
+those of one more version there: a process that stays, as the worker does, grew by .5 MB an act."""
+
 
 class LanceDatabase:
     """The tables below one folder or URL.
@@ -51,7 +55,7 @@ class LanceDatabase:
         self.uri = uri
         self._options = storage_options or None
         # What is known of an object store and of its manifests then serves each table.
-        self._session = lance.Session()
+        self._session = lance.Session(metadata_cache_size_bytes=_METADATA_BYTES)
         self.files = LanceFileSession(uri, storage_options=self._options)
         """Files below the location, through Lance's own storage layer: it takes the same options
         and credentials as the tables, on every back end, and writes by rename."""

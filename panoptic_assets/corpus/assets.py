@@ -15,7 +15,7 @@ from panoptic_assets.corpus.properties import InventoryReport
 from panoptic_assets.corpus.table import read_thumbnails
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
-from panoptic_assets.orchestration.running import FRESHNESS, POOL, plain_failures
+from panoptic_assets.orchestration.running import CORPUS_POOL, FRESHNESS, plain_failures
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.records import digest
 
@@ -27,7 +27,7 @@ _CHANGES_BYTES = 14_000
 @dg.asset(
     config_schema=schema_of(ImagesConfig),
     group_name="corpus",
-    pool=POOL,
+    pool=CORPUS_POOL,
     kinds={"lancedb", "image"},
     code_version="2",
     freshness_policy=FRESHNESS,

@@ -50,6 +50,8 @@ class Context:
     reporter: Reporter = field(default_factory=Silent)
     dagster_run_id: str = ""
     """The Dagster run that carries the act out; empty while it is only prepared."""
+    author: str = ""
+    """Who acts, by the tag of that run; empty if nobody is told."""
 
     def now(self) -> "Context":
         """The same, with the store as it is from now on."""
@@ -70,6 +72,7 @@ Prepare = Callable[[Context, str, Document], PlanT]
 
 Raises InputError: It cannot be done.
 """
+Check = Callable[["LanceStore"], None]
 
 
 class Acts:
@@ -81,12 +84,27 @@ class Acts:
 
     def __init__(self, context: Context):
         self.context = context
-        self._waiting: dict[tuple[str, str], Plan] = {}
+        self._waiting: dict[tuple[str, str], tuple[Plan, Check]] = {}
         self._last: tuple[str, Context] | None = None
 
-    def hand(self, run_id: str, asset: str, plan: Plan) -> None:
-        """Keep a plan for the Dagster run that carries it out."""
-        self._waiting[run_id, asset] = plan
+    def hand(
+        self, run_id: str, asset: str, plan: Plan, check: "Check" = lambda store: None
+    ) -> None:
+        """Keep a plan for the Dagster run that carries it out.
+
+        Args:
+            run_id: The run.
+            asset: Which of its assets.
+            plan: The plan.
+            check: Called with the store where the plan must be made anew, since somebody has
+                written meanwhile: raises InputError if what it rests on is another one.
+        """
+        self._waiting[run_id, asset] = plan, check
+
+    def drop(self, run_id: str) -> None:
+        """Forget the plans of a Dagster run that is over."""
+        for key in [key for key in self._waiting if key[0] == run_id]:
+            del self._waiting[key]
 
     def plan(
         self,
@@ -104,21 +122,66 @@ class Acts:
         Raises:
             InputError: The act cannot be done.
         """
-        from panoptic_assets.orchestration.running import LogReporter, partition_of
+        from panoptic_assets.orchestration.running import partition_of
 
         asset = dagster.asset_key.path[-1]
-        watched = None if isinstance(self.context.reporter, Silent) else self.context.reporter
-        reporter = LogReporter(dagster, watched)
-        waiting: Any = self._waiting.pop((dagster.run_id, asset), None)
+        given: Mapping[str, Any] = (beside or {}) | given_config(dagster.run.run_config, asset)
+        return self.plan_of(dagster, asset, partition_of(dagster), dict(given), prepare)
+
+    def plan_of(
+        self,
+        dagster: "dg.OpExecutionContext | dg.AssetExecutionContext",
+        asset: str,
+        key: str,
+        given: Document,
+        prepare: Prepare[PlanT],
+    ) -> PlanT:
+        """The same for an op that does what an asset does.
+
+        Args:
+            dagster: The run's context.
+            asset: The asset.
+            key: The key, checked.
+            given: What was given for it.
+            prepare: Makes the plan.
+
+        Raises:
+            InputError: The act cannot be done.
+        """
+        waiting: Any
+        waiting, check = self._waiting.pop((dagster.run_id, asset), (None, None))
         if waiting is not None and waiting.context.store.is_current():
-            mine = replace(waiting.context, reporter=reporter, dagster_run_id=dagster.run_id)
+            mine = self._within(dagster, waiting.context)
             found: PlanT = replace(waiting, context=mine)
             self._last = dagster.run_id, mine
             return found
-        context = replace(self.context, reporter=reporter, dagster_run_id=dagster.run_id).now()
+        context = self.context_of(dagster)
         self._last = dagster.run_id, context
-        given: Mapping[str, Any] = (beside or {}) | given_config(dagster.run.run_config, asset)
-        return prepare(context, partition_of(dagster), dict(given))
+        if check is not None:
+            check(context.store)
+        return prepare(context, key, given)
+
+    def context_of(self, dagster: "dg.OpExecutionContext | dg.AssetExecutionContext") -> Context:
+        """What an op, or an asset, of a Dagster run works with: the store as it is from now on.
+
+        Args:
+            dagster: The run's context.
+        """
+        return self._within(dagster, self.context).now()
+
+    def _within(
+        self, dagster: "dg.OpExecutionContext | dg.AssetExecutionContext", context: Context
+    ) -> Context:
+        from panoptic_assets.orchestration.instance import AUTHOR_TAG
+        from panoptic_assets.orchestration.running import LogReporter
+
+        watched = None if isinstance(self.context.reporter, Silent) else self.context.reporter
+        return replace(
+            context,
+            reporter=LogReporter(dagster, watched),
+            dagster_run_id=dagster.run_id,
+            author=dagster.run.tags.get(AUTHOR_TAG, ""),
+        )
 
     def context_after(self, run_id: str) -> Context:
         """For what follows an act in its Dagster run: what the act read is not read again.

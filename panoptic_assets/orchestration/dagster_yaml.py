@@ -93,7 +93,8 @@ def _compatible(shipped: dict[str, Any], mine: Mapping[str, Any]) -> dict[str, A
     if any(name in queue for name in _LIMITS_OF_A_QUEUE for queue in fields):
         left_out.add("pools")  # Dagster refuses these beside them, too
     kept = {name: value for name, value in shipped["concurrency"].items() if name not in left_out}
-    others = {name: value for name, value in shipped.items() if name != "concurrency"}
+    left = ("concurrency", "run_queue")
+    others = {name: value for name, value in shipped.items() if name not in left}
     return {**others, "concurrency": kept} if kept else others
 
 

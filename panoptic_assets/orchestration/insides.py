@@ -12,6 +12,7 @@ Imports stand in the functions: a command that needs none of this starts without
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,12 +100,12 @@ def create_run(
     failures, and *Re-execute* answers with HTTP 500. ``execute_in_process`` gives none.
 
     Args:
-        job: The job.
+        job: The job; of one asset, its subset.
         instance: Where the run is recorded.
         module: The module whose definitions hold the job, as the workspace names it.
         run_config: The run's configuration.
         tags: Its tags.
-        asset: All that is run of the job; everything by default.
+        asset: The asset that the job is a subset for.
     """
     from dagster._core.remote_origin import (
         ManagedGrpcPythonEnvCodeLocationOrigin,
@@ -115,7 +116,7 @@ def create_run(
     target = LoadableTargetOrigin(executable_path=sys.executable, module_name=module)
     location = ManagedGrpcPythonEnvCodeLocationOrigin(target, module)
     return instance.create_run_for_job(
-        job_def=job if asset is None else job.get_subset(asset_selection={asset}),
+        job_def=job,
         run_config=run_config,
         tags={**job.run_tags, **tags},
         asset_selection=None if asset is None else frozenset({asset}),
@@ -126,11 +127,21 @@ def create_run(
 
 
 def execute_here(
-    job: "dg.JobDefinition", instance: "dg.DagsterInstance", run: "dg.DagsterRun"
+    job: "dg.JobDefinition",
+    instance: "dg.DagsterInstance",
+    run: "dg.DagsterRun",
+    raises: bool = True,
 ) -> "dg.JobExecutionResult":
-    """Execute a run that was created, in this process; what its steps raise comes through.
+    """Execute a run that was created, in this process.
 
     The job has an executor that stays in it.
+
+    Args:
+        job: The job.
+        instance: Where the run is recorded.
+        run: The run, not started.
+        raises: Whether what its steps raise comes through. Dagster's daemon then takes the run for
+            one whose process died, and starts it again, unless it has a tag that says not to.
     """
     from dagster._core.definitions.job_base import InMemoryJob
     from dagster._core.execution.api import execute_run
@@ -141,7 +152,7 @@ def execute_here(
         warnings.filterwarnings(
             "ignore", "coroutine 'BaseEventLoop.shutdown_asyncgens' was never", RuntimeWarning
         )
-        return execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
+        return execute_run(InMemoryJob(job), run, instance, raise_on_error=raises)
 
 
 # Materializations and checks
@@ -175,6 +186,56 @@ def version_of(record: Any) -> str | None:
     """The data version of a materialization in the event log, if it has one."""
     tags = record.asset_materialization.tags or {}
     return tags.get(_DATA_VERSION_TAG)
+
+
+def remove_materializations(
+    instance: "dg.DagsterInstance", asset: "dg.AssetKey", partitions: Sequence[str]
+) -> None:
+    """Remove all that Dagster knows of having materialized some partitions of an asset.
+
+    ``wipe_asset_partitions`` is there, and raises NotImplementedError with every storage of the
+    open-source Dagster; ``wipe_assets`` takes all partitions. The events of the runs that made them
+    stay in the runs' own logs, where these are files of their own, as they do after a wipe.
+
+    Args:
+        instance: On SQLite or Postgres.
+        asset: The asset.
+        partitions: Their keys.
+    """
+    import dagster as dg
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+    events, kinds = SqlEventLogStorageTable, dg.DagsterEventType
+    gone = [kinds.ASSET_MATERIALIZATION, kinds.ASSET_MATERIALIZATION_PLANNED]
+    with _index_of(instance) as connection:
+        for start in range(0, len(partitions), _AT_ONCE):
+            connection.execute(
+                events.delete().where(
+                    events.c.asset_key == asset.to_string(),
+                    events.c.partition.in_(partitions[start : start + _AT_ONCE]),
+                    events.c.dagster_event_type.in_([kind.value for kind in gone]),
+                )
+            )
+    # Which partitions are materialized is kept beside the events as well.
+    instance.event_log_storage.wipe_asset_cached_status(asset)
+
+
+def values_of_run_tag(home: Path, name: str) -> dict[str, str]:
+    """The value of a tag of each run that has it, by the SQLite files of an instance, as above.
+
+    Args:
+        home: The instance's folder.
+        name: The tag's.
+
+    Raises:
+        sqlite3.Error: The files are not as this version of Dagster makes them.
+    """
+    import sqlite3
+
+    file = home / "history" / "runs.db"
+    query = "SELECT run_id, value FROM run_tags WHERE key = ?"
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        return dict(connection.execute(query, (name,)).fetchall())
 
 
 def about(materialization: "dg.EventLogRecord | None") -> Any:
@@ -246,6 +307,56 @@ def read_migrations_once() -> None:
     ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign]
 
 
+@contextmanager
+def sqlite_read_only() -> Iterator[None]:
+    """Let this process read Dagster's SQLite files and write none, whatever Dagster does.
+
+    Dagster makes the files that it misses, one for each run whose events are looked at: here they
+    are made in a folder that is removed at the end. Files in a folder that cannot be written to are
+    taken for unchanging, since SQLite puts its index of a file that changes beside it.
+    """
+    from tempfile import TemporaryDirectory
+
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    with TemporaryDirectory(prefix="panoptic-assets-") as elsewhere:
+
+        def connect(dialect: Any, _: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
+            if dialect.name != "sqlite" or parameters.get("uri"):
+                return
+            file = Path(arguments[0])
+            if not file.is_file():
+                arguments[0] = str(Path(elsewhere, file.name))
+                return
+            unchanging = "" if os.access(file.parent, os.W_OK) else "&immutable=1"
+            arguments[0] = f"{file.as_uri()}?mode=ro{unchanging}"
+            parameters["uri"] = True
+
+        event.listen(Engine, "do_connect", connect)
+        try:
+            yield
+        finally:
+            event.remove(Engine, "do_connect", connect)
+
+
+def make_no_id(instance: "dg.DagsterInstance") -> None:
+    """Give an instance whose tables cannot be written the id that Dagster's UI asks it for.
+
+    By it browsers keep what somebody has chosen there; it is made when the UI is first opened.
+    """
+    from uuid import uuid4
+
+    from sqlalchemy.exc import OperationalError
+
+    storage: Any = instance.run_storage
+    try:
+        storage.get_run_storage_id()
+    except OperationalError:
+        made = str(uuid4())
+        storage.get_run_storage_id = lambda: made
+
+
 def check_settings(home: Path) -> None:
     """Read the ``dagster.yaml`` in a folder as an instance does, without opening any storage.
 
@@ -254,6 +365,31 @@ def check_settings(home: Path) -> None:
     from dagster._core.instance.config import dagster_instance_config
 
     dagster_instance_config(str(home))
+
+
+def module_of(run: "dg.DagsterRun") -> str | None:
+    """The module whose definitions hold the job of a run; None where its origin does not tell."""
+    origin: Any = run.remote_job_origin
+    target = origin and origin.repository_origin.code_location_origin.loadable_target_origin
+    return getattr(target, "module_name", None)
+
+
+def home_of(instance: "dg.DagsterInstance") -> Path:
+    """The folder of an instance, with its ``dagster.yaml``."""
+    return Path(os.environ.get("DAGSTER_HOME") or instance.root_directory)
+
+
+def health(runs: bool) -> Any:
+    """What a run launcher answers when Dagster's monitoring asks whether a run's process is there.
+
+    Args:
+        runs: Whether it is.
+    """
+    from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+
+    if runs:
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+    return CheckRunHealthResult(WorkerStatus.FAILED, "Its worker is gone.")
 
 
 class DatabaseFault(Exception):  # noqa: N818
@@ -462,14 +598,55 @@ def log_warnings_only() -> None:
 
 
 @contextmanager
-def workspace(instance: "dg.DagsterInstance", module: str) -> "Iterator[Workspace]":
-    """An instance with a code server of its own, which loads a module's definitions."""
+def workspace(
+    instance: "dg.DagsterInstance", module: str, read_only: bool = False
+) -> "Iterator[Workspace]":
+    """An instance with a code server of its own, which loads a module's definitions.
+
+    Args:
+        instance: The instance.
+        module: The module's name.
+        read_only: Whether Dagster's UI and GraphQL refuse whoever would change something. The code
+            server, which opens an instance to write, has then one of its own that is removed.
+    """
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import ModuleTarget
 
     target = ModuleTarget(module, None, None, None)
-    with WorkspaceProcessContext(instance, target, code_server_log_level="WARNING") as context:
-        yield context
+    with ExitStack() as stack:
+        servers = stack.enter_context(_servers_without_instance(instance)) if read_only else None
+        yield stack.enter_context(
+            WorkspaceProcessContext(
+                instance,
+                target,
+                read_only=read_only,
+                grpc_server_registry=servers,
+                code_server_log_level="WARNING",
+            )
+        )
+
+
+@contextmanager
+def _servers_without_instance(instance: "dg.DagsterInstance") -> Iterator[Any]:
+    """What starts code servers as :func:`workspace` does, on an instance that nobody looks at."""
+    from tempfile import TemporaryDirectory
+
+    from dagster._core.instance.ref import InstanceRef
+    from dagster._core.remote_representation.grpc_server_registry import GrpcServerRegistry
+    from dagster._core.workspace.context import WEBSERVER_GRPC_SERVER_HEARTBEAT_TTL
+    from dagster._grpc.server import GrpcServerCommand
+
+    with TemporaryDirectory(prefix="panoptic-assets-") as home:
+        Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+        with GrpcServerRegistry(
+            InstanceRef.from_dir(home),
+            GrpcServerCommand.API_GRPC,
+            heartbeat_ttl=WEBSERVER_GRPC_SERVER_HEARTBEAT_TTL,
+            startup_timeout=instance.code_server_process_startup_timeout,
+            wait_for_processes_on_shutdown=True,
+            log_level="WARNING",
+        ) as servers:
+            yield servers
 
 
 @contextmanager

@@ -28,6 +28,11 @@ Tell = Callable[[str], None]
 
 HOST_TAG = "panoptic/host"
 """Tag of the runs that a command executes itself, with the name of its machine."""
+WORKER_TAG = "panoptic/worker"
+"""Tag of the runs that the warm worker executes, or a process that it started, with the name of its
+machine."""
+AUTHOR_TAG = "panoptic/author"
+"""Tag of the runs of acts: who acted."""
 
 
 @contextmanager
@@ -49,10 +54,7 @@ def instance_of(
     Raises:
         InputError: Another command works and is not waited for, or Dagster's database fails.
     """
-    import dagster as dg
     from filelock import Timeout
-
-    from panoptic_assets.orchestration.runs import IN_PROGRESS, end
 
     lock = instance_lock(home)
     try:
@@ -66,38 +68,69 @@ def instance_of(
             ) from error
         tell("Waiting for another panoptic-assets command to end …")
         held = lock.acquire()
-    with held, open_instance(home, overrides) as instance:
-        mine = dg.RunsFilter(statuses=list(IN_PROGRESS), tags={HOST_TAG: socket.gethostname()})
-        try:
-            with insides.database_faults():
-                for run in instance.get_runs(mine):
-                    # *Re-execute* in the UI copies the tags of the run that it does again.
-                    if run.parent_run_id is None:
-                        end(instance, run, "The command that started this run was killed.")
-                yield instance
-        except insides.DatabaseFault as error:
-            # Dagster passes on what its database raises: on a full disk at any of its events.
-            reason = brief(str(error)).rstrip(".")
-            raise InputError(
-                "Dagster's database in {home} failed: {reason}. Check the room on the disk and "
-                "the permissions there, or the database's address, then run the command again; "
-                "what was committed is kept.",
-                id="dagster-database-failed",
-                home=home,
-                reason=reason,
-            ) from error
+    with held, open_instance(home, overrides) as instance, plain_database_faults(home):
+        end_lost(instance, HOST_TAG, "The command that started this run was killed.")
+        with suppress(Timeout), worker_lock(home).acquire(timeout=0):
+            end_lost(instance, WORKER_TAG, "The worker that carried this run out was killed.")
+        yield instance
+
+
+def end_lost(instance: "dg.DagsterInstance", tag: str, reason: str) -> None:
+    """Take runs of this machine for failed whose processes are known to be gone.
+
+    Args:
+        instance: The instance.
+        tag: :data:`HOST_TAG` or :data:`WORKER_TAG`.
+        reason: What became of them.
+    """
+    import dagster as dg
+
+    from panoptic_assets.orchestration.runs import IN_PROGRESS, end
+
+    # A process may be killed between making a run and starting it.
+    statuses = [*IN_PROGRESS, dg.DagsterRunStatus.NOT_STARTED]
+    mine = dg.RunsFilter(statuses=statuses, tags={tag: socket.gethostname()})
+    for run in instance.get_runs(mine):
+        # *Re-execute* in the UI copies the tags of the run that it does again. Of those that are
+        # launched, the worker's alone keep its tag.
+        launched = tag == WORKER_TAG and run.status != dg.DagsterRunStatus.NOT_STARTED
+        if launched or run.parent_run_id is None:
+            end(instance, run, reason)
+
+
+@contextmanager
+def plain_database_faults(home: Path) -> Iterator[None]:
+    """Around work on an instance: what its database raises becomes one plain line.
+
+    Raises:
+        InputError: Dagster's database fails.
+    """
+    try:
+        with insides.database_faults():
+            yield
+    except insides.DatabaseFault as error:
+        # Dagster passes on what its database raises: on a full disk at any of its events.
+        reason = brief(str(error)).rstrip(".")
+        raise InputError(
+            "Dagster's database in {home} failed: {reason}. Check the room on the disk and "
+            "the permissions there, or the database's address, then run the command again; "
+            "what was committed is kept.",
+            id="dagster-database-failed",
+            home=home,
+            reason=reason,
+        ) from error
 
 
 @contextmanager
 def alone(instance: "dg.DagsterInstance", tell: Tell) -> Iterator[None]:
-    """Take the writers' pool, or refuse: while it is taken, no run of the UI begins to write.
+    """Take the writers' pools, or refuse: while they are taken, no run of the UI begins to write.
 
     Raises:
         InputError: A run is in progress.
     """
     import dagster as dg
 
-    from panoptic_assets.orchestration.running import POOL
+    from panoptic_assets.orchestration.running import POOLS
     from panoptic_assets.orchestration.runs import IN_PROGRESS
 
     running = instance.get_runs(dg.RunsFilter(statuses=list(IN_PROGRESS)), limit=1)
@@ -111,10 +144,12 @@ def alone(instance: "dg.DagsterInstance", tell: Tell) -> Iterator[None]:
         )
     storage = instance.event_log_storage
     mine = str(uuid4())  # of no run: what a killed command leaves is freed by the next one
-    wait_for_pool(instance, tell)
-    storage.initialize_concurrency_limit_to_default(POOL)
-    storage.claim_concurrency_slot(POOL, mine, "forget")
+    for pool in POOLS:
+        wait_for_pool(instance, tell, pool)
     try:
+        for pool in POOLS:
+            storage.initialize_concurrency_limit_to_default(pool)
+            storage.claim_concurrency_slot(pool, mine, "forget")
         yield
     finally:
         storage.free_concurrency_slots_for_run(mine)
@@ -125,6 +160,13 @@ def instance_lock(home: Path) -> "FileLock":
     from filelock import FileLock
 
     return FileLock(home / "panoptic-assets.lock")
+
+
+def worker_lock(home: Path) -> "FileLock":
+    """Held by the warm worker while it lives: whoever gets it knows that none does."""
+    from filelock import FileLock
+
+    return FileLock(home / "panoptic-assets-worker.lock")
 
 
 def ui_lock(home: Path) -> "FileLock":
@@ -195,15 +237,42 @@ def instance_to_read(home: Path) -> "Iterator[dg.DagsterInstance]":
         yield instance
 
 
+@contextmanager
+def instance_to_look_at(home: Path) -> "Iterator[dg.DagsterInstance]":
+    """The Dagster instance in a folder where nothing is written, not even a lock.
+
+    One whose files are not there yet is empty, and is left without them. One that has been opened
+    so in a process is read-only for whatever else that process opens meanwhile.
+
+    Raises:
+        InputError: Dagster cannot read its settings or reach its database.
+    """
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="panoptic-assets-") as elsewhere, insides.sqlite_read_only():
+        if is_in_files(home) and not any(home.glob("*/*.db")):
+            Path(elsewhere, "dagster.yaml").write_bytes((home / "dagster.yaml").read_bytes())
+            home = Path(elsewhere)
+        with open_instance(home) as instance:
+            insides.make_no_id(instance)
+            yield instance
+
+
+def is_in_files(home: Path) -> bool:
+    """Whether an instance keeps its runs and events in files of SQLite in its folder."""
+    import yaml
+
+    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    elsewhere = {"storage", "run_storage", "event_log_storage", "local_artifact_storage"}
+    return not elsewhere & settings.keys()
+
+
 def last_materialization(home: Path, asset: str) -> datetime | None:
     """When an asset was last materialized; None where the Dagster instance does not know.
 
     An instance whose files are not there yet is left without them.
     """
-    import yaml
-
-    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
-    if not {"storage", "event_log_storage", "local_artifact_storage"} & settings.keys():
+    if is_in_files(home):
         if not any(home.glob("*/*.db")):
             return None
         with suppress(sqlite3.Error):  # of another Dagster, or damaged, which Dagster can tell
@@ -215,28 +284,60 @@ def last_materialization(home: Path, asset: str) -> datetime | None:
     return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
 
 
-def wait_for_pool(instance: "dg.DagsterInstance", tell: Tell) -> None:
-    """Wait until no run of the UI or of another tool writes to the store.
+def authors_of_runs(home: Path) -> dict[str, str]:
+    """Who started each Dagster run, by the tag of those that have it; none of what is not there.
+
+    Without the import of Dagster, where its storage is the project's own.
+
+    Args:
+        home: The instance's folder.
+    """
+    import yaml
+
+    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    if not {"storage", "run_storage", "local_artifact_storage"} & settings.keys():
+        if not any(home.glob("*/*.db")):
+            return {}
+        with suppress(sqlite3.Error):  # of another Dagster, or damaged, which Dagster can tell
+            return insides.values_of_run_tag(home, AUTHOR_TAG)
+    import dagster as dg
+
+    found = {}
+    with open_instance(home, insides.NO_COMPUTE_LOGS) as instance:
+        for _, names in instance.get_run_tags([AUTHOR_TAG]):
+            for name in names:
+                runs = instance.get_runs(dg.RunsFilter(tags={AUTHOR_TAG: name}))
+                found.update(dict.fromkeys((run.run_id for run in runs), name))
+    return found
+
+
+def wait_for_pool(instance: "dg.DagsterInstance", tell: Tell, pool: str) -> None:
+    """Wait until no run of the UI or of another tool writes what a pool is for.
 
     Inside a run Dagster would wait just so, but silently and deaf to Ctrl-C.
     """
-    from panoptic_assets.orchestration.running import POOL
-
     told = False
-    while True:
-        busy = []
-        for slot in instance.event_log_storage.get_concurrency_info(POOL).claimed_slots:
-            run = instance.get_run_by_id(slot.run_id)
-            if run is None or run.is_finished:
-                instance.event_log_storage.free_concurrency_slots_for_run(slot.run_id)
-            else:
-                busy.append(slot.run_id)
-        if not busy:
-            return
+    while busy := holder_of(instance, pool):
         if not told:
-            tell(
-                f"Waiting for the Dagster run {busy[0]}, which writes to the store. If its process "
-                "is gone, terminate the run in the Dagster UI."
-            )
+            tell(waits_for(busy, pool))
             told = True
         time.sleep(1)
+
+
+def waits_for(run_id: str, pool: str) -> str:
+    """That an act waits, in words."""
+    return (
+        f"Waiting for the Dagster run {run_id}, which holds the pool {pool}. If its process is "
+        "gone, terminate the run in the Dagster UI."
+    )
+
+
+def holder_of(instance: "dg.DagsterInstance", pool: str) -> str | None:
+    """The id of the run that holds a pool; None where it is free. Slots of runs that are over are
+    freed."""
+    for slot in instance.event_log_storage.get_concurrency_info(pool).claimed_slots:
+        run = instance.get_run_by_id(slot.run_id)
+        if run is not None and not run.is_finished:
+            return slot.run_id
+        instance.event_log_storage.free_concurrency_slots_for_run(slot.run_id)
+    return None

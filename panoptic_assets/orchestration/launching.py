@@ -8,14 +8,21 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import redirect_stderr
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from panoptic_assets.orchestration import insides
-from panoptic_assets.orchestration.instance import HOST_TAG, Tell, instance_of, wait_for_pool
+from panoptic_assets.orchestration.instance import (
+    HOST_TAG,
+    WORKER_TAG,
+    Tell,
+    instance_of,
+    plain_database_faults,
+    wait_for_pool,
+)
 from panoptic_assets.spec.markdown import number_text
 from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.resolution import Document
@@ -23,7 +30,7 @@ from panoptic_assets.spec.resolution import Document
 if TYPE_CHECKING:
     import dagster as dg
 
-    from panoptic_assets.orchestration.acting import Acts, Plan
+    from panoptic_assets.orchestration.acting import Acts, Check, Plan
 
 CODE_LOCATION = "panoptic_assets.definitions"
 """The module that a workspace names."""
@@ -45,15 +52,27 @@ class Launcher:
         home: The folder of the Dagster instance.
         definitions: The code location.
         acts: Takes plans to their runs.
-        reporter: Is told what happens.
+        reporter: Is told what happens; where it has a method ``accepted``, the ids of runs too.
+        instance: The instance, where this process keeps it open and lets one act come after the
+            other; by default it is opened for each, and others are waited for.
     """
 
-    def __init__(self, home: Path, definitions: "dg.Definitions", acts: "Acts", reporter: Reporter):
+    def __init__(
+        self,
+        home: Path,
+        definitions: "dg.Definitions",
+        acts: "Acts",
+        reporter: Reporter,
+        instance: "dg.DagsterInstance | None" = None,
+    ):
         import dagster as dg
 
         self._home = home
         self._acts = acts
         self._reporter = reporter
+        self._instance = instance
+        self._whose = HOST_TAG if instance is None else WORKER_TAG
+        self._subsets: dict[str, dg.JobDefinition] = {}
         logger = dg.Definitions(loggers={"console": _plain_logger(reporter.tell)})
         self._definitions = dg.Definitions.merge(definitions, logger)
 
@@ -64,6 +83,7 @@ class Launcher:
         given: Document | None = None,
         plan: "Plan | None" = None,
         tags: Mapping[str, str] | None = None,
+        check: "Check" = lambda store: None,
     ) -> Materialized:
         """Materialize an asset in a Dagster run of its own.
 
@@ -73,6 +93,7 @@ class Launcher:
             given: Its configuration.
             plan: What was prepared of that.
             tags: Dagster tags of the run.
+            check: As of :meth:`panoptic_assets.orchestration.acting.Acts.hand`.
 
         Raises:
             InputError: It refuses.
@@ -82,18 +103,17 @@ class Launcher:
 
         from panoptic_assets.orchestration.running import error_of
 
-        job = self._definitions.resolve_implicit_global_asset_job_def()
         tags = {**(tags or {}), **({insides.PARTITION_TAG: partition} if partition else {})}
-        with instance_of(self._home, self._reporter.tell, insides.NO_COMPUTE_LOGS) as instance:
-            wait_for_pool(instance, self._reporter.tell)
+        with self._opened(self.pool_of(asset)) as instance:
             if partition is not None:
                 definition = self._definitions.get_assets_def(asset).partitions_def
                 assert isinstance(definition, dg.DynamicPartitionsDefinition)  # noqa: S101
                 instance.add_dynamic_partitions(str(definition.name), [partition])
             started = time.monotonic()
             ops = {asset: {"config": given}} if given else {}
+            run = self._created(instance, self._subset(asset), ops, tags, asset)
             try:
-                result = self._execute(instance, job, ops, tags, asset, plan)
+                result = self.execute(instance, self._subset(asset), run, plan, asset, check)
             except dg.Failure as failure:
                 raise error_of(failure) from failure
         self._tell(asset, partition, result, time.monotonic() - started)
@@ -102,13 +122,16 @@ class Launcher:
             result.run_id, {name: value.value for name, value in event.metadata.items()}
         )
 
-    def run_op(self, job: str, op: str, given: Document) -> dict[str, Any]:
+    def run_op(
+        self, job: str, op: str, given: Document, tags: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """Run a job of one op; the metadata of its output, also of one that failed with some.
 
         Args:
             job: The job's name.
             op: Its op's.
             given: The op's configuration.
+            tags: Dagster tags of the run.
 
         Raises:
             InputError: It refuses.
@@ -118,11 +141,11 @@ class Launcher:
         from panoptic_assets.orchestration.running import MESSAGE, error_of
 
         definition = self._definitions.resolve_job_def(job)
-        with instance_of(self._home, self._reporter.tell, insides.NO_COMPUTE_LOGS) as instance:
-            wait_for_pool(instance, self._reporter.tell)
+        with self._opened(self.pool_of_job(job)) as instance:
             metadata: Mapping[str, Any]
+            run = self._created(instance, definition, {op: {"config": given}}, tags or {})
             try:
-                result = self._execute(instance, definition, {op: {"config": given}}, {})
+                result = self.execute(instance, definition, run)
             except dg.Failure as failure:
                 metadata = {k: v for k, v in failure.metadata.items() if k != MESSAGE}
                 if not metadata:
@@ -136,15 +159,108 @@ class Launcher:
                 metadata = output.metadata
         return {name: value.value for name, value in metadata.items()}
 
-    def _execute(
+    def pool_of(self, asset: str) -> str | None:
+        """The pool that an asset takes a slot of."""
+        return self._definitions.get_assets_def(asset).op.pool
+
+    def pool_of_job(self, job: str) -> str | None:
+        """The pool that a job of one op takes a slot of."""
+        [node] = self._definitions.resolve_job_def(job).nodes
+        return getattr(node.definition, "pool", None)
+
+    def job_of(self, run: "dg.DagsterRun") -> "dg.JobDefinition":
+        """The whole job of a Dagster run that was created elsewhere.
+
+        Raises:
+            dagster.DagsterError: There is none of that name.
+        """
+        everything = self._definitions.resolve_implicit_global_asset_job_def()
+        if run.job_name == everything.name:
+            return everything
+        return self._definitions.resolve_job_def(run.job_name)
+
+    def assets_of(self, run: "dg.DagsterRun") -> list[str]:
+        """The assets that a Dagster run materializes; none where it does something else, too."""
+        import dagster as dg
+
+        if run.asset_check_selection and not run.asset_selection:
+            return []
+        selected: Iterable[dg.AssetKey] | None = run.asset_selection
+        if selected is None:
+            with suppress(dg.DagsterError):
+                selected = self.job_of(run).asset_layer.executable_asset_keys
+        return sorted(key.path[-1] for key in selected or ())
+
+    def prepare_jobs(self, assets: Iterable[str]) -> None:
+        """Make what the first act of some assets would have to make."""
+        for asset in assets:
+            self._subset(asset)
+
+    def execute(
+        self,
+        instance: "dg.DagsterInstance",
+        job: "dg.JobDefinition",
+        run: "dg.DagsterRun",
+        plan: "Plan | None" = None,
+        asset: str | None = None,
+        check: "Check" = lambda store: None,
+        raises: bool = True,
+    ) -> "dg.JobExecutionResult":
+        """Execute a Dagster run in this process.
+
+        Args:
+            instance: Where it is recorded.
+            job: Its job.
+            run: The run, not started.
+            plan: What was prepared of it, for its asset.
+            asset: That asset.
+            check: As of :meth:`panoptic_assets.orchestration.acting.Acts.hand`.
+            raises: Whether what its steps raise comes through.
+
+        Raises:
+            KeyboardInterrupt: It was interrupted; Dagster has recorded that.
+        """
+        import dagster as dg
+
+        if plan is not None and asset is not None:
+            self._acts.hand(run.run_id, asset, plan, check)
+        try:
+            with redirect_stderr(cast("IO[str]", _WithoutLostEvents(sys.stderr))):
+                return insides.execute_here(job, instance, run, raises)
+        except dg.DagsterExecutionInterruptedError as interruption:
+            raise KeyboardInterrupt from interruption
+        finally:
+            self._acts.drop(run.run_id)
+
+    @contextmanager
+    def _opened(self, pool: str | None) -> "Iterator[dg.DagsterInstance]":
+        if self._instance is not None:
+            with plain_database_faults(self._home):
+                yield self._instance
+            return
+        tell = self._reporter.tell
+        with instance_of(self._home, tell, insides.NO_COMPUTE_LOGS) as instance:
+            if pool is not None:
+                wait_for_pool(instance, tell, pool)
+            yield instance
+
+    def _subset(self, asset: str) -> "dg.JobDefinition":
+        """The job of one asset, with its checks; made once, which takes a fifth of a small run."""
+        import dagster as dg
+
+        if asset not in self._subsets:
+            job = self._definitions.resolve_implicit_global_asset_job_def()
+            self._subsets[asset] = job.get_subset(asset_selection={dg.AssetKey(asset)})
+        return self._subsets[asset]
+
+    def _created(
         self,
         instance: "dg.DagsterInstance",
         job: "dg.JobDefinition",
         ops: Document,
         tags: Mapping[str, str],
         asset: str | None = None,
-        plan: "Plan | None" = None,
-    ) -> "dg.JobExecutionResult":
+    ) -> "dg.DagsterRun":
         import dagster as dg
 
         run = insides.create_run(
@@ -153,20 +269,16 @@ class Launcher:
             CODE_LOCATION,
             {"loggers": {"console": {}}, "ops": ops},
             {
-                HOST_TAG: socket.gethostname(),
-                # Whoever started the command sees that it was killed, and starts it again.
+                self._whose: socket.gethostname(),
+                # Whoever asked for it sees that it was killed, and starts it again.
                 insides.MAX_RETRIES_TAG: "0",
                 **tags,
             },
             None if asset is None else dg.AssetKey(asset),
         )
-        if asset is not None and plan is not None:
-            self._acts.hand(run.run_id, asset, plan)
-        try:
-            with redirect_stderr(cast("IO[str]", _WithoutLostEvents(sys.stderr))):
-                return insides.execute_here(job, instance, run)
-        except dg.DagsterExecutionInterruptedError as interruption:
-            raise KeyboardInterrupt from interruption
+        if accepted := getattr(self._reporter, "accepted", None):
+            accepted(run.run_id)
+        return run
 
     def _tell(self, name: str, partition: str | None, result: Any, seconds: float) -> None:
         def listed(metadata: Mapping[str, "dg.MetadataValue"]) -> str:

@@ -17,7 +17,7 @@ from resources.engine import LocalEngine
 from resources.lance import LanceStore
 from resources.models import OpenClipModels
 from resources.registry import Registry
-from resources.report_folder import ReportFolder
+from resources.report_folder import ReportFolder, pages_url
 from resources.source import ImageSource
 
 
@@ -55,7 +55,12 @@ def acts(context: dg.InitResourceContext) -> Acts:
 
 
 def project_resources() -> dict[str, object]:
-    """The resources of the project that the environment or the working directory names."""
+    """The resources of the project that the environment or the working directory names.
+
+    Raises:
+        InputError: ``$PANOPTIC_URL`` cannot be used, which every report would be linked by.
+    """
+    pages_url()
     return {
         # Its threads can be chosen for each run, under `resources` in the Launchpad.
         "source": ImageSourceResource.configure_at_launch(),

@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
+from panoptic_assets.orchestration.partitions import PARSERS
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.text import cut
 from resources.errors import InputError, Message, PlainError, UnavailableError, is_message
+from resources.report_folder import address
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-POOL = "lancedb_write"
-"""Dagster pool of every asset that writes to the store; its limit is 1."""
+CORPUS_POOL = "lancedb_write"
+"""Dagster pool of the assets of the corpus: images, vectors, neighbours, points."""
+CLUSTERINGS_POOL = "lancedb_clusterings"
+"""Dagster pool of clusterings."""
+TAGS_POOL = "lancedb_tags"
+"""Dagster pool of what edits and saves tags."""
+REVIEW_POOL = "review"
+"""Dagster pool of what is computed for people to look at: labels, recommendations, pages."""
+POOLS = (CORPUS_POOL, CLUSTERINGS_POOL, TAGS_POOL, REVIEW_POOL)
+"""Whatever writes to the store is in one of them, each with a limit of 1: one writer for each group
+of tables, and no tag that waits to be renamed until a corpus is embedded."""
 
 FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(days=8), warn_window=timedelta(days=2)
@@ -95,9 +106,36 @@ def excerpt(value: Any) -> Any:
     return cut(value, _TEXT_SHOWN) if isinstance(value, str) else value
 
 
+def report_link(place: str, page: str = "index.html") -> dict[str, dg.MetadataValue]:
+    """The metadata ``report``: a link to a page of a report; empty where nobody serves it.
+
+    Args:
+        place: The report's, such as ``runs/greek``.
+        page: The page's name.
+    """
+    found = address(place, page)
+    return {} if found is None else {"report": dg.MetadataValue.url(found)}
+
+
 def partition_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:
-    """The partition's key, unchecked; empty if it is: Dagster then says that there is none."""
-    return context.partition_key if context.has_partition_key else ""
+    """The partition's key; empty for an asset without partitions.
+
+    Dagster takes any text for a partition. What is no key leaves none behind: whoever mistyped it
+    would find it in every list from then on.
+
+    Raises:
+        dg.Failure: It is no key of its kind; the partition was removed.
+    """
+    key = context.partition_key if context.has_partition_key else ""
+    family = getattr(context.op_execution_context.assets_def.partitions_def, "name", None)
+    if family is not None:
+        with plain_failures():
+            try:
+                PARSERS[family](key)
+            except InputError:
+                context.instance.delete_dynamic_partition(family, key)
+                raise
+    return key
 
 
 class LogReporter:
@@ -108,7 +146,11 @@ class LogReporter:
         watched: Who is shown how far it is; None: whoever has the terminal, else the log.
     """
 
-    def __init__(self, context: dg.AssetExecutionContext, watched: Reporter | None = None):
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext | dg.OpExecutionContext,
+        watched: Reporter | None = None,
+    ):
         self._log = context.log
         self._watched = watched
 

@@ -19,7 +19,12 @@ from panoptic_assets.features.assets import embeddings
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
-from panoptic_assets.orchestration.running import POOL, plain_failures
+from panoptic_assets.orchestration.running import (
+    REVIEW_POOL,
+    TAGS_POOL,
+    plain_failures,
+    report_link,
+)
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.markdown import bullets, table
 from panoptic_assets.spec.records import digest
@@ -29,7 +34,6 @@ from panoptic_assets.tags.config import EditsConfig, RecommendationsConfig, Save
 from panoptic_assets.tags.recommendations import Judgements, judgements
 from panoptic_assets.tags.saving import Saved
 from resources.lance import LanceStore
-from resources.report_folder import address
 
 _TAGS_SHOWN = 60
 _LINES_SHOWN = 40
@@ -50,7 +54,7 @@ _SHEET_BYTES = 12_000
     ],
     config_schema=schema_of(SaveConfig),
     group_name="tags",
-    pool=POOL,
+    pool=TAGS_POOL,
     kinds={"lancedb"},
     code_version="2",
 )
@@ -103,7 +107,7 @@ def save_metadata(
     )
     counted = Counter(change.kind for change in saving.changes)
     return {
-        "report": dg.MetadataValue.url(address(f"runs/{run_key}")),
+        **report_link(f"runs/{run_key}"),
         "property": saving.property,
         "nb_tags": len(held.tags),
         "nb_images": len({image_id for _, image_id in held.images}),
@@ -132,7 +136,7 @@ def _contact_sheet(store: LanceStore, held: tag_log.TagTables) -> str:
     deps=[dg.AssetDep(saved_clustering, partition_mapping=dg.AllPartitionMapping())],
     config_schema=schema_of(EditsConfig),
     group_name="tags",
-    pool=POOL,
+    pool=TAGS_POOL,
     kinds={"lancedb"},
     code_version="2",
 )
@@ -152,6 +156,9 @@ def tags(
     return dg.MaterializeResult(
         metadata={
             **tags_metadata(edited.tables, edited.nb_events, len(plan.config.edits)),
+            "appended_events": dg.MetadataValue.json(
+                [len(plan.log) + 1 + place for place in range(len(plan.events))]
+            ),
             **({"notes": dg.MetadataValue.md(bullets(plan.notes))} if plan.notes else {}),
         },
         data_version=tags_version(edited.tables),
@@ -216,7 +223,7 @@ def tag_table(tables: tag_log.TagTables) -> str:
     deps=[tags, dg.AssetDep(embeddings, partition_mapping=LINEAGE_ONLY)],
     config_schema=schema_of(RecommendationsConfig),
     group_name="tags",
-    pool=POOL,
+    pool=REVIEW_POOL,
     kinds={"lancedb"},
     code_version="2",
 )

@@ -6,7 +6,8 @@ the log says. Does not belong here: what an edit is (``tags.edits``), and what e
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from panoptic_assets.corpus.table import image_names
 from panoptic_assets.orchestration.acting import Context
@@ -91,7 +92,17 @@ def store(edited: Edited) -> Edited:
     ):
         plan = _planned(context, config)
         edited = run(plan)
-    if not write_tags(context.store, edited.tables):
+    changed = write_tags(context.store, edited.tables)
+    snapshot: Any = context.store
+    while not snapshot.is_current():
+        # Others who append meanwhile may have written their replay before this one, which lacks
+        # theirs: whoever writes last has seen the whole log.
+        context = context.now()
+        snapshot = context.store
+        tables = tag_log.replay([entry.event for entry in read_log(context.store)])
+        changed = write_tags(context.store, tables) or changed
+        edited = replace(edited, tables=tables)
+    if not changed:
         context.reporter.tell("The tags already are what the log says.")
     return edited
 

@@ -5,7 +5,6 @@ not belong here: what becomes of which tag (``tags.carry_over``), and edits (``t
 """
 
 import dataclasses
-import getpass
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
 from panoptic_assets.spec.keys import parse_run_key, vector_type_of
+from panoptic_assets.spec.people import system_user
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.resolution import Document, parse
 from panoptic_assets.spec.tag_log import known_property
@@ -308,12 +308,7 @@ def _under(made: tag_log.Event, property_name: str) -> tag_log.Event:
 
 def author_of(config: SaveConfig | EditsConfig) -> str:
     """Who changes tags: as configured, else the user of the system."""
-    if config.author:
-        return config.author
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user may have no name, nor Windows'
-        return "unknown"
+    return config.author or system_user()
 
 
 def saved(

@@ -20,6 +20,7 @@ from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus import table as corpus_table
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.orchestration.acting import Context
+from panoptic_assets.orchestration.instance import instance_to_look_at, open_instance
 from panoptic_assets.project import Project
 from panoptic_assets.spec.records import output_hash
 from panoptic_assets.spec.tag_log import replay
@@ -386,6 +387,20 @@ def test_a_read_only_store_can_be_read_and_says_so_when_it_must_be_written(tmp_p
     run("refresh", cwd=project.folder)
     run("save", "a", cwd=project.folder)
     assert Project(project.folder).images().num_rows == 42
+
+
+@pytest.mark.parametrize("keys", [[], ["greek"]])
+def test_dagsters_runs_on_a_read_only_disk_can_be_looked_at(disk, keys):
+    """As `panoptic-assets ui --read-only` opens them, also where there are none so far."""
+    (disk / "dagster.yaml").touch()
+    if keys:
+        with open_instance(disk) as instance:
+            instance.add_dynamic_partitions("runs", keys)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with instance_to_look_at(disk) as instance:
+        assert instance.get_dynamic_partitions("runs") == keys
+        assert instance.run_storage.get_run_storage_id()
+        assert list(instance.all_logs("of-none")) == []
 
 
 def test_a_clock_that_was_set_back_changes_neither_which_record_counts_nor_the_log(

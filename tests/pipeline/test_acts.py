@@ -94,7 +94,7 @@ def test_an_act_is_prepared_once_and_reads_each_table_once(asset, project, monke
     monkeypatch.setattr(module, "prepare", lambda *asked: prepared.append(1) or prepare(*asked))
     monkeypatch.setattr(LanceStore, "read", counted)
     plan = module.prepare(project.context.now(), key, given)
-    project._materialize(asset, key or None, given, plan)
+    project.launcher().materialize(asset, key or None, given, plan)
     assert len(prepared) == 1
     again = {found: count for found, count in reads.items() if count > 1}
     # Checks look at vectors and neighbours again: these are not held until then.
@@ -106,7 +106,7 @@ def test_a_plan_is_made_anew_when_somebody_has_written_meanwhile(project, monkey
     given = {"edits": [{"rename": {"tag": "0", "to": "Vases grecs"}}]}
     plan = editing.prepare(project.context.now(), "", given)
     Project(project.folder).edit([{"rename": {"tag": "1", "to": "Amphores"}}])
-    project._materialize("tags", None, given, plan)
+    project.launcher().materialize("tags", None, given, plan)
     assert {"Vases grecs", "Amphores"} <= {tag["name"] for tag in project.tags("Clustering")}
     assert [entry["kind"] for entry in project.tag_log()] == ["save", "rename", "rename"]
 

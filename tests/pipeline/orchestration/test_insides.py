@@ -322,6 +322,7 @@ def test_an_event_that_cannot_be_stored_is_printed_as_we_expect(instance, monkey
             "SqlEventLogStorageTable",
             {"id", "run_id", "dagster_event_type", "asset_key", "partition"},
         ),
+        ("runs.schema", "RunTagsTable", {"run_id", "key", "value"}),
         (
             "event_log.schema",
             "AssetCheckExecutionsTable",
@@ -355,6 +356,41 @@ def test_sqlite_files_tell_when_an_asset_was_last_materialized(home, instance):
     assert insides.last_materialization_in(home, "seen") is None
     instance.wipe_assets([dg.AssetKey("source")])
     assert insides.last_materialization_in(home, "source") is None
+
+
+def test_sqlite_files_tell_the_tags_of_runs(home, instance):
+    """As Dagster tells them, which takes its import."""
+
+    @dg.asset
+    def source():
+        return 1
+
+    told = [
+        dg.materialize([source], instance=instance, tags={"who": name}).run_id
+        for name in ("Ada", "Éloïse")
+    ]
+    dg.materialize([source], instance=instance)
+    found = insides.values_of_run_tag(home, "who")
+    assert found == dict(zip(told, ("Ada", "Éloïse"), strict=True)), (
+        "Dagster's SQLite files have changed."
+    )
+
+
+def test_the_materializations_of_one_partition_go_and_those_of_others_stay(instance):
+    """Dagster's own `wipe_asset_partitions` is for no storage of the open-source Dagster."""
+    key = dg.AssetKey("source")
+    for partition in ("a", "b", "a"):
+        materialize(instance, partition)
+    with pytest.raises(NotImplementedError):
+        instance.wipe_asset_partitions(key, ["a"])
+    insides.remove_materializations(instance, key, ["a"])
+    assert set(instance.get_materialized_partitions(key)) == {"b"}
+    found = instance.event_log_storage.get_latest_storage_id_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    assert set(found) == {"b"}, "Dagster keeps materializations elsewhere as well."
+    materialize(instance, "a")
+    assert set(instance.get_materialized_partitions(key)) == {"a", "b"}
 
 
 def test_results_of_checks_are_those_that_dagster_calls_completed():
@@ -508,6 +544,51 @@ def test_the_web_server_has_the_methods_that_ours_takes_the_place_of():
         assert method is not None, f"Dagster's web server has no {name}: ours refuses nothing."
         assert list(inspect.signature(method).parameters) == parameters
     assert next(iter(inspect.signature(DagsterWebserver).parameters)) == "process_context"
+
+
+def test_where_sqlite_is_only_read_nothing_is_written_whatever_dagster_does(home):
+    from dagster._core.test_utils import create_run_for_test
+    from sqlalchemy.exc import OperationalError
+
+    with insides.instance_with(home) as instance:
+        instance.add_dynamic_partitions("runs", ["greek"])
+        run = create_run_for_test(instance)
+        instance.report_engine_event("told", run)
+
+    def content():
+        return {path: path.read_bytes() for path in home.rglob("*.db")}
+
+    before = content()
+    assert len(before) == 4
+    with insides.sqlite_read_only(), insides.instance_with(home) as instance:
+        insides.make_no_id(instance)
+        made = instance.run_storage.get_run_storage_id()
+        assert made == instance.run_storage.get_run_storage_id()
+        assert instance.get_dynamic_partitions("runs") == ["greek"]
+        assert [event.message for event in instance.all_logs(run.run_id)] == ["told"]
+        assert list(instance.all_logs("of-none")) == []
+        for write in (
+            lambda: instance.add_dynamic_partitions("runs", ["roman"]),
+            lambda: create_run_for_test(instance),
+            lambda: instance.report_engine_event("lost", run),
+        ):
+            with pytest.raises(OperationalError, match="readonly"):
+                write()
+    assert content() == before, "Dagster reaches its SQLite files past SQLAlchemy's engine."
+    with insides.instance_with(home) as instance:
+        assert instance.run_storage.get_run_storage_id() != made
+        instance.add_dynamic_partitions("runs", ["roman"])
+
+
+def test_a_code_server_of_who_only_looks_opens_no_instance_of_the_project(home):
+    """It would open it to write, which fails where nothing can be written."""
+    with insides.instance_with(home) as instance:
+        for database in home.rglob("*.db"):
+            database.write_bytes(b"no database, for whoever opens it now")
+        with insides.workspace(instance, __name__, read_only=True) as context:
+            request = context.create_request_context()
+            assert request.read_only, "Dagster's UI does not know that nothing may be changed."
+            assert [one.name for one in request.code_locations] == [__name__]
 
 
 def test_only_warnings_are_logged():

@@ -8,6 +8,8 @@ import pytest
 from panoptic_assets.orchestration.running import error_of, failure_of, plain_failures
 from panoptic_assets.spec.computation import NotComputableError
 from resources.errors import InputError, text_of
+from resources.project_folder import ProjectSettings, create
+from tests.workbench import PARTITIONS, bench_of
 
 
 @pytest.mark.parametrize("kind", [InputError, NotComputableError])
@@ -86,3 +88,43 @@ def test_a_fault_of_the_program_keeps_its_exception(kind):
     """As a person's mistake it would be searched for in the wrong place."""
     with pytest.raises(kind), plain_failures():
         raise kind("shapes (3,) and (4,) do not fit")
+
+
+@pytest.fixture
+def nothing_yet(tmp_path):
+    """A project without an image."""
+    (tmp_path / "images").mkdir()
+    create(tmp_path / "p", ProjectSettings(images=str(tmp_path / "images")))
+    return bench_of(tmp_path / "p")
+
+
+_NO_KEYS = pytest.mark.parametrize("key", ["../x", "", "a\nb", "x" * 4000])
+_KINDS = pytest.mark.parametrize(
+    ("asset", "kind"),
+    [
+        ("embeddings", "vector type"),
+        ("projection", "projection"),
+        ("clustering", "run key"),
+        ("nested_clustering", "node"),
+    ],
+)
+
+
+@_NO_KEYS
+@_KINDS
+def test_a_partition_that_is_no_key_is_refused_and_removed(nothing_yet, asset, kind, key):
+    """DESIGN 4: Dagster takes any text, and our parser none of these, whichever door it is."""
+    line = nothing_yet.refused(asset, key)
+    assert f"is not a {kind}" in line or f"is too long for a {kind}" in line
+    assert nothing_yet.instance.get_dynamic_partitions(PARTITIONS[asset]) == []
+
+
+def test_a_check_that_is_judged_by_itself_removes_a_partition_that_is_no_key(nothing_yet):
+    with pytest.raises(dg.Failure, match="is not a vector type"):
+        nothing_yet.checks("neighbors", "../x")
+    assert nothing_yet.instance.get_dynamic_partitions("vector_types") == []
+
+
+def test_a_key_whose_run_is_refused_keeps_its_partition(nothing_yet):
+    nothing_yet.refused("clustering", "greek")
+    assert nothing_yet.instance.get_dynamic_partitions("runs") == ["greek"]
