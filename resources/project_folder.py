@@ -11,9 +11,11 @@ Long because whatever people may write into a project.yaml is refused in its own
 """
 
 import os
+import re
 import reprlib
 import tempfile
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,8 @@ whenever they are read: the file is people's, and stays as they wrote it."""
 
 _SETTINGS = Path(".panoptic") / "project.yaml"
 _PROBLEMS_SHOWN = 5
+_LONGEST_CORPUS = 100
+_OWN_ADDRESSES = frozenset({"manual", "reports", "static", "who"})
 
 
 class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
@@ -88,6 +92,17 @@ class ProjectFolder:
 
     folder: Path
     settings: ProjectSettings
+
+    @property
+    def corpus(self) -> str:
+        """The project's name in addresses: that of its folder, without accents, as a key.
+
+        Never empty, nor one that addresses of the program's own begin with.
+        """
+        letters = unicodedata.normalize("NFKD", self.folder.name)
+        bare = "".join(letter for letter in letters if not unicodedata.combining(letter))
+        key = re.sub(r"[^A-Za-z0-9_-]+", "-", bare).strip("-_")[:_LONGEST_CORPUS]
+        return f"{key}-corpus" if key.lower() in _OWN_ADDRESSES else key or "corpus"
 
     @property
     def settings_file(self) -> Path:
@@ -196,11 +211,17 @@ def find(folder: Path | None = None) -> ProjectFolder:
     )
 
 
-def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
+def create(folder: Path, settings: ProjectSettings, runs: Collection[str] = ()) -> ProjectFolder:
     """Create a project, or open the one that is already there with the same settings.
 
     Writes ``.panoptic/``, with the Dagster instance's ``dagster.yaml``, and the shipped ``configs``
     that the folder lacks. Files of the user are never overwritten.
+
+    Args:
+        folder: The project's folder.
+        settings: Its settings.
+        runs: Keys of shipped runs that a new project gets. Of the others it has no file: each is a
+            run to Dagster, where nobody has asked for it.
 
     Raises:
         InputError: The images' folder does not exist, or the project's folder holds another
@@ -243,7 +264,9 @@ def create(folder: Path, settings: ProjectSettings) -> ProjectFolder:
     shipped = shipped_configs()
     if shipped != project.configs:
         for source in sorted(shipped.rglob("*.yaml")):
-            _copy_if_absent(source, project.configs / source.relative_to(shipped))
+            path_inside = source.relative_to(shipped)
+            if path_inside.parts[0] != "runs" or source.stem in runs:
+                _copy_if_absent(source, project.configs / path_inside)
     _write_dagster_yaml(project)
     # Last: a project that can be found is a whole one.
     # Programs from before there was a format read the first one, and refuse fields that they do not

@@ -1,37 +1,35 @@
 """Dagster's web server, the reports and the manual, for browsers that are asked to do harm.
 
-Belongs here: what is served at which address, and to whom. Does not belong here: the processes
-(``cli.serve``) and what the reports show (``panoptic_assets.review``).
-
-Dagster asks for no password, and its GraphQL carries out what any request asks, a plain GET
-included. So a page of another site could start runs through the browser of whoever has this server
-open: :class:`SameOrigin` refuses what a browser says comes from elsewhere. To a name without https
-browsers do not say where a picture, a script or a link comes from, so nothing is done for a GET at
-all, and what acts must come as JSON, which no page can send to another site without asking first.
+Belongs here: what is served at which address. Does not belong here: to whom (``serve.guard``), the
+processes (``cli.ui_process``) and what the reports show (``panoptic_assets.review``).
 """
 
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager, suppress
 from html import escape
-from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from dagster_webserver.webserver import DagsterWebserver
-from starlette.datastructures import Headers, MutableHeaders
+from graphql import ASTValidationRule, GraphQLError, OperationDefinitionNode, OperationType
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from panoptic_assets.serve.api import API, ProjectApi
+from panoptic_assets.serve.guard import READ_ONLY, Guard
 from panoptic_assets.serve.manual import manual_routes
+from panoptic_assets.serve.who import who_routes
 from panoptic_assets.spec.keys import parse_run_key
-from resources.errors import InputError
+from resources.errors import InputError, text_of
 from resources.report_folder import MOUNT
 
 if TYPE_CHECKING:
@@ -79,35 +77,73 @@ _NAMED_BY_CONTENT = re.compile(
 _FOR_EVER = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
 
-_AS_JSON = "with a JSON body and the header Content-Type: application/json"
-_FOR_OWN_PAGES = {
-    # A frame could have its buttons clicked, a picture or a script could tell what is here.
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Frame-Options": "SAMEORIGIN",
-}
-"""Headers of every answer: what browsers do not say when they ask, they can still be told."""
-
 
 class PanopticWebserver(DagsterWebserver):
     """Dagster's web server, with the reports of a project at
-    :data:`resources.report_folder.MOUNT`."""
+    :data:`resources.report_folder.MOUNT`.
 
-    def __init__(self, context: "Workspace", reports: Path, allowed_hosts: Iterable[str]):
+    Args:
+        context: The workspace.
+        reports: The folder of the reports.
+        allowed_hosts: Names by which browsers may reach the server, beside ``localhost``.
+        token: What is asked for at the door; None: nothing.
+        folder: Of the project whose API is served; None: no API.
+    """
+
+    def __init__(
+        self,
+        context: "Workspace",
+        reports: Path,
+        allowed_hosts: Iterable[str],
+        token: str | None = None,
+        folder: Path | None = None,
+    ):
         self._reports = reports
+        self._api = None if folder is None else ProjectApi(folder)
         self._allowed_hosts = frozenset(allowed_hosts)
+        self._token = token
+        self._read_only = context.read_only
         super().__init__(context)
 
     def build_middleware(self) -> list[Middleware]:
         """Refuse strangers before anything else is done."""
-        return [
-            Middleware(SameOrigin, allowed_hosts=self._allowed_hosts),
-            *super().build_middleware(),
-        ]
+        guard = Middleware(
+            Guard,
+            allowed_hosts=self._allowed_hosts,
+            token=self._token,
+            read_only=self._read_only,
+        )
+        return [guard, *super().build_middleware()]
+
+    def build_graphql_validation_rules(self) -> Collection[type[ASTValidationRule]]:
+        """Dagster's; where nothing may be changed, no mutation passes them.
+
+        Dagster's own permissions leave some open, such as ``setNuxSeen``.
+        """
+        rules = super().build_graphql_validation_rules()
+        return [*rules, _NoMutations] if self._read_only else rules
 
     def build_routes(self) -> list[BaseRoute]:
         """The project's own first: Dagster's last route answers every path."""
-        own = [*report_routes(self._reports), *manual_routes(_MANUAL_HEADERS)]
+        own = [
+            *report_routes(self._reports),
+            *manual_routes(_MANUAL_HEADERS),
+            *who_routes(_SECURITY_HEADERS),
+        ]
+        if self._api is not None:
+            # First: a project may be called as something else is.
+            own.insert(0, Mount(API, self._api, name="api"))
         return [*own, *super().build_routes()]
+
+    def create_asgi_app(self, **kwargs: Any) -> Starlette:
+        """The application, at whose end the acts that it was asked for are stopped."""
+        return super().create_asgi_app(lifespan=self._until_the_end, **kwargs)
+
+    @asynccontextmanager
+    async def _until_the_end(self, _: Starlette) -> AsyncIterator[None]:
+        yield
+        if self._api is not None:
+            self._api.close()
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
         """Carry out what is posted; to a GET, show Dagster's page for trying queries, or refuse.
@@ -117,13 +153,25 @@ class PanopticWebserver(DagsterWebserver):
         # The page needs no parameter, and Dagster takes a query from nowhere else.
         if request.method != "POST" and request.query_params:
             return PlainTextResponse(
-                f"GraphQL is asked by POST, {_AS_JSON}.", status_code=405, headers={"Allow": "POST"}
+                "GraphQL is asked by POST, with a JSON body and the header Content-Type: "
+                "application/json.",
+                status_code=405,
+                headers={"Allow": "POST"},
             )
         return await super().graphql_http_endpoint(request)
 
     async def download_notebook(self, request: Request) -> Response:
         """Refuse: Dagster shows any notebook of this machine as a page of its own, scripts too."""
         return PlainTextResponse("This project has no notebooks.", status_code=404)
+
+
+class _NoMutations(ASTValidationRule):
+    """Refuses a document that holds a mutation, whichever of its operations is asked for."""
+
+    def enter_operation_definition(self, node: OperationDefinitionNode, *_: object) -> None:
+        """Called by GraphQL for each operation of a document."""
+        if node.operation == OperationType.MUTATION:
+            self.report_error(GraphQLError(text_of(READ_ONLY), node))
 
 
 def report_routes(folder: Path) -> list[BaseRoute]:
@@ -215,78 +263,3 @@ def _missing(path: str) -> Response:
         "</html>",
         status_code=404,
     )
-
-
-class SameOrigin:
-    """Lets through what comes from this server's own pages, or from no page at all.
-
-    Refused are other names in ``Host``, as they come when a stranger's name is made to resolve to
-    this machine (DNS rebinding), and whatever a browser says that another site's page asked for
-    (``Origin``, ``Sec-Fetch-Site``), apart from a link that is followed. Addresses are let
-    through: only names can be rebound. Tools that are no browsers send neither header.
-
-    A POST must be JSON, its parameters in the address notwithstanding: forms and the like, which
-    any page can send anywhere, are none. No answer can be framed or used by another site's page.
-    """
-
-    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str]):
-        self.app = app
-        self._allowed_hosts = {"localhost", *(host.lower() for host in allowed_hosts)}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it; WebSockets are requests too."""
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _FOR_OWN_PAGES.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        if scope["type"] in ("http", "websocket") and (refused := self._refuses(scope)):
-            status, reason = refused
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008, "reason": reason})
-            else:
-                await PlainTextResponse(reason, status_code=status)(scope, receive, guarded)
-            return
-        await self.app(scope, receive, guarded)
-
-    def _refuses(self, scope: Scope) -> tuple[int, str] | None:
-        """Status and reason of a refusal."""
-        headers = Headers(scope=scope)
-        host = headers.get("host", "").lower()
-        if not self._is_allowed(host):
-            return 403, (
-                "This server does not know the name that you reached it by. Use its address, or "
-                "start it with --allowed-host NAME."
-            )
-        elsewhere = 403, "Refused: another site's page asked for this."
-        # The schemes differ where something before this server speaks https; `null` has none.
-        origin = headers.get("origin")
-        if origin is not None and origin.lower().partition("://")[2] != host:
-            return elsewhere
-        site = headers.get("sec-fetch-site", "none")
-        followed_link = (
-            scope.get("method") in ("GET", "HEAD")
-            and headers.get("sec-fetch-mode") == "navigate"
-            and headers.get("sec-fetch-dest") == "document"
-        )
-        if site not in ("none", "same-origin") and not followed_link:
-            return elsewhere
-        # The whole type: `text/plain;application/json` needs no permission either.
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if scope.get("method") == "POST" and media_type != "application/json":
-            return 415, f"Refused: what is posted must come {_AS_JSON}."
-        return None
-
-    def _is_allowed(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        try:
-            ip_address(name)
-        except ValueError:
-            return name in self._allowed_hosts
-        return True
