@@ -30,11 +30,19 @@ with no_collections():
         daily,
         daily_refresh,
         notify_of_failures,
+        project_after_refresh_corpus,
         weekly,
     )
     from panoptic_assets.upkeep.backfill import backfill_runs
+    from panoptic_assets.upkeep.changes import (
+        reconcile,
+        remove_clusterings,
+        set_policy,
+        undo_acts,
+    )
     from panoptic_assets.upkeep.jobs import divide_corpus, divide_node, project, refresh_corpus
     from panoptic_assets.upkeep.new_configs import new_configs
+    from panoptic_assets.upkeep.new_runs import cluster_by, divide_cluster
     from panoptic_assets.upkeep.retention import retention
     from panoptic_assets.upkeep.staleness_checks import (
         cluster_labels_up_to_date,
@@ -84,9 +92,15 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             verified_nested_clustering,
         ],
         jobs=[
+            *cluster_by.values(),
+            divide_cluster,
             label_clusters_with_gpt4v,
             judge_runs,
             backfill_runs,
+            undo_acts,
+            remove_clusterings,
+            reconcile,
+            set_policy,
             verify_runs,
             refresh_corpus,
             project,
@@ -97,6 +111,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
         sensors=[
             corpus_changed,
             new_configs,
+            project_after_refresh_corpus,
             after(backfill_runs, refresh_corpus),
             # After the policies, which bring runs up to date.
             after(judge_runs, backfill_runs),

@@ -5,5 +5,8 @@ Belongs here: whatever does input or output. Does not belong here: what the proj
 """
 
 ENVIRONMENT_VARIABLE = "PANOPTIC_PROJECT"
-"""Names the project's folder. It stands here, and not in ``project_folder``, for the command line:
-its ``--help`` needs no pydantic."""
+"""Names the project's folder. It and the next one stand here, and not where they are read, for the
+command line: its ``--help`` needs no pydantic."""
+
+URL_VARIABLE = "PANOPTIC_URL"
+"""Says where browsers find the pages of a project."""

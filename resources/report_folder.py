@@ -12,22 +12,29 @@ report before. Does not belong here: what a page shows (``panoptic_assets.review
 """
 
 import hashlib
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from resources import URL_VARIABLE
+from resources.errors import InputError
 from resources.project_folder import find, write_file
 
 MOUNT = "/panoptic/reports"
 """Where ``panoptic-assets ui`` serves the reports. Under plain ``dagster dev`` nothing is there."""
+HERE = "/"
+"""``$PANOPTIC_URL`` of what ``panoptic-assets`` starts, if nobody has set it: whoever looks at the
+links does so at the server that has the pages."""
 
+_HOST = re.compile(r"https?://[^\s\"'<>()\\?#`@\x00-\x1f\x7f]+")
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 _DRAFTS = ".drafts"
 _WHOLE, _SLASH = "~whole", "~"
@@ -128,12 +135,48 @@ class ReportFolder(BaseModel):
             write_file(root / thumbnail_path(image_id), data)
 
 
-def address(place: str, page: str = "index.html") -> str:
-    """Where ``panoptic-assets ui`` serves a page of a report, relative to its host.
+def address(place: str, page: str = "index.html") -> str | None:
+    """Where browsers find a page of a report; None where nobody is known to serve it.
 
     Whether the page is there does not matter: what is served in its place says how to write it.
+
+    Raises:
+        InputError: As :func:`pages_url` does.
     """
-    return f"{MOUNT}/{quote(place)}/{quote(page)}"
+    host = pages_url()
+    return None if host is None else f"{host}{MOUNT}/{quote(place)}/{quote(page)}"
+
+
+def pages_url() -> str | None:
+    """What addresses of pages begin with, by ``$PANOPTIC_URL``: ``https://images.example.org``.
+
+    Empty if they begin with the host that is looked at (``/``), as with all that
+    ``panoptic-assets`` starts; None if the variable is not set, as with the code server of a plain
+    ``dagster dev``, which serves no page of ours.
+
+    Raises:
+        InputError: The variable holds no address of a web server, or one with a password.
+    """
+    given = os.environ.get(URL_VARIABLE, "").strip()
+    if not given:
+        return None
+    if given == HERE:
+        return ""
+    try:
+        parts = urlsplit(given)
+        usable = _HOST.fullmatch(given) and parts.hostname and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        usable = False
+    if not usable:
+        # Not shown: it may hold a password.
+        raise InputError(
+            "{variable} is no address of a web server: give one such as "
+            "https://images.example.org, without a user, a password, `?` and `#`, or `/` for the "
+            "host that is looked at, or unset it.",
+            id="pages-address-unusable",
+            variable=URL_VARIABLE,
+        )
+    return given.rstrip("/")
 
 
 def thumbnail_path(image_id: str) -> str:

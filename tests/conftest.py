@@ -17,6 +17,10 @@ from tests.pictures import SAMPLE
 # the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# As in all that a command starts: else links to reports would depend on whether a test before has
+# run a command in this process.
+os.environ["PANOPTIC_URL"] = "/"
+
 TESTS = Path(__file__).parent
 LAYERS = ("unit", "pipeline", "faults", "browser", "postgres", "s3")
 

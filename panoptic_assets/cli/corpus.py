@@ -6,6 +6,7 @@ belong here: the runs that divide images (``cli.clustering``).
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,10 +225,12 @@ def search(
         reader.tag(tag, image_ids, property_name, author, reason)
 
 
-def _create(folder: Path | None, images: str, vector_type: str) -> "ProjectFolder":
+def _create(
+    folder: Path | None, images: str, vector_type: str, runs: Sequence[str] = ()
+) -> "ProjectFolder":
     from resources.project_folder import ProjectSettings, create
 
-    return create(folder or Path.cwd(), ProjectSettings.of(images, vector_type))
+    return create(folder or Path.cwd(), ProjectSettings.of(images, vector_type), runs)
 
 
 def _demo_project(folder: Path | None) -> "ProjectFolder":
@@ -237,9 +240,9 @@ def _demo_project(folder: Path | None) -> "ProjectFolder":
     try:
         existing = find(folder or Path.cwd())
     except InputError:
-        return _create(folder, str(_SAMPLE), "mini")
+        return _create(folder, str(_SAMPLE), "mini", [_DEMO_RUN])
     images = Path(existing.images)
     same = images.parts[-2:] == _SAMPLE.parts[-2:] and images.is_dir()
     if same and existing.settings.vector_type == "mini":
         return existing
-    return _create(folder, str(_SAMPLE), "mini")
+    return _create(folder, str(_SAMPLE), "mini", [_DEMO_RUN])

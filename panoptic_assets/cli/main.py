@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 try:
-    from resources import ENVIRONMENT_VARIABLE
+    from resources import ENVIRONMENT_VARIABLE, URL_VARIABLE
     from resources.errors import InputError
 except ImportError as error:
     # A common name: where another distribution has such a package, it may lie over ours or before
@@ -180,6 +180,25 @@ _COMMANDS = {
     "policy": Late(
         "upkeep:policy", "Show what happens to the run KEY when the corpus changes, or choose it."
     ),
+    "history": Late(
+        "history:history",
+        "List what was done, oldest first: clusterings, labels, edits of tags, policies, removals.",
+    ),
+    "undo": Late(
+        "history:undo",
+        "Undo the act ID of `history`, or the last one that can be undone, whoever did it.",
+    ),
+    "redo": Late(
+        "history:redo", "Do the act ID again, which was undone, or the one that was undone last."
+    ),
+    "remove": Late(
+        "history:remove",
+        "Remove the run or divided node KEY, with all that is divided below it.",
+    ),
+    "reconcile": Late(
+        "history:reconcile",
+        "Mend what the store and Dagster do not agree on, as after a deletion in Dagster's UI.",
+    ),
     "replay": Late(
         "upkeep:replay",
         "Compute the run KEY, and all that is divided below it, again on the corpus of now.",
@@ -279,6 +298,9 @@ def main(context: click.Context, project: Path | None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name may have letters that a terminal lacks
             stream.reconfigure(errors="backslashreplace")
+    if not os.environ.get(URL_VARIABLE, "").strip():
+        # What commands and the UI make is looked at in the UI, which has the pages.
+        os.environ[URL_VARIABLE] = "/"
     context.obj = project
 
 

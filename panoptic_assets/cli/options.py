@@ -264,13 +264,18 @@ def given_clustering(options: dict[str, Any], project: "Project", key: str) -> d
     from panoptic_assets.clustering.config import ClusteringConfig
 
     def known() -> dict[str, Any] | None:
-        from panoptic_assets.clustering.dividing import registry_config
         from panoptic_assets.clustering.table import Clusterings
         from panoptic_assets.spec.keys import run_key_of
 
         record = Clusterings(project.store, run_key_of(key)).records.get(key)
+        if record:
+            return record.config
+        # What divides is a tenth of a command that the worker does the rest of.
+        from panoptic_assets.clustering.policies import registered_clustering
+
         asset = "nested_clustering" if "/" in key else "clustering"
-        return record.config if record else registry_config(project.registry, key, asset)
+        file = f"configs/runs/{key}.yaml"
+        return registered_clustering(project.registry.run(key), asset, file)
 
     common = ("features", "seed", "assign_remainder", "stability", "replace")
     return _document(options, common, known, ClusteringConfig)

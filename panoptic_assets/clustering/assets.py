@@ -18,13 +18,17 @@ from panoptic_assets.features.assets import embeddings, projection
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, NODES, RUNS
-from panoptic_assets.orchestration.running import POOL, excerpt, partition_of, plain_failures
+from panoptic_assets.orchestration.running import (
+    CLUSTERINGS_POOL,
+    excerpt,
+    plain_failures,
+    report_link,
+)
 from panoptic_assets.spec import records
 from panoptic_assets.spec.extensions import name_of
-from panoptic_assets.spec.keys import parse_node, parse_run_key
 from panoptic_assets.spec.markdown import bullets, score_text, table
 from resources.lance import LanceStore
-from resources.report_folder import address, page_of
+from resources.report_folder import page_of
 
 _EXEMPLARS = 6
 """Thumbnails of one cluster on the contact sheet: those nearest to its mean."""
@@ -39,7 +43,7 @@ _CLUSTERS_SHOWN = 40
     ],
     config_schema=schema_of(ClusteringConfig),
     group_name="clusterings",
-    pool=POOL,
+    pool=CLUSTERINGS_POOL,
     kinds={"lancedb", "scikitlearn"},
     code_version="1",
 )
@@ -52,8 +56,7 @@ def clustering(
     The key is its configuration: a key that was computed is refused with other parameters, unless
     `replace` is set.
     """
-    parse_run_key(partition_of(context))
-    return _materialized(context, acts.plan(context, dividing.prepare))
+    return divided(context, acts.plan(context, dividing.prepare))
 
 
 @dg.asset(
@@ -61,7 +64,7 @@ def clustering(
     deps=[dg.AssetDep(clustering, partition_mapping=LINEAGE_ONLY)],
     config_schema=schema_of(NestedClusteringConfig),
     group_name="clusterings",
-    pool=POOL,
+    pool=CLUSTERINGS_POOL,
     kinds={"lancedb", "scikitlearn"},
     code_version="1",
 )
@@ -73,14 +76,21 @@ def nested_clustering(
 
     `greek/3` divides cluster 3 of run `greek`, `greek/3/0` divides cluster 0 of that, and so on.
     """
-    parse_node(partition_of(context))
-    return _materialized(context, acts.plan(context, dividing.prepare))
+    return divided(context, acts.plan(context, dividing.prepare))
 
 
-def _materialized(
-    context: dg.AssetExecutionContext, plan: dividing.ClusteringPlan
+def divided(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, plan: dividing.ClusteringPlan
 ) -> dg.MaterializeResult[None]:
-    """Divide the images in scope and store the answer, unless it is stored already."""
+    """Divide the images in scope and store the answer, unless it is stored already.
+
+    Args:
+        context: Of the Dagster run: the asset's, or that of an op that does what the asset does.
+        plan: What is divided, and how.
+
+    Raises:
+        NotComputableError: The method refuses.
+    """
     method, previous = name_of(type(plan.config.method)), plan.previous
     context.instance.add_run_tags(
         context.run_id, {"panoptic/method": method, "panoptic/features": plan.config.features}
@@ -89,13 +99,16 @@ def _materialized(
         context.log.warning(
             f"{plan.changed_list} has changed since {plan.key}@{previous.revision} was made."
         )
-    divided = dividing.run(plan)
-    dividing.store(divided)
-    if not divided.is_new:
+    found = dividing.run(plan)
+    dividing.store(found)
+    # While it waited for its turn, somebody may have deleted the partition, or reconciled.
+    family = NODES if "/" in plan.key else RUNS
+    context.instance.add_dynamic_partitions(str(family.name), [plan.key])
+    if not found.is_new:
         context.log.info(f"{plan.key} gave the same answer as before; its record stays.")
     return dg.MaterializeResult(
-        metadata=clustering_metadata(plan.context.store, divided.record, divided.answer),
-        data_version=dg.DataVersion(divided.record.data_version),
+        metadata=clustering_metadata(plan.context.store, found.record, found.answer),
+        data_version=dg.DataVersion(found.record.data_version),
     )
 
 
@@ -120,7 +133,7 @@ def clustering_metadata(
         numbers["drift_novelty"] = refreshed.drift.novelty
         numbers["drift_growth"] = refreshed.drift.growth
     return {
-        "report": dg.MetadataValue.url(_report_of(record)),
+        **_report_of(record),
         "nb_images": len(image_ids),
         "nb_clusters": record.nb_clusters,
         "remainder_ratio": record.counts.remainder / len(image_ids),
@@ -170,12 +183,12 @@ def _witnessed(store: LanceStore, record: records.Record) -> dict[str, str]:
     return {"seal": root} if root else {}
 
 
-def _report_of(record: records.Record) -> str:
-    """Where a run's report will be, or its page of the cluster that was divided."""
+def _report_of(record: records.Record) -> dict[str, dg.MetadataValue]:
+    """A link to where a run's report will be, or its page of the cluster that was divided."""
     place = f"runs/{record.run_key}"
     if record.key == record.run_key:
-        return address(place)
-    return address(place, page_of(record.key))
+        return report_link(place)
+    return report_link(place, page_of(record.key))
 
 
 def _exemplars(clustering: clusters.CanonicalClustering, cluster: clusters.Cluster) -> list[int]:

@@ -17,7 +17,7 @@ from panoptic_assets.features.table import model_identity
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, PROJECTIONS, VECTOR_TYPES
-from panoptic_assets.orchestration.running import FRESHNESS, POOL, plain_failures
+from panoptic_assets.orchestration.running import CORPUS_POOL, FRESHNESS, plain_failures
 from panoptic_assets.spec import records
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import vector_type_of
@@ -33,7 +33,7 @@ _WARNINGS = 20
     deps=[images],
     config_schema=schema_of(EmbeddingsConfig),
     group_name="corpus",
-    pool=POOL,
+    pool=CORPUS_POOL,
     kinds={"lancedb", "pytorch"},
     code_version="2",
     freshness_policy=FRESHNESS,
@@ -56,7 +56,7 @@ def embeddings(
     deps=[embeddings],
     config_schema=schema_of(NeighborsConfig),
     group_name="corpus",
-    pool=POOL,
+    pool=CORPUS_POOL,
     kinds={"lancedb"},
     code_version="1",
     freshness_policy=FRESHNESS,
@@ -83,7 +83,7 @@ def neighbors(
     ],
     config_schema=schema_of(ProjectionConfig),
     group_name="corpus",
-    pool=POOL,
+    pool=CORPUS_POOL,
     kinds={"lancedb", "scikitlearn"},
     code_version="1",
 )

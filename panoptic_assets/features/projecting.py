@@ -18,6 +18,7 @@ from panoptic_assets.features.projections import (
 from panoptic_assets.features.table import (
     ReadVectors,
     StoredGraph,
+    graph_info,
     projection_record,
     read_graph,
     read_points,
@@ -33,6 +34,9 @@ from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.registry import Registry
 from resources.schemas import neighbors_table, points_table
+
+_MAP = "pca"
+"""Name of the projection of each vector type that a refresh makes."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,25 @@ def registry_projection(registry: Registry, key: str) -> Document | None:
     """
     file = f"configs/projections/{key}.yaml"
     return registered_config(registry.projection(key), "projection", file)
+
+
+def outdated_map(store: LanceStore, vector_type: str) -> str | None:
+    """The projection that a refresh makes after the neighbours, if it is not up to date.
+
+    ``<vector type>/pca`` is the map that every vector type has before any run, by its record or its
+    file, else by principal components, which take any number of images. What is compared are the
+    hashes that the graph and the points have recorded: no vector is read.
+
+    Returns:
+        Its key; None if its points are of the vectors of now, or there is no image to make them of.
+    """
+    graph = graph_info(store, vector_type)
+    if graph is None or not store.count(neighbors_table(vector_type)):
+        return None
+    key = f"{vector_type}/{_MAP}"
+    record = projection_record(store, key)
+    made_from = record.cause.inputs[0].sha256 if record else None
+    return None if made_from == graph.vectors.sha256 else key
 
 
 def _fresh_graph(store: LanceStore, vector_type: str, read: ReadVectors) -> StoredGraph:

@@ -245,15 +245,20 @@ class StoredGraph:
     version: int
 
 
+def graph_info(store: LanceStore, vector_type: str) -> GraphInfo | None:
+    """What is known of the neighbour graph of a vector type; None when there is none."""
+    content = _metadata(store, neighbors_table(vector_type), GRAPH_METADATA)
+    return None if content is None else GraphInfo.model_validate_json(content)
+
+
 def read_graph(store: LanceStore, vector_type: str) -> StoredGraph | None:
     """The neighbour graph of a vector type; None when there is none."""
     table = neighbors_table(vector_type)
     version = store.version(table)
-    content = _metadata(store, table, GRAPH_METADATA)
-    if content is None:
+    info = graph_info(store, vector_type)
+    if info is None:
         return None
     rows = store.read(table, version=version).sort_by("image_id")
-    info = GraphInfo.model_validate_json(content)
     shape = len(rows), max(0, min(info.k, len(rows) - 1))
     neighbors, similarities = (
         rows[name].combine_chunks().flatten().to_numpy().reshape(shape)

@@ -18,7 +18,7 @@ from panoptic_assets.labels.assets import cluster_labels
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
-from panoptic_assets.orchestration.running import POOL, plain_failures
+from panoptic_assets.orchestration.running import REVIEW_POOL, plain_failures, report_link
 from panoptic_assets.review import comparing, run_report
 from panoptic_assets.review.agreement import Agreement
 from panoptic_assets.review.comparison_pages import page_name
@@ -57,7 +57,7 @@ _PICTURED = 8
     ],
     config_schema=schema_of(ReportConfig),
     group_name="review",
-    pool=POOL,
+    pool=REVIEW_POOL,
     kinds={"html"},
     code_version="1",
 )
@@ -81,7 +81,7 @@ def _reported(report: run_report.RunReport, nb_pages: int) -> dg.MaterializeResu
     notes = [f"{key} is stale and was left out." for key in tree.stale]
     return dg.MaterializeResult(
         metadata={
-            "report": dg.MetadataValue.url(address(place)),
+            **report_link(place),
             "nb_images": len(tree.image_ids),
             "nb_clusters": record.nb_clusters,
             "nb_divided": len(divided),
@@ -129,7 +129,7 @@ def _reported(report: run_report.RunReport, nb_pages: int) -> dg.MaterializeResu
     config_schema=schema_of(ComparisonConfig),
     group_name="review",
     # It writes pages only, but two at once would take each other's folder away.
-    pool=POOL,
+    pool=REVIEW_POOL,
     kinds={"scikitlearn"},
     code_version="1",
 )
@@ -165,7 +165,7 @@ def _compared(
             "leaderboard": dg.MetadataValue.md(_leaderboard(rows, config.against)),
             "contact_sheet": dg.MetadataValue.md(_contact_sheet(context.store, pairs.restless)),
             **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
-            "report": dg.MetadataValue.url(address(comparing.PLACE)),
+            **report_link(comparing.PLACE),
             "file": dg.MetadataValue.path(context.reports.path(comparing.PLACE) / "index.html"),
         },
         data_version=dg.DataVersion(
@@ -202,13 +202,13 @@ def _matrix(
         rows.append([f"{place + 1}. {_cut(one.key)}", *cells])
     text = table(["ARI", *(str(place + 1) for place in range(len(shown)))], rows)
     links = [
-        f"[{escaped(_cut(a))} – {escaped(_cut(b))}]({address(comparing.PLACE, page_name(a, b))})"
+        f"[{escaped(_cut(a))} – {escaped(_cut(b))}]({page})"
         for (a, b), measures in pairs.items()
-        if measures is not None
+        if measures is not None and (page := address(comparing.PLACE, page_name(a, b)))
     ]
     more = len(sides) - len(shown)
     lines = [text, *([f"… and {more:,} more"] if more else []), " · ".join(links[:_PAIRS_LINKED])]
-    return "\n\n".join(lines)
+    return "\n\n".join(filter(None, lines))
 
 
 def _ari(pairs: Mapping[tuple[str, str], Agreement | None], a: Side, b: Side) -> str:

@@ -21,11 +21,12 @@ from panoptic_assets.corpus import manifest
 from panoptic_assets.corpus import table as image_tables
 from panoptic_assets.corpus.assets import images
 from panoptic_assets.features import table as vector_tables
+from panoptic_assets.features.projecting import outdated_map
 from panoptic_assets.orchestration.insides import PARTITION_TAG
-from panoptic_assets.orchestration.partitions import VECTOR_TYPES
+from panoptic_assets.orchestration.partitions import PROJECTIONS, VECTOR_TYPES
 from panoptic_assets.orchestration.runs import NOT_FINISHED, pending, read_cursor
 from panoptic_assets.upkeep.environment import sensor_seconds, timezone
-from panoptic_assets.upkeep.jobs import refresh_corpus
+from panoptic_assets.upkeep.jobs import project, refresh_corpus
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.notifier import Notifier, without_secrets
@@ -200,6 +201,29 @@ def after(job: "Job", earlier: "Job") -> dg.SensorDefinition:
         return dg.RunRequest(run_key=context.dagster_run.run_id)
 
     return follow
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[refresh_corpus],
+    request_job=project,
+    minimum_interval_seconds=sensor_seconds(30),
+    description="Runs project when refresh_corpus has succeeded and the points of the vector "
+    "type's map, <vector type>/pca, are of other vectors.",
+)
+def project_after_refresh_corpus(
+    context: dg.RunStatusSensorContext, store: dg.ResourceParam[LanceStore]
+) -> dg.RunRequest | dg.SkipReason:
+    """Runs project when refresh_corpus has succeeded and its map's points are of other vectors.
+
+    No job of Dagster's can make both: vector types and projections are partitions of two kinds.
+    """
+    vector_type = context.dagster_run.tags[PARTITION_TAG]
+    key = outdated_map(store, vector_type)
+    if key is None:
+        return dg.SkipReason(f"The points of {vector_type} are up to date.")
+    context.instance.add_dynamic_partitions(str(PROJECTIONS.name), [key])
+    return dg.RunRequest(run_key=context.dagster_run.run_id, partition_key=key)
 
 
 def daily(job: "Job", hour: int) -> dg.ScheduleDefinition:

@@ -2,8 +2,8 @@
 
 Belongs here: reading them, and saying at once what is wrong with one. Does not belong here: those
 of one service, beside its client (``resources.labeller``, ``resources.notifier``), and where the
-project lies (``resources.project_folder``). Nothing heavy is imported: what a person mistypes is
-said before that.
+project lies (``resources.project_folder``) and its pages (``resources.report_folder``). Nothing
+heavy is imported: what a person mistypes is said before that.
 """
 
 import difflib
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from resources.errors import InputError
 from resources.notifier import Notifier
+from resources.report_folder import pages_url
 
 SECONDS_VARIABLE = "PANOPTIC_SENSOR_SECONDS"
 TIMEZONE_VARIABLE = "PANOPTIC_TIMEZONE"
@@ -72,6 +73,7 @@ def check_environment() -> None:
     sensor_seconds(60)
     timezone()
     Notifier.from_environment()
+    pages_url()
 
 
 def _similar(given: str) -> list[str]:

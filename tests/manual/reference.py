@@ -1,9 +1,10 @@
 """Makes the reference of the manual from the code: ``python -m tests.manual.reference``.
 
-It writes ``command-line``, ``configuration``, ``python``, ``tables`` and ``dagster`` below
-``panoptic_assets/manual/en/reference``; ``tests/pipeline/manual/test_reference.py`` compares them
-with the code. What the pages say of a thing is said where the thing is: the help of options, the
-descriptions of fields, docstrings. The other pages of the reference are written by hand.
+It writes ``command-line``, ``configuration``, ``python-api``, ``http-api``, ``tables`` and
+``definitions`` below ``panoptic_assets/manual/en/reference``;
+``tests/pipeline/manual/test_reference.py`` compares them with the code. What the pages say of a
+thing is said where the thing is: the help of options, the descriptions of fields, docstrings. The
+other pages of the reference are written by hand.
 """
 
 import ast
@@ -14,7 +15,7 @@ import re
 import textwrap
 import types
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -24,6 +25,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from panoptic_assets.acts import ACTS
 from panoptic_assets.cli.late import LateGroup
 from panoptic_assets.cli.main import main
 from panoptic_assets.clustering.algorithms import interface
@@ -38,6 +40,10 @@ from panoptic_assets.labels.labellers import LabellerConfig, LabellerData
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.vocabulary import Vocabulary
 from panoptic_assets.project import Project
+from panoptic_assets.serve.api_acts import ACT_ADDRESSES
+from panoptic_assets.serve.api_reads import READS
+from panoptic_assets.serve.downloads import DOWNLOADS
+from panoptic_assets.serve.previews import PICTURES
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.fields import Parameters
@@ -62,6 +68,7 @@ _GROUPS = {
     "Labels, reports and comparisons": ("labels", "review"),
     "Tags of images": ("tags", "tag_edits"),
     "Proof": ("proof",),
+    "What was done, and taking it back": ("history",),
     "Upkeep": ("upkeep",),
     "The browser and the manual": ("serve", "manual"),
 }
@@ -78,6 +85,10 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "verify_runs": {"keys": ["demo"], "pixels": False},
     "backfill_runs": {"keys": ["demo"], "policy": "assign"},
     "retention": {"days": 90},
+    "undo_acts": {"act": "demo/9@1"},
+    "remove_clusterings": {"key": "demo/9"},
+    "set_policy": {"key": "demo", "refresh": {"assign": {}}},
+    "reconcile": {"follow": "store"},
 }
 """Configurations of what has no file in ``configs``."""
 _FILES = {
@@ -89,8 +100,17 @@ _RUN_TAGS = {
     "panoptic/method": "The method of a clustering or projection.",
     "panoptic/features": "What was clustered, or the vector type of a projection.",
     "panoptic/sweep": "The sweep that the run is computed for.",
+    "panoptic/author": "Who acts: the user of the system, or the name that a browser keeps.",
     "panoptic/host": "The machine of a command that executes the Dagster run itself.",
+    "panoptic/worker": "The machine of the warm worker that executes it.",
     "panoptic/look": "The look of `corpus_changed` that asked for a refresh.",
+}
+
+_POOLS = {
+    "lancedb_write": "Images, vectors, neighbours and points.",
+    "lancedb_clusterings": "Clusterings and the jobs that change them.",
+    "lancedb_tags": "Saved clusterings and tags.",
+    "review": "Labels, recommendations, and pages.",
 }
 
 _LIMITS = ("ge", "gt", "le", "lt", "min_length", "max_length")
@@ -318,10 +338,16 @@ def _shipped(file: str) -> str:
     return f"```yaml\n{body.strip()}\n```"
 
 
-def _fields(config: type[BaseModel], meanings: dict[str, str] | None = None) -> Lines:
+def _fields(
+    config: type[BaseModel],
+    meanings: dict[str, str] | None = None,
+    left_out: Collection[str] = (),
+) -> Lines:
     """The fields of a class as a table."""
     rows = []
     for name, field in config.model_fields.items():
+        if name in left_out:
+            continue
         if name == "name" and get_origin(field.annotation) is Literal:
             continue  # says which choice it is
         meaning = (meanings or {}).get(name) or field.description or ""
@@ -360,6 +386,8 @@ def _kind(kind: Any) -> str:
     if origin in (Union, types.UnionType):
         shown = [part for part in parts if part is not type(None)]
         if len(shown) > 1:
+            if not all(hasattr(part, "model_fields") for part in shown):
+                return " or ".join(map(_kind, shown))
             names = [name_of(part) for part in shown]
             return ", ".join(f"[{name}](#{name})" for name in names)
         return f"{_kind(shown[0])} or empty" if len(parts) > 1 else _kind(shown[0])
@@ -705,11 +733,9 @@ def dagster() -> Lines:
     yield from _table(["Tag", "Value"], [[f"`{tag}`", text] for tag, text in _RUN_TAGS.items()])
     yield "## Pools"
     ops = {node.definition.pool for job in defs.jobs or [] for node in getattr(job, "nodes", [])}
-    [pool] = {*pools, *ops} - {None}
-    yield (
-        f"`{pool}`: every asset, and the job `backfill_runs`, takes a slot of it; its limit is 1, "
-        "so that one step writes to the store at a time."
-    )
+    assert {*pools, *ops} - {None} == _POOLS.keys()
+    yield "One step at a time takes a slot of each, so that one writes to a table at a time."
+    yield from _table(["Pool", "For"], [[f"`{pool}`", text] for pool, text in _POOLS.items()])
     yield "## Resources"
     rows = []
     for name, resource in (defs.resources or {}).items():
@@ -717,6 +743,57 @@ def dagster() -> Lines:
         said = getattr(resource, "description", None) if name == "acts" else inspect.getdoc(kind)
         rows.append([f"`{name}`", _prose((said or "").split("\n\n")[0])])
     yield from _table(["Resource", "What it is"], rows)
+
+
+def http_api() -> Lines:
+    """Every address of the API, and what each act is asked with."""
+    yield "# HTTP API"
+    yield (
+        "Addresses below `/panoptic/<corpus>/api/` while `panoptic-assets ui` runs, where the "
+        "corpus is the name of the project's folder, without accents. `openapi.json` has all of "
+        "this, with the form of every configuration. [How to use it](../how-to/over-http.md)."
+    )
+    yield "## Reading"
+    yield (
+        "Asked by GET, answered as JSON; what is not in the address is asked for in its query. "
+        "`seen` of an answer are the versions of what it shows."
+    )
+    yield from _addresses(READS)
+    yield "## Pictures and downloads"
+    yield from _addresses([*PICTURES, *DOWNLOADS])
+    yield "## Acts"
+    yield (
+        "Asked by POST below `acts/`, with a JSON object as the body. Each may have `seen`, as it "
+        "was read: the act is refused if that has changed."
+    )
+    assets = {act.config: name for name, act in ACTS.items()}
+    for act in ACT_ADDRESSES.values():
+        yield f"### {act.name}"
+        yield _prose(act.summary)
+        yield from _fields(act.asked, left_out={"seen"})
+        if act.config is not None:
+            name = assets[act.config]
+            without = f", without {_codes(act.not_asked)}" if act.not_asked else ""
+            yield f"`config` is that of [{name}](configuration.md#{name}){without}."
+    yield "## Acts that go on"
+    yield from _table(
+        ["Address", "Tells"],
+        [
+            ["`acts`", "The newest acts, with their states."],
+            ["`acts/ACT`", "The state of one: preparing, running, done, failed, cancelled."],
+            ["`acts/ACT/events`", "Server-sent events: line, progress, run, done, failed."],
+            ["`acts/ACT/cancel`", "By POST: stops it."],
+        ],
+    )
+
+
+def _addresses(addresses: Iterable[Any]) -> Lines:
+    rows = []
+    for address in addresses:
+        path = re.sub(r"\{(\w+)\}", lambda found: found[1].upper(), address.path)
+        fields = [name for name in address.asked.model_fields if f"{{{name}}}" not in address.path]
+        rows.append([f"`{path}`", _prose(address.summary), _codes(fields)])
+    yield from _table(["Address", "Tells", "Asked"], rows)
 
 
 def _told(automation: Any) -> str:
@@ -761,6 +838,7 @@ MADE: dict[str, Callable[[], Lines]] = {
     "python-api": python,
     "tables": tables,
     "definitions": dagster,
+    "http-api": http_api,
 }
 """By the names of the pages."""
 

@@ -6,6 +6,7 @@ import pytest
 
 from panoptic_assets.project import Project
 from resources.errors import InputError
+from tests.tiny import tiny_project, write_images
 
 
 def test_the_project_of_the_working_directory_is_the_default(bench, monkeypatch):
@@ -76,3 +77,45 @@ def test_runs_and_clusters_can_be_read_by_key(bench):
 def test_what_does_not_exist_is_said_with_what_does(bench, call, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(")):
         call(bench.read)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Ten images, and a model of which no file of the registry describes a projection."""
+    return tiny_project(tmp_path, 10)
+
+
+def test_a_refresh_makes_the_map_of_its_vector_type(tiny):
+    """Dagster's UI warns before a clustering of which no projection was ever made."""
+    said = []
+    project = Project(tiny.folder, report=said.append)
+    project.refresh()
+    [made] = project.projections()
+    assert (made["key"], made["nb_images"]) == ("tiny/pca", 10)
+    assert made["cause"]["config"]["method"] == {"pca": {"whiten": False}}
+    said.clear()
+    project.refresh()
+    assert not any("projection" in line for line in said), "Nothing has changed."
+    write_images(tiny.folder.parent / "images", 2, start=10)
+    project.refresh()
+    assert project.projections()[0]["nb_images"] == 12
+
+
+def test_a_refresh_whose_map_cannot_be_made_says_so_and_is_done(tiny):
+    file = tiny.configs / "projections" / "tiny" / "pca.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("ops: {projection: {config: {nb_dimensions: 100}}}")
+    said = []
+    project = Project(tiny.folder, report=said.append)
+    assert project.refresh()["nb_images"] == 10
+    assert project.neighbors().num_rows == 10
+    [line] = [line for line in said if line.startswith("The points tiny/pca were not made")]
+    assert "the vectors have 64: ask for fewer" in line
+    assert project.projections() == []
+
+
+def test_a_refresh_of_no_image_makes_no_map(tmp_path):
+    (tmp_path / "images").mkdir()
+    project = Project(tiny_project(tmp_path, 0).folder)
+    project.refresh()
+    assert project.projections() == []

@@ -568,8 +568,8 @@ def test_a_slot_that_an_ended_run_left_taken_is_freed_and_a_running_one_waited_f
     with dg.DagsterInstance.from_config(str(home)) as instance:
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         storage = instance.event_log_storage
-        storage.initialize_concurrency_limit_to_default("lancedb_write")
-        storage.claim_concurrency_slot("lancedb_write", run.run_id, "embeddings")
+        storage.initialize_concurrency_limit_to_default("lancedb_clusterings")
+        storage.claim_concurrency_slot("lancedb_clusterings", run.run_id, "clustering")
         command = Command("cluster", "one", cwd=folder)
         assert f"Waiting for the Dagster run {run.run_id}" in command.stderr.readline()
         assert command.returncode is None

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 import yaml
 
+import resources
 from panoptic_assets.cli import main as command_line
 from panoptic_assets.definitions import defs
 from panoptic_assets.manual.contents import Page
@@ -123,14 +124,15 @@ def test_all_metadata_that_are_described_are_in_the_code():
 
 def variables_read():
     """The names of environment variables that the code reads."""
+    constants = {
+        target.id: node.value.value
+        for tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id.isupper()
+    }
     for tree in trees():
-        constants = {
-            target.id: node.value.value
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
         looped = {
             node.target.id: [part.value for part in node.iter.elts]
             for node in ast.walk(tree)
@@ -155,8 +157,9 @@ def variables_read():
                 read = node.value
             if isinstance(read, ast.Constant):
                 yield read.value
-            elif isinstance(read, ast.Name) and read.id != "ENVIRONMENT_VARIABLE":
-                yield from looped.get(read.id) or [constants[read.id]]
+            elif isinstance(read, ast.Name):
+                known = {**vars(resources), **constants}
+                yield from looped.get(read.id) or [known[read.id]]
             elif read is not None:
                 yield "PANOPTIC_PROJECT"
 

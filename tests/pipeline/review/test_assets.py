@@ -179,6 +179,22 @@ def test_tags_of_images_are_part_of_the_data_version(divided):
     assert data_version(first, "clustering_report") != data_version(other, "clustering_report")
 
 
+def test_what_is_made_where_nobody_serves_pages_links_to_none(divided, monkeypatch):
+    """As by `dagster dev`: a link would lead nowhere, and all the rest is shown."""
+    monkeypatch.delenv("PANOPTIC_URL")
+    shown = metadata(divided.run("clustering_report", "greek"), "clustering_report")
+    assert "report" not in shown
+    assert shown["nb_clusters"] == 4
+
+
+def test_a_comparison_that_nobody_serves_links_to_no_page(divided, monkeypatch):
+    monkeypatch.delenv("PANOPTIC_URL")
+    done = divided.run("run_comparison", runs=["greek", "folders"])
+    shown = metadata(done, "run_comparison")
+    assert "report" not in shown
+    assert "](" not in shown["comparison"]
+
+
 def test_a_report_that_cannot_be_made_is_refused_on_one_line(divided):
     assert divided.refused("clustering_report", "roman").startswith(
         "There is no clustering 'roman'. Existing ones: greek, greek/3."

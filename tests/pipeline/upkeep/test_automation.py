@@ -26,6 +26,7 @@ from panoptic_assets.upkeep.automation import (
     corpus_changed,
     daily_refresh,
     notify_of_failures,
+    project_after_refresh_corpus,
     weekly,
 )
 from panoptic_assets.upkeep.jobs import refresh_corpus
@@ -654,6 +655,29 @@ def test_a_job_follows_the_last_refresh_that_waits_or_runs(tiny):
     assert f"The run {other.run_id} of refresh_corpus comes first" in said
     tiny.instance.report_run_canceled(other)
     assert after_refresh(tiny, done).run_key == done.dagster_run.run_id
+
+
+def map_after(tiny, monitored):
+    run = monitored.dagster_run
+    context = dg.build_run_status_sensor_context(
+        sensor_name=project_after_refresh_corpus.name,
+        dagster_instance=tiny.instance,
+        dagster_run=run,
+        dagster_event=tiny.instance.all_logs(run.run_id)[-1].dagster_event,
+        resources={"store": tiny.store},
+    )
+    return project_after_refresh_corpus(context)
+
+
+def test_the_points_of_the_map_are_asked_for_after_a_refresh_that_changed_their_vectors(tiny):
+    asked = map_after(tiny, tiny.refresh())
+    assert (asked.partition_key, asked.job_name) == ("tiny/pca", None)
+    assert tiny.instance.get_dynamic_partitions("projections") == ["tiny/pca"]
+    tiny.make("projection", asked.partition_key)
+    done = tiny.refresh()
+    assert map_after(tiny, done).skip_message == "The points of tiny are up to date."
+    write_images(tiny.images, 1, start=10)
+    assert map_after(tiny, tiny.refresh()).partition_key == "tiny/pca"
 
 
 def test_weekly_runs_a_job_on_sundays():

@@ -58,6 +58,7 @@ def test_an_empty_variable_is_as_none(monkeypatch, given):
         ("PANOPTIC_TIMEZONE", "Paris"),
         ("PANOPTIC_SENSOR_SECONDS", "soon"),
         ("PANOPTIC_NOTIFY_URL", "ftp://example.org"),
+        ("PANOPTIC_URL", "example.org"),
         ("PANOPTIC_PROJECT", "/nowhere"),
         ("DAGSTER_HOME", "relative"),
     ],
@@ -75,3 +76,10 @@ def test_a_command_that_materializes_names_the_variable(bench, variable, value):
     arguments = ("cluster", "k", "--nb-clusters", 3)
     line = refused(*arguments, cwd=bench.project.folder, process="anew", **{variable: value})
     assert variable in line
+
+
+def test_a_command_that_would_link_reports_names_their_address(bench):
+    """Before anything is computed that could not be shown."""
+    arguments = ("cluster", "k", "--nb-clusters", 3)
+    line = refused(*arguments, cwd=bench.project.folder, PANOPTIC_URL="example.org")
+    assert "PANOPTIC_URL" in line

@@ -2,11 +2,12 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from resources.errors import InputError
-from resources.project_folder import ProjectSettings, create, find, write_file
+from resources.project_folder import ProjectFolder, ProjectSettings, create, find, write_file
 
 
 @pytest.fixture
@@ -46,6 +47,18 @@ def test_without_a_project_the_way_to_make_one_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="panoptic-assets init FOLDER_OF_IMAGES"):
         find()
+
+
+def test_a_new_project_has_no_run_that_nobody_asked_for(tmp_path, images):
+    """The sensor `new_configs` would make a partition of its file."""
+    project = create(tmp_path, ProjectSettings(images=str(images)))
+    assert not list((project.configs / "runs").rglob("*"))
+    assert (project.configs / "sweeps" / "number.yaml").is_file()
+
+
+def test_a_new_project_has_the_shipped_run_that_it_is_for(tmp_path, images):
+    project = create(tmp_path, ProjectSettings(images=str(images)), ["demo"])
+    assert [path.name for path in (project.configs / "runs").iterdir()] == ["demo.yaml"]
 
 
 def test_creating_copies_the_configs_and_keeps_those_of_the_user(tmp_path, images):
@@ -160,3 +173,22 @@ def test_a_file_that_cannot_be_written_whole_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match=r"a\.html"):
         write_file(tmp_path / "a.html", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "corpus"),
+    [
+        ("vases", "vases"),
+        ("Vases_2-b", "Vases_2-b"),
+        ("Époque moderne", "Epoque-moderne"),
+        (" a/../b?c#d ", "b-c-d"),
+        ("図書館", "corpus"),
+        ("---", "corpus"),
+        ("ﬁches № 3", "fiches-No-3"),
+        ("Manual", "Manual-corpus"),
+        ("x" * 300, "x" * 100),
+    ],
+)
+def test_a_project_has_a_name_in_addresses(folder, corpus):
+    """DESIGN 11: addresses carry the corpus from the start."""
+    assert ProjectFolder(Path("/") / folder, ProjectSettings(images="i")).corpus == corpus

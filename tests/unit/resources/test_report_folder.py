@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from resources.errors import InputError
 from resources.project_folder import ProjectSettings, create
 from resources.report_folder import MOUNT, ReportFolder, address, thumbnail_path
 
@@ -63,8 +64,56 @@ def test_no_place_lies_outside_of_the_reports(reports, place):
         reports.path(place)
 
 
-def test_an_address_leads_to_the_page_of_a_key():
-    assert address("runs/greek") == f"{MOUNT}/runs/greek/index.html"
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("/", ""),
+        ("https://images.example.org", "https://images.example.org"),
+        (" https://example.org/corpora/ ", "https://example.org/corpora"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_an_address_leads_to_the_page_of_a_key_at_the_server_that_is_named(
+    monkeypatch, given, host
+):
+    monkeypatch.setenv("PANOPTIC_URL", given)
+    assert address("runs/greek") == f"{host}{MOUNT}/runs/greek/index.html"
+
+
+@pytest.mark.parametrize("given", [None, "", "  "])
+def test_there_is_no_address_where_nobody_is_known_to_serve_the_pages(monkeypatch, given):
+    """Of `dagster dev`, which has none of them."""
+    monkeypatch.delenv("PANOPTIC_URL") if given is None else monkeypatch.setenv(
+        "PANOPTIC_URL", given
+    )
+    assert address("runs/greek") is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "images.example.org",
+        "//images.example.org",
+        "/corpora",
+        "ftp://images.example.org",
+        "javascript:alert(1)",
+        "https://",
+        "https://:3000",
+        "https://user:hidden@example.org",
+        "https://example.org:port",
+        "https://example.org/?a=b",
+        "https://example.org/#a",
+        "https://example.org/a b",
+        "https://example.org)",
+        "https://example.org\nhttps://example.org",
+    ],
+)
+def test_what_is_no_address_of_a_server_is_refused_without_showing_it(monkeypatch, given):
+    monkeypatch.setenv("PANOPTIC_URL", given)
+    with pytest.raises(InputError, match="PANOPTIC_URL is no address") as caught:
+        address("runs/greek")
+    assert "hidden" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_shared_file_is_named_by_its_content(reports):
