@@ -267,6 +267,7 @@ def create(folder: Path, settings: ProjectSettings, runs: Collection[str] = ()) 
             path_inside = source.relative_to(shipped)
             if path_inside.parts[0] != "runs" or source.stem in runs:
                 _copy_if_absent(source, project.configs / path_inside)
+        (project.configs / "runs").mkdir(parents=True, exist_ok=True)  # where people's own go
     _write_dagster_yaml(project)
     # Last: a project that can be found is a whole one.
     # Programs from before there was a format read the first one, and refuse fields that they do not

@@ -136,6 +136,7 @@ def test_refresh_clustering_and_save_leave_everything_in_postgres(project, datab
         ('["images"]', None),
         ('["embeddings"]', "tiny"),
         ('["neighbors"]', "tiny"),
+        ('["projection"]', "tiny/pca"),
         ('["clustering"]', "greek"),
         ('["saved_clustering"]', "greek"),
         ('["tags"]', None),
@@ -176,8 +177,8 @@ def test_old_runs_are_removed_from_postgres(project, database):
     database.execute("update runs set update_timestamp = now() - interval '40 days'")
     with dg.DagsterInstance.from_config(str(dagster_home(project))) as instance:
         removed = retain(instance, 30)
-        assert (removed.runs, removed.kept, removed.notes) == (3, 3, [])
-        assert len(instance.get_runs()) == 3
+        assert (removed.runs, removed.kept, removed.notes) == (3, 4, [])
+        assert len(instance.get_runs()) == 4
         assert instance.get_latest_materialization_event(dg.AssetKey("images")) is not None
 
 

@@ -46,7 +46,7 @@ def told_folder(vectors_folder, once):
         project.save("greek")
         project.report("greek")
 
-    return once("told", write)
+    return once("undoable", write)
 
 
 @pytest.fixture
