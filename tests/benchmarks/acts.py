@@ -9,21 +9,21 @@ no pixels that there are 20,000. Of each there are two copies, one with `panopti
 without, and the doors alternate. CPU seconds of the client are those of a command's process;
 those of the server are of all processes of `panoptic-assets ui` meanwhile.
 
-Measured on 2 cores beside five other people's test runs (load 10), so wall seconds are several
-times an idle machine's, and CPU seconds are what to compare; Python 3.11, Dagster 1.13.27. CPU
-seconds of the client without and with the worker (`import dagster`: .99), of the server through the
-API; wall seconds, the least, by command without and with the worker, by API, by Launchpad:
+Measured on 2 idle cores, three repeats, medians; Python 3.11, Dagster 1.13.27. Wall seconds by
+command without the worker, by command with it, by the API, by the Launchpad; and CPU seconds of the
+command without and with the worker (`import dagster`: .7 to 1.0):
 
-- 253 images: divide 5.0, .69, .58; 20, 4.6, 1.8, 3.1 s. Rename 3.1, .49, .42; 8.2, 3.0, 2.1, 3.1.
-  Save 3.9, .61, .94; 9.0, 4.6, 3.1, 2.2. Label 12.4, .79, 1.7; 57, 5.3, 5.7, 6.7. Accept 3.7, .71,
-  .48; 10, 3.7, 1.8, 2.4. A sensor's run 3.6, from its creation.
-- 20,000 images: divide 5.6, .74, 1.4; 33, 8.5, 5.7, 5.9 s. Rename 4.1, .63, .77; 11, 3.7, 2.1, 2.0.
-  Save 6.1, .65, 2.9; 15, 9.0, 8.0, 5.3. Label 12.8, .64, 2.8; 39, 6.7, 8.7, 12. Accept 4.5, .67,
-  1.4; 16, 9.1, 4.6, 4.7. A sensor's run 11 to 18.
-- `panoptic-assets ui` is up, its worker too, after 17 s. Resident MB idle and after 150 acts over
-  the API: command 126, 126; web server and daemon 250, 421; worker 362, 446; code server 217, 217.
-  The worker's Python objects do not grow (7 kB an act, events of the log); its memory grew by .46
-  MB an act until Lance's cache of manifests was limited, and by .22 since, which is native.
+- 253 images: divide 4.0, .96, .43, .97 s (4.2, .64 CPU s); rename 2.9, .86, .36, .67 (3.0, .66);
+  save 3.4, 1.3, .73, .84 (3.4, .62); label 8.1, 1.5, 1.0, 1.8 (8.3, .63); accept 3.1, .79, .33, 1.2
+  (3.1, .59). A sensor's run .7 from its creation.
+- 20,000 images: divide 4.8, 1.4, 1.1, 2.0 s (4.9, .65); rename 3.4, 1.4, .85, 1.4 (3.5, .71); save
+  5.0, 3.1, 2.8, 2.9 (5.0, .62); label 11, 2.6, 2.0, 2.0 (11, .70); accept 3.8, 1.9, 1.6, 1.9
+  (3.9, .71). A sensor's run 11 to 18, measured beside other work.
+- Beside five other people's test runs (load 10): `panoptic-assets ui` is up, its worker too, after
+  17 s. Resident MB idle and after 150 acts over the API: command 126, 126; worker 362, 446; code
+  server 217, 217; web server and daemon 250, 421, when acts that had ended still held what they had
+  read. The worker's Python objects do not grow (7 kB an act, events of the log); its memory grew by
+  .46 MB an act until Lance's cache of manifests was limited, and by .22 since, which is native.
 """
 
 import argparse
