@@ -173,6 +173,17 @@ class Carrier:
             request.told_waiting = True
             request.emit({"line": waits_for(holder, request.pool or ""), "style": ""})
 
+    def catch_up(self) -> None:
+        """Let the tags be what their log says, where a process was killed between the two."""
+        from panoptic_assets.spec import tag_log
+        from panoptic_assets.tags.table import read_log, tags_are
+
+        store = self.project.context.now().store
+        log = read_log(store)
+        behind = log and not tags_are(store, tag_log.replay([entry.event for entry in log]))
+        if behind and self.holder_of(self.launcher.pool_of("tags")) is None:
+            self.launcher.materialize("tags")
+
     def take(self, run_id: str) -> None:
         """Tell Dagster that this worker has a run."""
         from panoptic_assets.orchestration.instance import WORKER_TAG
@@ -337,6 +348,8 @@ class Worker:
                 with self._listening():
                     _load_what_acts_need()
                     carrier.launcher.prepare_jobs(act.asset for act in ACTS.values() if act.quick)
+                    with suppress(Exception):  # whoever edits tags next is told what ails them
+                        carrier.catch_up()
                     while (request := self._next()) is not None:
                         try:
                             self._carry_out(request)

@@ -26,7 +26,7 @@ from panoptic_assets.orchestration.running import POOLS
 from panoptic_assets.orchestration.runs import IN_PROGRESS
 from panoptic_assets.orchestration.worker_link import ActCancelledError, WorkerLostError
 from panoptic_assets.project import Project
-from panoptic_assets.spec.tag_log import replay
+from panoptic_assets.spec.tag_log import paths, replay
 from panoptic_assets.tags.table import read_log
 from resources.errors import InputError
 from tests import processes
@@ -69,13 +69,15 @@ def state_of(folder, client):
         pairs = zip(rows["image_id"].to_pylist(), rows["cluster"].to_pylist(), strict=True)
         record = project.run_info(found["key"])
         clusterings[found["key"]] = record["record_id"], tuple(sorted(pairs))
-    images = {}
-    for row in project.image_tags().to_pylist():
-        images.setdefault(row["tag_id"], set()).add(row["image_id"])
+    # By the log, whose tables are behind it when a process was killed between the two commits.
+    replayed = replay([entry.event for entry in read_log(project.store)])
+    images, names = {}, paths(replayed.tags)
+    for tag_id, image_id in replayed.images:
+        images.setdefault(tag_id, set()).add(image_id)
     tags = {
-        (tag["property"], tag["path"]): frozenset(images.get(tag["tag_id"], ()))
-        for tag in project.tags()
-        if tag["property"].startswith(client)
+        (tag.property, names[tag.tag_id]): frozenset(images.get(tag.tag_id, ()))
+        for tag in replayed.tags
+        if tag.property.startswith(client)
     }
     files = sorted((folder / "configs" / "runs").rglob("*.yaml"))
     policies = {file.stem: file.read_text() for file in files if file.stem.startswith(client)}
