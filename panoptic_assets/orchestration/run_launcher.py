@@ -50,7 +50,13 @@ class WorkerRunLauncher(dg.DefaultRunLauncher):
             super().launch_run(context)
 
     def terminate(self, run_id: str) -> bool:
-        """Cancel a Dagster run; False where it was over."""
+        """Cancel a Dagster run; False where it was over.
+
+        Of one that waits in the worker's queue, which to Dagster is starting, its UI never asks
+        this: Dagster's GraphQL refuses to terminate what is neither queued nor started
+        (``CANCELABLE_RUN_STATUSES``) before it comes here. The UI then offers to force it, which
+        only marks it as cancelled: the worker leaves such a run out when its turn comes.
+        """
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.tags.get(WORKER_TAG, _NOBODY) == _NOBODY:
             return bool(super().terminate(run_id))

@@ -20,7 +20,8 @@ Requests, each with one key that says what is asked:
 
 Answers: ``accepted``, ``declined``, ``line`` with ``style``, ``progress`` (what, done, total),
 ``run`` (the id of the Dagster run that was made), and at the end one of ``done``, ``failed`` (a
-message), ``cancelled`` and ``restarting`` (why; nothing was done, ask again).
+message), ``cancelled`` and ``restarting`` (why; nothing was done, ask again). A worker that ends
+before the first word of an answer has done nothing either.
 """
 
 import json
@@ -39,8 +40,14 @@ MAX_LINE = 64 * 2**20
 """Bytes of a message: a search may have 100,000 images."""
 _SECONDS_TO_CONNECT = 5.0
 _SECONDS_TO_RESTART = 60.0
+_SECONDS_WITHOUT_ADDRESS = 3.0
+"""After which nobody replaces a worker that has ended: whoever does writes so at once."""
+_UNANSWERED = 3
+"""Workers that may end before they have answered; a request that kills one should not kill many."""
 
 Message = dict[str, Any]
+
+_GOING: Message = {"restarting": "it was just going"}
 
 
 class WorkerLostError(InputError):
@@ -159,6 +166,7 @@ class Errand:
         self._home, self._request, self._reporter = home, request, reporter
         self._patience = patience
         self._link: WorkerLink | None = None
+        self._unanswered = 0
         self.cancelled = False
 
     def carried_out(self) -> Message | None:
@@ -169,11 +177,14 @@ class Errand:
             ActCancelledError: It was cancelled.
             WorkerLostError: The worker ended before the act did.
         """
-        deadline, known = time.monotonic() + self._patience, address_file(self._home).exists()
+        known = address_file(self._home).exists()
+        deadline, seen = time.monotonic() + self._patience, time.monotonic()
+        restarting = ""
         while True:
             if self.cancelled:
                 raise _cancelled()
             link = WorkerLink.to(self._home)
+            now = time.monotonic()
             if link is not None:
                 with link:
                     self._link = link
@@ -182,9 +193,14 @@ class Errand:
                     answer = self._end(link)
                 if "restarting" not in answer:
                     return answer
-                self._reporter.tell(f"The worker starts anew: {answer['restarting']} …")
-                deadline, known = time.monotonic() + _SECONDS_TO_RESTART, True
-            elif not known or time.monotonic() > deadline:
+                if not restarting:
+                    deadline, known = now + _SECONDS_TO_RESTART, True
+                    restarting = answer["restarting"]
+                    self._reporter.tell(f"The worker starts anew: {restarting} …")
+                seen = now
+            elif address_file(self._home).exists():
+                seen = now
+            if not known or now > deadline or now > seen + _SECONDS_WITHOUT_ADDRESS:
                 return None
             time.sleep(0.2)
 
@@ -199,15 +215,20 @@ class Errand:
         try:
             link.send(self._request)
         except OSError:
-            return {"restarting": "it was just going"}
+            return _GOING
         messages = link.messages()
         waiting: Message | None = None
+        answered = False
         while True:
             message = waiting or next(messages, None)
             waiting = None
             if message is None:
                 if self.cancelled:
                     raise _cancelled()
+                if not answered:
+                    self._unanswered += 1
+                    if self._unanswered < _UNANSWERED:
+                        return _GOING
                 raise WorkerLostError(
                     "The worker that carried this out has ended{run}: nothing is half done. Look "
                     "whether it was done before that (`panoptic-assets history`), and do it again "
@@ -215,6 +236,7 @@ class Errand:
                     id="worker-ended",
                     run=f" (Dagster run {run_id})" if run_id else "",
                 )
+            answered = True
             if "line" in message:
                 self._reporter.tell(message["line"], message.get("style", ""))
             elif "progress" in message:

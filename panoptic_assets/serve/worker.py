@@ -17,6 +17,7 @@ signal, the act in progress is cancelled, as Dagster cancels it. Nothing of an a
 whenever the process ends: what acts commit, they commit whole.
 """
 
+import ctypes
 import importlib
 import json
 import os
@@ -31,7 +32,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -68,6 +69,15 @@ _SECONDS_FOR_CHILDREN = 8.0
 _SECONDS_TO_SEND = 5
 """After which whoever asked counts as gone: a command that was suspended (Ctrl-Z) reads nothing,
 and others wait meanwhile."""
+
+_M_ARENA_MAX = -8
+"""glibc's number of that setting."""
+_ARENAS = 2
+
+_STOPPED = "it was told to stop"
+"""Why nothing is taken any more."""
+_STARTING = json.dumps({"starting": True}).encode()
+"""What the address file says while there is no worker, but soon."""
 
 T = TypeVar("T")
 Emit = Callable[[Message], None]
@@ -173,16 +183,19 @@ class Carrier:
             request.told_waiting = True
             request.emit({"line": waits_for(holder, request.pool or ""), "style": ""})
 
-    def catch_up(self) -> None:
-        """Let the tags be what their log says, where a process was killed between the two."""
+    def catch_up(self) -> Request | None:
+        """The act by which the tags become what their log says; None where they are.
+
+        They are not where a process was killed between the two.
+        """
         from panoptic_assets.spec import tag_log
         from panoptic_assets.tags.table import read_log, tags_are
 
         store = self.project.context.now().store
         log = read_log(store)
-        behind = log and not tags_are(store, tag_log.replay([entry.event for entry in log]))
-        if behind and self.holder_of(self.launcher.pool_of("tags")) is None:
-            self.launcher.materialize("tags")
+        if not log or tags_are(store, tag_log.replay([entry.event for entry in log])):
+            return None
+        return Request({"act": "tags"}, _nobody, self.launcher.pool_of("tags"))
 
     def take(self, run_id: str) -> None:
         """Tell Dagster that this worker has a run."""
@@ -328,8 +341,12 @@ class Worker:
         """One for each pool: held by who has such a process."""
         self._withdrawn: set[str] = set()
         self._unsettled: set[str] = set()
+        self._taking = 0
+        """Requests that are taken, and neither queued nor in a process of their own yet."""
         self._stopping = False
         self._restarting = ""
+        self._left = False
+        """Whether the main thread takes nothing from the queue any more."""
 
     def run(self) -> int:
         """Serve until told to stop; the exit status."""
@@ -340,6 +357,7 @@ class Worker:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         self._look_out_for_sigterm()
+        _share_arenas()
         lock = worker_lock(self._home)
         try:
             with lock.acquire(timeout=_SECONDS_FOR_LOCK), _carrier(self._home) as carrier:
@@ -349,7 +367,8 @@ class Worker:
                     _load_what_acts_need()
                     carrier.launcher.prepare_jobs(act.asset for act in ACTS.values() if act.quick)
                     with suppress(Exception):  # whoever edits tags next is told what ails them
-                        carrier.catch_up()
+                        if late := carrier.catch_up():
+                            self._put(late)
                     while (request := self._next()) is not None:
                         try:
                             self._carry_out(request)
@@ -361,6 +380,8 @@ class Worker:
             print(f"Another worker has {self._home}.", file=sys.stderr)
             return 1
         finally:
+            self._left = True
+            self._ask_again(_STOPPED)
             children = list(self._children)
             for child in children:
                 _hang_up(child)
@@ -388,7 +409,10 @@ class Worker:
             finally:
                 with suppress(OSError, ValueError):
                     if json.loads(place.read_bytes()).get("pid") == os.getpid():
-                        place.unlink()
+                        if self._restarting and not self._stopping:
+                            write_file(place, _STARTING)
+                        else:
+                            place.unlink()
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -433,18 +457,22 @@ class Worker:
             emit({"withdrawn": self._withdraw(asked["withdraw"])})
         elif reason := self._going():
             emit({"restarting": reason})
-        elif "run" in asked:
-            self._take_run(asked["run"], emit)
         else:
-            with self._preparing:
-                plan, pool, long = self._carrier.prepared(asked)
-            emit({"accepted": True})
-            if long:
-                del plan
-                self._give_away(asked, emit, stream, pool)
-                return
-            request = Request(asked, emit, pool, plan)
-            self._put(request)
+            taken = ExitStack()
+            taken.callback(self._taken)
+            with taken:
+                if "run" in asked:
+                    self._take_run(asked["run"], emit)
+                    return
+                with self._preparing:
+                    plan, pool, long = self._carrier.prepared(asked)
+                emit({"accepted": True})
+                if long:
+                    del plan
+                    self._give_away(asked, emit, stream, pool, taken.close)
+                    return
+                request = Request(asked, emit, pool, plan)
+                self._put(request)
             # Until the client hangs up, which cancels, or its act has ended.
             threading.Thread(target=self._watch, args=(request, stream), daemon=True).start()
             request.ended.wait()
@@ -495,20 +523,32 @@ class Worker:
         with self._changed:
             self._queue.append(request)
             self._changed.notify_all()
+        if self._left:  # while it was prepared
+            self._ask_again(_STOPPED)
 
     def _going(self) -> str:
-        """Why nothing is taken any more; empty while it is."""
+        """Why nothing is taken any more; empty where a request is: :meth:`_taken` ends that."""
         with self._changed:
             if self._stopping:
-                return "it was told to stop"
+                return _STOPPED
             # What a process of its own does may take hours, and would end with this one.
             if (
                 not (self._restarting or self._children)
                 and _state_of(self._folder, self._home) != self._state
             ):
-                self._restarting = "its code or the project's settings have changed"
-                self._changed.notify_all()
+                while self._taking and not self._children:
+                    self._changed.wait()
+                if not self._children:
+                    self._restarting = "its code or the project's settings have changed"
+                    self._changed.notify_all()
+            if not self._restarting:
+                self._taking += 1
             return self._restarting
+
+    def _taken(self) -> None:
+        with self._changed:
+            self._taking -= 1
+            self._changed.notify_all()
 
     def _known_runs(self) -> list[str]:
         with self._changed:
@@ -595,7 +635,7 @@ class Worker:
         while True:
             with self._changed:
                 if self._restarting:
-                    self._ask_again()
+                    self._ask_again(self._restarting)
                 if self._stopping or (self._restarting and not self._queue):
                     return None
                 if not self._queue:
@@ -615,12 +655,13 @@ class Worker:
             with self._changed:
                 self._changed.wait(_SECONDS_BETWEEN_LOOKS)
 
-    def _ask_again(self) -> None:
+    def _ask_again(self, reason: str) -> None:
         """Let those who wait for their answer ask the next worker; Dagster's launcher does not."""
-        for request in [one for one in self._queue if "run" not in one.asked]:
-            self._queue.remove(request)
-            request.emit({"restarting": self._restarting})
-            request.ended.set()
+        with self._changed:
+            for request in [one for one in self._queue if "run" not in one.asked]:
+                self._queue.remove(request)
+                request.emit({"restarting": reason})
+                request.ended.set()
 
     def _carry_out(self, request: Request) -> None:
         try:
@@ -643,8 +684,23 @@ class Worker:
             self._current = None
         request.ended.set()
 
-    def _give_away(self, asked: Message, emit: Emit, stream: IO[bytes], pool: str | None) -> None:
-        """Have a process of its own carry out what takes long; one at a time for each pool."""
+    def _give_away(
+        self,
+        asked: Message,
+        emit: Emit,
+        stream: IO[bytes],
+        pool: str | None,
+        taken: Callable[[], None],
+    ) -> None:
+        """Have a process of its own carry out what takes long; one at a time for each pool.
+
+        Args:
+            asked: The request.
+            emit: Takes what the process says.
+            stream: Ends when whoever asked has hung up.
+            pool: The pool that it needs.
+            taken: Is called when there is a process.
+        """
         gone = threading.Event()
         children: list[subprocess.Popen[bytes]] = []
 
@@ -666,7 +722,7 @@ class Worker:
                     emit({"cancelled": True})
                     return
         try:
-            self._in_a_process(asked, emit, gone, children)
+            self._in_a_process(asked, emit, gone, children, taken)
         finally:
             place.release()
 
@@ -676,6 +732,7 @@ class Worker:
         emit: Emit,
         gone: threading.Event,
         children: "list[subprocess.Popen[bytes]]",
+        taken: Callable[[], None],
     ) -> None:
         """Start a process for a request, and pass on what it says.
 
@@ -684,6 +741,7 @@ class Worker:
             emit: Takes what the process says.
             gone: Set when whoever asked has hung up.
             children: Gets the process, which is hung up then.
+            taken: Is called when there is a process.
         """
         child = subprocess.Popen(
             [*COMMAND, "--one"],
@@ -694,6 +752,7 @@ class Worker:
         assert child.stdin is not None and child.stdout is not None  # noqa: S101
         with self._changed:
             self._children[child] = ""
+        taken()
         children.append(child)
         with suppress(OSError):  # it has died, which is said below
             child.stdin.write(encoded(asked))
@@ -753,7 +812,7 @@ def kept_worker(
         while not ending.is_set():
             started = time.monotonic()
             # Whoever can wait for it does, rather than load everything.
-            write_file(address_file(home), json.dumps({"starting": True}).encode())
+            write_file(address_file(home), _STARTING)
             # Where this package lies: no module of the working directory may take its place.
             process = subprocess.Popen(
                 COMMAND, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE
@@ -813,6 +872,18 @@ def _state_of(project: ProjectFolder, home: Path) -> list[tuple[str, int, int]]:
             status = path.stat()
             found.append((str(path), status.st_mtime_ns, status.st_size))
     return found
+
+
+def _share_arenas() -> None:
+    """Have all threads of this process allocate from the same few arenas of glibc.
+
+    By default there are eight for each core, and each request's thread leaves free pieces in one
+    of them, which no other thread uses: in 125 edits of tags what was free but kept grew from 18 MB
+    to 30, and from 11 to 13 with two. Processes of their own have glibc's default, since many
+    threads compute there. Other libraries of C have no such setting.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _load_what_acts_need() -> None:

@@ -24,6 +24,10 @@ from panoptic_assets.orchestration.worker_link import ActCancelledError, Errand
 from panoptic_assets.project import Project
 from panoptic_assets.serve.worker import COMMAND
 from panoptic_assets.spec.reporting import Silent
+from panoptic_assets.spec.resolution import parse
+from panoptic_assets.tags.config import EditsConfig
+from panoptic_assets.tags.editing import check_edits
+from panoptic_assets.tags.table import append_events
 from resources import ENVIRONMENT_VARIABLE
 from resources.errors import InputError
 from tests.browser.conftest import stop
@@ -320,6 +324,19 @@ def test_a_worker_that_is_killed_is_replaced_and_commands_say_that_it_was(idle):
     assert [tag["name"] for tag in Project(idle.folder).tags("Late")] == ["late"]
     assert idle.run(mine).tags[insides.WILL_RETRY_TAG] == "false"
     assert "The worker died (status -9) and is replaced." in idle.said.read_text()
+
+
+def test_a_new_worker_writes_the_tags_that_a_killed_one_had_only_logged(idle):
+    """They are two commits: a kill between them leaves a log that is ahead of the tables."""
+    project, pid = Project(idle.folder), idle.worker()
+    logged = parse(EditsConfig, {"edits": [{"create": {"tag": "only", "property": "Logged"}}]})
+    events, log = check_edits(project.store, logged)
+    assert append_events(project.store, log, events, "Zoé", "")
+    assert "Logged" not in {tag["property"] for tag in project.tags()}
+    os.kill(pid, signal.SIGKILL)
+    assert idle.worker(other_than=pid)
+    until(lambda: "Logged" in {tag["property"] for tag in project.tags()})
+    assert idle.newest().tags[WORKER_TAG] == socket.gethostname()
 
 
 def test_a_worker_that_is_asked_to_end_cancels_its_act_and_leaves_no_socket(idle):

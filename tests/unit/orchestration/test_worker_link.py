@@ -5,9 +5,11 @@ import os
 import socket
 import stat
 import threading
+import time
 
 import pytest
 
+from panoptic_assets.orchestration import worker_link
 from panoptic_assets.orchestration.worker_link import (
     ActCancelledError,
     Errand,
@@ -46,13 +48,13 @@ class Scripted:
                         connection.sendall(message)
                     else:
                         connection.sendall(encoded(message))
+        self._listener.close()  # whoever connects now would wait for ever
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self._thread.join(10)
-        self._listener.close()
 
 
 WAIT = object()
@@ -62,15 +64,19 @@ WAIT = object()
 class Heard(Callbacks):
     """Keeps what it is told, in the order of it."""
 
-    def __init__(self):
+    def __init__(self, tell=lambda text: None):
         self.all = []
         super().__init__(
-            lambda text: self.all.append(("line", text)),
+            lambda text: (self.all.append(("line", text)), tell(text)),
             lambda what, done, total: self.all.append((what, done, total)),
         )
 
     def accepted(self, run_id):
         self.all.append(("accepted", run_id))
+
+
+def forget(home):
+    address_file(home).unlink()
 
 
 def errand(home, heard=None, request=None):
@@ -142,20 +148,51 @@ def test_a_failure_without_a_message_is_told_by_its_text(tmp_path, message):
     assert (caught.value.id, str(caught.value)) == ("run-failed", "OSError: no room.")
 
 
-@pytest.mark.parametrize("said", [[], [{"run": "1234"}], [b"{"], [b"nonsense\n"], [b"\xff\xfe\n"]])
-def test_a_worker_that_ends_or_says_nonsense_amid_an_act_is_lost(tmp_path, said):
-    with Scripted(tmp_path, said), pytest.raises(WorkerLostError) as caught:
+@pytest.mark.parametrize("first", [{"accepted": True}, {"run": "1234"}, {"line": "Loading …"}])
+@pytest.mark.parametrize("then", [b"", b"{", b"nonsense\n", b"\xff\xfe\n"])
+def test_a_worker_that_ends_or_says_nonsense_amid_an_act_is_lost(tmp_path, first, then):
+    with Scripted(tmp_path, [first, then]) as server, pytest.raises(WorkerLostError) as caught:
         errand(tmp_path).carried_out()
-    assert ("1234" in str(caught.value)) == (said == [{"run": "1234"}])
+    assert ("1234" in str(caught.value)) == (first == {"run": "1234"})
     assert len(str(caught.value).splitlines()) == 1
+    assert len(server.asked) == 1, "what may have been done is not done twice"
 
 
-def test_a_worker_that_restarts_is_asked_again(tmp_path):
+def test_a_worker_that_ends_before_it_answers_has_done_nothing_and_the_next_is_asked(tmp_path):
     heard = Heard()
-    with Scripted(tmp_path, [{"restarting": "its code has changed"}], [{"done": {}}]) as server:
+    with Scripted(tmp_path, [], [b"{"], [{"done": {}}]) as server:
         assert errand(tmp_path, heard).carried_out() == {"done": {}}
-    assert server.asked == [{"act": "tags"}] * 2
+    assert server.asked == [{"act": "tags"}] * 3
+    assert heard.all == [("line", "The worker starts anew: it was just going …")]
+
+
+def test_a_request_at_which_worker_after_worker_ends_is_given_up(tmp_path):
+    with Scripted(tmp_path, [], [], []) as server, pytest.raises(WorkerLostError):
+        errand(tmp_path).carried_out()
+    assert len(server.asked) == 3
+
+
+def test_a_worker_that_restarts_is_asked_again_and_says_so_once(tmp_path):
+    heard = Heard()
+    restarting = [{"restarting": "its code has changed"}]
+    with Scripted(tmp_path, restarting, restarting, [], [{"done": {}}]) as server:
+        assert errand(tmp_path, heard).carried_out() == {"done": {}}
+    assert server.asked == [{"act": "tags"}] * 4
     assert heard.all == [("line", "The worker starts anew: its code has changed …")]
+
+
+@pytest.mark.parametrize("left", ["an address", "nothing"])
+def test_a_worker_that_nobody_replaces_is_not_waited_for(tmp_path, monkeypatch, left):
+    """Whether its address stays, as after a kill of all, or was taken away by who stopped it."""
+    here, gone = (0.5, 60) if left == "an address" else (60, 0.5)
+    monkeypatch.setattr(worker_link, "_SECONDS_TO_RESTART", here)
+    monkeypatch.setattr(worker_link, "_SECONDS_WITHOUT_ADDRESS", gone)
+    with Scripted(tmp_path, [{"restarting": "it was told to stop"}]):
+        asking = errand(tmp_path, Heard(lambda _: left == "nothing" and forget(tmp_path)))
+        looks, sleep = [], time.sleep
+        monkeypatch.setattr(time, "sleep", lambda seconds: (looks.append(seconds), sleep(seconds)))
+        assert asking.carried_out() is None
+    assert len(looks) < 20
 
 
 def test_who_cancels_hangs_up(tmp_path):
