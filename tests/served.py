@@ -37,8 +37,11 @@ _TERMINATE = """mutation($r: String!, $p: TerminateRunPolicy) {
     __typename ... on TerminateRunFailure {message}}}"""
 
 
-def until(what: Callable[[], Any], seconds: float = 120) -> Any:
-    """Wait until a function gives something, and return it."""
+def until(what: Callable[[], Any], seconds: float = 300) -> Any:
+    """Wait until a function gives something, and return it.
+
+    Long, since it only ends what would wait for ever: a busy machine takes ten times as long.
+    """
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline
@@ -96,14 +99,18 @@ class Served:
         return int(found)
 
     def knows(self) -> dict[str, Any]:
-        """The worker's id, and which runs it has; empty while there is no worker."""
+        """The worker's id, and which runs it has; what is just replaced is waited for."""
+        found: dict[str, Any] = until(self._answered)
+        return found
+
+    def _answered(self) -> dict[str, Any] | None:
         link = WorkerLink.to(self.home)
         if link is None:
-            return {}
+            return None
         with link, suppress(OSError):
             link.send({"knows": True})
-            return link.answer(20) or {}
-        return {}
+            return link.answer(60)
+        return None
 
     def graphql(self, text: str, **variables: Any) -> dict[str, Any]:
         """What Dagster's web server answers."""

@@ -13,7 +13,7 @@ def test_words_lead_to_the_section_that_explains_them(page, shot):
     page.get_by_role("searchbox").fill("disk away")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="When a disk is away").click()
-    assert page.url.endswith("/en/how-to/growing-corpus#when-a-disk-is-away")
+    page.wait_for_url("**/en/how-to/growing-corpus#when-a-disk-is-away")
     assert page.locator("#when-a-disk-is-away").is_visible()
     shot(page, "manual-found")
 
@@ -21,7 +21,7 @@ def test_words_lead_to_the_section_that_explains_them(page, shot):
 def test_a_page_is_read_in_the_other_language_by_one_click(page, shot):
     page.goto(f"{MOUNT}/en/tutorial")
     page.get_by_role("link", name="Français").click()
-    assert page.locator("h1").inner_text().startswith("Tutoriel")
+    page.locator("h1", has_text="Tutoriel").wait_for()
     assert pictures_are_there(page)
     shot(page, "manual-french")
 
@@ -30,7 +30,7 @@ def test_the_manual_is_one_click_from_an_address_without_a_report(page, faults):
     page.goto("/panoptic/reports/runs/none/index.html")
     faults.clear()  # that it is not there
     page.get_by_role("link", name="Manual").click()
-    assert page.locator("h1").inner_text() == "The manual of panoptic_assets"
+    page.get_by_role("heading", name="The manual of panoptic_assets", exact=True).wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

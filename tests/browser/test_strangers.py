@@ -237,7 +237,7 @@ def test_a_page_of_another_site_changes_nothing(stranger, page, target):
         done.clear()
         tab = page.context.new_page()
         stranger.visit(tab, html, target)
-        for _ in range(600):
+        for _ in range(2400):
             if done:
                 break
             tab.wait_for_timeout(50)

@@ -450,7 +450,7 @@ clusters = [
     ClusterToLabel(f"greek/{i}", "greek@1", tuple(sorted(ids[8 * i : 8 * i + 8])), False, None)
     for i in range(6)
 ]
-config = VisionModel(base_url=url, concurrency=1)
+config = VisionModel(base_url=url, concurrency=1, timeout=600)
 print("ready", flush=True)
 store = LanceStore(uri=uri)
 questions = find_questions(clusters, config, 0, store)
@@ -475,7 +475,7 @@ def start(corpus, endpoint):
 def hanging_at(number_of_request):
     def decide(number, request):
         answer = named(f"Name {number}")
-        answer.seconds = 60 if number == number_of_request else 0
+        answer.seconds = 600 if number == number_of_request else 0
         return answer
 
     return decide
@@ -504,7 +504,7 @@ def test_ctrl_c_does_not_wait_for_the_endpoint(corpus, serve):
     while len(endpoint.requests) < 2:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)  # the endpoint's answer takes 60 s
+    _, errors = process.communicate(timeout=300)  # the endpoint's answer takes 600 s
     assert "KeyboardInterrupt" in errors
     assert corpus.nb_kept == 1
 

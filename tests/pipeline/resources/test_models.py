@@ -429,7 +429,7 @@ def test_a_hub_out_of_reach_fails_fast_and_names_the_ways_out(
     assert "configs/models/<key>.yaml" in message
     assert "\n" not in message
     # Not a speed claim: huggingface_hub's own retries take 46 s.
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 40
 
 
 def test_a_model_that_the_hub_does_not_have_is_named(
