@@ -1054,22 +1054,26 @@ class Project:
             accept_missing: Whether it is meant that the whole corpus or a whole top folder is gone.
 
         Raises:
-            InputError: A vector type is unknown, or the images cannot be reached.
+            InputError: A vector type is unknown, what would make its vectors is missing, or the
+                images cannot be reached.
         """
+        from panoptic_assets.corpus import ingestion
+        from panoptic_assets.features import embedding
         from panoptic_assets.features import table as vector_tables
         from panoptic_assets.upkeep.forgetting import unfinished
 
-        wanted = [parse_name(name, "vector type") for name in vector_types]
-        wanted = wanted or [self._project.settings.vector_type]
+        accepted = {"accept_missing": True} if accept_missing else {}
+        given = {} if batch_size is None else {"batch_size": batch_size}
+        wanted = list(vector_types) or [self._project.settings.vector_type]
+        context = self.context.now()
         for vector_type in wanted:
-            self.registry.model(vector_type)
+            embedding.check_embedding(context, vector_type, given)
+        ingestion.check_refresh(context, accepted)
         if unfinished(self._store):
             self._reporter.tell(
                 "Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow"
             )
-        accepted = {"accept_missing": True} if accept_missing else {}
         self._act("images", None, accepted)
-        given = {} if batch_size is None else {"batch_size": batch_size}
         for vector_type in wanted:
             self._act("embeddings", vector_type, given)
             # Not, as long as there is no image.
@@ -1424,7 +1428,7 @@ class Project:
         from panoptic_assets.orchestration.instance import authors_of_runs
         from panoptic_assets.upkeep.undoing import history
 
-        found = history(self._store, authors_of_runs(self._home))
+        found = history(self._store, self._file_of_run, authors_of_runs(self._home))
         return [vars(act) for act in found[-(number or 0) :]]
 
     def undo(
@@ -1469,7 +1473,7 @@ class Project:
 
         told = {"author": author or self._author, "reason": reason}
         store = Snapshot.of(self._opened)
-        found, again = undoing.find_act(store, act or "", redo)
+        found, again = undoing.find_act(store, self._file_of_run, act or "", redo)
         event = number_of_tag_event(found.id)
         if event is not None:
             [made] = self.edit([_edit_of_event(event, again)], author or self._author, reason)
@@ -1490,13 +1494,17 @@ class Project:
             "id": done,
         }
 
+    def _file_of_run(self, key: str) -> bytes | None:
+        return self.registry.run_bytes(key)
+
     def _with_tags(
         self, events: Iterable[int], redo: bool, author: str | None, reason: str | None
     ) -> None:
         """Bring back, or delete again, the tags that went with a run that was removed."""
         # To do the deletion again is what undoing it was for, and the other way round.
         log = {entry["number"]: entry["undone"] for entry in self.tag_log()}
-        edits = [_edit_of_event(event, redo) for event in events if log.get(event) is redo]
+        due = [event for event in events if log.get(event) is redo]
+        edits = [_edit_of_event(event, redo) for event in (due if redo else reversed(due))]
         if edits:
             self.edit(edits, author or self._author, reason)
 

@@ -10,6 +10,7 @@ computed with.
 
 import contextlib
 import copy
+import importlib.util
 import os
 import shutil
 import sys
@@ -307,6 +308,24 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def check_openvino() -> None:
+    """Refuse what needs OpenVINO where that is not installed, without loading it.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        raise _no_openvino()
+
+
+def _no_openvino() -> InputError:
+    return InputError(
+        "OpenVINO is not installed: install panoptic-assets with the extra `accelerator`, or "
+        "write `accelerator: none` in the model's file.",
+        id="openvino-not-installed",
+    )
+
+
 def _openvino() -> ModuleType:
     # Importing OpenVINO reports to its makers' servers if this package is there. It takes care of
     # its absence.
@@ -314,11 +333,7 @@ def _openvino() -> ModuleType:
     try:
         import openvino
     except ImportError as error:
-        raise InputError(
-            "OpenVINO is not installed: install panoptic-assets with the extra `accelerator`, or "
-            "write `accelerator: none` in the model's file.",
-            id="openvino-not-installed",
-        ) from error
+        raise _no_openvino() from error
     return openvino
 
 

@@ -12,6 +12,7 @@ the others.
 
 import difflib
 import hashlib
+import importlib.util
 import json
 import pickle
 import textwrap
@@ -390,12 +391,7 @@ class OpenClipModels(pydantic.BaseModel):
         Raises:
             InputError: There is no such model, or its weights cannot be had, read or used.
         """
-        if self.folder:
-            folder = Path(self.folder).expanduser().absolute()
-        else:
-            from resources.project_folder import find
-
-            folder = find().folder
+        folder = self._folder_path
         if spec.precision == "auto" and stored:
             spec = spec.model_copy(update={"precision": stored["precision"]})
         with _LOADING:
@@ -408,20 +404,45 @@ class OpenClipModels(pydantic.BaseModel):
                 _encoders[folder, spec] = _encoders[folder, chosen] = encoder
             return _encoders[folder, spec]
 
+    def check(self, spec: ModelSpec) -> None:
+        """Refuse what can be refused without loading anything, and without asking a hub.
+
+        Args:
+            spec: The model.
+
+        Raises:
+            InputError: There is no such model, its files are missing, or what runs it is not
+                installed.
+        """
+        if spec.accelerator == "openvino":
+            from resources.backends import check_openvino
+
+            check_openvino()
+        folder = self._folder_path
+        _check_own_weights(spec)
+        if spec.model.startswith(_LOCAL_DIR):
+            _model_folder(folder, spec)
+        elif not _brings_weights(spec):
+            _check_architecture(spec, _architectures())
+            if not spec.pretrained:
+                raise _without_weights(spec, message("open_clip knows them", id="tags-known-there"))
+            if Path(spec.pretrained).suffix in _CHECKPOINT_SUFFIXES:  # no tag ends so
+                _checkpoint(folder, spec, [])
+
+    @property
+    def _folder_path(self) -> Path:
+        if self.folder:
+            return Path(self.folder).expanduser().absolute()
+        from resources.project_folder import find
+
+        return find().folder
+
 
 _encoders: dict[tuple[Path, ModelSpec], Encoder] = {}
 
 
 def _load(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
-    bundled = spec.model.startswith(("embedded:", _LOCAL_DIR, _HF_HUB))
-    if bundled and spec.pretrained:
-        raise InputError(
-            "pretrained: {pretrained} cannot be used with model: {model}, which brings its own "
-            "weights: delete that line, or name an architecture of open_clip.",
-            id="pretrained-with-bundled-model",
-            pretrained=spec.pretrained,
-            model=spec.model,
-        )
+    _check_own_weights(spec)
     if spec.model.startswith("embedded:"):
         return _load_embedded(folder / ".panoptic" / "models", spec, report)
     if spec.model.startswith(_LOCAL_DIR):
@@ -431,16 +452,32 @@ def _load(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
     return _load_architecture(folder, spec, report)
 
 
-def _load_embedded(models: Path, spec: ModelSpec, report: Report) -> Loaded:
-    from resources import embedded_model
+def _brings_weights(spec: ModelSpec) -> bool:
+    return spec.model.startswith(("embedded:", _LOCAL_DIR, _HF_HUB))
 
-    if spec.model != EMBEDDED:
+
+def _check_own_weights(spec: ModelSpec) -> None:
+    """Refuse other weights than a model brings, and an embedded model that there is not."""
+    if _brings_weights(spec) and spec.pretrained:
+        raise InputError(
+            "pretrained: {pretrained} cannot be used with model: {model}, which brings its own "
+            "weights: delete that line, or name an architecture of open_clip.",
+            id="pretrained-with-bundled-model",
+            pretrained=spec.pretrained,
+            model=spec.model,
+        )
+    if spec.model.startswith("embedded:") and spec.model != EMBEDDED:
         raise InputError(
             "There is no model {model!r}: the embedded one is {embedded!r}.",
             id="no-such-embedded-model",
             model=spec.model,
             embedded=EMBEDDED,
         )
+
+
+def _load_embedded(models: Path, spec: ModelSpec, report: Report) -> Loaded:
+    from resources import embedded_model
+
     target = models / EMBEDDED.removeprefix("embedded:")
     if not target.exists():
         report(f"Building the model {EMBEDDED}: once for this project, in about 6 s.")
@@ -450,7 +487,8 @@ def _load_embedded(models: Path, spec: ModelSpec, report: Report) -> Loaded:
     return model, lambda: embedded_model.tokenize
 
 
-def _load_local_dir(folder: Path, spec: ModelSpec) -> Loaded:
+def _model_folder(folder: Path, spec: ModelSpec) -> Path:
+    """The folder that ``local-dir:`` names, if it is one of a model."""
     path = _path(folder, spec.model.removeprefix(_LOCAL_DIR))
     weights = [file for file in path.glob("*") if file.suffix in _CHECKPOINT_SUFFIXES]
     if not weights or not (path / "open_clip_config.json").is_file():
@@ -460,6 +498,11 @@ def _load_local_dir(folder: Path, spec: ModelSpec) -> Loaded:
             id="no-open-clip-folder",
             path=path,
         )
+    return path
+
+
+def _load_local_dir(folder: Path, spec: ModelSpec) -> Loaded:
+    path = _model_folder(folder, spec)
     name = f"{_LOCAL_DIR}{path}"
     return _create(name, path, **_sized(spec)), lambda: _tokenizer_of(name)
 
@@ -477,10 +520,14 @@ def _load_hf_hub(spec: ModelSpec, report: Report) -> Loaded:
     return _create(spec.model, repository, **_sized(spec)), lambda: _tokenizer_of(spec.model)
 
 
-def _load_architecture(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
-    import open_clip
+def _architectures() -> list[str]:
+    """The names of open_clip's architectures, which has to be loaded with torch to say them."""
+    found = importlib.util.find_spec("open_clip")
+    assert found is not None and found.origin is not None  # noqa: S101
+    return sorted(file.stem for file in Path(found.origin).parent.glob("model_configs/*.json"))
 
-    architectures = open_clip.list_models()
+
+def _check_architecture(spec: ModelSpec, architectures: Sequence[str]) -> None:
     if spec.model not in architectures:
         raise InputError(
             "There is no model {model!r}: {nearest}. Besides the architectures of open_clip there "
@@ -490,17 +537,27 @@ def _load_architecture(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
             nearest=_nearest(spec.model, architectures),
             embedded=EMBEDDED,
         )
+
+
+def _without_weights(spec: ModelSpec, tags: str | Message) -> InputError:
+    return InputError(
+        "model: {model} has no weights yet: write `pretrained:` with one of its tags ({tags}) "
+        "or with the path of a checkpoint.",
+        id="model-without-weights",
+        model=spec.model,
+        tags=tags,
+    )
+
+
+def _load_architecture(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
+    import open_clip
+
+    _check_architecture(spec, open_clip.list_models())
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if not spec.pretrained:
-        raise InputError(
-            "model: {model} has no weights yet: write `pretrained:` with one of its tags ({tags}) "
-            "or with the path of a checkpoint.",
-            id="model-without-weights",
-            model=spec.model,
-            tags=", ".join(tags) or message("it has none", id="model-without-tags"),
-        )
+        none = message("it has none", id="model-without-tags")
+        raise _without_weights(spec, ", ".join(tags) or none)
     tag = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
-    path = _path(folder, spec.pretrained)
     if tag:
         repository = tag["hf_hub"].rstrip("/")
         quick_gelu = tag.get("quick_gelu", False)
@@ -525,7 +582,24 @@ def _load_architecture(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
             force_quick_gelu=quick_gelu,
             **_sized(spec),
         )
-    elif not path.is_file():
+    else:
+        path = _checkpoint(folder, spec, tags)
+        options = _preprocessing(spec.model) | _sized(spec)
+        model = _create(spec.model, path, pretrained=str(path), **options)
+    return model, lambda: _tokenizer_of(spec.model)
+
+
+def _checkpoint(folder: Path, spec: ModelSpec, tags: Sequence[str]) -> Path:
+    """The file that ``pretrained`` names, which is none of the tags.
+
+    Args:
+        folder: The project's.
+        spec: The model.
+        tags: Of its architecture, to name the nearest; empty where they are not known.
+    """
+    assert spec.pretrained is not None  # noqa: S101
+    path = _path(folder, spec.pretrained)
+    if not path.is_file():
         raise InputError(
             "pretrained: {pretrained} is neither a tag of {model} nor a file (there is no "
             "{path}): {nearest}, or correct the path.",
@@ -533,9 +607,11 @@ def _load_architecture(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
             pretrained=spec.pretrained,
             model=spec.model,
             path=path,
-            nearest=_nearest(spec.pretrained, tags),
+            nearest=_nearest(spec.pretrained, tags)
+            if tags
+            else message("write one of its tags", id="write-one-of-its-tags"),
         )
-    elif path.suffix not in _CHECKPOINT_SUFFIXES:
+    if path.suffix not in _CHECKPOINT_SUFFIXES:
         raise InputError(
             "{path} is not a checkpoint that can be read: give a file of open_clip weights with "
             "one of the extensions {suffixes}.",
@@ -543,10 +619,7 @@ def _load_architecture(folder: Path, spec: ModelSpec, report: Report) -> Loaded:
             path=path,
             suffixes=", ".join(_CHECKPOINT_SUFFIXES),
         )
-    else:
-        options = _preprocessing(spec.model) | _sized(spec)
-        model = _create(spec.model, path, pretrained=str(path), **options)
-    return model, lambda: _tokenizer_of(spec.model)
+    return path
 
 
 def _sized(spec: ModelSpec) -> dict[str, Any]:

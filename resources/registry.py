@@ -7,16 +7,18 @@ part, and how YAML that people wrote is changed (``resources.yaml_edits``).
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from resources.errors import InputError, message
-from resources.models import ModelSpec
 from resources.project_folder import ProjectFolder, ProjectSettings, find, read_yaml, write_file
-from resources.vectors_file import VectorsFile
 from resources.yaml_edits import edited_yaml
+
+if TYPE_CHECKING:
+    from resources.models import ModelSpec
+    from resources.vectors_file import VectorsFile
 
 
 class Registry(BaseModel):
@@ -75,12 +77,15 @@ class Registry(BaseModel):
         """Keys of all vector types that have a file."""
         return sorted(path.stem for path in (self._project.configs / "models").glob("*.yaml"))
 
-    def model(self, vector_type: str) -> ModelSpec | VectorsFile:
+    def model(self, vector_type: str) -> "ModelSpec | VectorsFile":
         """What ``configs/models/<vector type>.yaml`` says.
 
         Raises:
             InputError: There is no such file, or it cannot be used.
         """
+        from resources.models import ModelSpec
+        from resources.vectors_file import VectorsFile
+
         path = self._project.configs / "models" / f"{vector_type}.yaml"
         if not path.is_file():
             raise InputError(
@@ -94,12 +99,14 @@ class Registry(BaseModel):
             kind = VectorsFile if "vectors" in content else ModelSpec
             return kind.model_validate(content)
 
-    def write_vectors_file(self, vector_type: str, file: VectorsFile) -> None:
+    def write_vectors_file(self, vector_type: str, file: "VectorsFile") -> None:
         """Make imported vectors a vector type, or name the file in which they now are.
 
         Raises:
             InputError: The key is that of other vectors, or its file cannot be changed.
         """
+        from resources.vectors_file import VectorsFile
+
         path = self._project.configs / "models" / f"{vector_type}.yaml"
         if path.is_file():
             existing = self.model(vector_type)
@@ -150,6 +157,13 @@ class Registry(BaseModel):
             return None
         with read_yaml(path):
             return path.read_bytes().decode()
+
+    def run_bytes(self, key: str) -> bytes | None:
+        """The same as bytes, whatever they are."""
+        try:
+            return self.run_file(key).read_bytes()
+        except FileNotFoundError:
+            return None
 
     def with_policy(self, key: str, policy: Any, otherwise: dict[str, Any]) -> str:
         """What ``configs/runs/<key>.yaml`` becomes with another refresh policy; it is not written.

@@ -166,6 +166,15 @@ class ImageSource(BaseModel):
         """
         return self._folder.listing()
 
+    def check(self) -> None:
+        """Refuse what can be refused without listing, which may take minutes.
+
+        Raises:
+            InputError: As :meth:`list`, but for what only a listing tells of a store that is
+                neither a folder nor S3: whether its root is there.
+        """
+        self._folder.check()
+
     def read(self, path: str) -> bytes:
         """All bytes of a file; safe to call from many threads.
 
@@ -304,6 +313,8 @@ class _Folder(Protocol):
     @property
     def place(self) -> str: ...
 
+    def check(self) -> None: ...
+
     def listing(self) -> Listing: ...
 
     def read(self, path: str, max_bytes: int) -> bytes: ...
@@ -319,6 +330,9 @@ class _LocalFolder:
     @property
     def place(self) -> str:
         return _printable(str(self.root))
+
+    def check(self) -> None:
+        self._check_root()
 
     def listing(self) -> Listing:
         files: dict[str, SourceFile] = {}
@@ -433,6 +447,11 @@ class _RemoteFolder:
     @property
     def place(self) -> str:
         return self.url
+
+    def check(self) -> None:
+        # No more than that: to a filesystem such as that of http, a folder with files is a file.
+        with self._faults_of_the_store():
+            self._filesystem  # noqa: B018
 
     def listing(self) -> Listing:
         skipped: dict[str, list[str]] = defaultdict(list)
@@ -576,6 +595,9 @@ class _S3Folder(_RemoteFolder):
 
     remedy = "install panoptic-assets with the extra `s3`"
     credentials = "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+
+    def check(self) -> None:
+        self._check_root()
 
     def _entries(
         self, skipped: dict[str, list[str]], unreadable: set[str]

@@ -52,6 +52,19 @@ class VectorsFile(pydantic.BaseModel, frozen=True, extra="forbid"):
             if identity.get(name) != value
         ]
 
+    def check(self, folder: Path) -> None:
+        """Refuse what can be refused unread.
+
+        Args:
+            folder: Where relative paths start.
+
+        Raises:
+            InputError: A file is missing.
+        """
+        for name in (self.vectors, self.ids):
+            if name:
+                _existing(folder, name)
+
     def batches(self, folder: Path) -> Iterator[Batch]:
         """The rows: names (image ids or paths), and (n, d) float64 vectors as they are.
 

@@ -106,6 +106,21 @@ def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
     return IngestionPlan(context, before, todo, known, forgotten, metadata, listing.warnings)
 
 
+def check_refresh(context: Context, given: Document) -> None:
+    """Refuse what can be refused without listing the images' folder, which may take minutes.
+
+    Args:
+        context: What is read.
+        given: Fields of :class:`panoptic_assets.corpus.config.ImagesConfig`.
+
+    Raises:
+        InputError: As :func:`prepare`, of what is configured and of a folder that is not there.
+    """
+    parse(ImagesConfig, given)
+    context.registry.metadata_file  # noqa: B018
+    context.source.check()
+
+
 def run(plan: IngestionPlan) -> Ingestion:
     """Read the files that are new or may have changed, as :func:`store` asks for them.
 

@@ -104,12 +104,7 @@ def prepare(context: Context, key: str, given: Document) -> EmbeddingPlan:
         InputError: The configuration cannot be used, the vector type has no file or has vectors of
             another model or decoder, or another program's vectors cannot be used.
     """
-    vector_type = parse_name(key, "vector type")
-    config = parse(EmbeddingsConfig, given)
-    spec = context.registry.model(vector_type)
-    stored = _stored_identity(context, vector_type)
-    if stored and (differing := spec.differences(stored)):
-        raise _refusal(vector_type, differing)
+    vector_type, config, spec, stored = _asked(context, key, given)
     if isinstance(spec, VectorsFile):
         return _planned(context, vector_type, _checked(context, vector_type, spec), stored)
     if config.batch_size:
@@ -127,6 +122,41 @@ def prepare(context: Context, key: str, given: Document) -> EmbeddingPlan:
             now=decoding.ALGORITHM,
         )
     return plan
+
+
+def check_embedding(context: Context, key: str, given: Document) -> None:
+    """Refuse what can be refused before it is known which images there are; nothing is loaded.
+
+    For :func:`prepare` it is not needed: a model whose files are gone is none that is missed as
+    long as every image has its vector.
+
+    Args:
+        context: What is read.
+        key: The vector type.
+        given: Fields of :class:`panoptic_assets.features.config.EmbeddingsConfig`.
+
+    Raises:
+        InputError: As :func:`prepare`, and where the model's files, another program's vectors, or
+            the package that runs the model are missing.
+    """
+    _, _, spec, _ = _asked(context, key, given)
+    if isinstance(spec, VectorsFile):
+        spec.check(context.registry.folder_path)
+    else:
+        context.models.check(spec)
+
+
+def _asked(
+    context: Context, key: str, given: Document
+) -> tuple[str, EmbeddingsConfig, ModelSpec | VectorsFile, dict[str, Any] | None]:
+    """The vector type, how it is made, what makes it, and the identity of what has made it."""
+    vector_type = parse_name(key, "vector type")
+    config = parse(EmbeddingsConfig, given)
+    spec = context.registry.model(vector_type)
+    stored = _stored_identity(context, vector_type)
+    if stored and (differing := spec.differences(stored)):
+        raise _refusal(vector_type, differing)
+    return vector_type, config, spec, stored
 
 
 def prepare_import(context: Context, key: str, file: VectorsFile) -> EmbeddingPlan:

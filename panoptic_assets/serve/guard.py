@@ -11,17 +11,22 @@ browsers do not say where a picture, a script or a link comes from, so nothing i
 all, and what acts must come as JSON, which no page can send to another site without asking first.
 
 Nothing that a proxy adds is believed (``X-Forwarded-…``): whoever reaches the server can send it.
+
+Long because what is let in is decided in one place, and seen whole there.
 """
 
 import asyncio
 import hashlib
 import hmac
+import json
 import secrets
 from collections.abc import Iterable, Iterator
 from html import escape
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+import anyio
+import graphql
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import (
     HTMLResponse,
@@ -58,8 +63,9 @@ _OF_THE_DOOR = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_LOOKED_AT_BY_POST = frozenset({"/graphql", WHO})
-"""What is posted to these changes nothing: queries, for ``serve.webserver`` refuses mutations, and
+_GRAPHQL = "/graphql"
+_LOOKED_AT_BY_POST = frozenset({_GRAPHQL, WHO})
+"""What is posted to these changes nothing: queries, since mutations are refused by themselves, and
 a name for the cookie. They are the paths as the router compares them, so no spelling evades it."""
 _SECONDS_FOR_A_WRONG_TOKEN = 0.5
 """The answer to one waits, and nobody else's: there is no lock-out that a stranger could cause."""
@@ -150,6 +156,10 @@ class Guard:
 
         if scope["type"] in ("http", "websocket"):
             answer = self._stranger(scope) or await self._at_the_door(scope) or self._asked(scope)
+            if answer is None and self._read_only and _is_graphql(scope):
+                body, receive = await _read(receive)
+                if await anyio.to_thread.run_sync(_holds_mutation, body):
+                    answer = _refusal(READ_ONLY, 403, Headers(scope=scope))
             if answer is not None:
                 if scope["type"] == "websocket":
                     # Without having been accepted, this is a refusal with HTTP 403.
@@ -256,6 +266,44 @@ class Guard:
         if self._read_only and not looks and scope["path"] not in _LOOKED_AT_BY_POST:
             return _refusal(READ_ONLY, 403, headers)
         return None
+
+
+def _is_graphql(scope: Scope) -> bool:
+    return scope.get("method") == "POST" and scope["path"] == _GRAPHQL
+
+
+async def _read(receive: Receive) -> tuple[bytes, Receive]:
+    """The body of a request, and what gives it once more to who answers."""
+    first: list[Message] = []
+    while not first or first[-1].get("more_body"):
+        first.append(await receive())
+    body = b"".join(message.get("body", b"") for message in first)
+
+    async def again() -> Message:
+        return first.pop(0) if first else await receive()
+
+    return body, again
+
+
+def _holds_mutation(body: bytes) -> bool:
+    """Whether a request to GraphQL holds a mutation, whichever of its operations is asked for.
+
+    What is none of GraphQL holds none: Dagster says what is wrong with it. To a WebSocket
+    ``serve.webserver`` says that mutations are refused.
+    """
+    try:
+        query = json.loads(body)["query"]  # as Dagster reads it
+        # The word has one spelling, and most queries, of which the UI asks for many, lack it.
+        if "mutation" not in query:
+            return False
+        operations = graphql.parse(query).definitions
+    except (ValueError, LookupError, TypeError, RecursionError, graphql.GraphQLError):
+        return False
+    return any(
+        isinstance(operation, graphql.OperationDefinitionNode)
+        and operation.operation == graphql.OperationType.MUTATION
+        for operation in operations
+    )
 
 
 def _refusal(

@@ -118,6 +118,7 @@ class PanopticWebserver(DagsterWebserver):
     def build_graphql_validation_rules(self) -> Collection[type[ASTValidationRule]]:
         """Dagster's; where nothing may be changed, no mutation passes them.
 
+        That is for WebSockets: of what is posted, ``serve.guard`` lets no mutation through.
         Dagster's own permissions leave some open, such as ``setNuxSeen``.
         """
         rules = super().build_graphql_validation_rules()

@@ -13,7 +13,7 @@ key, a run's labels, a run's policy) the last one is undone first, and what was 
 again first: each undo leaves what was there before the act, and each redo what was there after it.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -115,6 +115,39 @@ def labels_due(marks: Sequence[Mark]) -> dict[str, list[dict[str, Any]]]:
             if mark.id not in left_out:
                 found[mark.key] = list(mark.content.get("after") or [])
     return found
+
+
+def put_back_by_hand(marks: Sequence[Mark], bytes_of: Callable[[str], bytes | None]) -> list[Mark]:
+    """What marks would say of policies whose files are as they were before: each is undone.
+
+    Somebody has put the file back, or the process that chose the policy was killed before it wrote
+    it: what a file says is what counts. Of a run only the last policy can be meant.
+
+    Args:
+        marks: All of them, oldest first.
+        bytes_of: What is in the file of a run now; None: there is none.
+    """
+
+    def as_before(mark: Mark) -> bool:
+        before, now = mark.content.get("before"), bytes_of(mark.key)
+        return now == (None if before is None else before.encode())
+
+    left_out = undone_acts(marks)
+    last = {m.key: m for m in marks if m.kind == "policy" and m.id not in left_out}
+    return [
+        Mark(
+            # Where it would come if it were made now, without being one more.
+            number=marks[-1].number,
+            at=mark.at,
+            author=mark.author,
+            reason="its file is as it was before",
+            kind="undo",
+            key=mark.key,
+            act=mark.id,
+        )
+        for mark in last.values()
+        if as_before(mark)
+    ]
 
 
 def is_below(key: str, above: str) -> bool:

@@ -114,7 +114,7 @@ def reconcile_store(context: dg.OpExecutionContext, acts: dg.ResourceParam[Acts]
     with plain_failures():
         act = acts.context_of(context)
         config = parse(ReconcileConfig, _given(context))
-        relabelled = mend_labels(act.store)
+        relabelled, settled = mend_labels(act.store), undoing.settle_policies(act)
         found = find_mismatches(context.instance, act.store, act.registry)
         for one in found:
             context.log.info(one.text)
@@ -125,6 +125,7 @@ def reconcile_store(context: dg.OpExecutionContext, acts: dg.ResourceParam[Acts]
         "nb_removed": len(marks),
         "marks": ", ".join(marks) or "(none)",
         "labels_mended": ", ".join(relabelled) or "(none)",
+        "policies_settled": ", ".join(settled) or "(none)",
         "mismatches": dg.MetadataValue.md(bullets([one.text for one in found[:_SHOWN]])),
         "rows": dg.MetadataValue.json(as_rows(found[:_SHOWN])),
     }

@@ -18,6 +18,7 @@ from panoptic_assets.spec.marks import Mark
 from panoptic_assets.spec.people import system_user
 from panoptic_assets.spec.resolution import Document, parse
 from panoptic_assets.upkeep.config import PolicyConfig
+from panoptic_assets.upkeep.undoing import settle_policies
 from resources.registry import Registry
 
 _IF_NOTHING_IS_SAID = "keep"
@@ -75,10 +76,12 @@ def run(plan: PolicyPlan) -> PolicyPlan:
 def store(plan: PolicyPlan) -> Path:
     """Write the policy; returns the file.
 
-    The mark comes first: after a crash before the file it says what was, and is, there.
+    The mark comes first: after a crash before the file, which is then what it was, the policy
+    counts as undone (:func:`panoptic_assets.spec.marks.put_back_by_hand`).
     """
     context, config = plan.context, plan.config
     if plan.after != plan.before:
+        settle_policies(context)
         before = context.registry.policy(config.key)
         append_mark(
             context.store,

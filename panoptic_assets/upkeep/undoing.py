@@ -4,29 +4,36 @@ Belongs here: which act is meant, why it cannot be undone, and what undoing does
 the files. Does not belong here: what marks mean and what stands in the way (``spec.marks``), the
 events of tags, which their own log undoes (``tags.editing``), and what Dagster is told of it
 (``upkeep.changes``).
+
+Long because the history and what is meant by an act without a name are read from the same marks,
+records and events as what stands in the way of undoing it.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from panoptic_assets.clustering.mark_log import append_mark, read_marks
 from panoptic_assets.clustering.table import all_records
-from panoptic_assets.labels.table import write_labels
-from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.spec import marks, tag_log
 from panoptic_assets.spec.marks import Known, Mark
 from panoptic_assets.spec.people import system_user
 from panoptic_assets.spec.records import Record
-from panoptic_assets.spec.resolution import Document, parse
 from panoptic_assets.spec.text import counted, some
 from panoptic_assets.tags.table import LoggedEvent, read_log
-from panoptic_assets.upkeep.config import UndoConfig
 from resources.errors import InputError, message
 from resources.lance import LanceStore
 
+if TYPE_CHECKING:  # the history is read without
+    from panoptic_assets.orchestration.acting import Context
+    from panoptic_assets.spec.resolution import Document
+    from panoptic_assets.upkeep.config import UndoConfig
+
 _NAMES_SHOWN = 6
+
+BytesOf = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,8 @@ class PastAct:
 class UndoPlan:
     """An act that can be undone, or done again; not one of tags."""
 
-    context: Context
-    config: UndoConfig
+    context: "Context"
+    config: "UndoConfig"
     act: str
     redo: bool
     key: str
@@ -83,21 +90,72 @@ class Undone:
         return list(mark.content.get("tag_events", ())) if mark and mark.kind == "remove" else []
 
 
-def history(store: LanceStore, authors: Mapping[str, str]) -> list[PastAct]:
+def history(store: LanceStore, bytes_of: BytesOf, authors: Mapping[str, str]) -> list[PastAct]:
     """Every act, oldest first.
 
     Args:
         store: The store.
+        bytes_of: What is in the file of a run; None: there is none.
         authors: Who started Dagster runs, by their ids.
     """
-    made, records, log = read_marks(store), all_records(store), read_log(store, with_images=False)
-    return _history(made, list(records.values()), log, authors)
+    known = Known(_marks(store, bytes_of), list(all_records(store).values()))
+    log = read_log(store, with_images=False)
+    parts = _parts_of_removals(known, log)
+    return [act for act in _history(known, log, authors) if act.id not in parts]
 
 
-def _history(
-    made: list[Mark], records: list[Record], log: list[LoggedEvent], authors: Mapping[str, str]
-) -> list[PastAct]:
-    left_out = marks.undone_acts(made)
+def _parts_of_removals(known: Known, log: list[LoggedEvent]) -> set[str]:
+    """Ids of the events of tags that are one act with a removal: deletions, and undoing these.
+
+    Not of those that are not as the removal is, since a process was killed in between, or somebody
+    has undone the event alone.
+    """
+    left_out, undone = marks.undone_acts(known.marks), tag_log.undone([e.event for e in log])
+    found = {
+        number
+        for mark in known.marks
+        if mark.kind == "remove"
+        for number in mark.content.get("tag_events", ())
+        if (number in undone) is (mark.id in left_out)
+    }
+    for entry in log:
+        if entry.event.kind in ("undo", "redo") and entry.event.event in found:
+            found.add(entry.number)
+    return {marks.tag_id(number) for number in found}
+
+
+def _marks(store: LanceStore, bytes_of: BytesOf) -> list[Mark]:
+    """All marks, and at their end those that nobody made of policies that were put back by hand."""
+    made = read_marks(store)
+    return [*made, *marks.put_back_by_hand(made, bytes_of)]
+
+
+def settle_policies(context: "Context") -> list[str]:
+    """Make the marks that policies are undone whose files are as they were; the runs.
+
+    Before somebody makes another one of a policy: afterwards it would not be seen any more.
+
+    Args:
+        context: What is read and written.
+    """
+    found = marks.put_back_by_hand(read_marks(context.store), context.registry.run_bytes)
+    for mark in found:
+        append_mark(
+            context.store,
+            "undo",
+            mark.key,
+            mark.author,
+            mark.reason,
+            act=mark.act,
+            dagster_run_id=context.dagster_run_id,
+        )
+    return [mark.key for mark in found]
+
+
+def _history(known: Known, log: list[LoggedEvent], authors: Mapping[str, str]) -> list[PastAct]:
+    # Of the marks that nobody made, each has the number of the last one.
+    made = list({mark.number: mark for mark in reversed(known.marks)}.values())[::-1]
+    records, left_out = known.records, marks.undone_acts(known.marks)
     by_act: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_act[marks.clustering_id(record)].append(record)
@@ -139,6 +197,7 @@ def _of_mark(mark: Mark, is_undone: bool) -> PastAct:
         text = " → ".join(map(_policy_text, content.get("policies", ())))
     elif mark.kind == "remove":
         text = counted(len(mark.records), "record")
+        text += " and the tags saved from it" if content.get("tag_events") else ""
     return PastAct(
         id=mark.id,
         at=mark.at,
@@ -178,36 +237,38 @@ def _of_tags(log: list[LoggedEvent]) -> list[PastAct]:
     ]
 
 
-def find_act(store: LanceStore, act: str = "", redo: bool = False) -> tuple[PastAct, bool]:
+def find_act(
+    store: LanceStore, bytes_of: BytesOf, act: str = "", redo: bool = False
+) -> tuple[PastAct, bool]:
     """The act that is meant, and whether it is to be done again.
 
     To undo an undo is to do again what it undid, and the other way round.
 
     Args:
         store: The store.
+        bytes_of: What is in the file of a run; None: there is none.
         act: Its id; by default the last one that can be undone, or the one that was undone last.
         redo: Whether it is to be done again.
 
     Raises:
         InputError: There is no such act, it is undone already, or is not; or nothing is left.
     """
+    return _find(store, _known(store, _marks(store, bytes_of)), act, redo)
+
+
+def _known(store: LanceStore, made: list[Mark]) -> Known:
+    return Known(made, list(all_records(store).values()), _properties(store))
+
+
+def _find(store: LanceStore, known: Known, act: str, redo: bool) -> tuple[PastAct, bool]:
     log = read_log(store, with_images=False)
-    made, records = read_marks(store), list(all_records(store).values())
-    known = Known(made, records, _properties(store))
-    acts = _history(made, records, log, {})
+    acts = _history(known, log, {})
     if act:
-        return _named(act.strip(), redo, acts, made, log, known)
-    return _last(redo, acts, made, log, known), redo
+        return _named(act.strip(), redo, acts, known)
+    return _last(redo, acts, log, known), redo
 
 
-def _named(
-    act: str,
-    redo: bool,
-    acts: list[PastAct],
-    made: list[Mark],
-    log: list[LoggedEvent],
-    known: Known,
-) -> tuple[PastAct, bool]:
+def _named(act: str, redo: bool, acts: list[PastAct], known: Known) -> tuple[PastAct, bool]:
     by_id = {each.id: each for each in acts}
     while act in by_id and by_id[act].kind in ("undo", "redo"):
         redo = redo != (by_id[act].kind == "undo")
@@ -241,22 +302,23 @@ def _named(
     return found, redo
 
 
-def _last(
-    redo: bool, acts: list[PastAct], made: list[Mark], log: list[LoggedEvent], known: Known
-) -> PastAct:
+def _last(redo: bool, acts: list[PastAct], log: list[LoggedEvent], known: Known) -> PastAct:
+    parts = _parts_of_removals(known, log)
     if redo:
         by_id = {act.id: act for act in acts}
-        when = {act: mark.at for act, mark in marks.undone_acts(made).items()}
+        when = {act: mark.at for act, mark in marks.undone_acts(known.marks).items()}
         left_out = tag_log.undone([entry.event for entry in log])
         for entry in log:
             if entry.event.kind == "undo" and entry.event.event in left_out:
                 when[marks.tag_id(entry.event.event)] = entry.at
-        candidates = sorted(when, key=lambda act: when[act])
+        candidates = sorted(when.keys() - parts, key=lambda act: when[act])
         if candidates:
             return by_id[candidates[-1]]
         raise InputError("Nothing is undone: there is nothing to do again.", id="nothing-to-redo")
     for act in reversed(acts):
         if act.undone or act.kind in ("undo", "redo") or _removed_by(act.id, known):
+            continue
+        if act.id in parts:
             continue
         # The clock of another machine may be behind: what an act rests on is no later one.
         if marks.number_of_tag_event(act.id) is not None or not known.against_undo(act.id):
@@ -280,7 +342,7 @@ def _properties(store: LanceStore) -> dict[str, set[str]]:
     return dict(found)
 
 
-def prepare(context: Context, key: str, given: Document) -> UndoPlan:
+def prepare(context: "Context", key: str, given: "Document") -> UndoPlan:
     """Find the act that is to be undone or done again, and what stands in the way.
 
     Args:
@@ -291,12 +353,16 @@ def prepare(context: Context, key: str, given: Document) -> UndoPlan:
     Raises:
         InputError: There is no such act, or something rests on it or came after it.
     """
-    return _planned(context, parse(UndoConfig, given))
+    from panoptic_assets.spec.resolution import parse
+    from panoptic_assets.upkeep.config import UndoConfig
+
+    made = _marks(context.store, context.registry.run_bytes)
+    return _planned(context, parse(UndoConfig, given), made)
 
 
-def _planned(context: Context, config: UndoConfig) -> UndoPlan:
-    store = context.store
-    found, redo = find_act(store, config.act, config.redo)
+def _planned(context: "Context", config: "UndoConfig", made: list[Mark]) -> UndoPlan:
+    known = _known(context.store, made)
+    found, redo = _find(context.store, known, config.act, config.redo)
     if (event := marks.number_of_tag_event(found.id)) is not None:
         raise InputError(
             "{act} is an event of the tag log, which undoes its own: `panoptic-assets tag {verb} "
@@ -306,7 +372,6 @@ def _planned(context: Context, config: UndoConfig) -> UndoPlan:
             verb="redo" if redo else "undo",
             event=event,
         )
-    known = Known(read_marks(store), list(all_records(store).values()), _properties(store))
     against = known.against_redo(found.id) if redo else known.against_undo(found.id)
     if against and redo:
         raise InputError(
@@ -353,7 +418,8 @@ def store(plan: UndoPlan) -> Undone:
     """
     context, config = plan.context, plan.config
     if plan.mark is not None and plan.mark.kind == "policy":
-        # Here, since it loads the methods, and the history is read without.
+        settle_policies(context)
+        # Here, since it loads the methods.
         from panoptic_assets.upkeep.setting_policies import put_back
 
         put_back(context.registry, plan.mark, plan.redo)
@@ -375,8 +441,11 @@ def store(plan: UndoPlan) -> Undone:
         if number is None:
             context = context.now()
             again = config.model_copy(update={"act": plan.act, "redo": plan.redo})
-            plan = replace(_planned(context, again), config=config)
+            # What the file says now is what was just written.
+            plan = replace(_planned(context, again, read_marks(context.store)), config=config)
     if mark is not None and mark.kind == "labels":
+        from panoptic_assets.labels.table import write_labels
+
         rows = mark.content.get("after" if plan.redo else "before") or []
         write_labels(context.store, mark.key, rows)
     return Undone(plan, marks.mark_id(number))

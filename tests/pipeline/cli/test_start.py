@@ -84,6 +84,7 @@ def test_what_text_alone_refuses_loads_nothing_that_an_answer_needs(arguments, t
         ["status"],
         ["versions"],
         ["policy", "demo"],
+        ["history"],
     ],
 )
 def test_a_command_that_reads_loads_neither_dagster_nor_a_models_library(arguments, clustered):

@@ -14,7 +14,8 @@ from panoptic_assets.project import Project
 from panoptic_assets.serve import api
 from panoptic_assets.serve.api_acts import ACT_ADDRESSES, SMALL
 from panoptic_assets.serve.who import WHO, who_routes
-from resources.project_folder import dagster_home
+from resources.project_folder import ProjectSettings, create, dagster_home
+from tests.pictures import SAMPLE
 from tests.pipeline.serve.conftest import Client
 
 pytestmark = pytest.mark.usefixtures("one_mini")
@@ -283,6 +284,53 @@ def test_what_cannot_be_done_is_refused_at_once(client, what):
     assert len(error["text"].splitlines()) == 1
     assert error_id in (None, error["id"])
     assert [found["act"] for found in client.tell("acts")["rows"]] == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "refusal"),
+    [
+        ({"images": "{tmp_path}/gone"}, {}, (503, "images-folder-unreadable")),
+        ({"images": "foo://photos"}, {}, (422, "images-store-unusable")),
+        ({"images": "gs://photos"}, {}, (422, "images-store-needs-package")),
+        ({"images": "s3://photos", "images_options": {"key": "x"}}, {}, (422, "secrets-in-images")),
+        ({"include": ["!"]}, {}, (422, "pattern-unusable")),
+        ({"metadata": "gone.csv"}, {}, (422, "no-file-of-metadata")),
+        ({"vector_type": "gone"}, {}, (422, "no-such-vector-type")),
+        ({}, {"model": "ViT-B/32"}, (422, "no-such-model")),
+        ({}, {"model": "ViT-B-32"}, (422, "model-without-weights")),
+        ({}, {"model": "ViT-B-32", "pretrained": "gone.pt"}, (422, "no-such-pretrained")),
+        ({}, {"model": "local-dir:gone"}, (422, "no-open-clip-folder")),
+        ({}, {"model": "embedded:mini", "pretrained": "x"}, (422, "pretrained-with-bundled-model")),
+        ({}, {"model": "X", "vectors": "gone.npy"}, (422, "no-vectors-file")),
+        ({}, {"model": "embedded:mini", "accelerator": "x"}, (422, "yaml-fields-invalid")),
+    ],
+)
+def test_a_refresh_is_refused_at_once_where_no_listing_is_needed(
+    tmp_path, settings, model, refusal
+):
+    """To list a folder may take minutes: what is wrong with a configuration does not wait for it.
+
+    Of a folder that cannot be reached just now, the status says that it may be there later.
+    """
+    (tmp_path / "gone").mkdir()
+    images = settings.get("images", str(SAMPLE)).format(tmp_path=tmp_path)
+    project = create(tmp_path / "project", ProjectSettings(**settings | {"images": images}))
+    (tmp_path / "gone").rmdir()
+    if model:
+        (project.configs / "models" / "mini.yaml").write_text(yaml.safe_dump(model))
+    client = Client(project.folder)
+    answer = client.post_act("refresh", {})
+    assert (answer.status_code, answer.json()["error"]["id"]) == refusal
+    assert client.tell("acts")["rows"] == []
+
+
+def test_a_refresh_with_another_model_than_made_the_vectors_is_refused_at_once(client, folder):
+    file = folder / "configs" / "models" / "mini.yaml"
+    before = file.read_text()
+    file.write_text(yaml.safe_dump({"model": "embedded:mini", "greyscale": True}))
+    answer = client.post_act("refresh", {})
+    file.write_text(before)
+    assert (answer.status_code, answer.json()["error"]["id"]) == (422, "vectors-of-another-model")
 
 
 def test_a_refusal_of_every_act_is_among_these():

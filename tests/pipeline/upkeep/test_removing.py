@@ -86,6 +86,33 @@ def test_tags_that_are_asked_for_go_and_come_back_with_the_run(told_project):
     assert (project.tags(), [row["key"] for row in project.runs()]) == ([], ["roman"])
 
 
+def test_a_removal_with_tags_is_one_act_of_the_history_undone_and_done_again_as_one(told_project):
+    """Its own events of the tag log are listed there, not here."""
+    project = told_project
+    before, tags, images = project.history(), project.tags(), project.image_tags()
+    done = project.remove("greek", with_tags=True)
+    [act] = project.history()[len(before) :]
+    assert (act["id"], act["text"].partition(" and ")[2]) == (done["id"], "the tags saved from it")
+    assert project.undo()["act"] == done["id"]
+    assert (project.tags(), project.image_tags()) == (tags, images)
+    assert project.redo()["act"] == done["id"]
+    assert project.tags() == []
+    now = project.history()[len(before) :]
+    assert [act["kind"] for act in now] == ["remove", "undo", "redo"]
+    assert [act["id"] for act in project.history()[: len(before)]] == [a["id"] for a in before]
+
+
+def test_tags_that_were_brought_back_without_their_run_are_acts_of_their_own(told_project):
+    project = told_project
+    project.remove("greek", with_tags=True)
+    number = project.tag_log()[-1]["number"]
+    project.undo(f"tag-{number}")
+    acts = {act["id"]: act["undone"] for act in project.history()}
+    assert acts[f"tag-{number}"]
+    project.redo(f"tag-{number}")
+    assert f"tag-{number}" not in {act["id"] for act in project.history()}
+
+
 def test_a_divided_node_goes_alone(told_project):
     project = told_project
     project.remove("greek/0")

@@ -1,5 +1,6 @@
 """Undoing acts of every kind, doing them again, and the history of them."""
 
+import os
 import random
 
 import dagster as dg
@@ -61,6 +62,10 @@ def label(bench, key, word):
 def take_back(bench, act="", redo=False):
     given = {"redo": redo} | ({"act": act} if act else {})
     return undoing.store(undoing.prepare(context_of(bench).now(), "", given))
+
+
+def _history(bench):
+    return undoing.history(bench.store, bench.read.registry.run_bytes, {})
 
 
 def choose(bench, key, policy):
@@ -170,6 +175,54 @@ def test_a_policy_is_undone_to_the_byte(bench):
     assert file.read_text() == FILE
     take_back(bench, "mark-1", redo=True)
     assert file.read_bytes() == after
+
+
+@pytest.fixture
+def left_unwritten(bench, project):
+    """A policy whose mark was made, and whose file could not be written, as when one is killed."""
+    bench.make("clustering", "greek", **kmeans(3))
+    choose(bench, "greek", {"recluster": {}})
+    draft = project.registry.run_file("greek").with_name(f".greek.yaml.{os.getpid()}")
+    draft.mkdir()  # where the file would be written before it takes its place
+    with pytest.raises(OSError, match="Is a directory"):
+        choose(bench, "greek", {"assign": {}})
+    draft.rmdir()
+    return project
+
+
+def test_a_policy_that_was_not_written_counts_as_undone(left_unwritten):
+    assert left_unwritten.policy("greek") == "recluster"
+    assert [(act["text"], act["undone"]) for act in left_unwritten.history()[1:]] == [
+        ("keep → recluster", False),
+        ("recluster → assign", True),
+    ]
+
+
+@pytest.mark.parametrize("settled", ["by nobody", "by a policy", "by reconciling"])
+def test_what_came_before_a_policy_that_was_not_written_can_be_undone(left_unwritten, settled):
+    project = left_unwritten
+    if settled == "by a policy":
+        project.set_policy("greek", "keep")
+        project.undo()
+    elif settled == "by reconciling":
+        project.reconcile()
+    project.undo("mark-1")
+    assert not project.registry.run_file("greek").exists()
+    project.redo("mark-1")
+    assert project.policy("greek") == "recluster"
+    project.redo("mark-2")
+    assert set(project.policy("greek")) == {"assign"}
+
+
+def test_a_policy_that_somebody_puts_back_by_hand_is_undone(bench, project):
+    file = bench.read.registry.run_file("greek")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(FILE)
+    choose(bench, "greek", {"assign": {}})
+    file.write_text(FILE)
+    assert project.history()[-1]["undone"]
+    file.write_text(FILE + "# Seen.\n")
+    assert not project.history()[-1]["undone"]
 
 
 def test_of_a_file_that_people_have_edited_since_only_the_policy_is_undone(bench):
@@ -292,12 +345,12 @@ class Reviewer:
         else:
             given = {"key": chance.choice(runs)}
             removing.store(removing.prepare(context_of(bench).now(), "", given))
-        return undoing.history(bench.store, {})[-1].id
+        return _history(bench)[-1].id
 
     def work(self, number):
         for _ in range(number):
             before = self.seen()
-            acts = {act.id for act in undoing.history(self.bench.store, {})}
+            acts = {act.id for act in _history(self.bench)}
             act = self.act()
             if act not in acts:  # what gives the same answer as before is none
                 self.around[act] = before, self.seen()
@@ -311,7 +364,7 @@ def test_random_acts_are_undone_one_by_one_to_what_was_there_before_each(bench):
     reviewer = Reviewer(bench, seed=3)
     nothing = reviewer.seen()
     reviewer.work(11)
-    kinds = {act.kind for act in undoing.history(bench.store, {})}
+    kinds = {act.kind for act in _history(bench)}
     assert kinds == {"cluster", "divide", "labels", "policy", "remove"}
     for act, (before, _) in reversed(reviewer.around.items()):
         assert take_back(bench).plan.act == act

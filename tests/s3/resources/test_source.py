@@ -134,6 +134,8 @@ def test_a_wrong_bucket_or_prefix_is_refused_rather_than_an_empty_corpus(
     }
     source = ImageSource(root=roots[wrong], storage_options=s3_server.options)
     assert refusal(source).startswith(f"The images' store {roots[wrong]} cannot be read (")
+    with pytest.raises(InputError, match="cannot be read"):
+        source.check()
     with pytest.raises(InputError):
         source.read("b.png")
 

@@ -70,6 +70,14 @@ def test_a_missing_root_or_a_file_as_root_says_what_to_do(folder: Path) -> None:
             ImageSource(root=str(root)).list()
 
 
+def test_a_check_says_what_a_listing_would(folder: Path) -> None:
+    ImageSource(root=str(folder)).check()
+    for root in (str(folder / "absent"), "foo://corpus", "gs://corpus"):
+        with pytest.raises(InputError) as caught:
+            ImageSource(root=root).check()
+        assert str(caught.value) == refusal(ImageSource(root=root))
+
+
 def test_a_root_that_is_gone_is_not_blamed_on_the_file(folder: Path) -> None:
     source = ImageSource(root=str(folder))
     folder.rmdir()
