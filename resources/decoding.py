@@ -25,6 +25,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from resources.errors import noted
+
 IMAGE_EXTENSIONS = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
@@ -125,7 +127,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -
         UnreadableImage: Empty, damaged, too many pixels, or of a format that cannot be read.
     """
     if not data:
-        raise UnreadableImage("the file is empty (0 bytes)")
+        raise UnreadableImage(noted("the file is empty (0 bytes)"))
     plugin = _plugin_of(data)
     try:
         if plugin is WebPImageFile:  # whose constructor already allocates all pixels twice
@@ -149,12 +151,19 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -
     except UnreadableImage:
         raise
     except Image.DecompressionBombError as error:
-        raise UnreadableImage(f"too many pixels: {error}") from error
+        raise UnreadableImage(noted("too many pixels: {error}", error=error)) from error
     except MemoryError as error:
-        raise UnreadableImage(f"not enough memory to decode {len(data):,} bytes") from error
+        raise UnreadableImage(
+            noted("not enough memory to decode {size:,} bytes", size=len(data))
+        ) from error
     except Exception as error:  # damaged data makes Pillow raise nearly anything
         raise UnreadableImage(
-            f"damaged {plugin.format} of {len(data):,} bytes: {str(error) or type(error).__name__}"
+            noted(
+                "damaged {format} of {size:,} bytes: {error}",
+                format=plugin.format,
+                size=len(data),
+                error=str(error) or type(error).__name__,
+            )
         ) from error
     # A damaged container may announce another size than that of the picture inside, so the header
     # is asked only where the picture was decoded smaller.
@@ -242,7 +251,13 @@ def _plugin_of(data: bytes) -> type[ImageFile.ImageFile]:
             return AvifImageFile
         if brands & _HEIF_BRANDS:
             return _heif_plugin()
-    raise UnreadableImage(f"not an image: its {len(data):,} bytes do not begin as {_NAMES} do")
+    raise UnreadableImage(
+        noted(
+            "not an image: its {size:,} bytes do not begin as {names} do",
+            size=len(data),
+            names=_NAMES,
+        )
+    )
 
 
 def _heif_plugin() -> type[ImageFile.ImageFile]:
@@ -250,7 +265,9 @@ def _heif_plugin() -> type[ImageFile.ImageFile]:
         from pillow_heif.as_plugin import HeifImageFile
     except ImportError as error:
         raise UnreadableImage(
-            "HEIC needs the package pillow-heif: install panoptic-assets with the extra `heif`"
+            noted(
+                "HEIC needs the package pillow-heif: install panoptic-assets with the extra `heif`"
+            )
         ) from error
     return HeifImageFile
 
@@ -270,7 +287,9 @@ def _check_scans(data: bytes) -> None:
             return
         scans += kind == b"\xda"
         if scans > _MAX_SCANS:
-            raise UnreadableImage(f"a JPEG of more than {_MAX_SCANS} scans; 10 are usual")
+            raise UnreadableImage(
+                noted("a JPEG of more than {most:d} scans; 10 are usual", most=_MAX_SCANS)
+            )
         length = 0 if kind == b"\x01" else int.from_bytes(data[marker.end() : marker.end() + 2])
         position = marker.end() + length
 
@@ -279,8 +298,13 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise UnreadableImage(
-            f"{width} x {height} are {width * height:,} pixels; "
-            f"the limit is {max_pixels:,} (max_pixels)"
+            noted(
+                "{width:d} x {height:d} are {pixels:,} pixels; the limit is {limit:,} (max_pixels)",
+                width=width,
+                height=height,
+                pixels=width * height,
+                limit=max_pixels,
+            )
         )
 
 

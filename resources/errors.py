@@ -37,6 +37,19 @@ def _made(template: str, id: str, values: Mapping[str, Any]) -> Message:
     return {"id": id, "template": template, "values": plain}
 
 
+def noted(template: str, /, **values: Any) -> str:
+    """A sentence or phrase that is kept in English, and known again by its template.
+
+    Such are the notes of a record, and the reasons why files are in quarantine.
+
+    Args:
+        template: ``str.format``'s, a literal, so that it can be found and translated.
+        values: For each placeholder; what stands between them must tell them apart, and a number's
+            has a form (``{count:,}``, ``{count:d}``).
+    """
+    return template.format_map(values)
+
+
 def text_of(what: Message, texts: Mapping[str, str] | None = None) -> str:
     """A message's text in English. Values are never taken for templates.
 

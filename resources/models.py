@@ -361,6 +361,10 @@ class Encoder:
         return vectors
 
 
+class ModelNeededError(Exception):
+    """A model would have to be loaded, where none shall be."""
+
+
 class OpenClipModels(pydantic.BaseModel):
     """Models by their :class:`ModelSpec`, each loaded once in a process."""
 
@@ -436,6 +440,19 @@ class OpenClipModels(pydantic.BaseModel):
         from resources.project_folder import find
 
         return find().folder
+
+
+class UnloadedModels(OpenClipModels):
+    """The same models in a process that loads none: the worker has them already, or will."""
+
+    def load(
+        self,
+        spec: ModelSpec,
+        stored: dict[str, Any] | None = None,
+        on_build: Report | None = None,
+    ) -> Encoder:
+        """Raise :class:`ModelNeededError`."""
+        raise ModelNeededError
 
 
 _encoders: dict[tuple[Path, ModelSpec], Encoder] = {}

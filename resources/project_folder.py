@@ -12,7 +12,6 @@ Long because whatever people may write into a project.yaml is refused in its own
 
 import os
 import re
-import reprlib
 import tempfile
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
@@ -26,6 +25,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from resources import ENVIRONMENT_VARIABLE
 from resources.errors import InputError, newer_format
+from resources.field_faults import explain_invalid
 
 FORMAT = 1
 """Number of the form of ``project.yaml`` and of what lies beside it, the store apart; it is raised
@@ -36,7 +36,6 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 whenever they are read: the file is people's, and stays as they wrote it."""
 
 _SETTINGS = Path(".panoptic") / "project.yaml"
-_PROBLEMS_SHOWN = 5
 _LONGEST_CORPUS = 100
 _OWN_ADDRESSES = frozenset({"manual", "reports", "static", "who"})
 
@@ -133,6 +132,11 @@ class ProjectFolder:
     def reports(self) -> Path:
         """Where the static pages are written."""
         return self.folder / ".panoptic" / "reports"
+
+    @property
+    def previews(self) -> Path:
+        """Where pictures for the viewer are kept, that can be made again."""
+        return self.folder / ".panoptic" / "previews"
 
     @property
     def dagster_home(self) -> Path:
@@ -320,37 +324,6 @@ def read_yaml(path: Path) -> Iterator[dict[str, Any]]:
             path=path,
             problems=explain_invalid(error),
         ) from error
-
-
-def explain_invalid(error: ValidationError) -> str:
-    """Pydantic's findings as one plain line: each field, what is wrong, the value given."""
-    found = []
-    problems = error.errors()
-    for problem in problems[:_PROBLEMS_SHOWN]:
-        where = ".".join(_named(part) for part in problem["loc"]) or "value"
-        what = problem["msg"].removeprefix("Value error, ")
-        given = problem["input"]
-        # Of fields that do not go together, the message names the values that matter.
-        together = problem["type"] == "value_error" and isinstance(given, dict)
-        shown = "" if together else f" (given: {_shown(given)})"
-        found.append(f"{where}: {what[0].lower()}{what[1:]}{shown}")
-    more = len(problems) - len(found)
-    return "; ".join([*found, *([f"and {more:,} more"] if more else [])])
-
-
-def _named(part: int | str) -> str:
-    text = str(part)
-    return text if text.isprintable() and len(text) <= 80 else _shown(text)
-
-
-def _shown(value: object) -> str:
-    """A value as Python writes it, cut: YAML's aliases make gigabytes of a few lines."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = 100
-    try:
-        return short.repr(value)
-    except ValueError:  # Python does not write integers of more than 4,300 digits
-        return "a very long number"
 
 
 def _located(folder: Path, place: str) -> str:

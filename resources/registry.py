@@ -1,11 +1,14 @@
 """Registry: the YAML files in which people describe models, projections and runs; a file's path
 is its key.
 
-Belongs here: reading ``configs/models``, ``configs/projections`` and ``configs/runs``, and which of
-their fields are written. Does not belong here: validating what they ask for, which is the reader's
-part, and how YAML that people wrote is changed (``resources.yaml_edits``).
+Belongs here: reading ``configs/models``, ``configs/projections`` and ``configs/runs``, which of
+their fields are written, and the lists of images that acts leave in ``configs/selections``. Does
+not belong here: validating what they ask for, which is the reader's part, and how YAML that people
+wrote is changed (``resources.yaml_edits``).
 """
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,9 @@ from resources.yaml_edits import edited_yaml
 if TYPE_CHECKING:
     from resources.models import ModelSpec
     from resources.vectors_file import VectorsFile
+
+_SELECTION_NAME = 12
+"""Characters of the hash of a list of images that are its file's name."""
 
 
 class Registry(BaseModel):
@@ -257,6 +263,26 @@ class Registry(BaseModel):
             InputError: The file is not a YAML mapping.
         """
         return self._document("projections", key)
+
+    def write_selection(self, image_ids: Iterable[str]) -> str:
+        """Write a list of images, one id a line, for the scope `ids` or the field `without`.
+
+        Its name is the beginning of its hash: the same images are the same file, which nothing
+        that was computed from it will find with others in it.
+
+        Args:
+            image_ids: Whole ids, in any order.
+
+        Returns:
+            The file's path, from the project's folder on.
+        """
+        project = self._project
+        content = "".join(f"{image_id}\n" for image_id in sorted(set(image_ids))).encode()
+        name = hashlib.sha256(content).hexdigest()[:_SELECTION_NAME]
+        path = project.configs / "selections" / f"{name}.txt"
+        if not path.is_file() or path.read_bytes() != content:
+            write_file(path, content)
+        return path.relative_to(project.folder).as_posix()
 
     @property
     def _project(self) -> ProjectFolder:

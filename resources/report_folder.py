@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +30,8 @@ from resources.project_folder import find, write_file
 
 MOUNT = "/panoptic/reports"
 """Where ``panoptic-assets ui`` serves the reports. Under plain ``dagster dev`` nothing is there."""
+LIVE = "/panoptic/-"
+"""Where it leads on to the live pages of the project that it serves; none is called so."""
 HERE = "/"
 """``$PANOPTIC_URL`` of what ``panoptic-assets`` starts, if nobody has set it: whoever looks at the
 links does so at the server that has the pages."""
@@ -135,16 +137,21 @@ class ReportFolder(BaseModel):
             write_file(root / thumbnail_path(image_id), data)
 
 
-def address(place: str, page: str = "index.html") -> str | None:
-    """Where browsers find a page of a report; None where nobody is known to serve it.
+def live_address(page: str) -> str | None:
+    """Where browsers find a page of the project as it is then; None where nobody is known to serve
+    it.
 
-    Whether the page is there does not matter: what is served in its place says how to write it.
+    It names no project, of which a server has one: what is kept in Dagster's event log so holds
+    when the project's folder gets another name.
+
+    Args:
+        page: Below the project's own address, with its query: ``runs/greek``.
 
     Raises:
         InputError: As :func:`pages_url` does.
     """
     host = pages_url()
-    return None if host is None else f"{host}{MOUNT}/{quote(place)}/{quote(page)}"
+    return None if host is None else f"{host}{LIVE}/{page}"
 
 
 def pages_url() -> str | None:

@@ -257,8 +257,10 @@ TABLES = {
             _column("at", _TIME, "When."),
             _column("author", _TEXT, "Who."),
             _column("reason", _TEXT, "Why."),
-            _column("kind", _TEXT, "`undo`, `redo`, `labels`, `policy` or `remove`."),
-            _column("key", _TEXT, "The run or divided node that it is about."),
+            _column("kind", _TEXT, "`undo`, `redo`, `labels`, `policy`, `remove` or `remark`."),
+            _column(
+                "key", _TEXT, "The run or node that it is about; or `image:` or `tag:` and an id."
+            ),
             _column("act", _TEXT, "The act that an undo or redo names, such as `greek@2`."),
             _column("dagster_run_id", _TEXT, "The Dagster run that made it."),
             _column("records", _TEXTS, "Ids of records, see `panoptic_assets.spec.marks`."),

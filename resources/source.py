@@ -36,7 +36,7 @@ from resources.decoding import (
     decode,
     decoder_versions,
 )
-from resources.errors import InputError, UnavailableError, message
+from resources.errors import InputError, UnavailableError, message, noted
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -46,9 +46,8 @@ Patterns = list[str]
 
 _SECRETS = frozenset({"key", "secret", "token", "username", "password"})
 
-_TOO_LARGE = "the file has {size:,} bytes; the limit is {limit:,} (max_bytes)"
-_GONE = "the file vanished after it was listed"
-_LOOP = "the path is a loop of links"
+_GONE = noted("the file vanished after it was listed")
+_LOOP = noted("the path is a loop of links")
 
 # What _printable() makes of a byte that is not UTF-8.
 _ESCAPED_BYTE = re.compile(r"\\udc[89a-f][0-9a-f]")
@@ -56,6 +55,16 @@ _ESCAPED_BYTE = re.compile(r"\\udc[89a-f][0-9a-f]")
 _PASSWORD = re.compile(r"\w+://[^/@]*:[^/@]*@")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _too_large(size: int, limit: int) -> str:
+    return noted(
+        "the file has {size:,} bytes; the limit is {limit:,} (max_bytes)", size=size, limit=limit
+    )
+
+
+def _cannot_be_read(error: object) -> str:
+    return noted("the file cannot be read: {error}", error=error)
 
 
 class UnavailableFile(UnreadableImage):
@@ -190,7 +199,7 @@ class ImageSource(BaseModel):
         """
         parts = path.split("/")
         if ".." in parts or path.startswith("/") or "\0" in path:
-            raise UnreadableImage("the path leads out of the folder of images")
+            raise UnreadableImage(noted("the path leads out of the folder of images"))
         return self._folder.read(path, self.max_bytes)
 
     def takes(self, path: str) -> bool:
@@ -379,32 +388,37 @@ class _LocalFolder:
         try:
             target = (self.root / path).resolve(strict=True)
             if not target.is_relative_to(self.root):
-                raise UnreadableImage("the file is a link that leads out of the folder of images")
+                raise UnreadableImage(
+                    noted("the file is a link that leads out of the folder of images")
+                )
             status = target.stat()
             # Opening a FIFO waits for ever, opening a device may act on it.
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadableImage("not a plain file")
+                raise UnreadableImage(noted("not a plain file"))
             if status.st_size > max_bytes:
-                raise UnreadableImage(_TOO_LARGE.format(size=status.st_size, limit=max_bytes))
+                raise UnreadableImage(_too_large(status.st_size, max_bytes))
             with target.open("rb") as file:
                 data = file.read(status.st_size + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
             self._check_root()
             if _ESCAPED_BYTE.search(path):
                 raise UnreadableImage(
-                    "the file name is not valid UTF-8; rename the file"
+                    noted("the file name is not valid UTF-8; rename the file")
                 ) from error
             raise UnavailableFile(_GONE) from error
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise UnreadableImage(_LOOP) from error
             self._check_root()
-            raise UnavailableFile(f"the file cannot be read: {error.strerror}") from error
+            raise UnavailableFile(_cannot_be_read(error.strerror)) from error
         except RuntimeError as error:  # what Path.resolve() makes of ELOOP before Python 3.13
             raise UnreadableImage(_LOOP) from error
         if len(data) != status.st_size:
             raise UnavailableFile(
-                f"the file changed while it was read: {status.st_size:,} bytes expected"
+                noted(
+                    "the file changed while it was read: {size:,} bytes expected",
+                    size=status.st_size,
+                )
             )
         return data
 
@@ -480,10 +494,14 @@ class _RemoteFolder:
             if isinstance(error, FileNotFoundError):
                 raise UnavailableFile(_GONE) from error
             if isinstance(error, PermissionError):
-                raise UnavailableFile(f"the file may not be read: {_one_line(error)}") from error
-            raise UnavailableFile(f"the file cannot be read: {_one_line(error)}") from error
+                raise UnavailableFile(
+                    noted("the file may not be read: {error}", error=_one_line(error))
+                ) from error
+            raise UnavailableFile(_cannot_be_read(_one_line(error))) from error
         if len(data) > max_bytes:
-            raise UnreadableImage(f"the file has more than {max_bytes:,} bytes (max_bytes)")
+            raise UnreadableImage(
+                noted("the file has more than {limit:,} bytes (max_bytes)", limit=max_bytes)
+            )
         return data
 
     def _entries(
@@ -620,7 +638,7 @@ class _S3Folder(_RemoteFolder):
             return data
         size = self._filesystem.info(path)["size"]
         if size > max_bytes:
-            raise UnreadableImage(_TOO_LARGE.format(size=size, limit=max_bytes))
+            raise UnreadableImage(_too_large(size, max_bytes))
         return bytes(self._filesystem.cat_file(path, start=0, end=max_bytes + 1))
 
     def _probe(self) -> None:

@@ -8,6 +8,8 @@ import calendar
 import re
 from datetime import date
 
+from panoptic_assets.spec.languages import N_
+
 _PERIOD = re.compile(r"(?P<year>[0-9]{4})(?:-(?P<month>[0-9]{2})(?:-(?P<day>[0-9]{2}))?)?")
 
 
@@ -19,7 +21,7 @@ def period(text: str) -> tuple[date, date]:
     """
     match = _PERIOD.fullmatch(text)
     if match is None:
-        raise ValueError("not a date: write 2024-03-09, 2024-03 or 2024")
+        raise ValueError(N_("not a date: write 2024-03-09, 2024-03 or 2024"))
     year, month, day = int(match["year"]), match["month"], match["day"]
     try:
         first = date(year, int(month or 1), int(day or 1))

@@ -8,7 +8,17 @@ import re
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    JsonValue,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from panoptic_assets.spec.languages import N_
 
 _NOT_ON_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, all line separators, and halves of characters that no file can hold."""
@@ -16,13 +26,20 @@ _NOT_ON_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 def _one_line(text: str) -> str:
     if _NOT_ON_ONE_LINE.search(text):
-        raise ValueError("must be one line, without control characters")
+        raise ValueError(N_("must be one line, without control characters"))
     return text
+
+
+def _few_lines(text: str) -> str:
+    lines = text.replace("\r\n", "\n").split("\n")
+    if any(map(_NOT_ON_ONE_LINE.search, lines)):
+        raise ValueError(N_("must be lines of text, without other control characters"))
+    return "\n".join(lines).strip()
 
 
 def _visible(text: str) -> str:
     if text != text.strip() or not text:
-        raise ValueError("must not be empty, nor begin or end with a space")
+        raise ValueError(N_("must not be empty, nor begin or end with a space"))
     return text
 
 
@@ -37,8 +54,18 @@ def _unquoted(value: Any) -> Any:
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[OneLine, AfterValidator(_visible)]
+FewLines = Annotated[str, AfterValidator(_few_lines)]
+"""Text whose lines end as a browser on any system ends them, without spaces around it."""
 Unquoted = Annotated[str, BeforeValidator(_unquoted)]
 """Text that may look like a number or a date."""
+
+ADVANCED: dict[str, JsonValue] = {"advanced": True}
+"""Of a field, as ``json_schema_extra``: a newcomer need not know it, and forms show it last."""
+
+
+def is_advanced(field: FieldInfo) -> bool:
+    """Whether a field is marked as :data:`ADVANCED`."""
+    return isinstance(field.json_schema_extra, dict) and "advanced" in field.json_schema_extra
 
 
 class Parameters(BaseModel):

@@ -9,6 +9,7 @@ Every door passes its keys through this module: command line, Launchpad, registr
 import re
 from dataclasses import dataclass
 
+from panoptic_assets.spec.languages import N_
 from resources.errors import InputError
 
 MAX_LENGTH = 120
@@ -60,7 +61,7 @@ def parse_name(text: str, what: str) -> str:
 
 def parse_run_key(text: str) -> str:
     """Check a run key and return it; raises :class:`InputError` as :func:`parse_name` does."""
-    return parse_name(text, "run key")
+    return parse_name(text, N_("run key"))
 
 
 def parse_node(text: str) -> Node:
@@ -69,7 +70,7 @@ def parse_node(text: str) -> Node:
     Raises:
         InputError: It is not a run key followed by one or more clusters.
     """
-    _check_length(text, "node")
+    _check_length(text, N_("node"))
     run_key, *path = text.split("/")
     if not _NAME.fullmatch(run_key) or not path or not all(map(_CLUSTER.fullmatch, path)):
         raise InputError(
@@ -93,7 +94,7 @@ def parse_projection(text: str) -> tuple[str, str]:
     Raises:
         InputError: It is not a vector type and a name.
     """
-    _check_length(text, "projection")
+    _check_length(text, N_("projection"))
     names = text.split("/")
     if len(names) != 2 or not all(map(_NAME.fullmatch, names)):
         raise InputError(
@@ -108,7 +109,7 @@ def parse_projection(text: str) -> tuple[str, str]:
 
 def parse_features(text: str) -> str:
     """Check what can be clustered, the key of a vector type or of a projection, and return it."""
-    return "/".join(parse_projection(text)) if "/" in text else parse_name(text, "vector type")
+    return "/".join(parse_projection(text)) if "/" in text else parse_name(text, N_("vector type"))
 
 
 def vector_type_of(features: str) -> str:

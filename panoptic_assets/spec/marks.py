@@ -11,6 +11,8 @@ An act has an id that people type: ``greek@2`` for a revision of a clustering, `
 mark says, ``tag-12`` for an event of the tag log. Of the acts on one thing (the clustering of a
 key, a run's labels, a run's policy) the last one is undone first, and what was undone last is done
 again first: each undo leaves what was there before the act, and each redo what was there after it.
+
+Long because what stands in the way of each kind of act is said beside what its marks mean.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,8 +22,13 @@ from typing import Any, Literal
 
 from panoptic_assets.spec.keys import run_key_of
 from panoptic_assets.spec.records import Record
+from resources.errors import noted
 
-Kind = Literal["undo", "redo", "labels", "policy", "remove"]
+Kind = Literal["undo", "redo", "labels", "policy", "remove", "remark"]
+
+IMAGE = "image:"
+TAG = "tag:"
+"""Before the id of an image, or of a tag, that a remark is on."""
 
 _MARK = "mark-"
 _TAG = "tag-"
@@ -38,7 +45,7 @@ class Mark:
     reason: str
     kind: Kind
     key: str
-    """The run or divided node that it is about."""
+    """The run or node that it is about; of a remark also an image or tag, by its id."""
     act: str = ""
     """The id of the act that an ``undo`` or ``redo`` names."""
     dagster_run_id: str = ""
@@ -46,7 +53,8 @@ class Mark:
     """Ids of records: of a ``remove``, and of the ``undo`` of a clustering, those that are
     withdrawn; of ``labels``, those whose clusters have them."""
     content: Mapping[str, Any] = field(default_factory=dict)
-    """What was there before and after: of ``labels`` rows, of a ``policy`` the file's content."""
+    """What was there before and after: of ``labels`` rows (those that changed, where ``part`` says
+    so), of a ``policy`` the file's content."""
 
     @property
     def id(self) -> str:
@@ -113,8 +121,59 @@ def labels_due(marks: Sequence[Mark]) -> dict[str, list[dict[str, Any]]]:
         if mark.kind == "labels":
             found.setdefault(mark.key, list(mark.content.get("before") or []))
             if mark.id not in left_out:
-                found[mark.key] = list(mark.content.get("after") or [])
+                found[mark.key] = labels_after(found[mark.key], mark)
     return found
+
+
+def labels_after(
+    rows: Sequence[Mapping[str, Any]], mark: Mark, undone: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of a run's labels once they are what a mark says.
+
+    Args:
+        rows: Those that are there.
+        mark: Of kind ``labels``. Of one that says a part, the labels of other clusters stay.
+        undone: Whether they are to be as before it.
+    """
+    before, after = mark.content.get("before") or [], mark.content.get("after") or []
+    come, go = (before, after) if undone else (after, before)
+    return labels_with(rows, go, come) if mark.content.get("part") else list(come)
+
+
+def labels_with(
+    rows: Iterable[Mapping[str, Any]],
+    gone: Iterable[Mapping[str, Any]],
+    come: Iterable[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Rows of labels without those of some clusters, and with others.
+
+    Args:
+        rows: Those that are there.
+        gone: Rows whose clusters lose their labels.
+        come: Rows that take the place of what their clusters had.
+    """
+    come = list(come)
+    left_out = {(row["record_id"], row["cluster"]) for row in (*gone, *come)}
+    kept = [row for row in rows if (row["record_id"], row["cluster"]) not in left_out]
+    return [dict(row) for row in (*kept, *come)]
+
+
+def remarks_due(marks: Iterable[Mark]) -> list[Mark]:
+    """The remarks that count, oldest first: of those on one thing the last one, if it has a text.
+
+    A cluster that was made again is another thing.
+
+    Args:
+        marks: Of the kinds ``remark``, ``undo`` and ``redo``, or all; oldest first.
+    """
+    made = list(marks)
+    left_out = undone_acts(made)
+    found: dict[tuple[str, tuple[str, ...]], Mark] = {}
+    for mark in made:
+        if mark.kind == "remark" and mark.id not in left_out:
+            found.pop((mark.key, mark.records), None)
+            found[mark.key, mark.records] = mark
+    return [mark for mark in found.values() if mark.content.get("text")]
 
 
 def put_back_by_hand(marks: Sequence[Mark], bytes_of: Callable[[str], bytes | None]) -> list[Mark]:
@@ -226,12 +285,12 @@ class Known:
         found += [clustering_id(record) for record in later]
         left_out = undone_acts(self.marks)
         found += [
-            f"{mark.id} (labels)"
+            noted("{act} (labels)", act=mark.id)
             for mark in self.marks
             if mark.kind == "labels" and mark.id not in left_out and ids & set(mark.records)
         ]
         found += [
-            f"property {name!r} (saved tags)"
+            noted("property {name} (saved tags)", name=repr(name))
             for name, saved_from in sorted(self.properties.items())
             if ids & set(saved_from)
         ]

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from panoptic_assets.spec.fields import Parameters
 from panoptic_assets.spec.text import shown
 from resources.errors import InputError
-from resources.project_folder import explain_invalid
+from resources.field_faults import explain_invalid
 
 Document = dict[str, Any]
 """Configuration as plain data, in the form that a Launchpad or a YAML file gives it."""

@@ -219,7 +219,8 @@ def replay(events: Sequence[Event]) -> TagTables:
     - ``create_property``, ``create``, ``rename``, ``recolour``, ``move``: a tag that would come to
       lie below itself stays where it is.
     - ``merge``: ``tag_id`` gets the images of ``tag_ids`` and the tags below them, and they go.
-    - ``split``: makes ``tags``, which take ``images`` from ``tag_id``.
+    - ``split``: makes ``tags``, which take ``images`` from ``tag_id``. Without ``tags``, images go
+      to tags that are there, and that they left the one is remembered as with ``unassign``.
     - ``assign``, ``accept`` (a recommendation), ``import``: make ``tags``, and give them. An image
       for which a tag is accepted is no longer of the remainder: it loses that tag of the property,
       and those in ``tag_ids``, which lay below it.
@@ -317,6 +318,9 @@ class State:
                 if tag_id in self.tags and image_id in self.members[tag.tag_id]:
                     self._drop(tag.tag_id, image_id)
                     self._add(tag_id, image_id, number)
+                    if not event.tags:
+                        self.refused.add((tag.tag_id, image_id))
+                        self.refused.discard((tag_id, image_id))
         if event.kind != "save":
             named = {event.tag_id or "", *(tag.tag_id for tag in event.tags)}
             named |= {tag_id for tag_id, _ in event.images}
@@ -480,38 +484,6 @@ class State:
     def _drop(self, tag_id: str, image_id: str) -> None:
         del self.members[tag_id][image_id]
         self.carried[image_id].discard(tag_id)
-
-
-def in_words(events: Sequence[Event]) -> list[str]:
-    """What each event does, for people, with the names that its tags had then."""
-    names: dict[str, str] = {}
-    said = []
-    for event in events:
-        made = ", ".join(tag.name for tag in event.tags)
-        tag = names.get(event.tag_id or "", "a tag")
-        given = ", ".join(dict.fromkeys(names.get(tag_id, made) for tag_id, _ in event.images))
-        gone = ", ".join(names.get(tag_id, "a tag") for tag_id in event.tag_ids)
-        count = f"{len(event.images):,} image{'' if len(event.images) == 1 else 's'}"
-        said.append(
-            {
-                "save": f"run {event.run_key}: {len(event.tags):,} tags",
-                "create_property": event.property,
-                "create": made,
-                "rename": f"{tag} → {event.name}",
-                "merge": f"{gone} into {tag}",
-                "split": f"{tag} into {made}",
-                "move": f"{tag} under {names.get(event.parent_id or '', 'no other')}",
-                "recolour": f"{tag}: {event.colour}",
-                "delete": gone,
-                "import": f"{len(event.tags):,} new tags, {count}",
-                "undo": f"event {event.event}",
-                "redo": f"event {event.event}",
-            }.get(event.kind, f"{given}: {count}")
-        )
-        names |= {made_tag.tag_id: made_tag.name for made_tag in event.tags}
-        if event.kind == "rename" and event.tag_id and event.name:
-            names[event.tag_id] = event.name
-    return said
 
 
 def free_name(property_name: str, taken: Iterable[str]) -> str:

@@ -61,3 +61,21 @@ def test_a_sweep_that_is_asked_for_again_keeps_its_file(registry):
     assert path.read_text() == text
     with pytest.raises(InputError, match="describes another sweep"):
         registry.write_sweep("s", {"method": "hdbscan"})
+
+
+def test_the_same_images_are_the_same_list_whatever_their_order(registry):
+    """Its name says what is in it: a record that names it finds just that."""
+    ids = [character * 64 for character in "cab"]
+    place = registry.write_selection(ids)
+    written_at = (registry.folder_path / place).stat().st_mtime_ns
+    assert registry.write_selection([*reversed(ids), ids[0]]) == place
+    assert (registry.folder_path / place).stat().st_mtime_ns == written_at
+    assert (registry.folder_path / place).read_text() == "".join(f"{i}\n" for i in sorted(ids))
+    assert registry.write_selection(ids[:2]) != place
+
+
+def test_a_list_that_somebody_has_edited_is_written_as_its_name_says(registry):
+    place = registry.write_selection(["a" * 64])
+    written(registry, place.removeprefix("configs/"), "something else")
+    assert registry.write_selection(["a" * 64]) == place
+    assert (registry.folder_path / place).read_text() == f"{'a' * 64}\n"

@@ -7,7 +7,7 @@ import pytest
 
 from resources.errors import InputError
 from resources.project_folder import ProjectSettings, create
-from resources.report_folder import MOUNT, ReportFolder, address, thumbnail_path
+from resources.report_folder import LIVE, ReportFolder, live_address, thumbnail_path
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_an_address_leads_to_the_page_of_a_key_at_the_server_that_is_named(
     monkeypatch, given, host
 ):
     monkeypatch.setenv("PANOPTIC_URL", given)
-    assert address("runs/greek") == f"{host}{MOUNT}/runs/greek/index.html"
+    assert live_address("runs/greek") == f"{host}{LIVE}/runs/greek"
 
 
 @pytest.mark.parametrize("given", [None, "", "  "])
@@ -86,7 +86,7 @@ def test_there_is_no_address_where_nobody_is_known_to_serve_the_pages(monkeypatc
     monkeypatch.delenv("PANOPTIC_URL") if given is None else monkeypatch.setenv(
         "PANOPTIC_URL", given
     )
-    assert address("runs/greek") is None
+    assert live_address("runs/greek") is None
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_there_is_no_address_where_nobody_is_known_to_serve_the_pages(monkeypatc
 def test_what_is_no_address_of_a_server_is_refused_without_showing_it(monkeypatch, given):
     monkeypatch.setenv("PANOPTIC_URL", given)
     with pytest.raises(InputError, match="PANOPTIC_URL is no address") as caught:
-        address("runs/greek")
+        live_address("runs/greek")
     assert "hidden" not in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 

@@ -15,6 +15,7 @@ from panoptic_assets.spec.marks import (
     labels_due,
     newest,
     number_of_tag_event,
+    remarks_due,
     removals,
     rests_on,
     undone_acts,
@@ -220,7 +221,8 @@ class World:
     def view(self):
         stale = tree.stale(one.branch for one in self.counting.values())
         kept = {key: (one.record_id, key in stale) for key, one in self.counting.items()}
-        return kept, {key: tuple(rows) for key, rows in self.labels.items()}
+        said = {(one.key, one.records): one.content["text"] for one in remarks_due(self.marks)}
+        return kept, {key: tuple(rows) for key, rows in self.labels.items()}, said
 
     def of(self, act, view):
         """What an act is about, of what a reader sees."""
@@ -229,6 +231,8 @@ class World:
             return view[0].get(act.partition("@")[0], (None,))[0]
         if found.kind == "labels":
             return view[1][found.key]
+        if found.kind == "remark":
+            return view[2].get((found.key, found.records))
         return {key: one[0] for key, one in view[0].items() if is_below(key, found.key)}
 
     def did(self, act, before):
@@ -262,6 +266,12 @@ class World:
         self.labels[key] = new
         self.did(act, before)
 
+    def remark(self, key):
+        before, counting = self.view(), self.counting
+        if key in counting:
+            text = str(len(self.marks)) if len(self.marks) % 3 else ""
+            self.did(self.append("remark", key, records=[counting[key]], text=text), before)
+
     def remove(self, key):
         before = self.view()
         if key in self.counting:
@@ -290,6 +300,9 @@ class World:
         found = self.known.mark(act)
         if found and found.kind == "labels":
             self.labels[found.key] = found.content["after"]
+        elif found is None:
+            # What an earlier act made of the same key may have been brought back meanwhile.
+            self.seen[act] = self.view(), self.seen[act][1]
         self.append("redo", undone_acts(self.marks)[act].key, act=act)
         return True
 
@@ -298,6 +311,7 @@ REVISING = st.tuples(st.sampled_from(("undo", "redo")), st.integers(0, 6))
 ACTS = st.one_of(
     st.tuples(st.just("cluster"), st.sampled_from(World.KEYS)),
     st.tuples(st.just("label"), st.sampled_from("ab")),
+    st.tuples(st.just("remark"), st.sampled_from("ab")),
     st.tuples(st.just("remove"), st.sampled_from(("a", "b", "a/0"))),
     REVISING,
     REVISING,
@@ -365,6 +379,31 @@ def test_whatever_was_done_all_of_it_can_be_undone(acts):
             above = [other for act in left for other in world.known.against_undo(act)]
             assert any(map(world.redo, above)), left
     assert world.view() == World().view()
+
+
+FIRST = mark(1, "remark", "greek/3", records=GREEK[:1], text="wide")
+SECOND = mark(2, "remark", "greek/3", records=GREEK[:1], text="two things")
+TAKEN_AWAY = mark(3, "remark", "greek/3", records=GREEK[:1], text="")
+
+
+@pytest.mark.parametrize(
+    ("made", "due"),
+    [
+        ([FIRST], ["wide"]),
+        ([FIRST, SECOND], ["two things"]),
+        ([FIRST, SECOND, TAKEN_AWAY], []),
+        ([FIRST, SECOND, TAKEN_AWAY, mark(4, "undo", act="mark-3")], ["two things"]),
+        ([FIRST, SECOND, mark(3, "undo", act="mark-2")], ["wide"]),
+        ([FIRST, SECOND, mark(3, "undo", act="mark-2"), mark(4, "redo", act="mark-2")], [SECOND]),
+        ([FIRST, mark(2, "remark", "greek/3", records=GREEK[1:], text="new")], ["wide", "new"]),
+        ([FIRST, mark(2, "remark", "image:ab", text="red")], ["wide", "red"]),
+        ([SECOND, mark(3, "labels"), mark(4, "remark", "greek/3", text="")], ["two things"]),
+    ],
+)
+def test_of_remarks_on_one_thing_the_newest_counts_that_is_not_undone(made, due):
+    """A cluster that was made again is another thing, and keeps what was said of the former one."""
+    texts = [each if isinstance(each, str) else each.content["text"] for each in due]
+    assert [each.content["text"] for each in remarks_due(made)] == texts
 
 
 REMOVED = mark(1, "remove", records=GREEK)

@@ -11,7 +11,6 @@ from panoptic_assets.spec.tag_log import (
     counts,
     free_name,
     in_tree_order,
-    in_words,
     latest_save,
     paths,
     replay,
@@ -271,12 +270,6 @@ def test_events_are_undone_and_redone_in_any_order():
     log += [Event("undo", event=1)]
     assert shown(*log) == {}
     assert undone(log) == {1}
-
-
-def test_a_log_is_told_in_the_names_of_its_time():
-    log = [saved(("a", "i"), ("b", "j")), Event("rename", tag_id="a", name="A")]
-    log += [Event("merge", tag_id="a", tag_ids=("b",)), give("a", "k"), Event("undo", event=3)]
-    assert in_words(log) == ["run r: 2 tags", "a → A", "b into A", "A: 1 image", "event 3"]
 
 
 def test_a_tag_counts_the_images_below_it():
