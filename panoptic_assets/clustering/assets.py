@@ -21,14 +21,13 @@ from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, NODES, RUNS
 from panoptic_assets.orchestration.running import (
     CLUSTERINGS_POOL,
     excerpt,
+    page_link,
     plain_failures,
-    report_link,
 )
 from panoptic_assets.spec import records
 from panoptic_assets.spec.extensions import name_of
 from panoptic_assets.spec.markdown import bullets, score_text, table
 from resources.lance import LanceStore
-from resources.report_folder import page_of
 
 _EXEMPLARS = 6
 """Thumbnails of one cluster on the contact sheet: those nearest to its mean."""
@@ -133,7 +132,7 @@ def clustering_metadata(
         numbers["drift_novelty"] = refreshed.drift.novelty
         numbers["drift_growth"] = refreshed.drift.growth
     return {
-        **_report_of(record),
+        **_page_of(record),
         "nb_images": len(image_ids),
         "nb_clusters": record.nb_clusters,
         "remainder_ratio": record.counts.remainder / len(image_ids),
@@ -183,12 +182,9 @@ def _witnessed(store: LanceStore, record: records.Record) -> dict[str, str]:
     return {"seal": root} if root else {}
 
 
-def _report_of(record: records.Record) -> dict[str, dg.MetadataValue]:
-    """A link to where a run's report will be, or its page of the cluster that was divided."""
-    place = f"runs/{record.run_key}"
-    if record.key == record.run_key:
-        return report_link(place)
-    return report_link(place, page_of(record.key))
+def _page_of(record: records.Record) -> dict[str, dg.MetadataValue]:
+    """A link to the page of a run, or to that of the cluster that was divided."""
+    return page_link(f"{'runs' if record.key == record.run_key else 'clusters'}/{record.key}")
 
 
 def _exemplars(clustering: clusters.CanonicalClustering, cluster: clusters.Cluster) -> list[int]:

@@ -19,6 +19,7 @@ from panoptic_assets.clustering.scopes import (
     FilesLike,
     FoundByText,
     InNode,
+    InRegion,
     Listed,
     SimilarTo,
     TakenBetween,
@@ -27,7 +28,7 @@ from panoptic_assets.clustering.scopes import (
     WithTag,
 )
 from panoptic_assets.spec.extensions import Kind, name_of
-from panoptic_assets.spec.fields import Parameters
+from panoptic_assets.spec.fields import ADVANCED, OneLine, Parameters
 
 ENTRY_POINTS = "panoptic_assets.methods"
 """Group of the entry points that name Config classes of other packages."""
@@ -48,7 +49,7 @@ KIND = Kind(
         # Arguments and options of `cluster` and `divide`.
         | {"folder", "help", "key", "node", "files", "scope_property", "value", "minimum"}
         | {"maximum", "since", "until", "tag", "ids", "text", "similar_to"}
-        | {"scope_min_similarity", "scope_nb_images"}
+        | {"scope_min_similarity", "scope_nb_images", "without"}
     ),
 )
 
@@ -78,6 +79,7 @@ Scope = (
     | FoundByText
     | SimilarTo
     | InNode
+    | InRegion
 )
 
 
@@ -96,12 +98,17 @@ class SharedClusteringConfig(Parameters):
         "empty: for a run the project's default vector type, for a node the features of its run.",
     )
     seed: int = Field(
-        default=0, ge=0, lt=2**32, description="Seed of all that is random; always recorded."
+        default=0,
+        ge=0,
+        lt=2**32,
+        description="Seed of all that is random; always recorded.",
+        json_schema_extra=ADVANCED,
     )
     assign_remainder: bool = Field(
         default=False,
         description="Tell for each image of the remainder which cluster is nearest to it, in a "
         "column of its own; the remainder stays what it is.",
+        json_schema_extra=ADVANCED,
     )
     stability: int = Field(
         default=0,
@@ -109,11 +116,13 @@ class SharedClusteringConfig(Parameters):
         le=1000,
         description="Number of times that 80 % of the images, drawn anew, are divided to see which "
         "clusters come again; 0: not measured.",
+        json_schema_extra=ADVANCED,
     )
     replace: bool = Field(
         default=False,
         description="Allow other parameters than the key's record has. The old record and its "
         "clusters are kept in history.",
+        json_schema_extra=ADVANCED,
     )
 
 
@@ -125,6 +134,13 @@ class ClusteringConfig(SharedClusteringConfig):
         discriminator="name",
         examples=["scope: {files: {pattern: 'animals/*'}}"],
         description="The images to look at.",
+    )
+    without: OneLine | None = Field(
+        default=None,
+        min_length=1,
+        description="UTF-8 text file with images that are left out of the scope, listed as the "
+        "scope `ids` has them; empty: none. Once recorded it stays, unless another one is given.",
+        json_schema_extra=ADVANCED,
     )
 
 

@@ -49,8 +49,9 @@ from panoptic_assets.spec.keys import (
     run_key_of,
     vector_type_of,
 )
+from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.resolution import Document, identity_of, resolve
-from resources.errors import InputError
+from resources.errors import InputError, noted
 from resources.lance import LanceStore
 from resources.models import ModelSpec, OpenClipModels
 from resources.registry import Registry
@@ -58,7 +59,7 @@ from resources.registry import Registry
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound=SharedClusteringConfig)
 
-DISTORTED = (
+DISTORTED = noted(
     "Distances between the points of a projection are distorted; clusters of its vectors are often "
     "better. Scores are computed on the vectors."
 )
@@ -149,7 +150,7 @@ def run(plan: ClusteringPlan) -> Divided:
         context.registry,
         context.dagster_run_id,
         context.reporter.tell,
-        lambda seeds, total: context.reporter.track(seeds, total, "subsamples"),
+        lambda seeds, total: context.reporter.track(seeds, total, N_("subsamples")),
     )
     computed = dividing.compute(plan.key, plan.config, plan.selection, previous)
     if previous and previous.refreshed and _fits(previous.refreshed, computed.record):

@@ -1,29 +1,34 @@
 """Marks in the store: reading and appending them.
 
 Belongs here: their rows. Does not belong here: what they mean (``spec.marks``), and who makes them
-(``labels.labelling``, ``upkeep.undoing``, ``upkeep.removing``).
+(``labels.labelling``, ``tags.remarking``, ``upkeep.undoing``, ``upkeep.removing``).
 
 A store without the table has no marks: older ones are read on as they are.
 """
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 from panoptic_assets.spec.marks import Kind, Mark, withdrawn
-from resources.lance import LanceStore
+from resources.lance import LanceStore, one_of
 
 _TIDIED_AFTER = 64
 """Marks, each a fragment of the table, which every reader of clusterings reads."""
 
 
-def read_marks(store: LanceStore, with_content: bool = True) -> list[Mark]:
+def read_marks(
+    store: LanceStore, with_content: bool = True, kinds: Collection[Kind] | None = None
+) -> list[Mark]:
     """Every mark, oldest first.
 
     Args:
         store: The store.
         with_content: Whether they have what was there before and after, which is most of them.
+        kinds: Only those of these kinds.
     """
+    where = None if kinds is None else one_of("kind", kinds)
     columns = ["mark_id", "at", "author", "reason", "kind", "key", "act", "dagster_run_id"]
     columns += ["records", *(["content"] if with_content else [])]
     return [
@@ -39,7 +44,7 @@ def read_marks(store: LanceStore, with_content: bool = True) -> list[Mark]:
             records=tuple(row["records"] or ()),
             content=json.loads(row.get("content") or "{}"),
         )
-        for row in store.read("marks", columns).sort_by("mark_id").to_pylist()
+        for row in store.read("marks", columns, where).sort_by("mark_id").to_pylist()
     ]
 
 

@@ -24,14 +24,15 @@ from panoptic_assets.clustering.algorithms.interface import (
 from panoptic_assets.corpus.values import tag_path
 from panoptic_assets.spec.computation import REMAINDER, NotComputableError
 from panoptic_assets.spec.extensions import name_of
-from panoptic_assets.spec.fields import OneLine, Parameters
+from panoptic_assets.spec.fields import ADVANCED, OneLine, Parameters
+from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.text import brief
-from resources.errors import InputError
+from resources.errors import InputError, noted
 
 
 def _one_or_more(number: int) -> int:
     if number < 1 and number != -1:
-        raise ValueError("ask for 1 or more, or for -1, an automatic number")
+        raise ValueError(N_("ask for 1 or more, or for -1, an automatic number"))
     return number
 
 
@@ -104,20 +105,30 @@ def _checked(compute: Callable[[Data, int], Outcome], data: Data, seed: int) -> 
 
 
 class KMeans(MethodConfig):
-    """k-means: a requested number of clusters, for large cuts."""
+    """k-means: as many clusters as are asked for; for a first, coarse look."""
 
     name: Literal["kmeans"] = "kmeans"
     nb_clusters: _NbClusters = Field(
         default=10, description="Number of clusters, 1 or more; -1: an automatic number."
     )
     n_init: int = Field(
-        default=10, ge=1, le=1000, description="Independent starts; the tightest result is kept."
+        default=10,
+        ge=1,
+        le=1000,
+        description="Independent starts; the tightest result is kept.",
+        json_schema_extra=ADVANCED,
     )
     init: Literal["k-means++", "random"] = Field(
-        default="k-means++", description="How the first centres are chosen."
+        default="k-means++",
+        description="How the first centres are chosen.",
+        json_schema_extra=ADVANCED,
     )
     max_iter: int = Field(
-        default=300, ge=1, le=1_000_000, description="Most iterations of one start."
+        default=300,
+        ge=1,
+        le=1_000_000,
+        description="Most iterations of one start.",
+        json_schema_extra=ADVANCED,
     )
     tol: float = Field(
         default=1e-4,
@@ -125,6 +136,7 @@ class KMeans(MethodConfig):
         # JSON, and so a record, has no infinity.
         allow_inf_nan=False,
         description="Stop when the centres move less, relative to the variance.",
+        json_schema_extra=ADVANCED,
     )
 
     def compute(self, data: Data, seed: int) -> Outcome:
@@ -135,16 +147,28 @@ class KMeans(MethodConfig):
 
 
 class MiniBatchKMeans(MethodConfig):
-    """k-means on small random batches: faster and looser, for large corpora."""
+    """k-means on small random batches: faster and looser, for many thousands of images."""
 
     name: Literal["minibatch_kmeans"] = "minibatch_kmeans"
     nb_clusters: _NbClusters = Field(
         default=10, description="Number of clusters, 1 or more; -1: an automatic number."
     )
-    batch_size: int = Field(default=1024, ge=1, le=1_000_000, description="Images in one batch.")
-    n_init: int = Field(default=3, ge=1, le=1000, description="Starts that are tried.")
+    batch_size: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="Images in one batch.",
+        json_schema_extra=ADVANCED,
+    )
+    n_init: int = Field(
+        default=3, ge=1, le=1000, description="Starts that are tried.", json_schema_extra=ADVANCED
+    )
     max_iter: int = Field(
-        default=100, ge=1, le=1_000_000, description="Most passes over the images."
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Most passes over the images.",
+        json_schema_extra=ADVANCED,
     )
 
     def compute(self, data: Data, seed: int) -> Outcome:
@@ -155,7 +179,7 @@ class MiniBatchKMeans(MethodConfig):
 
 
 class Birch(MethodConfig):
-    """BIRCH: a tree of small groups, which are then joined; one pass over the images."""
+    """BIRCH: gathers images that are close into small groups, then joins these into clusters."""
 
     name: Literal["birch"] = "birch"
     nb_clusters: _NbClusters | None = Field(
@@ -169,7 +193,11 @@ class Birch(MethodConfig):
         description="Largest radius of a group of the tree; unit vectors lie at most 2 apart.",
     )
     branching_factor: int = Field(
-        default=50, ge=2, le=10_000, description="Most groups below one node of the tree."
+        default=50,
+        ge=2,
+        le=10_000,
+        description="Most groups below one node of the tree.",
+        json_schema_extra=ADVANCED,
     )
 
     def compute(self, data: Data, seed: int) -> Outcome:
@@ -180,7 +208,7 @@ class Birch(MethodConfig):
 
 
 class Agglomerative(MethodConfig):
-    """Joins the two closest clusters again and again; for some thousands of images."""
+    """Joins the two closest clusters again and again, from single images on; for a few thousand."""
 
     name: Literal["agglomerative"] = "agglomerative"
     nb_clusters: _NbClusters | None = Field(
@@ -196,9 +224,12 @@ class Agglomerative(MethodConfig):
         default="ward",
         description="What is the distance of two clusters: growth of the variance, or the "
         "farthest, the mean or the nearest pair.",
+        json_schema_extra=ADVANCED,
     )
     metric: Literal["euclidean", "l1", "l2", "manhattan", "cosine"] = Field(
-        default="euclidean", description="Distance of two images; ward takes euclidean only."
+        default="euclidean",
+        description="Distance of two images; ward takes euclidean only.",
+        json_schema_extra=ADVANCED,
     )
     nb_neighbors: int | None = Field(
         default=None,
@@ -206,21 +237,27 @@ class Agglomerative(MethodConfig):
         le=500,
         description="Join only clusters with images that are among each other's so many nearest; "
         "less memory for many images.",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")
     def _fits(self) -> "Agglomerative":
         if self.nb_clusters == -1:
             raise ValueError(
-                "there is no automatic number here: give a distance_threshold instead of "
-                "nb_clusters -1"
+                N_(
+                    "there is no automatic number here: give a distance_threshold instead of "
+                    "nb_clusters -1"
+                )
             )
         if self.nb_clusters is not None and self.distance_threshold is not None:
-            raise ValueError("give nb_clusters or distance_threshold, not both")
+            raise ValueError(N_("give nb_clusters or distance_threshold, not both"))
         if self.linkage == "ward" and self.metric not in ("euclidean", "l2"):
             raise ValueError(
-                f"ward measures the variance, and so takes no metric {self.metric}: use euclidean, "
-                "or linkage average"
+                noted(
+                    "ward measures the variance, and so takes no metric {metric}: use euclidean, "
+                    "or linkage average",
+                    metric=self.metric,
+                )
             )
         return self
 
@@ -232,7 +269,7 @@ class Agglomerative(MethodConfig):
 
 
 class Hdbscan(MethodConfig):
-    """HDBSCAN: clusters where images lie densely, whatever their number; the rest remains."""
+    """HDBSCAN: finds by itself how many dense groups there are; what lies apart remains."""
 
     name: Literal["hdbscan"] = "hdbscan"
     min_cluster_size: int = Field(
@@ -242,6 +279,7 @@ class Hdbscan(MethodConfig):
         default=None,
         ge=2,
         description="Images that a cluster has at most, where it can be cut; with eom only.",
+        json_schema_extra=ADVANCED,
     )
     min_samples: int | None = Field(
         default=None,
@@ -249,24 +287,34 @@ class Hdbscan(MethodConfig):
         le=1_000_000,
         description="Neighbours that make a place dense: more for a larger remainder; empty: "
         "min_cluster_size.",
+        json_schema_extra=ADVANCED,
     )
     cluster_selection_epsilon: float = Field(
         default=0.0,
         ge=0,
         allow_inf_nan=False,
         description="Clusters that are closer than this are not split.",
+        json_schema_extra=ADVANCED,
     )
     cluster_selection_method: Literal["eom", "leaf"] = Field(
-        default="eom", description="Most stable clusters (eom), or the smallest (leaf)."
+        default="eom",
+        description="Most stable clusters (eom), or the smallest (leaf).",
+        json_schema_extra=ADVANCED,
     )
     alpha: float = Field(
-        default=1.0, ge=0.001, le=100, description="Scale of distances in the single linkage."
+        default=1.0,
+        ge=0.001,
+        le=100,
+        description="Scale of distances in the single linkage.",
+        json_schema_extra=ADVANCED,
     )
     allow_single_cluster: bool = Field(
-        default=False, description="Allow the answer that all is one cluster."
+        default=False,
+        description="Allow the answer that all is one cluster.",
+        json_schema_extra=ADVANCED,
     )
     metric: Literal["euclidean", "cosine", "manhattan"] = Field(
-        default="euclidean", description="Distance of two images."
+        default="euclidean", description="Distance of two images.", json_schema_extra=ADVANCED
     )
 
     @model_validator(mode="after")
@@ -274,13 +322,18 @@ class Hdbscan(MethodConfig):
         if self.max_cluster_size is not None:
             if self.cluster_selection_method == "leaf":
                 raise ValueError(
-                    "max_cluster_size has no effect with cluster_selection_method leaf: use eom, "
-                    "or leave it out"
+                    N_(
+                        "max_cluster_size has no effect with cluster_selection_method leaf: use "
+                        "eom, or leave it out"
+                    )
                 )
             if self.max_cluster_size < self.min_cluster_size:
                 raise ValueError(
-                    f"max_cluster_size {self.max_cluster_size} is below min_cluster_size "
-                    f"{self.min_cluster_size}"
+                    noted(
+                        "max_cluster_size {most:d} is below min_cluster_size {least:d}",
+                        most=self.max_cluster_size,
+                        least=self.min_cluster_size,
+                    )
                 )
         return self
 
@@ -297,7 +350,7 @@ class Hdbscan(MethodConfig):
 
 
 class FindDuplicates(MethodConfig):
-    """Groups of images that are almost the same; all others are the remainder."""
+    """Groups copies and near copies of an image; all others are the remainder."""
 
     name: Literal["find_duplicates"] = "find_duplicates"
     min_similarity: float | None = Field(
@@ -310,6 +363,7 @@ class FindDuplicates(MethodConfig):
         default="pairwise",
         description="Every two images of a group reach min_similarity (pairwise), or there is a "
         "chain of such pairs between them (connected).",
+        json_schema_extra=ADVANCED,
     )
 
     @property
@@ -325,7 +379,7 @@ class FindDuplicates(MethodConfig):
 
 
 class ClusterByTags(MethodConfig):
-    """Attaches each image to the tag whose text is closest to it."""
+    """Puts each image to the tag whose words fit it best."""
 
     name: Literal["cluster_by_tags"] = "cluster_by_tags"
     needs: ClassVar[frozenset[str]] = frozenset({"tags", "texts"})
@@ -338,6 +392,7 @@ class ClusterByTags(MethodConfig):
         default="use",
         description="Tags with tags below them: used as any other; ignored; or ignored, but their "
         "names combined with those below.",
+        json_schema_extra=ADVANCED,
     )
     min_similarity: float | None = Field(
         default=None,
@@ -350,14 +405,15 @@ class ClusterByTags(MethodConfig):
         default_factory=lambda: ["{}"],
         description="Sentences in which {} is the tag, such as 'a photo of a {}'; the mean of "
         "their vectors is taken.",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")
     def _fits(self) -> "ClusterByTags":
         if bool(self.property) == bool(self.tags):
-            raise ValueError("give a property or a list of tags, one of them")
+            raise ValueError(N_("give a property or a list of tags, one of them"))
         if not self.templates or not all(template.count("{}") == 1 for template in self.templates):
-            raise ValueError("templates: each has {} once, where the tag is put")
+            raise ValueError(N_("templates: each has {} once, where the tag is put"))
         return self
 
     def compute(self, data: Data, seed: int) -> Outcome:
@@ -371,7 +427,7 @@ class ClusterByTags(MethodConfig):
 
 
 class Consensus(MethodConfig):
-    """Combines runs: images that most of them put together are together."""
+    """Combines runs: images are together that most of the runs put together."""
 
     name: Literal["consensus"] = "consensus"
     needs: ClassVar[frozenset[str]] = frozenset({"runs"})
@@ -390,13 +446,16 @@ class Consensus(MethodConfig):
         description="Share of the runs in which two images of a group are together; for -1.",
     )
     min_cluster_size: int = Field(
-        default=2, ge=1, description="Smaller groups go to the remainder; for -1."
+        default=2,
+        ge=1,
+        description="Smaller groups go to the remainder; for -1.",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")
     def _fits(self) -> "Consensus":
         if len(set(self.runs)) < 2:
-            raise ValueError("runs: a consensus needs two or more different runs")
+            raise ValueError(N_("runs: a consensus needs two or more different runs"))
         return self
 
     def compute(self, data: Data, seed: int) -> Outcome:

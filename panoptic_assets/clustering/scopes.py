@@ -12,13 +12,18 @@ from pydantic import AfterValidator, Field, model_validator
 from panoptic_assets.corpus.values import MAX_NAME, tag_path
 from panoptic_assets.spec.dates import period
 from panoptic_assets.spec.fields import Name, OneLine, Parameters, Unquoted
-from panoptic_assets.spec.keys import parse_node
+from panoptic_assets.spec.keys import parse_node, parse_projection
+from panoptic_assets.spec.languages import N_
+from resources.errors import noted
 
 NB_SIMILAR = 100
 """Images that a search gives if nothing is said. No similarity would do: texts and images of one
 model have cosines of .2 to .3, of another one .5."""
 
 _MAX_VALUES = 1000
+_MOST_CORNERS = 500
+_FARTHEST = 1e12
+"""Of a corner, from the middle of a map: what is farther out only costs digits."""
 
 
 def _date(text: str) -> str:
@@ -28,11 +33,34 @@ def _date(text: str) -> str:
 
 def _in_order(since: str | None, until: str | None) -> None:
     if since and until and period(until)[1] < period(since)[0]:
-        raise ValueError(f"until ({until}) lies before since ({since}): exchange them")
+        raise ValueError(
+            noted(
+                "until ({until}) lies before since ({since}): exchange them",
+                until=until,
+                since=since,
+            )
+        )
 
 
 def _node(text: str) -> str:
     return str(parse_node(text))
+
+
+def _projection(text: str) -> str:
+    return "/".join(parse_projection(text))
+
+
+def _corners(polygon: list[list[float]]) -> list[list[float]]:
+    for corner in polygon:
+        if len(corner) != 2 or not all(abs(place) <= _FARTHEST for place in corner):
+            raise ValueError(
+                noted(
+                    "a corner is its two coordinates on the map, as in [0.5, -1.25], each "
+                    "{farthest:g} at most",
+                    farthest=_FARTHEST,
+                )
+            )
+    return polygon
 
 
 _Date = Annotated[Unquoted, AfterValidator(_date)]
@@ -85,9 +113,17 @@ class WithProperty(Parameters):
         numbers = self.minimum is not None or self.maximum is not None
         dates = self.since is not None or self.until is not None
         if bool(self.values) + numbers + dates > 1:
-            raise ValueError("give values, or minimum and maximum, or since and until: one of them")
+            raise ValueError(
+                N_("give values, or minimum and maximum, or since and until: one of them")
+            )
         if self.minimum is not None and self.maximum is not None and self.maximum < self.minimum:
-            raise ValueError(f"maximum ({self.maximum:g}) is less than minimum ({self.minimum:g})")
+            raise ValueError(
+                noted(
+                    "maximum ({maximum:g}) is less than minimum ({minimum:g})",
+                    maximum=self.maximum,
+                    minimum=self.minimum,
+                )
+            )
         _in_order(self.since, self.until)
         return self
 
@@ -119,7 +155,7 @@ class TakenBetween(Parameters):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.since is None and self.until is None:
-            raise ValueError("dates: give since, until, or both")
+            raise ValueError(N_("dates: give since, until, or both"))
         _in_order(self.since, self.until)
         return self
 
@@ -186,4 +222,19 @@ class InNode(Parameters):
     name: Literal["node"] = "node"
     node: Annotated[str, AfterValidator(_node)] = Field(
         description="The cluster, such as 'greek/3' or 'greek/remainder'."
+    )
+
+
+class InRegion(Parameters):
+    """The images in a region of a map: those whose points lie in a polygon."""
+
+    name: Literal["region"] = "region"
+    projection: Annotated[str, AfterValidator(_projection)] = Field(
+        description="The map: a projection that has points, such as 'mini/umap'."
+    )
+    polygon: Annotated[list[list[float]], AfterValidator(_corners)] = Field(
+        min_length=3,
+        max_length=_MOST_CORNERS,
+        description="Its corners in the order of its border, each as its two coordinates: "
+        "[[0, 0], [4, 0], [4, 3]]. What the border goes around twice is outside.",
     )

@@ -16,7 +16,7 @@ from panoptic_assets.features.table import DECODER, ReadVectors, model_identity,
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.records import Input, vectors_hash
 from panoptic_assets.spec.text import in_quotes
-from resources.errors import InputError
+from resources.errors import InputError, noted
 from resources.lance import LanceStore
 from resources.models import Encoder, OpenClipModels
 from resources.registry import Registry
@@ -190,7 +190,9 @@ def _by_text(
             text=in_quotes(scope.text),
         ) from error
     asked = read.source.model_copy(update={"sha256": vectors_hash([scope.text], vector[None])})
-    return _rank(scope, f"the text {in_quotes(scope.text)}", corpus, read, vector, [asked])
+    return _rank(
+        scope, noted("the text {text}", text=in_quotes(scope.text)), corpus, read, vector, [asked]
+    )
 
 
 def _similar(scope: SimilarTo, corpus: PresentCorpus, vector_type: str) -> Ranked:
@@ -214,7 +216,9 @@ def _similar(scope: SimilarTo, corpus: PresentCorpus, vector_type: str) -> Ranke
             vector_type=vector_type,
         )
     vector = read.vectors[read.image_ids.index(image_id)]
-    answer = _rank(scope, f"the image {in_quotes(scope.image)}", corpus, read, vector)
+    answer = _rank(
+        scope, noted("the image {image}", image=in_quotes(scope.image)), corpus, read, vector
+    )
     return replace(answer, notes=[*known.notes, *answer.notes])
 
 
@@ -232,11 +236,18 @@ def _rank(
     notes = []
     if rows.size:
         notes.append(
-            f"{rows.size:,} images are taken for {what}, of similarity {cosines[rows[0]]:.3f} to "
-            f"{cosines[rows[-1]]:.3f}."
+            noted(
+                "{count:,} images are taken for {what}, of similarity {best:.3f} to {worst:.3f}.",
+                count=rows.size,
+                what=what,
+                best=cosines[rows[0]],
+                worst=cosines[rows[-1]],
+            )
         )
     if unseen := len(corpus.present) - len(read.image_ids):
-        notes.append(f"Not searched, since they have no vector: {unseen:,} images.")
+        notes.append(
+            noted("Not searched, since they have no vector: {count:,} images.", count=unseen)
+        )
     image_ids = [read.image_ids[row] for row in rows]
     return Ranked(
         image_ids,

@@ -10,17 +10,21 @@ import fnmatch
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from panoptic_assets.clustering import matching as matching
-from panoptic_assets.clustering.config import ClusteringConfig
+from panoptic_assets.clustering.config import ClusteringConfig, Scope
+from panoptic_assets.clustering.regions import inside, on_map
 from panoptic_assets.clustering.scopes import (
     FilesLike,
     FoundByText,
     InNode,
+    InRegion,
     Listed,
     SimilarTo,
     TakenBetween,
@@ -32,15 +36,17 @@ from panoptic_assets.clustering.search import PresentCorpus, Report, present_cor
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.names import comparable_path
 from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, stored_property
-from panoptic_assets.corpus.table import files_input
+from panoptic_assets.corpus.table import files_input, image_names
 from panoptic_assets.corpus.values import PropertyType
+from panoptic_assets.features.table import projections, read_points
 from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.amounts import images_in_words
 from panoptic_assets.spec.dates import within
 from panoptic_assets.spec.keys import parse_node, vector_type_of
 from panoptic_assets.spec.records import IdList, Input, Record, digest
 from panoptic_assets.spec.tag_log import comparable
-from panoptic_assets.spec.text import in_quotes, nearest
-from resources.errors import InputError, Message, message
+from panoptic_assets.spec.text import counted, in_quotes, nearest
+from resources.errors import InputError, Message, message, noted
 from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -49,6 +55,7 @@ MAX_LIST = 2**27
 """Bytes of a list of ids: two million of them."""
 _SHOWN = 3
 """Names in a message."""
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class Selection:
     id_list: IdList | None = None
     parent: Record | None = None
     """The clustering of which the scope is a cluster."""
+    similarities: Mapping[str, float] = field(default_factory=dict)
+    """Cosines of the images that a search found, by id; of no other scope."""
 
 
 def select(
@@ -87,9 +96,36 @@ def select(
     Raises:
         InputError: The scope takes no image, or names something that there is not.
     """
-    corpus = present_corpus(store, registry)
     vector_type = vector_type_of(config.features)
-    scope = config.scope
+    return taken_by(config.scope, vector_type, store, registry, models, report, key, config.without)
+
+
+def taken_by(
+    scope: Scope,
+    vector_type: str,
+    store: LanceStore,
+    registry: Registry,
+    models: OpenClipModels,
+    report: Report,
+    key: str = "",
+    without: str | None = None,
+) -> Selection:
+    """The images that a scope takes, for whatever is done with them.
+
+    Args:
+        scope: The scope.
+        vector_type: The vectors that a search compares.
+        store: The store.
+        registry: Where models are described and the project's folder is.
+        models: For a search by text.
+        report: Called with a line of text before something that takes long.
+        key: The run that is asked for; empty if none is.
+        without: The file that lists the images to leave out; None: none are.
+
+    Raises:
+        InputError: The scope takes no image, or names something that there is not.
+    """
+    corpus = present_corpus(store, registry)
     match scope:
         case WholeCorpus():
             found = _Found(corpus.present)
@@ -106,21 +142,74 @@ def select(
         case FoundByText() | SimilarTo():
             answer = ranked(scope, corpus, vector_type, models, report)
             found = _Found(
-                answer.image_ids, answer.nothing, sources=answer.sources, notes=answer.notes
+                answer.image_ids,
+                answer.nothing,
+                sources=answer.sources,
+                notes=answer.notes,
+                similarities=dict(zip(answer.image_ids, answer.similarities, strict=True)),
             )
         case InNode():
             found = _in_node(scope, corpus, key)
+        case InRegion():
+            found = _in_region(scope, corpus)
     image_ids = sorted(corpus.present.keys() & set(found.image_ids))
     if not image_ids and found.nothing:
         raise found.nothing
+    notes = list(found.notes)
+    if without is not None:
+        gone = left_out(without, store, registry).intersection(image_ids)
+        image_ids = [image_id for image_id in image_ids if image_id not in gone]
+        notes.append(
+            noted(
+                "Left out of the scope by {without}: {images}.",
+                without=without,
+                images=counted(len(gone), "image"),
+            )
+        )
+        if not image_ids:
+            raise InputError(
+                "{file} leaves out all {images} of the scope: leave some in.",
+                id="all-images-left-out",
+                file=without,
+                images=images_in_words(len(gone)),
+            )
     proofs = [Input(table=t, version=v, sha256=digest(image_ids)) for t, v in found.tables.items()]
     return Selection(
         image_ids,
         [files_input(corpus.version, image_ids), *proofs, *found.sources],
-        found.notes,
+        notes,
         found.id_list,
         found.parent,
+        found.similarities,
     )
+
+
+def left_out(file: str, store: LanceStore, registry: Registry) -> set[str]:
+    """Ids of the images that the field `without` of a run's configuration leaves out.
+
+    An id that the corpus does not know is that of an image which was forgotten since.
+
+    Args:
+        file: The file that lists them.
+        store: The store.
+        registry: Where the project's folder and its images are.
+
+    Raises:
+        InputError: It cannot be read, or has a line that names no image.
+    """
+    known = image_names(store, registry.images, store.version("files"))
+    example = next(iter(known.by_path), "animals/cat.jpg")
+    names = _names_in(*_read_list(file, registry.folder_path), example)
+    found = {
+        name: _id_of(name) if (image_id := known.find(name)) is None else image_id
+        for name in names.lines
+    }
+    names.check(name for name, image_id in found.items() if image_id is None)
+    return {image_id for image_id in found.values() if image_id}
+
+
+def _id_of(name: str) -> str | None:
+    return name if _ID.fullmatch(name) else None
 
 
 @dataclass(frozen=True)
@@ -135,6 +224,7 @@ class _Found:
     notes: list[str] = field(default_factory=list)
     id_list: IdList | None = None
     parent: Record | None = None
+    similarities: dict[str, float] = field(default_factory=dict)
 
 
 def _with_path(scope: FilesLike, corpus: PresentCorpus) -> _Found:
@@ -315,9 +405,12 @@ def _taken_between(scope: TakenBetween, corpus: PresentCorpus) -> _Found:
         for image_id, taken in zip(*(column.to_pylist() for column in rows.columns), strict=True)
         if image_id in corpus.present
     }
-    asked = " ".join(
-        f"{word} {day}" for word, day in (("since", scope.since), ("until", scope.until)) if day
-    )
+    if scope.since and scope.until:
+        asked = noted("since {since} until {until}", since=scope.since, until=scope.until)
+    elif scope.since:
+        asked = noted("since {since}", since=scope.since)
+    else:
+        asked = noted("until {until}", until=scope.until)
     if days:
         nothing = InputError(
             "No image was taken {asked}: the capture dates go from {first} to {last}.",
@@ -336,48 +429,29 @@ def _taken_between(scope: TakenBetween, corpus: PresentCorpus) -> _Found:
     chosen = [image_id for image_id, day in days.items() if within(day, scope.since, scope.until)]
     notes = []
     if undated := len(corpus.present) - len(days):
-        notes.append(f"Left out, since they have no capture date: {undated:,} images.")
+        notes.append(
+            noted("Left out, since they have no capture date: {count:,} images.", count=undated)
+        )
     return _Found(chosen, nothing, tables={"images": version}, notes=notes)
 
 
 def _listed(scope: Listed, corpus: PresentCorpus) -> _Found:
     path, data = _read_list(scope.file, corpus.registry.folder_path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "{file} is not UTF-8 text: save it as UTF-8.", id="file-not-utf8", file=path
-        ) from error
-    # Not splitlines(): a file's name may hold what other scripts take for the end of a line.
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    names = {line: number for number, line in enumerate(lines, 1) if line.strip()}
-    if not names:
-        raise InputError(
-            "{path} is empty: write one image id, or path such as {example!r}, on each line.",
-            id="list-empty",
-            path=path,
-            example=corpus.example,
-        )
-    known = corpus.names()
+    listed = _names_in(path, data, corpus.example)
+    names, known = listed.lines, corpus.names()
     ids = {name: known.find(name) for name in names}
-    if unknown := [name for name, image_id in ids.items() if image_id is None]:
-        shown = ", ".join(f"line {names[name]} ({in_quotes(name)})" for name in unknown[:_SHOWN])
-        raise InputError(
-            "{nb_unknown:,} of the {nb_lines:,} lines of {path} name no image of the corpus: "
-            "{unknown}. Write image ids, or paths below the images' folder, such as {example!r}.",
-            id="listed-images-unknown",
-            nb_unknown=len(unknown),
-            nb_lines=len(names),
-            path=path,
-            unknown=shown + (", …" if len(unknown) > _SHOWN else ""),
-            example=corpus.example,
-        )
+    listed.check(name for name, image_id in ids.items() if image_id is None)
     chosen = {image_id for image_id in ids.values() if image_id}
     notes = known.notes
     if missing := sum(image_id not in corpus.present for image_id in ids.values()):
         notes.append(
-            f"Left out, since they are missing from the corpus or in quarantine: {missing:,} of "
-            f"the {len(names):,} images of {scope.file}."
+            noted(
+                "Left out, since they are missing from the corpus or in quarantine: {count:,} of "
+                "the {all:,} images of {file}.",
+                count=missing,
+                all=len(names),
+                file=scope.file,
+            )
         )
     return _Found(
         chosen,
@@ -392,6 +466,54 @@ def _listed(scope: Listed, corpus: PresentCorpus) -> _Found:
         notes=notes,
         id_list=IdList(file=scope.file, sha256=hashlib.sha256(data).hexdigest()),
     )
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What a list of images names, line by line."""
+
+    path: Path
+    lines: dict[str, int]
+    """The number of each one's last line."""
+    example: str
+    """The path of a file, for messages."""
+
+    def check(self, unknown: Iterable[str]) -> None:
+        """Refuse the list if some of its names are those of no image."""
+        names = list(unknown)
+        if not names:
+            return
+        shown = ", ".join(f"line {self.lines[name]} ({in_quotes(name)})" for name in names[:_SHOWN])
+        raise InputError(
+            "{nb_unknown:,} of the {nb_lines:,} lines of {path} name no image of the corpus: "
+            "{unknown}. Write image ids, or paths below the images' folder, such as {example!r}.",
+            id="listed-images-unknown",
+            nb_unknown=len(names),
+            nb_lines=len(self.lines),
+            path=self.path,
+            unknown=shown + (", …" if len(names) > _SHOWN else ""),
+            example=self.example,
+        )
+
+
+def _names_in(path: Path, data: bytes, example: str) -> _Names:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "{file} is not UTF-8 text: save it as UTF-8.", id="file-not-utf8", file=path
+        ) from error
+    # Not splitlines(): a file's name may hold what other scripts take for the end of a line.
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    names = {line: number for number, line in enumerate(lines, 1) if line.strip()}
+    if not names:
+        raise InputError(
+            "{path} is empty: write one image id, or path such as {example!r}, on each line.",
+            id="list-empty",
+            path=path,
+            example=example,
+        )
+    return _Names(path, names, example)
 
 
 def _read_list(name: str, folder: Path) -> tuple[Path, bytes]:
@@ -452,6 +574,47 @@ def _in_node(scope: InNode, corpus: PresentCorpus, key: str) -> _Found:
             node=node,
         ),
         parent=clusterings.get(node.clustering),
+    )
+
+
+def _in_region(scope: InRegion, corpus: PresentCorpus) -> _Found:
+    read = read_points(corpus.store, scope.projection)
+    if read is None:
+        raise InputError(
+            "There is no map {projection!r}: {nearest}. Points are computed by "
+            "`panoptic-assets project {projection}`.",
+            id="scope-projection-unknown",
+            projection=scope.projection,
+            nearest=_nearest(scope.projection, projections(corpus.store)),
+        )
+    places = on_map(read.vectors)
+    mine = inside(places, scope.polygon)
+    chosen = [image_id for image_id, is_in in zip(read.image_ids, mine, strict=True) if is_in]
+    notes = []
+    if absent := len(corpus.present.keys() - set(read.image_ids)):
+        notes.append(
+            noted(
+                "Left out, since they have no point on {projection}: {count:,} images.",
+                projection=scope.projection,
+                count=absent,
+            )
+        )
+    left, bottom = places.min(axis=0, initial=np.inf)
+    right, top = places.max(axis=0, initial=-np.inf)
+    return _Found(
+        chosen,
+        InputError(
+            "No image that is present lies in this region of {projection}: its points lie between "
+            "{left:.3g} and {right:.3g}, and between {bottom:.3g} and {top:.3g}.",
+            id="no-present-image-in-region",
+            projection=scope.projection,
+            left=left,
+            right=right,
+            bottom=bottom,
+            top=top,
+        ),
+        tables={read.source.table: read.source.version},
+        notes=notes,
     )
 
 

@@ -19,7 +19,7 @@ from panoptic_assets.spec.keys import MAX_LENGTH, parse_run_key
 from panoptic_assets.spec.records import Record, digest
 from panoptic_assets.spec.resolution import Document
 from resources.errors import InputError
-from resources.project_folder import explain_invalid
+from resources.field_faults import explain_invalid
 
 MOST_CELLS = 1000
 

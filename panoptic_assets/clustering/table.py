@@ -29,8 +29,8 @@ from panoptic_assets.spec.keys import Node, run_key_of
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.text import nearest
 from resources.errors import InputError, message
+from resources.field_faults import explain_invalid
 from resources.lance import LanceStore, quoted
-from resources.project_folder import explain_invalid
 from resources.schemas import SCHEMAS
 
 _KEYS_LISTED = 8

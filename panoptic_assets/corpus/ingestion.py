@@ -25,6 +25,7 @@ from panoptic_assets.corpus.table import (
 )
 from panoptic_assets.corpus.versions import record_version
 from panoptic_assets.orchestration.acting import Context, commits
+from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.resolution import Document, parse
 from resources.decoding import UnreadableImage, mean_colour, perceptual_hash, thumbnail
 from resources.parallel import bounded_map
@@ -133,7 +134,7 @@ def run(plan: IngestionPlan) -> Ingestion:
     for line in plan.warnings:
         context.reporter.tell(line, "yellow")
     ingested = _ingested(context.source, todo.read, plan.known | plan.forgotten)
-    return Ingestion(plan, context.reporter.track(ingested, len(todo.read), "images"))
+    return Ingestion(plan, context.reporter.track(ingested, len(todo.read), N_("images")))
 
 
 def store(ingestion: Ingestion) -> Ingested:

@@ -9,6 +9,7 @@ An image is one content; its files may move, be copied, vanish and come back. A 
 what every path held before with what it holds now, so that a renamed file keeps its image.
 """
 
+import functools
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -16,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
-from resources.errors import UnavailableError
+from resources.errors import Message, UnavailableError, message
 
 Status = Literal["present", "missing", "quarantined"]
 
@@ -178,16 +179,16 @@ def absence(
     folders = [folder for folder in sorted(gone) if gone[folder] == there[folder] > HANDFUL]
     others = {file.path for file in todo.read}.difference(moved_to.values())
     if len(lost) == len(expected):
-        what = f"all {len(lost):,} files of the corpus" if len(lost) > 1 else "its only file"
-        what += _others(len(others), "in their place" if len(lost) > 1 else "in its place")
+        what = _lost_corpus(len(lost), len(others))
     elif folders:
         new = Counter(path.partition("/")[0] for path in others if "/" in path)
         shown = [
-            f"{folder!r} with all its {gone[folder]:,} files{_others(new[folder], 'in which')}"
-            for folder in folders
+            _lost_folder(folder, gone[folder], new[folder]) for folder in folders[:_FOLDERS_SHOWN]
         ]
-        more = [f"{len(folders) - _FOLDERS_SHOWN:,} more"] if len(folders) > _FOLDERS_SHOWN else []
-        what = f"the top folder {', '.join(shown[:_FOLDERS_SHOWN] + more)}"
+        if more := len(folders) - len(shown):
+            shown.append(message("{more:,} more", id="folders-more", more=more))
+        listed = functools.reduce(_then, shown)
+        what = message("the top folder {folders}", id="top-folders", folders=listed)
     else:
         return None
     return UnavailableError(
@@ -221,8 +222,45 @@ def _moved_to(gone: Iterable[File], listed: Iterable[ListedFile]) -> dict[str, s
     return found
 
 
-def _others(count: int, where: str) -> str:
-    return f", {where} {count:,} other{'s are' if count > 1 else ' is'} now" if count else ""
+def _lost_corpus(nb_lost: int, nb_others: int) -> Message:
+    if nb_lost == 1:
+        only = message("its only file", id="only-file")
+        if not nb_others:
+            return only
+        if nb_others == 1:
+            return _then(only, message("in its place 1 other is now", id="other-in-its-place"))
+        others = message(
+            "in its place {count:,} others are now", id="others-in-its-place", count=nb_others
+        )
+        return _then(only, others)
+    whole = message("all {count:,} files of the corpus", id="all-files", count=nb_lost)
+    if not nb_others:
+        return whole
+    if nb_others == 1:
+        return _then(whole, message("in their place 1 other is now", id="other-in-their-place"))
+    others = message(
+        "in their place {count:,} others are now", id="others-in-their-place", count=nb_others
+    )
+    return _then(whole, others)
+
+
+def _lost_folder(folder: str, nb_lost: int, nb_others: int) -> Message:
+    lost = message(
+        "{folder!r} with all its {count:,} files",
+        id="folder-with-files",
+        folder=folder,
+        count=nb_lost,
+    )
+    if not nb_others:
+        return lost
+    if nb_others == 1:
+        return _then(lost, message("in which 1 other is now", id="other-in-which"))
+    others = message("in which {count:,} others are now", id="others-in-which", count=nb_others)
+    return _then(lost, others)
+
+
+def _then(first: Message, then: Message) -> Message:
+    return message("{first}, {then}", id="one-then-another", first=first, then=then)
 
 
 def missing(file: File) -> File:

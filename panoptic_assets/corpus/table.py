@@ -5,7 +5,7 @@ here: vectors (``features.table``), and versions of the corpus (``corpus.version
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 
@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from panoptic_assets.corpus.manifest import File
 from panoptic_assets.corpus.names import ImageNames
 from panoptic_assets.spec.records import Input, digest
+from panoptic_assets.spec.text import in_quotes
+from resources.errors import InputError
 from resources.lance import LanceStore, one_of
 from resources.schemas import SCHEMAS
 
@@ -91,6 +93,37 @@ def image_names(
         for path, image_id, status in zip(*(rows[c].to_pylist() for c in columns), strict=True)
     }
     return ImageNames(files, also, folder)
+
+
+def named_images(
+    store: LanceStore, folder: str, names: Iterable[str], report: Callable[[str], object]
+) -> list[str]:
+    """Ids of the images that people name, sorted, each once.
+
+    Args:
+        store: The store.
+        folder: The images' folder or its URI.
+        names: See :mod:`panoptic_assets.corpus.names`.
+        report: Called with sentences that a person must know.
+
+    Raises:
+        InputError: There is no such image, or no name.
+    """
+    known = image_names(store, folder)
+    found = set()
+    for name in names:
+        if not (image_id := known.one(name)):
+            raise InputError(
+                "The file {name} is in quarantine, so it has no image: do not name it.",
+                id="file-without-image",
+                name=in_quotes(name),
+            )
+        found.add(image_id)
+    for note in known.notes:
+        report(note)
+    if not found:
+        raise InputError("Name one image or more, by id or path.", id="no-image-given")
+    return sorted(found)
 
 
 def paths_of_images(files: Iterable[File]) -> dict[str, list[str]]:

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Literal
 
+from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.tag_log import HIERARCHY
 from panoptic_assets.spec.text import cut
+from resources.errors import noted
 
 PropertyType = Literal["text", "number", "date", "tag", "multi_tags"]
 Value = str | float | datetime | tuple[str, ...]
@@ -100,9 +102,9 @@ def read_number(cell: str, separator: str) -> float:
         )
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("too large for a number")
+        raise ValueError(N_("too large for a number"))
     if abs(value) >= 2**53 and _INTEGER.fullmatch(text):
-        raise ValueError("too many digits for a number; the type text keeps them")
+        raise ValueError(N_("too many digits for a number; the type text keeps them"))
     return value + 0.0  # -0.0 becomes 0.0
 
 
@@ -111,7 +113,7 @@ def _date(cell: str, separator: str) -> datetime:
     match = _YEAR_FIRST.fullmatch(text) or _DAY_FIRST.fullmatch(text) or _MONTH.fullmatch(text)
     if match is None:
         raise ValueError(
-            "not a date: write 2024-03-09, 09/03/2024, 2024-03 or 2024, and times as 13:45"
+            N_("not a date: write 2024-03-09, 09/03/2024, 2024-03 or 2024, and times as 13:45")
         )
     part = match.groupdict()
     zone = part.get("zone") or "Z"
@@ -153,12 +155,18 @@ def tag_path(text: str) -> str:
     """
     names = [" ".join(name.split()) for name in unicodedata.normalize("NFC", text).split(">")]
     if not all(names):
-        raise ValueError("a tag has no name: write a > b for the tag b below a")
+        raise ValueError(N_("a tag has no name: write a > b for the tag b below a"))
     path = HIERARCHY.join(names)
     if CONTROL_CHARACTERS.search(path):
-        raise ValueError("a tag holds control characters")
+        raise ValueError(N_("a tag holds control characters"))
     if len(path) > MAX_NAME:
-        raise ValueError(f"a tag has {len(path):,} characters; at most {MAX_NAME} are possible")
+        raise ValueError(
+            noted(
+                "a tag has {length:,} characters; at most {most:d} are possible",
+                length=len(path),
+                most=MAX_NAME,
+            )
+        )
     return path
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from panoptic_assets.spec.fields import Parameters
+from panoptic_assets.spec.fields import ADVANCED, Parameters
 
 
 class EmbeddingsConfig(Parameters):
@@ -54,7 +54,11 @@ class Pca(_ProjectionMethod):
     """Principal components: linear and quick; needs nothing else."""
 
     name: Literal["pca"] = "pca"
-    whiten: bool = Field(default=False, description="Give every component the variance 1.")
+    whiten: bool = Field(
+        default=False,
+        description="Give every component the variance 1.",
+        json_schema_extra=ADVANCED,
+    )
 
 
 class Umap(_ProjectionMethod):
@@ -75,34 +79,56 @@ class Umap(_ProjectionMethod):
         description="How close points may come to each other: small for tight groups.",
     )
     spread: float = Field(
-        default=1.0, gt=0, le=100, description="Scale of the points; min_dist is at most this."
+        default=1.0,
+        gt=0,
+        le=100,
+        description="Scale of the points; min_dist is at most this.",
+        json_schema_extra=ADVANCED,
     )
     n_epochs: int | None = Field(
         default=None,
         ge=1,
         le=100_000,
         description="Passes of the layout; empty: 500 up to 10,000 images, then 200.",
+        json_schema_extra=ADVANCED,
     )
     learning_rate: float = Field(
-        default=1.0, gt=0, le=1000, description="First step size of the layout."
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="First step size of the layout.",
+        json_schema_extra=ADVANCED,
     )
     init: Literal["spectral", "pca", "random"] = Field(
-        default="spectral", description="Where the layout starts."
+        default="spectral", description="Where the layout starts.", json_schema_extra=ADVANCED
     )
     negative_sample_rate: int = Field(
-        default=5, ge=1, le=1000, description="Images that are pushed away for one that is drawn."
+        default=5,
+        ge=1,
+        le=1000,
+        description="Images that are pushed away for one that is drawn.",
+        json_schema_extra=ADVANCED,
     )
     repulsion_strength: float = Field(
-        default=1.0, ge=0, le=1000, description="Weight of pushing away."
+        default=1.0,
+        ge=0,
+        le=1000,
+        description="Weight of pushing away.",
+        json_schema_extra=ADVANCED,
     )
     local_connectivity: float = Field(
-        default=1.0, ge=1, le=500, description="Neighbours that are taken as wholly connected."
+        default=1.0,
+        ge=1,
+        le=500,
+        description="Neighbours that are taken as wholly connected.",
+        json_schema_extra=ADVANCED,
     )
     set_op_mix_ratio: float = Field(
         default=1.0,
         ge=0,
         le=1,
         description="1: one side's neighbourhood connects two images; 0: both sides' must.",
+        json_schema_extra=ADVANCED,
     )
 
 
@@ -117,25 +143,37 @@ class Tsne(_ProjectionMethod):
         description="Effective number of neighbours; less than the number of images.",
     )
     early_exaggeration: float = Field(
-        default=12.0, ge=1, le=1000, description="How tight groups are drawn at first."
+        default=12.0,
+        ge=1,
+        le=1000,
+        description="How tight groups are drawn at first.",
+        json_schema_extra=ADVANCED,
     )
     learning_rate: float | None = Field(
         default=None,
         gt=0,
         le=1_000_000,
         description="Step size; empty: images / early_exaggeration / 4, at least 50.",
+        json_schema_extra=ADVANCED,
     )
     max_iter: int = Field(
-        default=1000, ge=250, le=100_000, description="Iterations; the first 250 exaggerate."
+        default=1000,
+        ge=250,
+        le=100_000,
+        description="Iterations; the first 250 exaggerate.",
+        json_schema_extra=ADVANCED,
     )
     init: Literal["pca", "random"] = Field(
-        default="pca", description="Where the layout starts; pca keeps more of the whole."
+        default="pca",
+        description="Where the layout starts; pca keeps more of the whole.",
+        json_schema_extra=ADVANCED,
     )
     angle: float = Field(
         default=0.5,
         ge=0.1,
         le=0.9,
         description="Barnes and Hut's approximation: small for accuracy, large for speed.",
+        json_schema_extra=ADVANCED,
     )
 
 
@@ -153,13 +191,22 @@ class ProjectionConfig(Parameters):
         description="The projection method.",
     )
     nb_dimensions: int = Field(
-        default=2, ge=1, le=256, description="Dimensions of the points; the map shows the first 2."
+        default=2,
+        ge=1,
+        le=256,
+        description="Dimensions of the points; the map shows the first 2.",
+        json_schema_extra=ADVANCED,
     )
     seed: int = Field(
-        default=0, ge=0, lt=2**32, description="Seed of all that is random; always recorded."
+        default=0,
+        ge=0,
+        lt=2**32,
+        description="Seed of all that is random; always recorded.",
+        json_schema_extra=ADVANCED,
     )
     replace: bool = Field(
         default=False,
         description="Allow other parameters than the key's record has. The old points are kept "
         "as long as a record names them.",
+        json_schema_extra=ADVANCED,
     )

@@ -24,6 +24,7 @@ from panoptic_assets.features.table import (
 )
 from panoptic_assets.orchestration.acting import Context, commits
 from panoptic_assets.spec.keys import parse_name
+from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.records import FIRST_ALGORITHM
 from panoptic_assets.spec.resolution import Document, parse
 from resources import decoding
@@ -279,7 +280,7 @@ def _import(plan: EmbeddingPlan, found: Import, before: set[str]) -> Embedding:
 
 
 def _tracked(context: Context, parts: Iterator[Staged], total: int) -> Iterator[Staged]:
-    return context.reporter.track(parts, total, "embeddings", lambda part: part.nb_images)
+    return context.reporter.track(parts, total, N_("embeddings"), lambda part: part.nb_images)
 
 
 def _create(vector_type: str, store: LanceStore, dim: int, identity: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from panoptic_assets.corpus.names import ImageNames
 from resources.engine import Staged
 from resources.errors import InputError
+from resources.field_faults import explain_invalid
 from resources.lance import LanceStore, one_of
-from resources.project_folder import explain_invalid
 from resources.schemas import vectors_schema
 from resources.vectors_file import Batch, VectorsFile
 

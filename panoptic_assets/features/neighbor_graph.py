@@ -28,6 +28,7 @@ from panoptic_assets.features.table import (
 )
 from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.spec.keys import parse_name
+from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.resolution import Document, parse
 
 _QUERIES = 1024
@@ -134,7 +135,7 @@ def _compute(
         context.reporter.tell(f"Comparing all {nb_images} images with each other.")
 
         def track(pairs: Sequence[Pair]) -> Iterable[Pair]:
-            return context.reporter.track(pairs, len(pairs), "neighbors")
+            return context.reporter.track(pairs, len(pairs), N_("neighbors"))
 
         return neighbors.nearest_neighbors(read.vectors, k, track=track), "exact", nb_images
     return _from_index(context, read, k), "index", 0
@@ -149,7 +150,7 @@ def _from_index(context: Context, read: ReadVectors, k: int) -> Graph:
     limit = k + _SPARE
     candidates = np.full((len(ids), limit), -1, dtype=np.int64)
     blocks = (read.vectors[start : start + _QUERIES] for start in range(0, len(ids), _QUERIES))
-    for number, block in enumerate(context.reporter.track(blocks, len(ids), "neighbors", len)):
+    for number, block in enumerate(context.reporter.track(blocks, len(ids), N_("neighbors"), len)):
         query, found = store.search(table, block, limit)
         order = np.argsort(query, kind="stable")
         query = query[order]

@@ -21,7 +21,7 @@ from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.spec.records import FIRST_ALGORITHM, Input, ProjectionRecord, vectors_hash
 from resources.errors import InputError, message
-from resources.lance import LanceStore
+from resources.lance import LanceStore, quoted
 from resources.schemas import (
     NEIGHBORS_SCHEMA,
     neighbors_table,
@@ -267,6 +267,27 @@ def read_graph(store: LanceStore, vector_type: str) -> StoredGraph | None:
     graph = Graph(neighbors, similarities)
     ids, hashes = (rows[name].to_pylist() for name in ("image_id", "vector_hash"))
     return StoredGraph(ids, hashes, graph, info, version)
+
+
+def nearest_in_graph(
+    store: LanceStore, vector_type: str, image_id: str
+) -> list[tuple[str, float]] | None:
+    """The neighbours of one image with their cosines, the most similar first.
+
+    None where no graph is stored, or vectors have changed since it was computed, or the image is
+    not in it.
+    """
+    table = neighbors_table(vector_type)
+    info = graph_info(store, vector_type)
+    if info is None or info.vectors.version != store.version(info.vectors.table):
+        return None
+    mine = store.read(table, ["neighbors", "similarities"], f"image_id = {quoted(image_id)}")
+    if not len(mine):
+        return None
+    ids = store.read(table, ["image_id"])["image_id"].combine_chunks()
+    ids = ids.take(pc.sort_indices(ids))  # the order by which neighbours are numbered
+    rows, similarities = (mine[name].combine_chunks().flatten() for name in mine.column_names)
+    return list(zip(ids.take(rows).to_pylist(), similarities.to_pylist(), strict=True))
 
 
 def write_graph(

@@ -21,7 +21,7 @@ from panoptic_assets.labels.table import stored_labels
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
-from panoptic_assets.orchestration.running import REVIEW_POOL, excerpt, plain_failures, report_link
+from panoptic_assets.orchestration.running import REVIEW_POOL, excerpt, page_link, plain_failures
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.resolution import Document, document_of
@@ -77,12 +77,23 @@ label_clusters_with_gpt4v = dg.define_asset_job(
 
 def _result(labelled: labelling.LabelledClusters) -> dg.MaterializeResult[None]:
     plan, suggestions = labelled.plan, labelled.suggestions
+    if plan.kept or plan.names:  # the labels that there are now are more than these
+        shown, version = stored_labels_shown(plan.context.store, plan.clusterings, plan.run_key)
+        return dg.MaterializeResult(
+            metadata={
+                **page_link(f"runs/{plan.run_key}"),
+                **shown,
+                **labelled.used,
+                "config": dg.MetadataValue.json(excerpt(document_of(plan.config))),
+            },
+            data_version=version,
+        )
     clusters = plan.clusters
     nb_labels = sum(suggestion.label is not None for suggestion in suggestions)
     scores = [found.score for found in suggestions if found.score is not None]
     return dg.MaterializeResult(
         metadata={
-            **report_link(f"runs/{plan.run_key}"),
+            **page_link(f"runs/{plan.run_key}"),
             "nb_labels": nb_labels,
             "nb_clusters": len(clusters),
             "nb_failed": len(clusters) - nb_labels,

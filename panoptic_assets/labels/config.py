@@ -15,7 +15,7 @@ from pydantic import Field
 
 from panoptic_assets.labels.labellers import OURS, LabellerConfig, ZeroShot
 from panoptic_assets.spec.extensions import Kind
-from panoptic_assets.spec.fields import Parameters
+from panoptic_assets.spec.fields import ADVANCED, Parameters
 
 ENTRY_POINTS = "panoptic_assets.labellers"
 """Group of the entry points that name Config classes of other packages."""
@@ -33,7 +33,8 @@ KIND = Kind(
     # Fields of the configuration, then arguments and options of `label`; `--template` is that of
     # the parameter `templates`.
     reserved=frozenset(
-        {"method", "label_remainder", "seed"} | {"folder", "help", "key", "template"}
+        {"method", "label_remainder", "seed", "names", "replace_names"}
+        | {"folder", "help", "key", "template"}
     ),
 )
 
@@ -63,7 +64,20 @@ class LabelsConfig(Parameters):
         description="Who names the clusters.",
     )
     label_remainder: bool = Field(
-        default=False, description="Name remainders as well, though they have nothing in common."
+        default=False,
+        description="Name remainders as well, though they have nothing in common.",
+        json_schema_extra=ADVANCED,
+    )
+    names: dict[str, str] = Field(
+        default_factory=dict,
+        description="Names given by hand, by cluster, such as `{greek/3: Greek vases}`: only these "
+        "clusters are named, and nobody is asked; an empty name takes away what is there.",
+        json_schema_extra=ADVANCED,
+    )
+    replace_names: bool = Field(
+        default=False,
+        description="Name those clusters as well that were named by hand.",
+        json_schema_extra=ADVANCED,
     )
     seed: int = Field(
         default=0,
@@ -71,4 +85,5 @@ class LabelsConfig(Parameters):
         lt=2**32,
         description="Of all that is random, such as the images that a vision language model is "
         "shown.",
+        json_schema_extra=ADVANCED,
     )

@@ -24,7 +24,8 @@ from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.questions import MAX_DESCRIPTION, MAX_LABEL, Detail, one_line
 from panoptic_assets.labels.vocabulary import Language, Vocabulary
 from panoptic_assets.spec.computation import Rows, Vectors
-from panoptic_assets.spec.fields import OneLine, Parameters
+from panoptic_assets.spec.fields import ADVANCED, OneLine, Parameters
+from panoptic_assets.spec.languages import N_
 from resources.errors import InputError, Message, message
 
 Pixels = npt.NDArray[np.uint8]
@@ -124,8 +125,10 @@ class LabellerConfig(Parameters):
 
 
 class ZeroShot(LabellerConfig):
-    """The terms of a vocabulary whose texts are nearest to a cluster's images, by the model of its
-    vectors, and that tell it from the clusters beside it."""
+    """Terms of a vocabulary that fit a cluster's images and tell it from those beside it.
+
+    Their texts and the images are compared by the model of the vectors.
+    """
 
     name: Literal["zero_shot"] = "zero_shot"
     needs: ClassVar[frozenset[str]] = frozenset({"texts", "vocabulary"})
@@ -147,22 +150,28 @@ class ZeroShot(LabellerConfig):
         default_factory=list,
         description="Sentences in which {} is the term; empty: the term alone, and 'a photo of a "
         "{}'.",
+        json_schema_extra=ADVANCED,
     )
     vector_type: str = Field(
         default="",
         description="Vectors that terms are compared with, of a model with a text tower; empty: "
         "those that the run was computed on.",
+        json_schema_extra=ADVANCED,
     )
     min_score: float = Field(
-        default=0.0, ge=0, le=1, description="A cluster whose best term scores less gets no label."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="A cluster whose best term scores less gets no label.",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")
     def _fits(self) -> "ZeroShot":
         if self.vocabulary and self.property:
-            raise ValueError("give a vocabulary or a property, not both")
+            raise ValueError(N_("give a vocabulary or a property, not both"))
         if not all(template.count("{}") == 1 for template in self.templates):
-            raise ValueError("templates: each has {} once, where the term is put")
+            raise ValueError(N_("templates: each has {} once, where the term is put"))
         return self
 
     def suggest(
@@ -213,34 +222,49 @@ class VisionModel(LabellerConfig):
         le=2048,
         description="Longest side, in pixels, to which images are scaled down before they are "
         "sent.",
+        json_schema_extra=ADVANCED,
     )
     detail: Detail = Field(
         default="low",
         description="How closely OpenAI's models look: low (the image at 512 pixels) or high, "
         "which costs more.",
+        json_schema_extra=ADVANCED,
     )
     max_output_tokens: int = Field(
         default=500,
         ge=16,
         le=32_768,
         description="Tokens of an answer; models that reason need some thousands.",
+        json_schema_extra=ADVANCED,
     )
     timeout: float = Field(
-        default=60, gt=0, le=3600, description="Seconds that one request may take."
+        default=60,
+        gt=0,
+        le=3600,
+        description="Seconds that one request may take.",
+        json_schema_extra=ADVANCED,
     )
     max_retries: int = Field(
         default=3,
         ge=0,
         le=20,
         description="Requests again, for one cluster, when the endpoint is busy, broken or slow.",
+        json_schema_extra=ADVANCED,
     )
-    concurrency: int = Field(default=4, ge=1, le=64, description="Requests in the air at once.")
+    concurrency: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Requests in the air at once.",
+        json_schema_extra=ADVANCED,
+    )
     max_requests: int = Field(
         default=200,
         ge=1,
         le=1_000_000,
         description="Clusters that may be asked about in one run; those whose answer is known do "
         "not count, nor do requests again.",
+        json_schema_extra=ADVANCED,
     )
     budget: float | None = Field(
         default=None,
@@ -250,13 +274,22 @@ class VisionModel(LabellerConfig):
         "budget, nothing more is asked.",
     )
     budget_tokens: int | None = Field(
-        default=None, ge=0, description="The same in tokens, of input and output together."
+        default=None,
+        ge=0,
+        description="The same in tokens, of input and output together.",
+        json_schema_extra=ADVANCED,
     )
     price_per_million_input: float | None = Field(
-        default=None, ge=0, description="Price of a million tokens of input; empty: not known."
+        default=None,
+        ge=0,
+        description="Price of a million tokens of input; empty: not known.",
+        json_schema_extra=ADVANCED,
     )
     price_per_million_output: float | None = Field(
-        default=None, ge=0, description="Price of a million tokens of output; empty: not known."
+        default=None,
+        ge=0,
+        description="Price of a million tokens of output; empty: not known.",
+        json_schema_extra=ADVANCED,
     )
 
 

@@ -9,20 +9,24 @@ clusters got no name, or that a labeller failed. Does not belong here: the label
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from panoptic_assets.clustering import quality
-from panoptic_assets.clustering.mark_log import append_mark
+from panoptic_assets.clustering.mark_log import append_mark, read_marks
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.config import LabelsConfig, is_ours
 from panoptic_assets.labels.inputs import LabellerInputs, find_inputs
 from panoptic_assets.labels.labellers import VisionModel, well_formed
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
+from panoptic_assets.labels.questions import MAX_LABEL, one_line
 from panoptic_assets.labels.table import (
+    BY_HAND,
     clusters_to_label,
     label_rows,
+    read_labels,
     same_labels,
     stored_labels,
     write_labels,
@@ -35,7 +39,9 @@ from panoptic_assets.labels.vision_language import (
 from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.extensions import name_of
-from panoptic_assets.spec.keys import parse_run_key
+from panoptic_assets.spec.keys import parse_node, parse_run_key
+from panoptic_assets.spec.languages import N_
+from panoptic_assets.spec.marks import labels_with
 from panoptic_assets.spec.people import system_user
 from panoptic_assets.spec.resolution import Document, document_of, parse
 from panoptic_assets.spec.text import brief
@@ -52,9 +58,13 @@ class LabelsPlan:
     clusterings: Clusterings
     """Those of the run."""
     clusters: list[ClusterToLabel]
-    """Of its whole tree, parents before children."""
-    naming: LabellerInputs | VisionQuestions
-    """What they are named by."""
+    """Of its whole tree, parents before children; of names by hand, those that are named."""
+    naming: LabellerInputs | VisionQuestions | None
+    """What they are named by; None: by hand."""
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By node the rows of names by hand that stay, whatever is found for their clusters."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Those that are given by hand now, by node; empty: the cluster has none any more."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +94,57 @@ def prepare(context: Context, key: str, given: Document) -> LabelsPlan:
     config = parse(LabelsConfig, given)
     store = context.store
     clusterings = Clusterings(store, run_key)
+    if config.names:
+        named, names = _named_by_hand(clusterings, run_key, config.names)
+        return LabelsPlan(context, run_key, config, clusterings, named, None, names=names)
     clusters = clusters_to_label(clusterings, run_key, config.label_remainder)
+    kept = {
+        node: row
+        for node, row in read_labels(store, clusterings, run_key).items()
+        if row["method"] == BY_HAND and not config.replace_names
+    }
     naming: LabellerInputs | VisionQuestions
     method = config.method
     # A subclass that names clusters itself is asked as any other labeller.
     if isinstance(method, VisionModel) and type(method).suggest is VisionModel.suggest:
+        clusters = [cluster for cluster in clusters if cluster.node not in kept]
         naming = find_questions(clusters, method, config.seed, store)
     else:
         naming = find_inputs(method, clusterings.get(run_key), context)
-    return LabelsPlan(context, run_key, config, clusterings, clusters, naming)
+    return LabelsPlan(context, run_key, config, clusterings, clusters, naming, kept)
+
+
+def _named_by_hand(
+    clusterings: Clusterings, run_key: str, names: Mapping[str, str]
+) -> tuple[list[ClusterToLabel], dict[str, str]]:
+    """The clusters that are named by hand, and their names, each as one visible line.
+
+    Raises:
+        InputError: One of them is not there, or a name is none.
+    """
+    clusters = {each.node: each for each in clusters_to_label(clusterings, run_key, True)}
+    lines = {}
+    for node, name in names.items():
+        if node not in clusters:
+            parse_node(node)
+            raise InputError(
+                "There is no cluster {node!r} in the run {run!r} now: its page shows those that "
+                "there are.",
+                id="no-cluster-to-name",
+                node=node[:200],
+                run=run_key,
+            )
+        lines[node] = one_line(name, MAX_LABEL + 1)
+        if len(lines[node]) > MAX_LABEL or bool(lines[node]) is not bool(name.strip()):
+            raise InputError(
+                "The name of {node} must be a line of at most {longest} characters, letters or "
+                "digits among them (given: {name!r}).",
+                id="cluster-name-unusable",
+                node=node,
+                longest=MAX_LABEL,
+                name=name[: MAX_LABEL + 20],
+            )
+    return [cluster for node, cluster in clusters.items() if node in names], lines
 
 
 def run(plan: LabelsPlan) -> LabelledClusters:
@@ -107,6 +159,9 @@ def run(plan: LabelsPlan) -> LabelledClusters:
         plan.context.reporter.tell(
             f"Stale, and left out until divided again: {', '.join(sorted(stale))}.", "yellow"
         )
+    if plan.names or plan.naming is None:
+        found = [Suggestion(each.node, plan.names[each.node] or None) for each in plan.clusters]
+        return LabelledClusters(plan, found)
     if isinstance(plan.naming, VisionQuestions):
         return _asked(plan, plan.naming)
     return LabelledClusters(plan, _suggested(plan, plan.naming) if plan.clusters else [])
@@ -149,7 +204,7 @@ def _asked(plan: LabelsPlan, questions: VisionQuestions) -> LabelledClusters:
     context, clusters = plan.context, plan.clusters
     answers = ask_for_labels(questions, context.store, context.source, context.reporter.tell)
     with closing(answers):
-        asked = context.reporter.track(answers, len(clusters), "clusters")
+        asked = context.reporter.track(answers, len(clusters), N_("clusters"))
         by_node = {suggestion.node: suggestion for suggestion in asked}
     _check_failures(context, by_node)
     used = {name: value for name, value in asdict(answers.usage).items() if value is not None}
@@ -163,9 +218,8 @@ def store(labelled: LabelledClusters) -> None:
     was, and is, there.
     """
     plan, context = labelled.plan, labelled.plan.context
-    method, document = next(iter(document_of(plan.config)["method"].items()))
-    rows = label_rows(plan.run_key, plan.clusters, labelled.suggestions, method, document)
     before = stored_labels(context.store, plan.run_key)
+    rows, content = _rows_and_content(labelled, before)
     if not same_labels(before, rows):
         append_mark(
             context.store,
@@ -174,9 +228,37 @@ def store(labelled: LabelledClusters) -> None:
             context.author or system_user(),
             dagster_run_id=context.dagster_run_id,
             records=tuple(sorted({cluster.record_id for cluster in plan.clusters})),
-            content={"before": before, "after": rows},
+            content=content,
         )
     write_labels(context.store, plan.run_key, rows)
+
+
+def _rows_and_content(
+    labelled: LabelledClusters, before: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows that the run has afterwards, and what the mark says of before and after."""
+    plan = labelled.plan
+    if not plan.names:
+        method, document = next(iter(document_of(plan.config)["method"].items()))
+        clusters = [each for each in plan.clusters if each.node not in plan.kept]
+        found = [each for each in labelled.suggestions if each.node not in plan.kept]
+        rows = label_rows(plan.run_key, clusters, found, method, document)
+        rows += [dict(row) for row in plan.kept.values()]
+        return rows, {"before": before, "after": rows}
+    named = [each for each in labelled.suggestions if each.label]
+    clusters_named = [each for each in plan.clusters if plan.names[each.node]]
+    after = label_rows(plan.run_key, clusters_named, named, BY_HAND, {})
+    mine = {(each.record_id, each.node) for each in plan.clusters}
+    gone = [row for row in before if (row["record_id"], row["node"]) in mine]
+    # Only what changes, since a person may name hundreds one by one.
+    content = {"part": True, "names": dict(plan.names), "before": gone, "after": after}
+    if not any(
+        mark.key == plan.run_key for mark in read_marks(plan.context.store, False, ["labels"])
+    ):
+        # The first mark of a run says what was there before anybody made marks.
+        rows = labels_with(before, gone, after)
+        return rows, {"names": dict(plan.names), "before": before, "after": rows}
+    return labels_with(before, gone, after), content
 
 
 def typical_images(plan: LabelsPlan, nb_clusters: int, nb_images: int) -> list[list[str]]:

@@ -17,6 +17,9 @@ from panoptic_assets.spec.keys import REMAINDER as REMAINDER_NAME
 from resources.lance import LanceStore, quoted
 from resources.schemas import SCHEMAS
 
+BY_HAND = "by_hand"
+"""The method of names that somebody gave."""
+
 
 def clusters_to_label(
     clusterings: Clusterings, run_key: str, label_remainder: bool = False

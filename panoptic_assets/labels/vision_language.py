@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,7 +26,7 @@ from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.pictures import Pictures
 from panoptic_assets.spec.records import digest
 from resources.decoding import jpeg
-from resources.errors import InputError, message
+from resources.errors import InputError, message, noted
 from resources.labeller import Question, Reply, VisionLLM
 from resources.lance import LanceStore
 from resources.schemas import SCHEMAS
@@ -103,6 +104,38 @@ class VisionQuestions:
     def nb_known(self) -> int:
         """Clusters whose answer is known."""
         return sum(len(self.asked[key].nodes) for key in self.known)
+
+    def estimate(self) -> core.Estimate:
+        """What asking costs at most."""
+        return core.estimate(
+            [len(self.asked[key].image_ids) for key in self.new],
+            self.task,
+            self.config.model,
+            self.config.image_pixels,
+            self.config.detail,
+            self.config.max_output_tokens,
+        )
+
+    def expected(self) -> dict[str, Any]:
+        """What asking sends, and takes at most, as plain data.
+
+        Holds model, host, nb_requests, nb_pictures, nb_known (clusters whose answer is stored),
+        tokens (of input and output), cost (in the currency of the prices; None without prices) and
+        in_clear (whether key and pictures go over the network unencrypted).
+        """
+        expected = self.estimate()
+        return {
+            "model": self.config.model,
+            "host": self.llm.host,
+            "nb_requests": expected.nb_requests,
+            "nb_pictures": sum(len(self.asked[key].image_ids) for key in self.new),
+            "nb_known": self.nb_known,
+            "tokens": expected.tokens,
+            "cost": None
+            if self.prices is None
+            else self.prices.cost(expected.tokens_in, expected.tokens_out),
+            "in_clear": self.llm.sends_in_clear,
+        }
 
 
 def find_questions(
@@ -313,20 +346,15 @@ def _cache_key(
 
 def _checked_budget(questions: VisionQuestions) -> tuple[str, ...]:
     """What asking takes, in words; raises InputError when it is more than it may be."""
-    config, new, llm = questions.config, questions.new, questions.llm
-    expected = core.estimate(
-        [len(questions.asked[key].image_ids) for key in new],
-        questions.task,
-        config.model,
-        config.image_pixels,
-        config.detail,
-        config.max_output_tokens,
-    )
-    told = f"at most {expected.tokens:,} tokens"
+    config, llm = questions.config, questions.llm
+    expected = questions.estimate()
+    told = noted("at most {tokens:,} tokens", tokens=expected.tokens)
     cost = None
     if questions.prices is not None:
         cost = questions.prices.cost(expected.tokens_in, expected.tokens_out)
-        told += f", a cost of {cost:,.4f}"
+        told = noted(
+            "at most {tokens:,} tokens, a cost of {cost:,.4f}", tokens=expected.tokens, cost=cost
+        )
     needed = message(
         "Asking {model} about {nb_requests:,} clusters takes as many requests and, by "
         "estimate, {told}",

@@ -15,6 +15,7 @@ from panoptic_assets.clustering.algorithms.interface import (
     distinct,
 )
 from panoptic_assets.spec.computation import REMAINDER, NotComputableError, Vectors
+from resources.errors import noted
 
 _BLOCK = 4096
 """Images that are compared with all tags at a time."""
@@ -129,9 +130,9 @@ def tag_texts(tags: tuple[TargetTag, ...], parent_tags: ParentTags) -> tuple[lis
         text = ", ".join(path) if parent_tags == "combine" else path[-1]
         other = texts.setdefault(text, path)
         if other != path:
-            remedy = "rename one of them"
+            remedy = noted("rename one of them")
             if parent_tags != "combine":
-                remedy = "with `parent_tags: combine` the tags above tell them apart"
+                remedy = noted("with `parent_tags: combine` the tags above tell them apart")
             raise NotComputableError(
                 "The tags '{tag}' and '{other}' have the same text, '{text}', and no image could "
                 "be told to be of one or the other: {remedy}.",
@@ -165,9 +166,19 @@ def _notes(
 ) -> tuple[str, ...]:
     if not nb_used:
         return (
-            f"No image reaches a similarity of {min_similarity:g} to a tag, all are the remainder: "
-            f"the highest is {highest:.2f}, so a lower min_similarity attaches some.",
+            noted(
+                "No image reaches a similarity of {least:g} to a tag, all are the remainder: the "
+                "highest is {highest:.2f}, so a lower min_similarity attaches some.",
+                least=min_similarity,
+                highest=highest,
+            ),
         )
     if nb_used < nb_tags:
-        return (f"{nb_tags - nb_used} of {nb_tags} tags are closest to no image.",)
+        return (
+            noted(
+                "{nb_unused} of {nb_tags} tags are closest to no image.",
+                nb_unused=nb_tags - nb_used,
+                nb_tags=nb_tags,
+            ),
+        )
     return ()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, distinct
 from panoptic_assets.spec.computation import Labels, Rows, Vectors
+from resources.errors import noted
 
 _MIN_IMAGES = 5
 """Images that a cluster has at least, and distinct ones without which nothing is divided."""
@@ -85,25 +86,41 @@ def automatic(data: Data, seed: int) -> Outcome:
 
 def _undivided(nb_images: int, nb_distinct: int) -> Outcome:
     what = (
-        "All images are identical: they are one cluster."
+        noted("All images are identical: they are one cluster.")
         if nb_distinct == 1
-        else f"Only {nb_distinct} images differ, too few to be divided automatically: they are one "
-        "cluster. A number, such as `nb_clusters: 2`, forces a cut."
+        else noted(
+            "Only {nb_distinct} images differ, too few to be divided automatically: they are one "
+            "cluster. A number, such as `nb_clusters: 2`, forces a cut.",
+            nb_distinct=nb_distinct,
+        )
     )
     if nb_images == 1:
-        what = "There is one image: it is one cluster."
+        what = noted("There is one image: it is one cluster.")
     return Outcome(np.zeros(nb_images, np.int64), np.ones(nb_images, np.float32), notes=(what,))
 
 
 def _notes(nb_clusters: int, labels: Labels) -> tuple[str, ...]:
-    forced = "A number, such as `nb_clusters: 2`, forces a cut."
     if nb_clusters == 0:
-        return (f"No cluster was found, all images are the remainder. {forced}",)
-    if nb_clusters == 1:
-        rest = np.count_nonzero(labels == -1)
-        beside = f", with {rest} images in the remainder" if rest else ""
-        return (f"Only one cluster was found{beside}. {forced}",)
-    return ()
+        return (
+            noted(
+                "No cluster was found, all images are the remainder. A number, such as "
+                "`nb_clusters: 2`, forces a cut."
+            ),
+        )
+    if nb_clusters > 1:
+        return ()
+    rest = np.count_nonzero(labels == -1)
+    if not rest:
+        return (
+            noted("Only one cluster was found. A number, such as `nb_clusters: 2`, forces a cut."),
+        )
+    return (
+        noted(
+            "Only one cluster was found, with {rest} images in the remainder. A number, such as "
+            "`nb_clusters: 2`, forces a cut.",
+            rest=rest,
+        ),
+    )
 
 
 def _nearest(data: Data, first: Rows, places: Rows) -> Rows:

@@ -12,12 +12,23 @@ import numpy.typing as npt
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError
+from resources.errors import noted
 
 _ABSENT = -2
 _MAX_PROFILES = 8_000
 """Different rows of labels whose pairs are compared: 0.26 GB of distances, which scipy copies."""
 _NEVER = 2.0
 """Distance of images that must not be together."""
+_NO_AGREEMENT = noted(
+    "The runs agree on no cluster, all images are the remainder: a lower min_agreement finds more."
+)
+_NO_AGREEMENT_OF_SIZE = noted(
+    "The runs agree on no cluster, all images are the remainder: a lower min_agreement or "
+    "min_cluster_size finds more."
+)
+_NO_CLUSTER = noted(
+    "The runs agree on no cluster, all images are the remainder: take runs that have clusters."
+)
 
 Profiles = npt.NDArray[np.int64]
 """(n, runs) labels of rows in each run."""
@@ -67,14 +78,11 @@ def consensus(
     profiles = np.stack(data.runs, axis=1).astype(np.int64)
     if nb_clusters == -1:
         labels = _agreeing(profiles, min_agreement, min_cluster_size)
-        remedy = "a lower min_agreement"
-        remedy += " or min_cluster_size finds more" if min_cluster_size > 2 else " finds more"
+        note = _NO_AGREEMENT_OF_SIZE if min_cluster_size > 2 else _NO_AGREEMENT
     else:
         labels = _kmeans(profiles, nb_clusters, seed)
-        remedy = "take runs that have clusters"
-    notes: tuple[str, ...] = ()
-    if (labels == REMAINDER).all():
-        notes = (f"The runs agree on no cluster, all images are the remainder: {remedy}.",)
+        note = _NO_CLUSTER
+    notes = (note,) if (labels == REMAINDER).all() else ()
     return Outcome(labels, _agreement_with_own(profiles, labels), notes=notes)
 
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, distinct
 from panoptic_assets.spec.computation import REMAINDER, Labels, NotComputableError, Rows, Vectors
+from resources.errors import noted
 
 DEFAULT_SIMILARITY = 0.95
 """Least cosine where neither the request nor the model's file gives one."""
@@ -386,20 +387,30 @@ def _notes(
 ) -> tuple[str, ...]:
     if (labels == REMAINDER).all():
         return (
-            f"No two images reach a similarity of {least:g}, all are the remainder: a lower "
-            "min_similarity finds more.",
+            noted(
+                "No two images reach a similarity of {least:g}, all are the remainder: a lower "
+                "min_similarity finds more.",
+                least=least,
+            ),
         )
     notes = []
     lowest = float(np.nanmin(similarities))
     if guarantee == "connected" and lowest < least - 1e-6:
         notes.append(
-            f"The least similar images of one group have a similarity of {lowest:.2f}: "
-            "`guarantee: pairwise` lets none be below min_similarity."
+            noted(
+                "The least similar images of one group have a similarity of {lowest:.2f}: "
+                "`guarantee: pairwise` lets none be below min_similarity.",
+                lowest=lowest,
+            )
         )
     if hurried:
         notes.append(
-            f"min_similarity {least:g} connects many images with very many others, in {hurried} "
-            "place(s): every two images of a group reach it there too, but a higher one would cut "
-            "clearer groups."
+            noted(
+                "min_similarity {least:g} connects many images with very many others, in {hurried} "
+                "place(s): every two images of a group reach it there too, but a higher one would "
+                "cut clearer groups.",
+                least=least,
+                hurried=hurried,
+            )
         )
     return tuple(notes)

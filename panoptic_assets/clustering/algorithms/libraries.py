@@ -21,6 +21,7 @@ import numpy as np
 from panoptic_assets.clustering.algorithms.automatic import automatic
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, distinct
 from panoptic_assets.spec.computation import Labels, NotComputableError, Vectors
+from resources.errors import noted
 
 _MOST_PARTS = 50
 """Of a graph of neighbours whose parts are joined by comparing their images."""
@@ -145,7 +146,7 @@ def birch(
         groups = estimator.fit_predict(data.points).astype(np.int64)
         nb_groups = len(estimator.subcluster_centers_)
         if wanted is None:
-            return Outcome(groups, notes=_one_cluster(groups, "a smaller threshold cuts more"))
+            return Outcome(groups, notes=_one_cluster(groups, _ONE_BY_THRESHOLD))
         if nb_groups < wanted:
             raise NotComputableError(
                 "nb_clusters is {wanted}, but with threshold {threshold:g} the tree has only "
@@ -153,9 +154,11 @@ def birch(
                 id="clusters-beyond-groups-of-tree",
                 wanted=wanted,
                 threshold=threshold,
-                groups=f"{nb_groups} group{'' if nb_groups == 1 else 's'}",
+                groups=noted("1 group")
+                if nb_groups == 1
+                else noted("{count:d} groups", count=nb_groups),
             )
-        _check_memory(nb_groups, "join the groups of its tree", "a larger threshold")
+        _check_memory(nb_groups, noted("join the groups of its tree"), noted("a larger threshold"))
         joined = _agglomerative(estimator.subcluster_centers_, wanted, None, "ward", "euclidean")
     return Outcome(joined[groups])
 
@@ -185,7 +188,7 @@ def agglomerative(
         return Outcome(np.zeros(1, np.int64))
     connectivity = None
     if nb_neighbors is None:
-        _check_memory(len(data), "compare all pairs", "`nb_neighbors: 20`")
+        _check_memory(len(data), noted("compare all pairs"), "`nb_neighbors: 20`")
     else:
         connectivity = _connected(data, nb_neighbors)
     if metric == "cosine" and not (data.points != 0).any(axis=1).all():
@@ -197,7 +200,7 @@ def agglomerative(
         labels = _agglomerative(
             data.points, wanted, distance_threshold, linkage, metric, connectivity
         )
-    return Outcome(labels, notes=_one_cluster(labels, "a smaller distance_threshold cuts more"))
+    return Outcome(labels, notes=_one_cluster(labels, _ONE_BY_DISTANCE))
 
 
 def hdbscan(
@@ -245,7 +248,7 @@ def hdbscan(
         return Outcome(
             np.zeros(len(data), np.int64),
             np.ones(len(data), np.float32),
-            notes=("All images are identical: they are one cluster.",),
+            notes=(noted("All images are identical: they are one cluster."),),
         )
     if len(first) < max(min_cluster_size, 3):
         raise NotComputableError(
@@ -301,9 +304,13 @@ def _fewer(labels: Labels, nb_clusters: int) -> tuple[str, ...]:
     if found == nb_clusters:
         return ()
     return (
-        f"{nb_clusters} clusters were asked for, but only {found} have images: others are as near "
-        "to an image that another one is nearer to. Fewer clusters, or `kmeans` in place of "
-        "`minibatch_kmeans`, give what is asked for.",
+        noted(
+            "{nb_clusters} clusters were asked for, but only {found} have images: others are as "
+            "near to an image that another one is nearer to. Fewer clusters, or `kmeans` in place "
+            "of `minibatch_kmeans`, give what is asked for.",
+            nb_clusters=nb_clusters,
+            found=found,
+        ),
     )
 
 
@@ -426,16 +433,28 @@ def _connected(data: Data, nb_neighbors: int) -> Any:
     return graph
 
 
-def _one_cluster(labels: Labels, remedy: str) -> tuple[str, ...]:
+_ONE_BY_THRESHOLD = noted(
+    "All images are in one cluster: a smaller threshold cuts more, and `nb_clusters: 2` forces a "
+    "cut."
+)
+_ONE_BY_DISTANCE = noted(
+    "All images are in one cluster: a smaller distance_threshold cuts more, and `nb_clusters: 2` "
+    "forces a cut."
+)
+
+
+def _one_cluster(labels: Labels, note: str) -> tuple[str, ...]:
     if (labels == labels[0]).all() and len(labels) > 1:
-        return (f"All images are in one cluster: {remedy}, and `nb_clusters: 2` forces a cut.",)
+        return (note,)
     return ()
 
 
 def _all_remainder(labels: Labels) -> tuple[str, ...]:
     if (labels == -1).all():
         return (
-            "No cluster was found, all images are the remainder: smaller clusters or another "
-            "method may find some, and kmeans with `nb_clusters: 2` forces a cut.",
+            noted(
+                "No cluster was found, all images are the remainder: smaller clusters or another "
+                "method may find some, and kmeans with `nb_clusters: 2` forces a cut."
+            ),
         )
     return ()
