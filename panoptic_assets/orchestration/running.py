@@ -16,7 +16,7 @@ from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.text import cut
 from resources.errors import InputError, Message, PlainError, UnavailableError, is_message
-from resources.report_folder import address
+from resources.report_folder import live_address
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,14 +106,13 @@ def excerpt(value: Any) -> Any:
     return cut(value, _TEXT_SHOWN) if isinstance(value, str) else value
 
 
-def report_link(place: str, page: str = "index.html") -> dict[str, dg.MetadataValue]:
-    """The metadata ``report``: a link to a page of a report; empty where nobody serves it.
+def page_link(page: str) -> dict[str, dg.MetadataValue]:
+    """The metadata ``report``: a link to a live page; empty where nobody serves it.
 
     Args:
-        place: The report's, such as ``runs/greek``.
-        page: The page's name.
+        page: Its address below the project's, such as ``runs/greek``.
     """
-    found = address(place, page)
+    found = live_address(page)
     return {} if found is None else {"report": dg.MetadataValue.url(found)}
 
 

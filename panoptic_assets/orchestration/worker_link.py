@@ -15,6 +15,7 @@ Requests, each with one key that says what is asked:
 - ``job``: a job of one op, with ``op`` and ``given``;
 - ``run``: the id of a Dagster run that was created elsewhere, and which the worker may decline;
 - ``search``: arguments of ``Project.search``;
+- ``check``: those of ``Project.check``, for what needs a model: asset, key and given;
 - ``cancel``: the id of a Dagster run;
 - ``knows``: nothing; whether it lives, and which Dagster runs it has.
 

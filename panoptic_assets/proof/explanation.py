@@ -18,11 +18,12 @@ from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.keys import vector_type_of
 from panoptic_assets.spec.records import output_hash
 from panoptic_assets.spec.tag_log import known_property
+from panoptic_assets.spec.tag_words import in_words
 from panoptic_assets.spec.text import beginning
 from panoptic_assets.tags.edits import DEFAULT_PROPERTY, EditError, find_tag
 from panoptic_assets.tags.table import LoggedEvent, read_log, tags_are
 from resources.decoding import UnreadableImage
-from resources.errors import InputError
+from resources.errors import InputError, text_of
 from resources.lance import LanceStore, VersionGoneError, quoted
 from resources.schemas import vectors_table
 from resources.source import ImageSource, UnavailableFile
@@ -152,7 +153,7 @@ def _tag_step(
 
 
 def _event_steps(log: list[LoggedEvent], found: Origin) -> list[ExplanationStep]:
-    words = tag_log.in_words([entry.event for entry in log])
+    words = [text_of(said) for said in in_words([entry.event for entry in log])]
     steps = []
     for number in found.numbers:
         entry = log[number - 1]

@@ -22,8 +22,8 @@ from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
 from panoptic_assets.orchestration.running import (
     REVIEW_POOL,
     TAGS_POOL,
+    page_link,
     plain_failures,
-    report_link,
 )
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.markdown import bullets, table
@@ -107,7 +107,7 @@ def save_metadata(
     )
     counted = Counter(change.kind for change in saving.changes)
     return {
-        **report_link(f"runs/{run_key}"),
+        **page_link(f"runs/{run_key}"),
         "property": saving.property,
         "nb_tags": len(held.tags),
         "nb_images": len({image_id for _, image_id in held.images}),

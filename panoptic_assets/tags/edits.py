@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.tag_log import (
     HIERARCHY,
     Event,
@@ -56,12 +57,20 @@ FIELDS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "merge": ({"tags": "two tags or more", "into": "the one that stays"}, {}),
     "split": ({"tag": "the tag", "into": "new names, each with its images"}, {}),
     "move": ({"tag": "the tag", "under": "the tag above it from now on; '' for none"}, {}),
-    "recolour": ({"tag": "the tag", "colour": "#rrggbb"}, {}),
+    "recolour": ({"tag": "the tag", "colour": "#rrggbb; '' for none"}, {}),
     "assign": (
         {"tag": "the tag", "images": "ids or paths"},
         {"only": "true: the images lose their other tags of the property"},
     ),
     "unassign": ({"tag": "the tag", "images": "ids or paths"}, {}),
+    "reassign": (
+        {
+            "tag": "the tag that they carry",
+            "to": "the tag that they get in its place",
+            "images": "ids or paths",
+        },
+        {},
+    ),
     "accept": (
         {
             "tag": "the tag",
@@ -145,11 +154,41 @@ def assigning(
         log: All events so far.
         property_name: The tag's property, which need not exist.
     """
+    assign = {"assign": {"tag": name, "images": list(images), "property": property_name}}
+    return [*_making(name, log, property_name), assign]
+
+
+def reassigning(
+    name: str, to: str, images: Sequence[str], log: Sequence[Event], property_name: str
+) -> list[Edit]:
+    """The edits that give images another tag in place of one, and make it first if it is missing.
+
+    Args:
+        name: The path or id of the tag that they carry.
+        to: The path or id of the tag that they get.
+        images: Ids or paths.
+        log: All events so far.
+        property_name: The tags' property.
+    """
+    fields = {"tag": name, "to": to, "images": list(images), "property": property_name}
+    return [*_making(to, log, property_name), {"reassign": fields}]
+
+
+def _making(name: str, log: Sequence[Event], property_name: str) -> list[Edit]:
+    """The edit that makes a tag; none where there is one."""
     tree = _TagTree(replayed(log), normalised(property_name))
     exists = name in tree.tags or comparable(name) in tree.by_path
-    create = {"create": {"tag": name, "property": property_name}}
-    assign = {"assign": {"tag": name, "images": list(images), "property": property_name}}
-    return [assign] if exists else [create, assign]
+    return [] if exists else [{"create": {"tag": name, "property": property_name}}]
+
+
+def carrying(name: str, log: Sequence[Event], property_name: str) -> set[str]:
+    """Ids of the images that carry a tag itself, and not only one below it.
+
+    Raises:
+        EditError: There is no such tag.
+    """
+    tree = _TagTree(replayed(log), normalised(property_name))
+    return set(tree.state.members[tree.find(name).tag_id])
 
 
 def _check_depth(state: State, event: Event) -> None:
@@ -172,9 +211,9 @@ def _check_depth(state: State, event: Event) -> None:
 def from_rows(rows: Iterable[tuple[int, Mapping[str, str]]]) -> list[Edit]:
     """Edits as the lines of a table: a column ``edit`` with the kind, and one for each field.
 
-    An empty cell is a field that is not given, but for ``under``, where it is the top. In ``tags``
-    and ``images`` a ``|`` or a line break parts several; of a ``split``, ``into`` is one new name
-    and ``images`` are its images.
+    An empty cell is a field that is not given, but for ``under``, where it is the top, and the
+    ``colour`` of a ``recolour``, where it is none. In ``tags`` and ``images`` a ``|`` or a line
+    break parts several; of a ``split``, ``into`` is one new name and ``images`` are its images.
 
     Args:
         rows: The number of each line, for messages, and its cells by the names of their columns.
@@ -197,6 +236,8 @@ def _from_row(number: int, row: Mapping[str, str]) -> Edit:
         fields["into"] = {fields.get("into", ""): fields.pop("images", [])}
     if kind == "move":
         fields.setdefault("under", "")
+    if kind == "recolour":
+        fields.setdefault("colour", "")
     if "event" in fields:
         try:
             fields["event"] = int(fields["event"])
@@ -234,6 +275,7 @@ def _event(edit: Edit, log: list[Event], state: State, images: Images) -> Event:
         "split": _split,
         "move": _move,
         "recolour": _recolour,
+        "reassign": _reassign,
         "delete": _delete,
     }.get(kind)
     if make is not None:
@@ -274,7 +316,7 @@ def _checked(edit: Any) -> tuple[str, dict[str, Any]]:
         )
     given = dict(fields)
     if kind not in ("undo", "redo"):
-        given["property"] = _name(given.get("property", DEFAULT_PROPERTY), "property")
+        given["property"] = _name(given.get("property", DEFAULT_PROPERTY), N_("property"))
     for name, value in given.items():
         _check_type(kind, name, value)
     return kind, given
@@ -284,7 +326,7 @@ def _check_type(kind: str, name: str, value: Any) -> None:
     lists = {"images", "tags"}
     if name in lists:
         right = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-        what = "a list of texts"
+        what = N_("a list of texts")
     elif name == "into" and kind == "split":
         right = isinstance(value, Mapping) and all(
             isinstance(key, str)
@@ -292,14 +334,14 @@ def _check_type(kind: str, name: str, value: Any) -> None:
             and all(isinstance(item, str) for item in items)
             for key, items in value.items()
         )
-        what = "names, each with a list of images"
+        what = N_("names, each with a list of images")
     elif name == "event":
         right = isinstance(value, int) and not isinstance(value, bool)
-        what = "the number of an event"
+        what = N_("the number of an event")
     elif name == "only":
-        right, what = isinstance(value, bool), "true or false"
+        right, what = isinstance(value, bool), N_("true or false")
     else:
-        right, what = isinstance(value, str), "text"
+        right, what = isinstance(value, str), N_("text")
     if not right:
         raise EditError(
             "{name} of {kind} is {what}, not {value}.",
@@ -454,7 +496,7 @@ def missing_tags(tag_paths: Iterable[Sequence[str]], state: State, property_name
         for depth in range(1, len(names) + 1):
             path = comparable(HIERARCHY.join(names[:depth]))
             if path not in known:
-                name = _name(names[depth - 1], "tag")
+                name = _name(names[depth - 1], N_("tag"))
                 tag = Tag(uuid.uuid4().hex[:16], tree.property, name, parent_id)
                 known[path] = tag.tag_id
                 made.append(tag)
@@ -555,7 +597,7 @@ def _move(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
 
 
 def _recolour(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
-    colour = parse_colour(fields["colour"])
+    colour = parse_colour(fields["colour"]) if fields["colour"].strip() else None
     return Event("recolour", tree.property, tag_id=tree.find(fields["tag"]).tag_id, colour=colour)
 
 
@@ -566,20 +608,9 @@ def _delete(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
 
 def _give_or_take(kind: str, fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     tag = tree.find(fields["tag"])
-    pairs: list[Pair] = [(tag.tag_id, image_id) for image_id in _ids(fields["images"], images)]
-    if not pairs:
-        raise EditError("{kind} names no image.", id="edit-without-images", kind=kind)
-    own = tree.state.members[tag.tag_id]
-    without = [image_id for _, image_id in pairs if image_id not in own]
-    if kind == "unassign" and without:
-        raise EditError(
-            "{nb_without} of the {nb_images} images do not carry the tag {tag!r}: {without}.",
-            id="edit-of-images-without-tag",
-            nb_without=len(without),
-            nb_images=len(pairs),
-            tag=tree.paths[tag.tag_id],
-            without=without[0][:12] + (", …" if len(without) > 1 else ""),
-        )
+    pairs: list[Pair] = [(tag.tag_id, image_id) for image_id in _some_ids(kind, fields, images)]
+    if kind == "unassign":
+        _check_carried(tag, [image_id for _, image_id in pairs], tree)
     only = bool(fields.get("only", False))
     left: tuple[str, ...] = ()
     if kind == "accept":
@@ -590,6 +621,34 @@ def _give_or_take(kind: str, fields: dict[str, Any], tree: _TagTree, images: Ima
         left = tuple(sorted(carried))
     event = Event(kind, tree.property, images=tuple(sorted(pairs)), only=only)  # type: ignore[arg-type]
     return replace(event, tag_ids=left)
+
+
+def _reassign(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
+    """A split into a tag that is there: one event, so that it is undone as one."""
+    tag, other = tree.find(fields["tag"]), tree.find(fields["to"])
+    if tag.tag_id == other.tag_id:
+        raise EditError(
+            "{tag!r} is the tag that the images carry: name another one, that they get.",
+            id="edit-reassign-to-itself",
+            tag=tree.paths[tag.tag_id],
+        )
+    image_ids = _some_ids("reassign", fields, images)
+    _check_carried(tag, image_ids, tree)
+    pairs = tuple((other.tag_id, image_id) for image_id in image_ids)
+    return Event("split", tree.property, images=pairs, tag_id=tag.tag_id)
+
+
+def _check_carried(tag: Tag, image_ids: Sequence[str], tree: _TagTree) -> None:
+    own = tree.state.members[tag.tag_id]
+    if without := [image_id for image_id in image_ids if image_id not in own]:
+        raise EditError(
+            "{nb_without} of the {nb_images} images do not carry the tag {tag!r}: {without}.",
+            id="edit-of-images-without-tag",
+            nb_without=len(without),
+            nb_images=len(image_ids),
+            tag=tree.paths[tag.tag_id],
+            without=without[0][:12] + (", …" if len(without) > 1 else ""),
+        )
 
 
 def split_path(path: str) -> list[str]:
@@ -621,6 +680,13 @@ def _ids(wanted: Sequence[str], images: Images) -> list[str]:
             unknown=", ".join(map(_shown, unknown[:3])) + (", …" if len(unknown) > 3 else ""),
         )
     return sorted({image_id for image_id in found.values() if image_id})
+
+
+def _some_ids(kind: str, fields: dict[str, Any], images: Images) -> list[str]:
+    found = _ids(fields["images"], images)
+    if not found:
+        raise EditError("{kind} names no image.", id="edit-without-images", kind=kind)
+    return found
 
 
 def _name(text: Any, what: str) -> str:

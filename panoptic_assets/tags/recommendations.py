@@ -25,6 +25,7 @@ import numpy.typing as npt
 from panoptic_assets.features.similarity import similarities
 from panoptic_assets.spec.computation import Rows, Vectors
 from panoptic_assets.spec.tag_log import Event, Pair, Tag, TagTables, remainders, undone
+from resources.errors import Message, message
 
 Numbers = npt.NDArray[np.float64]
 
@@ -188,7 +189,7 @@ def recommend(
     return best
 
 
-def why_none(asked: Task, property_name: str) -> str:
+def why_none(asked: Task, property_name: str) -> Message:
     """Why nothing is proposed for any tag of a property: one plain sentence.
 
     Args:
@@ -197,33 +198,48 @@ def why_none(asked: Task, property_name: str) -> str:
     """
     groups = [group for group in asked.groups if group.wanted]
     if not groups:
-        return (
-            f"All tags of {property_name!r} are of a remainder, for which nothing is looked for: "
-            "to treat them as any other, set `include_remainder: true` (`--include-remainder`)."
+        return message(
+            "All tags of {property!r} are of a remainder, for which nothing is looked for: to "
+            "treat them as any other, set `include_remainder: true` (`--include-remainder`).",
+            id="recommends-for-no-remainder",
+            property=property_name,
         )
     groups = [group for group in groups if len(group.members)]
     if not groups:
-        return (
-            f"No tag of {property_name!r} has an image that is there and has a vector, to compare "
-            "others with: assign some (`panoptic-assets tag assign`)."
+        return message(
+            "No tag of {property!r} has an image that is there and has a vector, to compare others "
+            "with: assign some (`panoptic-assets tag assign`).",
+            id="recommends-for-no-member",
+            property=property_name,
         )
     if not len(asked.candidates):
-        return (
-            f"Every image carries a tag of {property_name!r}, so none is left to propose: to look "
-            "among the images of other tags, set `include_tagged: true` (`--include-tagged`)."
+        return message(
+            "Every image carries a tag of {property!r}, so none is left to propose: to look among "
+            "the images of other tags, set `include_tagged: true` (`--include-tagged`).",
+            id="recommends-none-left",
+            property=property_name,
         )
     left = [np.setdiff1d(asked.candidates, group.members) for group in groups]
     if not any(len(rows) for rows in left):
-        return f"Every image that is left carries each tag of {property_name!r} already."
+        return message(
+            "Every image that is left carries each tag of {property!r} already.",
+            id="recommends-all-members",
+            property=property_name,
+        )
     open_to = zip(left, groups, strict=True)
     if not any(len(np.setdiff1d(rows, group.refused)) for rows, group in open_to):
-        return (
-            f"Every image that is left was refused for each tag of {property_name!r}: to take that "
-            "back, undo it (`panoptic-assets tag log`, `panoptic-assets tag undo`)."
+        return message(
+            "Every image that is left was refused for each tag of {property!r}: to take that back, "
+            "undo it (`panoptic-assets tag log`, `panoptic-assets tag undo`).",
+            id="recommends-all-refused",
+            property=property_name,
         )
-    return (
-        f"None of the {len(asked.candidates):,} images that are left is more like a tag of "
-        f"{property_name!r} than like all others (a score above 0)."
+    return message(
+        "None of the {nb_left:,} images that are left is more like a tag of {property!r} than like "
+        "all others (a score above 0).",
+        id="recommends-nothing-alike",
+        nb_left=len(asked.candidates),
+        property=property_name,
     )
 
 

@@ -24,6 +24,7 @@ from panoptic_assets.tags.table import (
     read_recommendations,
     write_recommendations,
 )
+from resources.errors import text_of
 from resources.schemas import SCHEMAS
 
 
@@ -96,7 +97,7 @@ def run(plan: RecommendingPlan) -> Recommended:
         )
         found = core.recommend(read.vectors, task.groups, task.candidates, config.number)
         if not any(len(proposals.rows) for proposals in found):
-            why_none.append(core.why_none(task, name))
+            why_none.append(text_of(core.why_none(task, name)))
             plan.context.reporter.tell(why_none[-1], "yellow")
         tagged = set(task.tagged.tolist())
         for tag, proposals in zip(task.tags, found, strict=True):

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,6 +20,8 @@ from panoptic_assets.spec.text import nearest
 from resources.errors import InputError
 from resources.lance import LanceStore, quoted
 from resources.schemas import SCHEMAS
+
+_WITHOUT_IMAGES = [name for name in SCHEMAS["tag_log"].names if name != "images"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class LoggedEvent:
     author: str
     reason: str
     event: tag_log.Event
+    nb_images: int = 0
+    """Of the event, also where it was read without them."""
 
 
 def read_log(store: LanceStore, with_images: bool = True) -> list[LoggedEvent]:
@@ -39,17 +44,31 @@ def read_log(store: LanceStore, with_images: bool = True) -> list[LoggedEvent]:
         store: The store.
         with_images: Whether the events have their images, which are most of the log.
     """
+    columns = SCHEMAS["tag_log"].names if with_images else _WITHOUT_IMAGES
+    return _events(store.read("tag_log", columns).sort_by("event_id").to_pylist())
+
+
+def read_log_of_edits(store: LanceStore) -> list[LoggedEvent]:
+    """:func:`read_log` without the images of saves and imports, which may be all of the corpus."""
+    rows = store.read("tag_log", _WITHOUT_IMAGES).sort_by("event_id").to_pylist()
+    few = "kind NOT LIKE '%save%' AND kind NOT LIKE '%import%'"
+    edits = store.read("tag_log", ["event_id", "images"], few)
+    images = dict(zip(*(edits[name].to_pylist() for name in edits.column_names), strict=True))
+    return _events([row | {"images": images.get(row["event_id"], ())} for row in rows])
+
+
+def _events(rows: list[dict[str, Any]]) -> list[LoggedEvent]:
     found: list[LoggedEvent] = []
-    columns = [name for name in SCHEMAS["tag_log"].names if with_images or name != "images"]
-    for row in store.read("tag_log", columns).sort_by("event_id").to_pylist():
+    for row in rows:
         pairs = iter([(pair["tag_id"], pair["image_id"]) for pair in row.get("images", ())])
         for content in json.loads(row["content"]):
             tags = tuple(tag_log.Tag(**tag) for tag in content.pop("tags", ()))
             tag_ids = tuple(content.pop("tag_ids", ()))
-            images = tuple(itertools.islice(pairs, content.pop("nb_images", 0)))
+            nb_images = content.pop("nb_images", 0)
+            images = tuple(itertools.islice(pairs, nb_images))
             event = tag_log.Event(tags=tags, images=images, tag_ids=tag_ids, **content)
-            reason = row["reason"] or ""
-            found.append(LoggedEvent(len(found) + 1, row["at"], row["author"], reason, event))
+            number, reason = len(found) + 1, row["reason"] or ""
+            found.append(LoggedEvent(number, row["at"], row["author"], reason, event, nb_images))
     return found
 
 

@@ -1,8 +1,9 @@
-"""Undoing, removing, reconciling and choosing a policy, inside Dagster.
+"""Undoing, removing, reconciling, choosing a policy and remarking, inside Dagster.
 
-Belongs here: the jobs ``undo_acts``, ``remove_clusterings``, ``reconcile`` and ``set_policy``, each
-of one operation, and telling Dagster what counts afterwards. Does not belong here: what these acts
-do (``upkeep.undoing``, ``upkeep.removing``, ``upkeep.reconciling``, ``upkeep.setting_policies``).
+Belongs here: the jobs ``undo_acts``, ``remove_clusterings``, ``reconcile``, ``set_policy`` and
+``remark``, each of one operation, and telling Dagster what counts afterwards. Does not belong here:
+what these acts do (``upkeep.undoing``, ``upkeep.removing``, ``upkeep.reconciling``,
+``upkeep.setting_policies``, ``tags.remarking``).
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from panoptic_assets.orchestration.running import CLUSTERINGS_POOL, plain_failur
 from panoptic_assets.spec.keys import run_key_of
 from panoptic_assets.spec.markdown import bullets
 from panoptic_assets.spec.resolution import given_config, parse
+from panoptic_assets.tags import remarking
+from panoptic_assets.tags.config import RemarkConfig
 from panoptic_assets.upkeep import removing, setting_policies, undoing
 from panoptic_assets.upkeep.config import (
     PolicyConfig,
@@ -56,7 +59,8 @@ def undo_act(context: dg.OpExecutionContext, acts: dg.ResourceParam[Acts]) -> It
         if plan.redo and is_removal:
             removing.remove_pages(act.reports, plan.key)
         relabelled = [run_key] if mark is not None and mark.kind == "labels" else []
-        yield from follow_store(context.instance, act.now(), [run_key], relabelled)
+        if mark is None or mark.kind != "remark":  # of which Dagster knows nothing
+            yield from follow_store(context.instance, act.now(), [run_key], relabelled)
     shown: dict[str, Any] = {
         "act": plan.act,
         "done": "redo" if plan.redo else "undo",
@@ -69,8 +73,9 @@ def undo_act(context: dg.OpExecutionContext, acts: dg.ResourceParam[Acts]) -> It
 
 
 @dg.job(
-    description="Undoes an act (a clustering, labels, a policy, a removal), or does it again; the "
-    "same as `panoptic-assets undo` and `redo`. Without one, the last act that can be undone.",
+    description="Undoes an act (a clustering, labels, a policy, a removal, a remark), or does it "
+    "again; the same as `panoptic-assets undo` and `redo`. Without one, the last act that can be "
+    "undone.",
     # Started again after its process died, it could find another act to be the last one.
     tags={MAX_RETRIES_TAG: "0"},
 )
@@ -164,3 +169,26 @@ def write_policy(context: dg.OpExecutionContext, acts: dg.ResourceParam[Acts]) -
 def set_policy() -> None:
     """See its description."""
     write_policy()
+
+
+@dg.op(config_schema=schema_of(RemarkConfig), pool=CLUSTERINGS_POOL, out=dg.Out(dg.Nothing))
+def write_remark(context: dg.OpExecutionContext, acts: dg.ResourceParam[Acts]) -> Iterator[Any]:
+    """Write a remark on an image, a run, a cluster or a tag; it can be undone."""
+    with plain_failures():
+        act = acts.context_of(context)
+        remarked = remarking.store(remarking.run(remarking.prepare(act, "", _given(context))))
+    shown: dict[str, Any] = {
+        "subject": remarked.plan.subject.key,
+        "about": remarked.plan.subject.about,
+        "mark": remarked.id,
+    }
+    yield dg.Output(None, metadata=shown)
+
+
+@dg.job(
+    description="Writes a remark on an image, a run, a cluster or a tag, or takes it away; the "
+    "same as `panoptic-assets remark`. `undo_acts` brings back what was said before."
+)
+def remark() -> None:
+    """See its description."""
+    write_remark()

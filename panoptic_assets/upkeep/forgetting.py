@@ -50,9 +50,11 @@ from panoptic_assets.features.table import (
 )
 from panoptic_assets.orchestration.history import Cleared
 from panoptic_assets.spec import seals
+from panoptic_assets.spec.marks import IMAGE
 from panoptic_assets.upkeep.redaction import Redaction, without_images
 from resources.errors import InputError
 from resources.lance import LanceStore, one_of, quoted
+from resources.preview_folder import PreviewFolder
 from resources.project_folder import ProjectFolder, write_file
 from resources.report_folder import ReportFolder, thumbnail_path
 from resources.schemas import SCHEMAS, neighbors_table
@@ -270,6 +272,7 @@ def complete(
         report("Removing rows, and the older versions that hold them")
         nb_versions, nb_pins = _clear_store(store, redaction)
         removed = _clear_reports(reports, redaction, found.records)
+        PreviewFolder(project.previews, 0).remove(redaction.image_ids)
         if removed:
             write_index()
         report("Removing the runs of Dagster that may show it")
@@ -392,8 +395,10 @@ def _rewritten(store: LanceStore, table: str, redaction: Redaction) -> list[dict
                 json.loads(row["content"]), row["images"], redaction.image_ids
             )
             new["content"] = json.dumps(redaction.data(events), ensure_ascii=False)
-        elif table == "marks":  # labels that were there before or after, and files of runs
+        elif table == "marks":  # labels before and after, files of runs, remarks
             content = redaction.data(json.loads(row["content"]))
+            if row["kind"] == "remark" and row["key"].removeprefix(IMAGE) in redaction.image_ids:
+                content, new["reason"] = {}, None  # which tell of the image
             new["content"] = json.dumps(content, ensure_ascii=False)
         elif table == "records":
             content = redaction.data(json.loads(row["content"]))

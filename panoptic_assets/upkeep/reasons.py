@@ -8,12 +8,15 @@ A thing is stale if making it again would give another data version. What a pers
 counted: images, vectors, clusters.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from panoptic_assets.spec.amounts import images_in_words
 from panoptic_assets.spec.computation import Vectors
-from panoptic_assets.spec.text import counted, some
+from panoptic_assets.spec.languages import N_
+from panoptic_assets.spec.text import some
+from resources.errors import Message, message, text_of
 
 _KEYS_SHOWN = 5
 
@@ -59,8 +62,13 @@ class Reason:
     count: int
     """Of what the kind names: images, vectors, clusters, clusterings; 0 where nothing is
     counted."""
-    text: str
+    said: Message = field(hash=False)
     """A part of a sentence."""
+
+    @property
+    def text(self) -> str:
+        """The same in English, without a full stop."""
+        return text_of(self.said).removesuffix(".")
 
 
 @dataclass(frozen=True)
@@ -77,10 +85,10 @@ class Staleness:
     def state(self) -> State:
         """``unknown`` if only work would tell, such as loading a model."""
         if not self.reasons:
-            return "up to date"
+            return N_("up to date")
         if all(reason.kind == "not_judged" for reason in self.reasons):
-            return "unknown"
-        return "stale"
+            return N_("unknown")
+        return N_("stale")
 
     @property
     def text(self) -> str:
@@ -141,38 +149,79 @@ def what_changed(then: Seen, now: Seen) -> list[Reason]:
             replaced[image_id] = other
     gone -= replaced.keys()
     came -= set(replaced.values())
-    without = came - set(now.embedded)
     had, have = set(then.embedded), set(now.embedded)
-    still = {
-        "images_added": (came - known, "{} added" + _not_embedded(without - known)),
-        "images_removed": (gone - left, "{} removed"),
-        "images_changed": (replaced.keys(), "{} replaced in their files by another one"),
-        "images_embedded": ((have - had) & before, "{} without features then that have some now"),
-        "vectors_removed": ((had - have) & after, "{} without the features that they had"),
-    }
-    found = [
-        Reason(kind, len(images), text.format(_images(len(images))))  # type: ignore[arg-type]
-        for kind, (images, text) in still.items()
-        if images
-    ]
-    if moved := len(gone & left) + len(came & known):
-        parts = [
-            f"{_images(len(images))} {what}"
-            for images, what in ((came & known, "more"), (gone & left, "fewer"))
-            if images
-        ]
-        text = f"its scope takes {' and '.join(parts)} of those that the corpus had"
-        found.append(Reason("scope_changed", moved, text))
+    found = []
+    if count := len(came - known):
+        found.append(Reason("images_added", count, _added(count, came - known - have)))
+    if count := len(gone - left):
+        text = message("{images} removed", id="images-removed", images=images_in_words(count))
+        found.append(Reason("images_removed", count, text))
+    if count := len(replaced):
+        text = message(
+            "{images} replaced in their files by another one",
+            id="images-replaced",
+            images=images_in_words(count),
+        )
+        found.append(Reason("images_changed", count, text))
+    if count := len((have - had) & before):
+        text = message(
+            "{images} without features then that have some now",
+            id="images-with-features-now",
+            images=images_in_words(count),
+        )
+        found.append(Reason("images_embedded", count, text))
+    if count := len((had - have) & after):
+        text = message(
+            "{images} without the features that they had",
+            id="images-without-their-features",
+            images=images_in_words(count),
+        )
+        found.append(Reason("vectors_removed", count, text))
+    more, fewer = len(came & known), len(gone & left)
+    if more or fewer:
+        found.append(Reason("scope_changed", more + fewer, _otherwise_taken(more, fewer)))
     return found + _other_features(then, now)
+
+
+def _added(count: int, without: Collection[str]) -> Message:
+    if not without:
+        return message("{images} added", id="images-added", images=images_in_words(count))
+    return message(
+        "{images} added ({nb_without:,} without features yet)",
+        id="images-added-without-features",
+        images=images_in_words(count),
+        nb_without=len(without),
+    )
+
+
+def _otherwise_taken(more: int, fewer: int) -> Message:
+    if more and fewer:
+        return message(
+            "its scope takes {more} more and {fewer} fewer of those that the corpus had",
+            id="scope-takes-others",
+            more=images_in_words(more),
+            fewer=images_in_words(fewer),
+        )
+    if more:
+        return message(
+            "its scope takes {more} more of those that the corpus had",
+            id="scope-takes-more",
+            more=images_in_words(more),
+        )
+    return message(
+        "its scope takes {fewer} fewer of those that the corpus had",
+        id="scope-takes-fewer",
+        fewer=images_in_words(fewer),
+    )
 
 
 def _other_features(then: Seen, now: Seen) -> list[Reason]:
     found = []
-    pairs: tuple[tuple[Kind, Vectors | None, Vectors | None, str], ...] = (
-        ("vectors_changed", then.vectors, now.vectors, "other vectors of {}"),
-        ("points_changed", then.points, now.points, "other points of {}: projected again"),
+    pairs: tuple[tuple[Kind, Vectors | None, Vectors | None, Callable[[int], Message]], ...] = (
+        ("vectors_changed", then.vectors, now.vectors, _other_vectors),
+        ("points_changed", then.points, now.points, _other_points),
     )
-    for kind, before, after, text in pairs:
+    for kind, before, after, said in pairs:
         if before is None or after is None:
             continue
         rows_then, rows_now = _common(then.embedded, now.embedded)
@@ -181,18 +230,26 @@ def _other_features(then: Seen, now: Seen) -> list[Reason]:
         else:
             count = int((before[rows_then] != after[rows_now]).any(axis=1).sum())
         if count:
-            found.append(Reason(kind, count, text.format(_images(count))))
+            found.append(Reason(kind, count, said(count)))
     return found
+
+
+def _other_vectors(count: int) -> Message:
+    return message("other vectors of {images}", id="other-vectors", images=images_in_words(count))
+
+
+def _other_points(count: int) -> Message:
+    return message(
+        "other points of {images}: projected again",
+        id="other-points",
+        images=images_in_words(count),
+    )
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> tuple[list[int], list[int]]:
     places = {image_id: row for row, image_id in enumerate(other)}
     rows = [(row, places[image_id]) for row, image_id in enumerate(one) if image_id in places]
     return [row for row, _ in rows], [row for _, row in rows]
-
-
-def _not_embedded(images: Collection[str]) -> str:
-    return f" ({len(images):,} without features yet)" if images else ""
 
 
 def judged_labels(
@@ -212,10 +269,10 @@ def judged_labels(
     reasons = []
     # Whether remainders are labelled is the labels' own choice.
     if outdated := [pair for pair in there - wanted if pair[0] not in current]:
-        text = f"{counted(len(outdated), 'label')} of clusters that were made again or are stale"
+        text = _outdated_labels(len(outdated))
         reasons.append(Reason("labels_outdated", len(outdated), text))
     if missing := wanted - there:
-        text = f"{counted(len(missing), 'cluster')} without a label"
+        text = _unlabelled_clusters(len(missing))
         reasons.append(Reason("clusters_unlabelled", len(missing), text))
     return reasons
 
@@ -251,7 +308,8 @@ def judged_save(
     """
     reasons = []
     if run_key not in valid:
-        return [Reason("not_possible", 1, f"there is no run {run_key} any more")]
+        text = message("there is no run {run_key} any more", id="run-gone", run_key=run_key)
+        return [Reason("not_possible", 1, text)]
     renewed = [
         key
         for key, record_id in saved.items()
@@ -272,22 +330,66 @@ def judged_save(
     ]
     gone = sorted(key for key in saved if key in stale or key not in valid)
     if renewed:
-        text = f"{counted(len(renewed), 'clustering')} made again since: {_listed(renewed)}"
+        text = message(
+            "{clusterings} made again since: {keys}",
+            id="clusterings-renewed",
+            clusterings=_clusterings(len(renewed)),
+            keys=_listed(renewed),
+        )
         reasons.append(Reason("clusterings_renewed", len(renewed), text))
     if unsaved:
-        text = f"{counted(len(unsaved), 'clustering')} not saved: {_listed(unsaved)}"
+        text = message(
+            "{clusterings} not saved: {keys}",
+            id="clusterings-unsaved",
+            clusterings=_clusterings(len(unsaved)),
+            keys=_listed(unsaved),
+        )
         reasons.append(Reason("clusterings_unsaved", len(unsaved), text))
     if gone:
-        text = f"{counted(len(gone), 'saved clustering')} stale by now: {_listed(gone)}"
+        text = _stale_by_now(gone)
         reasons.append(Reason("clusterings_stale", len(gone), text))
     if run_is_stale:
-        reasons.append(Reason("run_stale", 1, f"its run {run_key} is stale"))
+        text = message("its run {run_key} is stale", id="its-run-stale", run_key=run_key)
+        reasons.append(Reason("run_stale", 1, text))
     return reasons
+
+
+def _outdated_labels(count: int) -> Message:
+    if count == 1:
+        return message(
+            "1 label of clusters that were made again or are stale", id="one-label-outdated"
+        )
+    return message(
+        "{count:,} labels of clusters that were made again or are stale",
+        id="labels-outdated",
+        count=count,
+    )
+
+
+def _unlabelled_clusters(count: int) -> Message:
+    if count == 1:
+        return message("1 cluster without a label", id="one-cluster-unlabelled")
+    return message("{count:,} clusters without a label", id="clusters-unlabelled", count=count)
+
+
+def _stale_by_now(keys: list[str]) -> Message:
+    if len(keys) == 1:
+        return message(
+            "1 saved clustering stale by now: {key}", id="one-saved-clustering-stale", key=keys[0]
+        )
+    return message(
+        "{count:,} saved clusterings stale by now: {keys}",
+        id="saved-clusterings-stale",
+        count=len(keys),
+        keys=_listed(keys),
+    )
+
+
+def _clusterings(count: int) -> Message:
+    if count == 1:
+        return message("1 clustering", id="one-clustering")
+    return message("{count:,} clusterings", id="so-many-clusterings", count=count)
 
 
 def _listed(keys: Iterable[str]) -> str:
     return some(sorted(keys), _KEYS_SHOWN)
-
-
-def _images(count: int) -> str:
-    return counted(count, "image")

@@ -73,7 +73,7 @@ from panoptic_assets.tags.saving import Saved, save_run
 from panoptic_assets.tags.table import read_log, saved_runs, write_tags
 from panoptic_assets.upkeep import out_of_sample
 from panoptic_assets.upkeep.config import BackfillConfig
-from resources.errors import InputError, Message
+from resources.errors import InputError, Message, noted
 from resources.lance import LanceStore, VersionGoneError
 from resources.registry import Registry
 from resources.schemas import vectors_table
@@ -609,17 +609,27 @@ def _drift(base: _Base, found: _Assignment) -> Drift:
 def _due(drift: Drift, policy: Assign, made_again: bool) -> str:
     due = []
     if made_again:
-        due.append("the vectors are others than those that were clustered")
+        due.append(noted("the vectors are others than those that were clustered"))
     novelty = drift.novelty
     if novelty is not None and drift.nb_new >= out_of_sample.FEWEST and novelty > policy.most_novel:
         due.append(
-            f"{novelty:.0%} of the {drift.nb_new:,} new images are unlike those of their cluster "
-            f"(more than {policy.most_novel:.0%}; 5 % are expected)"
+            noted(
+                "{share:.0%} of the {nb_new:,} new images are unlike those of their cluster (more "
+                "than {most:.0%}; 5 % are expected)",
+                share=novelty,
+                nb_new=drift.nb_new,
+                most=policy.most_novel,
+            )
         )
     if drift.growth > policy.most_new:
         due.append(
-            f"{drift.nb_new:,} images came to the {drift.nb_clustered:,} that were clustered (more "
-            f"than {policy.most_new:.0%})"
+            noted(
+                "{nb_new:,} images came to the {nb_clustered:,} that were clustered (more than "
+                "{most:.0%})",
+                nb_new=drift.nb_new,
+                nb_clustered=drift.nb_clustered,
+                most=policy.most_new,
+            )
         )
     return ", and ".join(due)
 
@@ -636,14 +646,26 @@ def _continued(base: _Base, drift: Drift) -> Refreshed:
 def _notes(base: _Base, selection: Selection, drift: Drift) -> list[str]:
     key = base.record.key
     of_base = [note for note in base.record.notes if note not in {*selection.notes, DISTORTED}]
-    notes = [*selection.notes, *(f"Of {base.record.record_id}: {note}" for note in of_base)]
-    notes.append(
-        f"The clusters are those of {base.record.record_id}: {drift.nb_new:,} images came since "
-        f"and were assigned to the nearest one, {drift.nb_left:,} left."
-    )
+    record_id = base.record.record_id
+    notes = [
+        *selection.notes,
+        *(noted("Of {record}: {note}", record=record_id, note=note) for note in of_base),
+        noted(
+            "The clusters are those of {record}: {nb_new:,} images came since and were assigned to "
+            "the nearest one, {nb_left:,} left.",
+            record=record_id,
+            nb_new=drift.nb_new,
+            nb_left=drift.nb_left,
+        ),
+    ]
     if drift.due:
-        command = f"panoptic-assets replay {run_key_of(key)}"
-        notes.append(f"Clustering again is due: {drift.due}. `{command}` does it.")
+        notes.append(
+            noted(
+                "Clustering again is due: {why}. `panoptic-assets replay {run}` does it.",
+                why=drift.due,
+                run=run_key_of(key),
+            )
+        )
     return notes
 
 

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from panoptic_assets.clustering.config import ClusteringConfig, algorithm_of
 from panoptic_assets.clustering.readings import tag_paths
 from panoptic_assets.clustering.scopes import FoundByText, InNode, SimilarTo
-from panoptic_assets.clustering.selection import Selection, select
+from panoptic_assets.clustering.selection import Selection, left_out, select
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import files_input, present_files
 from panoptic_assets.corpus.versions import CorpusVersion, versions
@@ -38,6 +38,7 @@ from panoptic_assets.features.table import (
     read_vectors,
     vector_types,
 )
+from panoptic_assets.labels.table import BY_HAND
 from panoptic_assets.spec import records, tag_log
 from panoptic_assets.spec.computation import Vectors
 from panoptic_assets.spec.keys import REMAINDER, parse_node, run_key_of, vector_type_of
@@ -55,7 +56,7 @@ from panoptic_assets.upkeep.reasons import (
     judged_save,
     what_changed,
 )
-from resources.errors import InputError, message
+from resources.errors import InputError, Message, message
 from resources.lance import LanceStore, one_of, quoted
 from resources.models import OpenClipModels
 from resources.registry import Registry
@@ -136,7 +137,9 @@ class Judge:
         """Of every clustering, then of labels by run, then of saved properties, each by key."""
         clusterings = [self.clustering(key) for key in self.clusterings.records]
         unreadable = [
-            Staleness("clustering", key, run_key_of(key), (Reason("not_judged", 0, found.text),))
+            Staleness(
+                "clustering", key, run_key_of(key), (Reason("not_judged", 0, found.error.message),)
+            )
             for key, found in self.clusterings.unreadable.items()
         ]
         return [*clusterings, *unreadable, *self.labels(), *self.saves()]
@@ -156,10 +159,15 @@ class Judge:
 
     def labels(self) -> list[Staleness]:
         """Of every run that has labels."""
-        columns = ["run_key", "record_id", "cluster"]
+        columns = ["run_key", "record_id", "cluster", "method"]
         labelled: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for run_key, record_id, cluster in _rows(self._store, "labels", columns, self._of_runs):
+        asked = set()  # who named some clusters by hand did not mean to name all
+        for run_key, record_id, cluster, method in _rows(
+            self._store, "labels", columns, self._of_runs
+        ):
             labelled[run_key].append((record_id, cluster))
+            if method != BY_HAND:
+                asked.add(run_key)
         found = []
         for run_key, pairs in sorted(labelled.items()):
             if reason := self._unreadable(run_key):
@@ -173,7 +181,7 @@ class Judge:
                 (record_id, cluster)
                 for record_id in valid
                 for cluster in self._clusters.get(record_id, ())
-                if cluster != REMAINDER
+                if cluster != REMAINDER and run_key in asked
             ]
             reasons = judged_labels(pairs, clusters, valid)
             found.append(Staleness("labels", run_key, run_key, tuple(reasons)))
@@ -215,7 +223,7 @@ class Judge:
         try:
             self.clusterings.check_tree(run_key)
         except InputError as error:
-            return Reason("not_judged", 0, str(error))
+            return Reason("not_judged", 0, error.message)
         return None
 
     def _reasons(self, record: Record) -> list[Reason]:
@@ -224,16 +232,24 @@ class Judge:
             found.append(reason)
         elif record.key in self.clusterings.stale:
             above = record.key.rpartition("/")[0]
-            text = f"the clustering above it, {above}, was made again or is stale"
+            text = message(
+                "the clustering above it, {above}, was made again or is stale",
+                id="clustering-above-renewed",
+                above=above,
+            )
             found.append(Reason("parent_changed", 1, text))
         else:
             found += self._reasons_of_inputs(record)
         if count := self._forgotten[record.record_id]:
-            what = "image of it was" if count == 1 else "images of it were"
-            found.append(Reason("images_forgotten", count, f"{count:,} {what} forgotten"))
+            found.append(Reason("images_forgotten", count, _forgotten(count)))
         found += _algorithm_changed(record)
         if record.code_version != self._code_version:
-            text = f"made by version {record.code_version} of the code, now {self._code_version}"
+            text = message(
+                "made by version {then} of the code, now {now}",
+                id="made-by-other-code",
+                then=record.code_version,
+                now=self._code_version,
+            )
             found.append(Reason("code_changed", 0, text))
         return found
 
@@ -255,7 +271,11 @@ class Judge:
             found += self._what_changed(record, scope, known)
             if not found:
                 tables = sorted({table for table, _ in known.inputs - recorded})
-                text = f"what it reads of {', '.join(tables)} is something else"
+                text = message(
+                    "what it reads of {tables} is something else",
+                    id="inputs-changed",
+                    tables=", ".join(tables),
+                )
                 found.append(Reason("inputs_changed", 0, text))
         return found + self._readings_changed(record)
 
@@ -269,7 +289,7 @@ class Judge:
             try:
                 self._scopes[key] = parse(ClusteringConfig, document).scope
             except InputError as error:
-                self._scopes[key] = Reason("not_possible", 0, _sentence(error))
+                self._scopes[key] = Reason("not_possible", 0, error.message)
         return self._scopes[key]
 
     def _now(self, record: Record, scope: Any) -> "_Now | Reason":
@@ -280,15 +300,13 @@ class Judge:
         elif isinstance(scope, FoundByText):  # what it found is not computed again
             cause += [record.record_id]
         else:
-            cause.append(record.config.get("scope"))
+            cause += [record.config.get("scope"), record.config.get("without")]
         key = digest(cause)
         if key not in self._now_of:
             try:
                 self._now_of[key] = self._read_now(key, record, scope)
             except InputError as error:
-                self._now_of[key] = Reason(
-                    "not_possible", 0, f"it cannot be made again: {_sentence(error)}"
-                )
+                self._now_of[key] = _not_possible(error)
         return self._now_of[key]
 
     def _read_now(self, key: str, record: Record, scope: Any) -> "_Now":
@@ -320,9 +338,13 @@ class Judge:
 
     def _selected(self, record: Record, scope: Any, store: LanceStore) -> Selection:
         config = ClusteringConfig(features=record.config["features"]).model_copy(
-            update={"scope": scope}
+            update={"scope": scope, "without": record.config.get("without")}
         )
         return select(record.key, config, store, self._registry, self._models, lambda _: None)
+
+    def _left_out(self, record: Record) -> set[str]:
+        without = record.config.get("without")
+        return set() if without is None else left_out(without, self._store, self._registry)
 
     def _search_changed(self, record: Record, scope: Any) -> list[Reason]:
         """Whether the vectors that its scope searches are still those that it searched."""
@@ -332,7 +354,7 @@ class Judge:
         try:
             now = self._vectors(vector_type)
         except InputError as error:
-            return [Reason("not_possible", 0, _sentence(error))]
+            return [Reason("not_possible", 0, error.message)]
         if now.source.sha256 in {read.sha256 for read in recorded}:
             return []
         count = len(now.image_ids)
@@ -342,20 +364,19 @@ class Judge:
             count = len(searched ^ set(now.image_ids))
         except (InputError, KeyError):
             pass
-        how = f" ({count:,} images more or fewer)" if count else ""
         if isinstance(scope, FoundByText):
-            text = (
-                f"the vectors among which it looks for its text have changed{how}: what it would "
-                "find now is known once it is clustered again"
-            )
-            return [Reason("not_judged", count, text)]
-        return [Reason("search_changed", count, f"it searches among other vectors{how}")]
+            return [Reason("not_judged", count, _searches_others_for_text(count))]
+        return [Reason("search_changed", count, _searches_others(count))]
 
     def _parent_changed(self, record: Record, known: "_Now") -> list[Reason]:
         parent = known.selection.parent
         if parent is None or parent.output == record.parent_output:
             return []
-        text = f"the clustering of which its scope is a cluster, {parent.key}, was made again"
+        text = message(
+            "the clustering of which its scope is a cluster, {parent}, was made again",
+            id="clustering-of-scope-renewed",
+            parent=parent.key,
+        )
         return [Reason("parent_changed", 1, text)]
 
     def _what_changed(self, record: Record, scope: Any, known: "_Now") -> list[Reason]:
@@ -384,14 +405,17 @@ class Judge:
         found = what_changed(then, now)
         before, after = record.id_list, known.selection.id_list
         if before and after and before.sha256 != after.sha256 and found:
-            text = f"its list {after.file} was changed"
+            text = message("its list {file} was changed", id="list-changed", file=after.file)
             found.append(Reason("list_changed", 1, text))
         if remark and found:
             last = found.pop()
-            found.append(Reason(last.kind, last.count, f"{last.text} {remark}"))
+            said = message(
+                "{reason} {remark}", id="reason-remarked", reason=last.said, remark=remark
+            )
+            found.append(Reason(last.kind, last.count, said))
         return found
 
-    def _then(self, record: Record, scope: Any) -> tuple[Seen, str]:
+    def _then(self, record: Record, scope: Any) -> tuple[Seen, Message | None]:
         """What a clustering looked at, and a remark if that is not known to the full."""
         features = record.config["features"]
         try:
@@ -400,7 +424,7 @@ class Judge:
             if scope is None or isinstance(scope, InNode):
                 node = parse_node(record.key if scope is None else scope.node)
                 members = self._members_of(record.parent_record or "").get(node.cluster, [])
-                in_scope = sorted(present & set(members))
+                in_scope = sorted((present & set(members)) - self._left_out(record))
             elif isinstance(scope, FoundByText):
                 in_scope = sorted(self._embedded_of(record))
             else:
@@ -409,10 +433,11 @@ class Judge:
             having = _ids(at, vectors_table(vector_type_of(features))) & set(in_scope)
             embedded = having & _ids(at, points_table(features)) if "/" in features else having
         except (InputError, KeyError):
-            return self._from_answer(record), "(by its answer: older versions are gone)"
+            remark = message("(by its answer: older versions are gone)", id="judged-by-answer")
+            return self._from_answer(record), remark
         recorded = {read.sha256 for read in record.inputs if read.table == "files"}
         if digest(in_scope) not in recorded:  # by a list of images that is another one now
-            return self._from_answer(record, present, files), ""
+            return self._from_answer(record, present, files), None
         vectors, lost = self._old_vectors(record, sorted(having), sorted(embedded))
         points, lost_too = self._old_points(record, sorted(embedded))
         seen = Seen(in_scope, sorted(embedded), present, files, vectors, points)
@@ -434,7 +459,7 @@ class Judge:
 
     def _old_vectors(
         self, record: Record, having: list[str], embedded: list[str]
-    ) -> tuple[Vectors | None, str]:
+    ) -> tuple[Vectors | None, Message | None]:
         """The recorded vectors, if they are others than those of now; and a remark.
 
         Args:
@@ -447,31 +472,35 @@ class Judge:
         recorded = {read.sha256 for read in record.inputs if read.table == table}
         now = self._features_now(record.config["features"]).vectors
         if now.having(having) == having and now.hash_of(having) in recorded:
-            return None, ""
+            return None, None
         try:
             at = self._store.at(_first(record))
             old = _Table(read_vectors(at, vector_type, having, may_be_none=True))
             if old.having(having) == having and old.hash_of(having) in recorded:
-                return old.rows_of(embedded), ""
+                return old.rows_of(embedded), None
         except InputError:
             pass
-        return _of_no_width(embedded), "(the vectors that it read are gone)"
+        gone = message("(the vectors that it read are gone)", id="read-vectors-gone")
+        return _of_no_width(embedded), gone
 
-    def _old_points(self, record: Record, embedded: list[str]) -> tuple[Vectors | None, str]:
+    def _old_points(
+        self, record: Record, embedded: list[str]
+    ) -> tuple[Vectors | None, Message | None]:
         """The recorded points of a projection; None if vectors were clustered; and a remark."""
         features = record.config["features"]
         if "/" not in features:
-            return None, ""
+            return None, None
         table = points_table(features)
         recorded = {read.sha256 for read in record.inputs if read.table == table}
         try:
             stored = read_points(self._store.at(_first(record)), features)
             old = _Table(stored) if stored else None
             if old and old.having(embedded) == embedded and old.hash_of(embedded) in recorded:
-                return old.rows_of(embedded), ""
+                return old.rows_of(embedded), None
         except InputError:
             pass
-        return _of_no_width(embedded), "(the points that it read are gone)"
+        gone = message("(the points that it read are gone)", id="read-points-gone")
+        return _of_no_width(embedded), gone
 
     def _readings_changed(self, record: Record) -> list[Reason]:
         """Whether the tags, runs and neighbours that a method reads beside are other ones."""
@@ -484,7 +513,11 @@ class Judge:
                 found.append(name)
         reasons = []
         if found:
-            text = f"it combines runs that were made again: {', '.join(found)}"
+            text = message(
+                "it combines runs that were made again: {runs}",
+                id="combined-runs-renewed",
+                runs=", ".join(found),
+            )
             reasons.append(Reason("runs_changed", len(found), text))
         if method == "cluster_by_tags" and parameters.get("property"):
             reasons += self._tags_changed(parameters["property"], record)
@@ -492,7 +525,7 @@ class Judge:
             if table.startswith("neighbors."):
                 graph = read_graph(self._store, vector_type_of(record.config["features"]))
                 if graph is None or (table, graph.info.output) not in recorded:
-                    text = "its neighbour graph was made again"
+                    text = message("its neighbour graph was made again", id="neighbors-renewed")
                     reasons.append(Reason("neighbors_changed", 1, text))
                 break
         return reasons
@@ -501,7 +534,7 @@ class Judge:
         try:
             now, table = self._tags(property_name)
         except InputError as error:
-            return [Reason("not_possible", 0, f"it cannot be made again: {_sentence(error)}")]
+            return [_not_possible(error)]
         recorded = [read for read in record.inputs if read.table == table]
         if any(read.sha256 == digest(now) for read in recorded):
             return []
@@ -513,7 +546,12 @@ class Judge:
                 continue
             if digest(then) == read.sha256:
                 count = len(set(then) ^ set(now))
-        text = f"{count:,} of the tags of {property_name!r} that it reads are new, gone or renamed"
+        text = message(
+            "{count:,} of the tags of {property!r} that it reads are new, gone or renamed",
+            id="read-tags-changed",
+            count=count,
+            property=property_name,
+        )
         return [Reason("tags_changed", count, text)]
 
     def _clustering_of(self, key: str) -> Record | None:
@@ -721,9 +759,18 @@ def _algorithm_changed(record: Record) -> list[Reason]:
     if now is None or then == now:
         return []
     if then > now:
-        text = f"made by algorithm {then}, which this version does not know"
+        text = message(
+            "made by algorithm {number}, which this version does not know",
+            id="algorithm-not-known",
+            number=then,
+        )
         return [Reason("not_judged", 0, text)]
-    text = f"made by algorithm {then}; it would be computed by algorithm {now} now"
+    text = message(
+        "made by algorithm {then}; it would be computed by algorithm {now} now",
+        id="algorithm-changed",
+        then=then,
+        now=now,
+    )
     return [Reason("algorithm_changed", 0, text)]
 
 
@@ -762,6 +809,39 @@ def _rows(store: LanceStore, table: str, columns: list[str], where: str | None) 
     return zip(*(rows[name].to_pylist() for name in columns), strict=True)
 
 
-def _sentence(error: InputError) -> str:
-    """An error as the end of a sentence."""
-    return str(error).rstrip(".")
+def _not_possible(error: InputError) -> Reason:
+    said = message("it cannot be made again: {reason}", id="cannot-be-made-again", reason=error)
+    return Reason("not_possible", 0, said)
+
+
+def _forgotten(count: int) -> Message:
+    if count == 1:
+        return message("1 image of it was forgotten", id="one-image-forgotten")
+    return message(
+        "{count:,} images of it were forgotten", id="so-many-images-forgotten", count=count
+    )
+
+
+def _searches_others(count: int) -> Message:
+    if not count:
+        return message("it searches among other vectors", id="searches-other-vectors")
+    return message(
+        "it searches among other vectors ({count:,} images more or fewer)",
+        id="searches-other-images",
+        count=count,
+    )
+
+
+def _searches_others_for_text(count: int) -> Message:
+    if not count:
+        return message(
+            "the vectors among which it looks for its text have changed: what it would find now is "
+            "known once it is clustered again",
+            id="searches-other-vectors-for-text",
+        )
+    return message(
+        "the vectors among which it looks for its text have changed ({count:,} images more or "
+        "fewer): what it would find now is known once it is clustered again",
+        id="searches-other-images-for-text",
+        count=count,
+    )

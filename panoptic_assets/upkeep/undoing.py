@@ -11,19 +11,25 @@ records and events as what stands in the way of undoing it.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from panoptic_assets.clustering.mark_log import append_mark, read_marks
 from panoptic_assets.clustering.table import all_records
 from panoptic_assets.spec import marks, tag_log
+from panoptic_assets.spec.amounts import (
+    clusters_in_words,
+    images_in_words,
+    labels_in_words,
+    records_in_words,
+)
 from panoptic_assets.spec.marks import Known, Mark
 from panoptic_assets.spec.people import system_user
 from panoptic_assets.spec.records import Record
-from panoptic_assets.spec.text import counted, some
-from panoptic_assets.tags.table import LoggedEvent, read_log
-from resources.errors import InputError, message
+from panoptic_assets.spec.tag_words import in_words
+from panoptic_assets.tags.table import LoggedEvent, read_log, read_log_of_edits
+from resources.errors import InputError, Message, message, text_of
 from resources.lance import LanceStore
 
 if TYPE_CHECKING:  # the history is read without
@@ -47,13 +53,18 @@ class PastAct:
     """Empty where it is not known."""
     kind: str
     key: str
-    """The run, the divided node, or the property."""
-    text: str
+    """The run, the divided node, or the property; of a remark what it is on."""
+    said: Message
     """What it did, for people."""
     reason: str
     undone: bool
     dagster_run_id: str
     """Empty where it is not known: the tag log names none."""
+    text: str = field(init=False)
+    """``said`` in English."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", text_of(self.said))
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ def history(store: LanceStore, bytes_of: BytesOf, authors: Mapping[str, str]) ->
         authors: Who started Dagster runs, by their ids.
     """
     known = Known(_marks(store, bytes_of), list(all_records(store).values()))
-    log = read_log(store, with_images=False)
+    log = read_log_of_edits(store)
     parts = _parts_of_removals(known, log)
     return [act for act in _history(known, log, authors) if act.id not in parts]
 
@@ -179,7 +190,13 @@ def _of_clustering(act: str, record: Record, author: str, is_undone: bool) -> Pa
         author=author,
         kind=record.refreshed.policy if record.refreshed else kind,
         key=record.key,
-        text=f"{method}: {counted(record.nb_clusters, 'cluster')} of {counted(nb_images, 'image')}",
+        said=message(
+            "{method}: {clusters} of {images}",
+            id="act-clustered",
+            method=method,
+            clusters=clusters_in_words(record.nb_clusters),
+            images=images_in_words(nb_images),
+        ),
         reason="",
         undone=is_undone,
         dagster_run_id=record.dagster_run_id,
@@ -187,28 +204,73 @@ def _of_clustering(act: str, record: Record, author: str, is_undone: bool) -> Pa
 
 
 def _of_mark(mark: Mark, is_undone: bool) -> PastAct:
-    content = mark.content
-    text = mark.act
-    if mark.kind == "labels":
-        nb_labels = sum(row["label"] is not None for row in content.get("after", ()))
-        methods = sorted({row["method"] for row in content.get("after", ())})
-        text = f"{counted(nb_labels, 'label')} by {', '.join(methods)}" if methods else "no labels"
-    elif mark.kind == "policy":
-        text = " → ".join(map(_policy_text, content.get("policies", ())))
-    elif mark.kind == "remove":
-        text = counted(len(mark.records), "record")
-        text += " and the tags saved from it" if content.get("tag_events") else ""
     return PastAct(
         id=mark.id,
         at=mark.at,
         author=mark.author,
         kind=mark.kind,
         key=mark.key,
-        text=text,
+        said=_said_of_mark(mark),
         reason=mark.reason,
         undone=is_undone,
         dagster_run_id=mark.dagster_run_id,
     )
+
+
+def _said_of_mark(mark: Mark) -> Message:
+    content = mark.content
+    if mark.kind == "labels" and (names := content.get("names")):
+        given = [
+            message("{node}: {name}", id="act-named-cluster", node=node, name=name)
+            if name
+            else message("{node}: no name", id="act-took-name", node=node)
+            for node, name in names.items()
+        ]
+        return _several(given)
+    if mark.kind == "labels":
+        nb_labels = sum(row["label"] is not None for row in content.get("after", ()))
+        methods = sorted({row["method"] for row in content.get("after", ())})
+        if not methods:
+            return message("no labels", id="act-took-labels")
+        labels = labels_in_words(nb_labels)
+        methods_text = ", ".join(methods)
+        return message(
+            "{labels} by {methods}", id="act-labelled", labels=labels, methods=methods_text
+        )
+    if mark.kind == "policy":
+        before, after = [*map(_policy_text, content.get("policies", ())), "?", "?"][:2]
+        return message("{before} → {after}", id="changed-into", before=before, after=after)
+    if mark.kind == "remove":
+        records = records_in_words(len(mark.records))
+        if content.get("tag_events"):
+            return message(
+                "{records} and the tags saved from it", id="act-removed-with-tags", records=records
+            )
+        return records
+    if mark.kind == "remark":
+        text = " ".join(str(content.get("text", "")).split())
+        about = content.get("about", "")
+        said = message("{text}", id="act-text", text=text)
+        if not text:
+            said = message("taken away", id="act-took-remark")
+        if about == mark.key:
+            return said
+        return message("{about}: {remark}", id="act-remarked", about=about, remark=said)
+    return message("{text}", id="act-text", text=mark.act)
+
+
+def _several(said: list[Message]) -> Message:
+    """Messages one after the other, of which some are left out where they are many."""
+    whole, *others = said
+    for one in others[: _NAMES_SHOWN - 1]:
+        whole = message("{first}, {then}", id="one-then-another", first=whole, then=one)
+    if more := len(said[_NAMES_SHOWN:]):
+        return message("{first} and {more:,} more", id="first-and-more", first=whole, more=more)
+    return whole
+
+
+def _in_the_way(acts: list[str]) -> Message:
+    return _several([message("{what}", id="act-in-the-way", what=act) for act in acts])
 
 
 def _policy_text(policy: object) -> str:
@@ -228,12 +290,15 @@ def _of_tags(log: list[LoggedEvent]) -> list[PastAct]:
             author=entry.author,
             kind=entry.event.kind,
             key=entry.event.property,
-            text=marks.tag_id(entry.event.event) if entry.event.event is not None else text,
+            # By which an undo is followed to what it undid.
+            said=message("{text}", id="act-text", text=marks.tag_id(entry.event.event))
+            if entry.event.event is not None
+            else said,
             reason=entry.reason,
             undone=entry.number in left_out,
             dagster_run_id="",
         )
-        for entry, text in zip(log, tag_log.in_words(events), strict=True)
+        for entry, said in zip(log, in_words(events, [e.nb_images for e in log]), strict=True)
     ]
 
 
@@ -326,6 +391,29 @@ def _last(redo: bool, acts: list[PastAct], log: list[LoggedEvent], known: Known)
     raise InputError("There is nothing to undo.", id="nothing-to-undo")
 
 
+def obstacles(
+    store: LanceStore, bytes_of: BytesOf, acts: Mapping[str, bool]
+) -> dict[str, list[str]]:
+    """What stands in the way of undoing acts, or of doing those again that are undone.
+
+    Args:
+        store: The store.
+        bytes_of: What is in the file of a run; None: there is none.
+        acts: For each act of the history that is no undo or redo, whether it is undone.
+    """
+    known = _known(store, _marks(store, bytes_of))
+    found: dict[str, list[str]] = {}
+    for act, is_undone in acts.items():
+        if marks.number_of_tag_event(act) is not None:
+            found[act] = []  # the tag log undoes any event, in any order
+        elif is_undone:
+            found[act] = known.against_redo(act)
+        else:
+            removal = _removed_by(act, known)
+            found[act] = [removal] if removal else known.against_undo(act)
+    return found
+
+
 def _removed_by(act: str, known: Known) -> str | None:
     """The removal that took a clustering away, if one did."""
     ids = {record.record_id for record in known.revision(act)}
@@ -379,7 +467,7 @@ def _planned(context: "Context", config: "UndoConfig", made: list[Mark]) -> Undo
             "and do again what it rests on.",
             id="act-cannot-be-redone",
             act=found.id,
-            against=some(against, _NAMES_SHOWN),
+            against=_in_the_way(against),
         )
     if undone := [act for act in against if act in marks.undone_acts(known.marks)]:
         raise InputError(
@@ -395,7 +483,7 @@ def _planned(context: "Context", config: "UndoConfig", made: list[Mark]) -> Undo
             "saved tags by the event that saved them (`panoptic-assets history`).",
             id="act-cannot-be-undone",
             act=found.id,
-            against=some(against, _NAMES_SHOWN),
+            against=_in_the_way(against),
         )
     return UndoPlan(context, config, found.id, redo, found.key, found.text, known)
 
@@ -444,10 +532,10 @@ def store(plan: UndoPlan) -> Undone:
             # What the file says now is what was just written.
             plan = replace(_planned(context, again, read_marks(context.store)), config=config)
     if mark is not None and mark.kind == "labels":
-        from panoptic_assets.labels.table import write_labels
+        from panoptic_assets.labels.table import stored_labels, write_labels
 
-        rows = mark.content.get("after" if plan.redo else "before") or []
-        write_labels(context.store, mark.key, rows)
+        now = stored_labels(context.store, mark.key)
+        write_labels(context.store, mark.key, marks.labels_after(now, mark, not plan.redo))
     return Undone(plan, marks.mark_id(number))
 
 

@@ -148,7 +148,7 @@ def export(
     if chosen == "folders":
         unreadable = _write_folders(labelled, source, destination, copy, with_property)
     elif chosen == "parquet":
-        with _draft(destination, overwrite) as draft:
+        with drafted(destination, overwrite) as draft:
             _write_parquet(labelled, draft)
     else:
         write = {
@@ -157,7 +157,7 @@ def export(
             "json": _write_json,
             "fiftyone": _fiftyone_writer(source),
         }[chosen]
-        with _draft(destination, overwrite) as draft:
+        with drafted(destination, overwrite) as draft:
             try:
                 with draft.open("w", encoding="utf-8", newline="") as file:
                     write(labelled, file)
@@ -191,6 +191,51 @@ def _format(destination: Path) -> Format:
 def _check_destination(
     destination: Path, chosen: Format, overwrite: bool, source: ImageSource
 ) -> None:
+    if chosen != "folders":
+        check_file(destination, overwrite)
+        return
+    _check_place(destination)
+    # A link counts: what it leads to is not ours to fill.
+    taken = destination.is_symlink() or (destination.exists() and not destination.is_dir())
+    if taken or (destination.is_dir() and any(destination.iterdir())):
+        raise InputError(
+            "{destination} is not an empty folder: choose another one, which need not exist.",
+            id="export-folder-not-empty",
+            destination=destination,
+        )
+    root = source.local_root
+    if root is not None and destination.resolve().is_relative_to(root):
+        raise InputError(
+            "{destination} lies in the folder of images, whose next refresh would take what "
+            "is written for new files: choose a folder outside of it.",
+            id="export-into-images",
+            destination=destination,
+        )
+
+
+def check_file(destination: Path, overwrite: bool) -> None:
+    """Refuse a file that cannot be written, before the work for it is done.
+
+    Raises:
+        InputError: It is a folder, lies in none, or is there already.
+    """
+    _check_place(destination)
+    if destination.is_dir():
+        raise InputError(
+            "{destination} is a folder: give the name of a file.",
+            id="export-to-folder",
+            destination=destination,
+        )
+    if not overwrite and (destination.exists() or destination.is_symlink()):
+        raise InputError(
+            "{destination} exists already: choose another name, or allow to replace it "
+            "(--replace).",
+            id="export-exists",
+            destination=destination,
+        )
+
+
+def _check_place(destination: Path) -> None:
     if not destination.name or destination.resolve() == Path.cwd():
         raise InputError(
             "{destination} is the working directory, or no name at all: name a folder or file in "
@@ -204,40 +249,10 @@ def _check_destination(
             id="export-folder-missing",
             folder=destination.absolute().parent,
         )
-    if chosen == "folders":
-        # A link counts: what it leads to is not ours to fill.
-        taken = destination.is_symlink() or (destination.exists() and not destination.is_dir())
-        if taken or (destination.is_dir() and any(destination.iterdir())):
-            raise InputError(
-                "{destination} is not an empty folder: choose another one, which need not exist.",
-                id="export-folder-not-empty",
-                destination=destination,
-            )
-        root = source.local_root
-        if root is not None and destination.resolve().is_relative_to(root):
-            raise InputError(
-                "{destination} lies in the folder of images, whose next refresh would take what "
-                "is written for new files: choose a folder outside of it.",
-                id="export-into-images",
-                destination=destination,
-            )
-    elif destination.is_dir():
-        raise InputError(
-            "{destination} is a folder: give the name of a file.",
-            id="export-to-folder",
-            destination=destination,
-        )
-    elif not overwrite and (destination.exists() or destination.is_symlink()):
-        raise InputError(
-            "{destination} exists already: choose another name, or allow to replace it "
-            "(--replace).",
-            id="export-exists",
-            destination=destination,
-        )
 
 
 @contextmanager
-def _draft(destination: Path, overwrite: bool) -> Iterator[Path]:
+def drafted(destination: Path, overwrite: bool) -> Iterator[Path]:
     """A file beside the destination, which takes its place once it is whole."""
     draft = _draft_beside(destination)
     try:

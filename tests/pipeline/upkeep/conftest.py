@@ -6,32 +6,6 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def vectors_folder(once):
-    """A small project with vectors, and nothing that was clustered."""
-
-    def write(folder):
-        import dagster as dg
-
-        from tests.tiny import tiny_project
-        from tests.workbench import Workbench
-
-        bench = Workbench(tiny_project(folder, 24), dg.DagsterInstance.ephemeral())
-        bench.make("images")
-        bench.make("embeddings", "tiny")
-
-    return once("vectors", write)
-
-
-@pytest.fixture
-def vectors_bench(vectors_folder, tmp_path):
-    """A copy of it, to do with as a test likes."""
-    from tests.workbench import bench_of
-
-    shutil.copytree(vectors_folder, tmp_path / "vectors")
-    return bench_of(tmp_path / "vectors" / "project")
-
-
-@pytest.fixture(scope="session")
 def told_folder(vectors_folder, once):
     """The same, whose run `greek` was divided, saved and reported by Dagster's runs."""
 

@@ -22,12 +22,14 @@ from panoptic_assets.spec.tag_log import replay
 from panoptic_assets.tags.table import read_log, tags_are
 from panoptic_assets.upkeep.forgetting import unfinished
 from resources.lance import LanceStore
+from resources.preview_folder import PreviewFolder
 from resources.project_folder import ProjectSettings, create, find
 from tests import processes
 from tests.commands import refused, run
 from tests.tiny import write_images, write_model
 
 PATH = "0000/000007.jpg"
+WEBP = b"RIFF\x04\0\0\0WEBP"
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,10 @@ def write_reviewed(folder):
         "save a",
         "tag create Kept --property Mine",
         f"tag assign Kept {PATH} 0000/000008.jpg --property Mine --reason of:{PATH}",
+        f"remark {PATH} only-on-this-one --reason because-of-it",
+        f"remark {PATH} only-on-this-one,-again",
+        f"remark a/0 as:{PATH}",
+        "remark a/1 about-others",
         "report a",
         "compare --report",
         "recommend --property Mine",
@@ -109,6 +115,8 @@ def needles(folder):
         "id": image_id.encode(),
         "id in bytes": bytes.fromhex(image_id),
         "path": PATH.encode(),
+        "remark": b"only-on-this-one",
+        "reason of a remark": b"because-of-it",
         "thumbnail": row["thumbnail"],
         "thumbnail in base64": base64.b64encode(row["thumbnail"])[:-4],
         "vector": vector.astype("<f4").tobytes(),
@@ -148,11 +156,16 @@ def test_nothing_is_found_but_the_tombstone(folder):
     assert before["path"] == {"store", "reports", "dagster"}
     assert before["thumbnail"] == {"store", "reports"}
     assert before["vector"] == {"store"}
+    assert before["remark"] == before["reason of a remark"] == {"store", "dagster"}
+
+    previews = PreviewFolder(find(folder).previews, 10**6)
+    previews.put(image_of(folder), 512, WEBP)
 
     run("forget", PATH, "--yes", "--reason", f"asked for {PATH}", cwd=folder)
 
     after = {name: holding(folder, needle) for name, needle in wanted.items()}
     assert after == {name: set() for name in wanted}
+    assert [*find(folder).previews.rglob("*.webp")] == []
     own = folder / ".panoptic" / "certificates"
     [certificate] = own.iterdir()
     text = certificate.read_bytes()
@@ -187,6 +200,14 @@ def test_all_that_is_about_other_images_stays(folder):
         assert row["size"] == len(members)
         assert row["medoid"] in members
     assert tags_are(store, replay([entry.event for entry in read_log(store)]))
+
+
+def test_remarks_on_an_image_go_with_it_and_others_lose_its_name(folder):
+    run("forget", PATH, "--yes", cwd=folder)
+    assert {told["subject"]: told["text"] for told in Project(folder).remarks()} == {
+        "a/0": "as:(forgotten)",
+        "a/1": "about-others",
+    }
 
 
 def test_the_neighbours_of_the_others_are_as_if_they_were_computed_anew(folder):

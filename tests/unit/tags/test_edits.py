@@ -62,6 +62,7 @@ def done(*edits, log=LOG):
         ({"assign": {"tag": "Grèce", "images": ["j", "k"]}}, {"Grèce": "jk", "4 > 0": "j"}),
         ({"assign": {"tag": "Grèce", "images": ["j"], "only": True}}, {"Grèce": "j", "4 > 0": ""}),
         ({"unassign": {"tag": "3", "images": ["i" * 64]}}, {"3": ""}),
+        ({"reassign": {"tag": "3", "to": "4 > 0", "images": ["i"]}}, {"3": "", "4 > 0": "ij"}),
         ({"accept": {"tag": "3", "images": ["k"]}}, {"3": "ik"}),
         ({"refuse": {"tag": "3", "images": ["k"]}}, {"3": "i"}),
         ({"undo": {"event": 2}}, {"3": "i"}),
@@ -69,6 +70,14 @@ def done(*edits, log=LOG):
 )
 def test_each_edit_becomes_an_event_that_does_it(edit, found):
     assert found.items() <= done(edit).items()
+
+
+def test_an_image_that_moves_to_another_tag_is_one_event_and_not_proposed_for_the_former():
+    moved = resolve_edits([{"reassign": {"tag": "3", "to": "4", "images": ["i"]}}], LOG, FIND)
+    assert len(moved) == 1
+    assert ("a", "i" * 64) in replay([*LOG, *moved]).refused
+    back = [*LOG, *moved, *resolve_edits([{"undo": {}}], [*LOG, *moved], FIND)]
+    assert replay(back) == replay(LOG)
 
 
 def test_a_tag_is_deleted_with_what_lies_below_it():
@@ -83,6 +92,23 @@ def test_a_new_property_has_no_tags():
 def test_a_tag_is_made_with_its_colour():
     [event] = resolve_edits([{"create": {"tag": "a > b", "colour": "#AABBCC"}}], LOG, FIND)
     assert [(made.name, made.colour) for made in event.tags] == [("a", None), ("b", "#aabbcc")]
+
+
+def test_a_colour_is_changed_and_taken_away():
+    """How a tag looks is an edit like any other, without a colour too."""
+
+    def colour(*colours):
+        edits = [{"recolour": {"tag": "3", "colour": each}} for each in colours]
+        tags = replay([*LOG, *resolve_edits(edits, LOG, FIND)]).tags
+        return next(tag.colour for tag in tags if tag.tag_id == "a")
+
+    assert colour(" #4477AA") == "#4477aa"
+    assert colour("#4477AA", "") is None
+
+
+def test_a_line_without_a_colour_takes_it_away():
+    row = {"edit": "recolour", "tag": "3", "colour": ""}
+    assert from_rows([(1, row)]) == [{"recolour": {"tag": "3", "colour": ""}}]
 
 
 def test_later_edits_see_what_earlier_ones_did():
@@ -178,6 +204,10 @@ DEEP = " > ".join(map(str, range(DEEPEST)))
         ({"assign": {"tag": "3", "images": []}}, "assign names no image."),
         ({"assign": {"tag": "3", "images": ["i", "n.jpg"]}}, "1 of the 2 images are not in the"),
         ({"unassign": {"tag": "3", "images": ["j", "i"]}}, "1 of the 2 images do not carry the "),
+        ({"reassign": {"tag": "3", "to": "4", "images": ["j", "i"]}}, "1 of the 2 images do not "),
+        ({"reassign": {"tag": "3", "to": "4", "images": []}}, "reassign names no image."),
+        ({"reassign": {"tag": "3", "to": "3", "images": ["i"]}}, "'3' is the tag that the images"),
+        ({"reassign": {"tag": "3", "to": "5", "images": ["i"]}}, "there is no tag '5' in"),
         ({"undo": {"event": 9}}, "there is no event 9 to undo: `panoptic-assets tag log` lists"),
         ({"redo": {"event": 1}}, "event 1 is not undone."),
         ({"redo": {}}, "there is nothing to redo."),

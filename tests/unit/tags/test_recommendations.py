@@ -16,6 +16,7 @@ from panoptic_assets.tags.recommendations import (
     task,
     why_none,
 )
+from resources.errors import text_of
 
 NONE = np.empty(0, np.int64)
 
@@ -238,7 +239,7 @@ def test_accepting_takes_an_image_out_of_a_part_of_the_remainder():
 )
 def test_why_nothing_is_proposed_is_one_plain_sentence(pairs, refused, options, message):
     """C14: "nothing" alone tells nobody what to do."""
-    said = why_none(task(tables(pairs, refused), "P", IMAGES, **options), "P")
+    said = text_of(why_none(task(tables(pairs, refused), "P", IMAGES, **options), "P"))
     assert message in said
     assert len(said.splitlines()) == 1
 
@@ -246,7 +247,8 @@ def test_why_nothing_is_proposed_is_one_plain_sentence(pairs, refused, options, 
 def test_a_property_of_a_remainder_alone_says_so():
     """K8."""
     given = replay([replace(SAVED, tags=tuple(CUT[1:]), images=PLACES[1:])])
-    assert "All tags of 'P' are of a remainder" in why_none(task(given, "P", IMAGES), "P")
+    said = text_of(why_none(task(given, "P", IMAGES), "P"))
+    assert "All tags of 'P' are of a remainder" in said
 
 
 def test_images_of_other_tags_are_proposed_if_asked_for():

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from panoptic_assets.spec.languages import language
 from panoptic_assets.upkeep.reasons import (
     KINDS,
     Reason,
@@ -16,6 +17,9 @@ from panoptic_assets.upkeep.reasons import (
     most_urgent_first,
     what_changed,
 )
+from resources.errors import message
+
+WHY = message("why", id="why")
 
 
 def seen(in_scope, embedded=None, present=None, files=None, vectors=None):
@@ -45,7 +49,25 @@ def test_images_that_came_and_went_are_counted_apart():
 
 def test_added_images_that_lack_features_are_told():
     [reason] = what_changed(seen("a"), seen("abc", embedded="ab"))
-    assert reason == Reason("images_added", 2, "2 images added (1 without features yet)")
+    assert (reason.kind, reason.count) == ("images_added", 2)
+    assert reason.text == "2 images added (1 without features yet)"
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        (seen("ab", present="abcd"), seen("bcd", present="abcd"), "its scope takes 2 images more"),
+        (seen("ab", present="abcd"), seen("a", present="abcd"), "its scope takes 1 image fewer"),
+        (seen("a", embedded=""), seen("a"), "1 image without features then that have some now"),
+        (seen("a"), seen("a", embedded=""), "1 image without the features that they had"),
+    ],
+)
+def test_a_reason_is_said_in_french_with_what_it_counts(then, now, said):
+    [reason] = what_changed(then, now)
+    assert reason.text.startswith(said)
+    french = language("fr").message(reason.said)
+    assert french != reason.text
+    assert "image" in french
 
 
 def test_a_file_that_holds_another_image_is_a_change_and_neither_added_nor_removed():
@@ -165,18 +187,18 @@ def test_a_save_of_a_run_that_is_gone_is_stale():
     ],
 )
 def test_every_reason_but_ignorance_makes_stale(kinds, state):
-    reasons = tuple(Reason(kind, 1, kind) for kind in kinds)
+    reasons = tuple(Reason(kind, 1, WHY) for kind in kinds)
     assert Staleness("clustering", "a", "a", reasons).state == state
 
 
 def test_what_is_stale_is_listed_first():
     def judged(key, *kinds):
-        return Staleness("clustering", key, key, tuple(Reason(kind, 1, kind) for kind in kinds))
+        return Staleness("clustering", key, key, tuple(Reason(kind, 1, WHY) for kind in kinds))
 
     given = [judged("a"), judged("b", "not_judged"), judged("c", "images_added")]
     assert [one.key for one in most_urgent_first(given)] == ["c", "b", "a"]
 
 
 def test_counts_of_one_kind_are_added_up():
-    reasons = (Reason("tags_changed", 2, "x"), Reason("tags_changed", 3, "y"))
+    reasons = (Reason("tags_changed", 2, WHY), Reason("tags_changed", 3, WHY))
     assert Staleness("clustering", "a", "a", reasons).counts == {"tags_changed": 5}
