@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_assets.spec.computation import Labels
+from resources.errors import Message, message
 
 Mask = npt.NDArray[np.bool_]
 
-NO_IMAGE = "no image is in a cluster of both"
+NO_IMAGE = message("no image is in a cluster of both", id="no-image-in-clusters-of-both")
 MOST_PAIRS = 10_000_000
 """Pairs of groups of which the AMI is computed: a million take 4 s, whatever the number of images,
 and two runs of ``find_duplicates`` on a large corpus may have a thousand million."""
@@ -92,8 +93,8 @@ class Agreement:
     """Images that are in a matched group of the first side, but elsewhere in the second."""
     nb_unmatched: int
     """Images whose group of the first side has no match."""
-    reason: str | None
-    """Why there are no measures, or not all of them."""
+    reason: Message | None
+    """Why there are no measures, or not all of them: a part of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,12 @@ def agreement(a: Labeling, b: Labeling, table: Contingency | None = None) -> Agr
         nb_unmatched=len(one) - in_matched,
         reason=None
         if small
-        else f"no AMI: {groups[0]:,} × {groups[1]:,} pairs of clusters take too long",
+        else message(
+            "no AMI: {nb_groups_a:,} × {nb_groups_b:,} pairs of clusters take too long",
+            id="too-many-pairs-for-ami",
+            nb_groups_a=groups[0],
+            nb_groups_b=groups[1],
+        ),
     )
 
 

@@ -7,6 +7,7 @@ look like (``review.run_pages``, ``review.comparison_pages``).
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import dagster as dg
 
@@ -18,21 +19,21 @@ from panoptic_assets.labels.assets import cluster_labels
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.partitions import LINEAGE_ONLY, RUNS
-from panoptic_assets.orchestration.running import REVIEW_POOL, plain_failures, report_link
+from panoptic_assets.orchestration.running import REVIEW_POOL, page_link, plain_failures
 from panoptic_assets.review import comparing, run_report
 from panoptic_assets.review.agreement import Agreement
-from panoptic_assets.review.comparison_pages import page_name
 from panoptic_assets.review.comparison_report import mean_adjusted_rand
 from panoptic_assets.review.config import ComparisonConfig, ReportConfig
-from panoptic_assets.review.run_pages import titled
+from panoptic_assets.review.run_tree import titled
 from panoptic_assets.review.sides import Side
 from panoptic_assets.spec.markdown import bullets, escaped, score_text, table
 from panoptic_assets.spec.records import digest, vectors_hash
 from panoptic_assets.spec.resolution import document_of
 from panoptic_assets.spec.text import cut
 from panoptic_assets.tags.assets import tags
+from resources.errors import text_of
 from resources.lance import LanceStore
-from resources.report_folder import address
+from resources.report_folder import live_address
 
 _SHOWN = 40
 """Clusters in the table of a report."""
@@ -59,7 +60,7 @@ _PICTURED = 8
     group_name="review",
     pool=REVIEW_POOL,
     kinds={"html"},
-    code_version="1",
+    code_version="2",
 )
 @plain_failures()
 def clustering_report(
@@ -81,7 +82,7 @@ def _reported(report: run_report.RunReport, nb_pages: int) -> dg.MaterializeResu
     notes = [f"{key} is stale and was left out." for key in tree.stale]
     return dg.MaterializeResult(
         metadata={
-            **report_link(place),
+            **page_link(f"runs/{record.key}"),
             "nb_images": len(tree.image_ids),
             "nb_clusters": record.nb_clusters,
             "nb_divided": len(divided),
@@ -99,7 +100,7 @@ def _reported(report: run_report.RunReport, nb_pages: int) -> dg.MaterializeResu
                     names=[titled(cluster) for cluster in tree.clusters[: len(report.typical)]],
                 )
             ),
-            "map": points.title,
+            "map": text_of(points.title),
             "file": dg.MetadataValue.path(report.plan.context.reports.path(place) / "index.html"),
             **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
         },
@@ -112,9 +113,9 @@ def _reported(report: run_report.RunReport, nb_pages: int) -> dg.MaterializeResu
                     if clustering.clustering
                 ],
                 [[cluster.node, cluster.name, cluster.remark] for cluster in tree.walk()],
-                [tree.paths, tree.stale, points.title],
+                [tree.paths, tree.stale, text_of(points.title), report.plan.language.code],
                 vectors_hash([tree.image_ids[row] for row in points.rows], points.points),
-                [[colouring.name, list(colouring.values)] for colouring in points.tags],
+                [[colouring.name, *map(str, colouring.values)] for colouring in points.known],
             )
         ),
     )
@@ -153,7 +154,7 @@ def _compared(
     sides, config, context = plan.sides, plan.config, plan.context
     mean = mean_adjusted_rand(pairs.measures)
     best = rows[0].get("adjusted_rand") if rows else None
-    notes = [*plan.notes, *(note for side in sides for note in side.notes)]
+    notes = [text_of(note) for note in (*plan.notes, *(said for s in sides for said in s.notes))]
     return dg.MaterializeResult(
         metadata={
             "nb_runs": len(sides),
@@ -165,7 +166,7 @@ def _compared(
             "leaderboard": dg.MetadataValue.md(_leaderboard(rows, config.against)),
             "contact_sheet": dg.MetadataValue.md(_contact_sheet(context.store, pairs.restless)),
             **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
-            **report_link(comparing.PLACE),
+            **page_link("compare"),
             "file": dg.MetadataValue.path(context.reports.path(comparing.PLACE) / "index.html"),
         },
         data_version=dg.DataVersion(
@@ -204,7 +205,7 @@ def _matrix(
     links = [
         f"[{escaped(_cut(a))} – {escaped(_cut(b))}]({page})"
         for (a, b), measures in pairs.items()
-        if measures is not None and (page := address(comparing.PLACE, page_name(a, b)))
+        if measures is not None and (page := live_address(f"compare?{urlencode({'a': a, 'b': b})}"))
     ]
     more = len(sides) - len(shown)
     lines = [text, *([f"… and {more:,} more"] if more else []), " · ".join(links[:_PAIRS_LINKED])]

@@ -8,21 +8,24 @@ pages show (``review.comparison_report``).
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from panoptic_assets.orchestration.acting import Context
+from panoptic_assets.review import comparison_pages
 from panoptic_assets.review.agreement import Agreement
-from panoptic_assets.review.comparison_report import MOST_RESTLESS, ReportWriter
+from panoptic_assets.review.comparison_report import MOST_RESTLESS, ComparisonViews, FilePlaces
 from panoptic_assets.review.comparisons import Compared, compare, leaderboard, moved
 from panoptic_assets.review.config import ComparisonConfig
 from panoptic_assets.review.pages import PageWriter
 from panoptic_assets.review.run_report import list_reports
 from panoptic_assets.review.sides import Side, Sides, chosen_sides, common
+from panoptic_assets.spec.languages import N_, language
 from panoptic_assets.spec.resolution import Document, parse
 from panoptic_assets.upkeep.reasons import Staleness
 from panoptic_assets.upkeep.staleness import Judge
+from resources.errors import Message, text_of
 
 PLACE = "comparison"
 """Of the pages, below the root of the reports."""
@@ -41,7 +44,7 @@ class ComparisonPlan:
     """All that can be compared, as far as it was read."""
     sides: list[Side]
     """What is compared, the truth last."""
-    notes: list[str]
+    notes: list[Message]
     """On their choice."""
 
 
@@ -91,7 +94,7 @@ def run(plan: ComparisonPlan) -> RunComparison:
     """Rank and judge all runs, and compare the sides, pair by pair."""
     context, config = plan.context, plan.config
     for note in plan.notes:
-        context.reporter.tell(note)
+        context.reporter.tell(text_of(note))
     judge = Judge(context.store, context.registry)
     rows = leaderboard(plan.known, config.against, config.remainder)
     staleness = [judge.clustering(row["key"]) for row in rows]
@@ -104,6 +107,11 @@ def _compared(both: tuple[Side, Side]) -> Pair:
     return a, b, compare(a, b) if len(common(a, b)[0]) else None
 
 
+def most_restless(moves: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The images that moved in the most pairs, and in how many; of equal ones the first by id."""
+    return heapq.nsmallest(MOST_RESTLESS, moves.items(), key=lambda item: (-item[1], item[0]))
+
+
 def store(comparison: RunComparison) -> AllPairs:
     """Write the pages, and the list of all reports."""
     plan = comparison.plan
@@ -111,20 +119,21 @@ def store(comparison: RunComparison) -> AllPairs:
     measures: dict[tuple[str, str], Agreement | None] = {}
     moves: Counter[str] = Counter()
     with context.reports.new(PLACE) as folder:
-        styles = ("page.css", "comparison.css")
-        writer = PageWriter(context.reports, folder, PLACE, styles=styles)
-        pages = ReportWriter(context.store, context.reports, comparison.judge, writer)
-        tracked = context.reporter.track(comparison.pairs, comparison.nb_pairs, "pairs")
+        styles, spoken = ("page.css", "comparison.css"), language(config.language)
+        writer = PageWriter(context.reports, folder, PLACE, styles=styles, language=spoken)
+        places = FilePlaces(context.store, context.reports, writer.up)
+        views = ComparisonViews(context.store, comparison.judge, places, spoken)
+        tracked = context.reporter.track(comparison.pairs, comparison.nb_pairs, N_("pairs"))
         for a, b, compared in tracked:
             measures[a.key, b.key] = None
             if compared:
                 measures[a.key, b.key] = compared.agreement(config.remainder)
                 moves.update(moved(compared)["image_id"].to_pylist())
-                pages.write_pair(compared, config.depth)
-        restless = heapq.nsmallest(
-            MOST_RESTLESS, moves.items(), key=lambda item: (-item[1], item[0])
-        )
-        pages.write_index(
+                name = comparison_pages.page_name(a.key, b.key)
+                view = views.pair(compared, config.depth)
+                comparison_pages.write_pair(writer, name, view)
+        restless = most_restless(moves)
+        index = views.index(
             plan.sides,
             measures,
             comparison.leaderboard,
@@ -133,5 +142,6 @@ def store(comparison: RunComparison) -> AllPairs:
             config.against,
             config.remainder,
         )
-    list_reports(plan.known.clusterings, context.reports)
+        comparison_pages.write_index(writer, index)
+    list_reports(plan.known.clusterings, context.reports, spoken)
     return AllPairs(measures, restless)

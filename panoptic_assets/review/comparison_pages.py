@@ -2,18 +2,22 @@
 
 Belongs here: what these pages show, and where the parts of their pictures lie. Does not belong
 here: computing it (``review.agreement``), reading it (``review.comparison_report``).
+
+Long because each part of the pages is a class of its own here.
 """
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_assets.review.pages import PageWriter, Picture
-from panoptic_assets.spec.text import counted, cut
+from panoptic_assets.spec.languages import Language
+from panoptic_assets.spec.text import cut
+from resources.errors import Message
 
 LEVELS = 9
 """Shades of a heat map; 0 is no colour."""
@@ -41,7 +45,8 @@ class StalenessView:
 
     state: str
     """``up to date``, ``stale`` or ``unknown``."""
-    reasons: Sequence[str]
+    reasons: Sequence[Message]
+    """Parts of sentences."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,13 @@ class SideView:
     what: str
     """``run``, ``node``, ``property`` or ``folders``, in words."""
     address: str | None
-    """Of its report, relative to the page; None where there is none."""
+    """Of its pages; None where there are none."""
     nb_images: int
     nb_clusters: int
     nb_remainder: int
     judged: StalenessView | None
     """Of a run or node."""
-    notes: Sequence[str]
+    notes: Sequence[Message]
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,20 @@ class Row:
 
 
 @dataclass(frozen=True)
+class GroupView:
+    """A cluster, tag or folder by its name."""
+
+    name: str
+    address: str | None = None
+    """Of its own page."""
+
+
+@dataclass(frozen=True)
 class MatchView:
     """Two clusters that are taken for the same."""
 
-    a: str
-    b: str
+    a: "GroupView"
+    b: "GroupView"
     size_a: int
     size_b: int
     both: int
@@ -92,13 +106,15 @@ class HeatCell:
     level: int
     """0 to :data:`LEVELS`, of the share of the smaller one of the two."""
     is_match: bool
+    address: str | None = None
+    """Of a page that shows them."""
 
 
 @dataclass(frozen=True)
 class HeatRow:
     """A group of the first side."""
 
-    name: str
+    group: GroupView
     size: int
     cells: Sequence[HeatCell]
 
@@ -107,8 +123,8 @@ class HeatRow:
 class HeatMap:
     """The contingency table, coloured."""
 
-    columns: Sequence[tuple[str, int]]
-    """Name and size of each group of the second side."""
+    columns: Sequence[tuple[GroupView, int]]
+    """Each group of the second side and its size."""
     rows: Sequence[HeatRow]
 
 
@@ -153,8 +169,20 @@ class Flow:
 class Move:
     """Images that moved from one cluster to another; some of them as pictures."""
 
-    a: str
-    b: str
+    a: GroupView
+    b: GroupView
+    count: int
+    pictures: Sequence[Picture]
+    address: str | None
+    """Of a page that shows all of them."""
+
+
+@dataclass(frozen=True)
+class CellView:
+    """The images that are in one group of the first side and in one of the second."""
+
+    a: GroupView
+    b: GroupView
     count: int
     pictures: Sequence[Picture]
 
@@ -169,21 +197,24 @@ class PairView:
     nb_only_a: int
     nb_only_b: int
     figures: Sequence[Row]
-    reasons: Sequence[str]
+    reasons: Sequence[tuple[str, Message]]
+    """Why there are not all of them; ``counted`` or ``left_out``, and the reason."""
     quality: Sequence[Row]
     settings: Sequence[tuple[str, Sequence[Row]]]
     """Sections of what was recorded; of a side without a record none."""
     matches: Sequence[MatchView]
     nb_matches: int
     heat: HeatMap
-    heat_note: str
+    heat_note: Message | None
     flow: Flow
-    flow_note: str
+    flow_note: Message | None
     nb_stayed: int
     nb_moved: int
     nb_unmatched: int
     moves: Sequence[Move]
     nb_moves: int
+    cell: CellView | None
+    """What was asked for of the table."""
     depth: int
     command: str
     """That prints the same on a terminal."""
@@ -206,7 +237,7 @@ class LeaderboardRow:
 
     key: str
     address: str | None
-    """Of its report."""
+    """Of its pages."""
     judged: StalenessView
     cells: Sequence[str]
 
@@ -217,10 +248,11 @@ class IndexView:
 
     keys: Sequence[str]
     matrix: Sequence[Sequence[MatrixCell]]
-    facts: Sequence[tuple[str, str]]
-    notes: Sequence[str]
+    facts: Sequence[tuple[str, str, float | str]]
+    notes: Sequence[Message]
     against: str
     remainder: str
+    """``counted`` or ``left_out``."""
     headings: Sequence[str]
     leaderboard: Sequence[LeaderboardRow]
     nb_runs: int
@@ -258,43 +290,61 @@ def _file_name(key: str) -> str:
 
 
 def heat_map(
-    rows: Sequence[str], columns: Sequence[str], counts: npt.NDArray[np.int64], nb_matched: int
+    rows: Sequence[GroupView],
+    columns: Sequence[GroupView],
+    counts: npt.NDArray[np.int64],
+    nb_matched: int,
+    addresses: Mapping[tuple[int, int], str | None] | None = None,
 ) -> HeatMap:
     """The table of a pair, with a shade for each cell.
 
     Args:
-        rows: Names of the first side's groups.
-        columns: Names of the second's.
+        rows: The first side's groups.
+        columns: The second's.
         counts: (rows, columns) images.
         nb_matched: How many cells of the diagonal are matches.
+        addresses: Where the images of a cell are shown, by its row and column.
     """
     sizes_a, sizes_b = counts.sum(axis=1), counts.sum(axis=0)
     smaller = np.maximum(np.minimum(sizes_a[:, None], sizes_b[None, :]), 1)
     levels = np.ceil(counts / smaller * LEVELS).astype(int)
     return HeatMap(
-        [(name, int(size)) for name, size in zip(columns, sizes_b, strict=True)],
+        [(group, int(size)) for group, size in zip(columns, sizes_b, strict=True)],
         [
             HeatRow(
-                name,
+                group,
                 int(sizes_a[row]),
                 [
                     HeatCell(
                         int(counts[row, column]),
                         int(levels[row, column]),
                         row == column and row < nb_matched,
+                        (addresses or {}).get((row, column)),
                     )
                     for column in range(len(columns))
                 ],
             )
-            for row, name in enumerate(rows)
+            for row, group in enumerate(rows)
         ],
     )
 
 
 def flow(
-    rows: Sequence[str], columns: Sequence[str], counts: npt.NDArray[np.int64], nb_matched: int
+    rows: Sequence[str],
+    columns: Sequence[str],
+    counts: npt.NDArray[np.int64],
+    nb_matched: int,
+    spoken: Language,
 ) -> Flow:
-    """The table of a pair as a picture; arguments as of :func:`heat_map`."""
+    """The table of a pair as a picture.
+
+    Args:
+        rows: Names of the first side's groups.
+        columns: Names of the second's.
+        counts: (rows, columns) images.
+        nb_matched: How many cells of the diagonal are matches.
+        spoken: The language of its titles.
+    """
     sizes_a, sizes_b = counts.sum(axis=1), counts.sum(axis=0)
     unit = _IMAGES / max(int(counts.sum()), 1)
     tops_a, height_a = _stacked(sizes_a * unit)
@@ -323,7 +373,9 @@ def flow(
             f"V{y1 + thick:.1f}C{middle:.1f} {y1 + thick:.1f} {middle:.1f} {y0 + thick:.1f} "
             f"{x0:.1f} {y0 + thick:.1f}Z"
         )
-        title = f"{counted(count, 'image')}: {rows[row]} → {columns[column]}"
+        title = spoken.ngettext("{n} image: {a} → {b}", "{n} images: {a} → {b}", count).format(
+            n=spoken.number(count), a=rows[row], b=columns[column]
+        )
         ribbons.append(Ribbon(path, title, bool(row == column and row < nb_matched)))
     # What moved lies over what stayed: thin ribbons are not hidden.
     ribbons.sort(key=lambda ribbon: not ribbon.is_match)

@@ -27,7 +27,7 @@ from panoptic_assets.spec.computation import Labels
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.resolution import leaves
 from panoptic_assets.spec.text import cut
-from resources.errors import InputError
+from resources.errors import InputError, text_of
 
 Treatment = Literal["counted", "left_out"]
 """Whether the remainder is a cluster like any other, or its images are left out."""
@@ -234,8 +234,8 @@ def as_dictionary(compared: Compared) -> dict[str, Any]:
         "nb_common": len(compared.image_ids),
         "nb_only_a": compared.nb_only_a,
         "nb_only_b": compared.nb_only_b,
-        "counted": {name: getattr(result.counted, name) for name in MEASURES},
-        "left_out": {name: getattr(result.left_out, name) for name in MEASURES},
+        "counted": _measures(result.counted),
+        "left_out": _measures(result.left_out),
         "differences": [
             {"section": found.section, "name": found.name, "a": found.a, "b": found.b}
             for found in differences(a, b)
@@ -263,6 +263,11 @@ def as_dictionary(compared: Compared) -> dict[str, Any]:
     }
 
 
+def _measures(agreement: core.Agreement) -> dict[str, Any]:
+    told = {name: getattr(agreement, name) for name in MEASURES}
+    return told | {"reason": text_of(agreement.reason) if agreement.reason else None}
+
+
 def moved(compared: Compared) -> pa.Table:
     """The images that moved, by image id: image_id, a and b (where each side has them)."""
     rows = np.flatnonzero(compared.result.moved)
@@ -286,7 +291,7 @@ def _side(side: Side) -> dict[str, Any]:
         "nb_images": len(side.image_ids),
         "nb_clusters": side.nb_clusters,
         "nb_remainder": side.nb_remainder,
-        "notes": list(side.notes),
+        "notes": [text_of(note) for note in side.notes],
         "quality": quality_of(side.record) if side.record else None,
     }
 

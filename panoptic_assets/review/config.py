@@ -3,11 +3,21 @@
 Belongs here: each parameter's default, limits and meaning. Does not belong here: what pages show.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from panoptic_assets.spec.fields import OneLine, Parameters
+from panoptic_assets.spec.fields import ADVANCED, OneLine, Parameters
+
+SpokenLanguage = Literal["en", "fr"]
+"""Codes of :data:`panoptic_assets.spec.languages.LANGUAGES`."""
+
+_LANGUAGE: Any = Field(
+    default="en",
+    description="The language of the pages that are written; those of `panoptic-assets ui` follow "
+    "the browser.",
+    json_schema_extra=ADVANCED,
+)
 
 
 class ReportConfig(Parameters):
@@ -18,6 +28,7 @@ class ReportConfig(Parameters):
         description="The projection of its map, such as mini/umap; empty: the one that was "
         "clustered, else the best one there is, else principal components.",
     )
+    language: SpokenLanguage = _LANGUAGE
 
 
 class ComparisonConfig(Parameters):
@@ -45,3 +56,4 @@ class ComparisonConfig(Parameters):
         description="In the tables of all pairs and the leaderboard: `counted` as one more "
         "cluster, or its images `left_out`. The page of a pair shows both.",
     )
+    language: SpokenLanguage = _LANGUAGE

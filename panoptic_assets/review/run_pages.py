@@ -5,19 +5,18 @@ Belongs here: what these pages show, and in which order. Does not belong here: r
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
-from panoptic_assets.review.map_data import Colouring, map_data
-from panoptic_assets.review.pages import PageWriter, Picture, moment, shell
+from panoptic_assets.review.pages import PageWriter, Picture, shell
+from panoptic_assets.review.run_map import MapPoints, map_script
 from panoptic_assets.review.run_tree import ClusterView, RunTree, method_name
-from panoptic_assets.spec.markdown import number_text
+from panoptic_assets.spec.languages import N_, Language
 from panoptic_assets.spec.records import Record
 from resources.report_folder import ReportFolder, page_of
 
@@ -35,27 +34,14 @@ with the other images of its cluster."""
 _PROGRAM = "panoptic-assets"
 
 
-@dataclass(frozen=True)
-class MapPoints:
-    """Where the images of a run lie on its map."""
-
-    title: str
-    """What the points are, such as ``projection mini/umap``."""
-    rows: npt.NDArray[np.int64]
-    """(m,) rows of the tree's images that have a point."""
-    points: npt.NDArray[np.float32]
-    """(m, d)."""
-    tags: list[Colouring]
-    """For each property that images of the run carry tags of: a colouring of all its images."""
-
-
-def write_run(reports: ReportFolder, tree: RunTree, points: MapPoints) -> int:
+def write_run(reports: ReportFolder, tree: RunTree, points: MapPoints, spoken: Language) -> int:
     """Write the report of a run; it takes the place of the one before when it is whole.
 
     Args:
         reports: Where to; the thumbnails are there already.
         tree: The run.
         points: Where its images lie.
+        spoken: The language of the pages.
 
     Returns:
         How many pages were written.
@@ -63,160 +49,144 @@ def write_run(reports: ReportFolder, tree: RunTree, points: MapPoints) -> int:
     key = tree.record.key
     place = f"runs/{key}"
     with reports.new(place) as folder:
-        writer = _writer(reports, folder, place)
-        pages = _Pages(tree, writer)
-        pages.overview()
-        count = sum(pages.cluster(cluster, above) for cluster, above in _with_parents(tree))
-        (folder / "map-data.js").write_bytes(_map_script(tree, points))
-        pages.map(points)
-        pages.record()
-    return count + 3
+        writer = _writer(reports, folder, place, spoken)
+        pages = RunPages(tree)
+        writer.write("index.html", "run.html", **pages.overview())
+        nb_pages = 1
+        for cluster, above in tree.with_parents():
+            for number in range(nb_parts(cluster)):
+                values = pages.cluster(cluster, above, number)
+                writer.write(page_of(cluster.node, number), "cluster.html", **values)
+                nb_pages += 1
+        (folder / "map-data.js").write_bytes(map_script(tree, points, spoken))
+        scripts = ["map-data.js", writer.library("plotly"), writer.static("map.js")]
+        writer.write("map.html", "map.html", scripts, **pages.map(points))
+        writer.write("record.html", "record.html", **pages.record())
+    return nb_pages + 2
 
 
-def write_first_page(reports: ReportFolder, records: Sequence[Record]) -> None:
+def write_first_page(reports: ReportFolder, records: Sequence[Record], spoken: Language) -> None:
     """Write the page that leads to all reports.
 
     Args:
         reports: Where to.
         records: The runs that have a report, in the order of the list.
+        spoken: The language of the page.
     """
     runs = [
         {
             "key": record.key,
-            "summary": f"{method_name(record)} on {record.config['features']}, "
-            f"{number_text(record.counts.clustered + record.counts.remainder)} images in "
-            f"{number_text(record.nb_clusters)} clusters, {moment(record.finished_at)}",
+            "method": method_name(record),
+            "features": record.config["features"],
+            "nb_images": record.counts.clustered + record.counts.remainder,
+            "nb_clusters": record.nb_clusters,
+            "finished_at": record.finished_at,
         }
         for record in records
     ]
-    _writer(reports, reports.root, "").write(
-        "index.html",
-        "index.html",
-        runs=runs,
-        comparison=_has_comparison(reports),
-    )
+    _writer(reports, reports.root, "", spoken).write("index.html", "index.html", runs=runs)
 
 
-def _has_comparison(reports: ReportFolder) -> bool:
-    return (reports.path("comparison") / "index.html").is_file()
+def _writer(reports: ReportFolder, folder: Path, place: str, spoken: Language) -> PageWriter:
+    scripts, styles = ("page.js", "gallery.js"), ("page.css", "run.css")
+    return PageWriter(reports, folder, place, scripts, styles, spoken)
 
 
-def _writer(reports: ReportFolder, folder: Path, place: str) -> PageWriter:
-    return PageWriter(reports, folder, place, ("page.js", "gallery.js"), ("page.css", "run.css"))
-
-
-def _with_parents(tree: RunTree) -> Iterator[tuple[ClusterView, list[ClusterView]]]:
-    def walk(
-        cluster: ClusterView, above: list[ClusterView]
-    ) -> Iterator[tuple[ClusterView, list[ClusterView]]]:
-        yield cluster, above
-        for below in cluster.clusters:
-            yield from walk(below, [*above, cluster])
-
-    for cluster in tree.clusters:
-        yield from walk(cluster, [])
+def nb_parts(cluster: ClusterView) -> int:
+    """Pages that the images of a cluster take."""
+    return max(1, math.ceil(cluster.size / PICTURES_ON_A_PAGE))
 
 
 @dataclass(frozen=True)
-class _Pages:
+class RunPages:
+    """What the pages of a run show, of its files and of those that a server makes alike."""
+
     tree: RunTree
-    writer: PageWriter
+    remarks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """By cluster the remark that counts on it; a written report shows none."""
 
     @property
     def _key(self) -> str:
         return self.tree.record.key
 
-    def overview(self) -> None:
-        """The page that people come to."""
+    def overview(self) -> dict[str, Any]:
+        """Of the page that people come to."""
         tree, record = self.tree, self.tree.record
         nested = [cluster for cluster in tree.walk() if cluster.clustering]
-        self._write(
-            "index.html",
-            "run.html",
-            page="overview",
+        return self._values(
+            "overview",
             cards=[self._card(cluster) for cluster in tree.clusters],
             clusters=tree.clusters,
             nb_divided=len(nested),
             facts=self._facts(record),
             commands=[
-                ("Save the whole tree as tags", shell(_PROGRAM, "save", record.key)),
-                ("Name its clusters", shell(_PROGRAM, "label", record.key)),
-                ("Compare all runs", shell(_PROGRAM, "compare")),
-                ("Make this report again", shell(_PROGRAM, "report", record.key)),
+                (N_("Save the whole tree as tags"), shell(_PROGRAM, "save", record.key)),
+                (N_("Name its clusters"), shell(_PROGRAM, "label", record.key)),
+                (N_("Compare all runs"), shell(_PROGRAM, "compare")),
+                (N_("Make this report again"), shell(_PROGRAM, "report", record.key)),
             ],
             notes=record.notes,
             stale=tree.stale,
         )
 
-    def cluster(self, cluster: ClusterView, above: list[ClusterView]) -> int:
-        """The pages of one cluster, all its images on them; returns how many there are."""
-        size = PICTURES_ON_A_PAGE
-        count = max(1, math.ceil(cluster.size / size))
-        for number in range(count):
-            part = slice(number * size, (number + 1) * size)
-            self._write(
-                page_of(cluster.node, number),
-                "cluster.html",
-                page="cluster",
-                cluster=cluster,
-                above=above,
-                card=self._card(cluster),
-                cards=[self._card(below) for below in cluster.clusters],
-                groups=self._groups(cluster, part),
-                number=number,
-                count=count,
-                first=number * size + 1,
-                last=min(cluster.size, (number + 1) * size),
-                pages=[page_of(cluster.node, other) for other in range(count)],
-            )
-        return count
+    def cluster(
+        self, cluster: ClusterView, above: Sequence[ClusterView], number: int
+    ) -> dict[str, Any]:
+        """Of one page of a cluster's images.
 
-    def map(self, points: MapPoints) -> None:
-        """The map; its data and Plotly are scripts beside it."""
-        self._write(
-            "map.html",
-            "map.html",
-            scripts=["map-data.js", self.writer.library("plotly"), self.writer.static("map.js")],
-            page="map",
-            points=points,
-            nb_without=len(self.tree.image_ids) - len(points.rows),
+        Args:
+            cluster: The cluster.
+            above: Those that it is a part of, from the top.
+            number: Which of its pages, from 0.
+        """
+        size = PICTURES_ON_A_PAGE
+        part = slice(number * size, (number + 1) * size)
+        card = self._card(cluster)
+        return self._values(
+            "cluster",
+            cluster=cluster,
+            above=above,
+            card=card,
+            cards=card["below"],
+            groups=self._groups(cluster, part),
+            number=number,
+            count=nb_parts(cluster),
+            first=number * size + 1,
+            last=min(cluster.size, (number + 1) * size),
         )
 
-    def record(self) -> None:
+    def map(self, points: MapPoints) -> dict[str, Any]:
+        """Of the map; its data and Plotly are scripts beside it."""
+        nb_without = len(self.tree.image_ids) - len(points.rows)
+        return self._values("map", points=points, nb_without=nb_without)
+
+    def record(self) -> dict[str, Any]:
         """Everything that is recorded of the run and of the clusterings below it."""
         records = [self.tree.record] + [
             cluster.clustering for cluster in self.tree.walk() if cluster.clustering
         ]
-        self._write("record.html", "record.html", page="record", records=map(_described, records))
+        return self._values("record", records=[_described(record) for record in records])
 
-    def _write(self, name: str, template: str, scripts: Sequence[str] = (), **values: Any) -> None:
-        self.writer.write(
-            name,
-            template,
-            scripts,
-            tree=self.tree,
-            record_=self.tree.record,
-            page_of=page_of,
-            has_comparison=_has_comparison(self.writer.reports),
-            **values,
-        )
+    def _values(self, page: str, **values: Any) -> dict[str, Any]:
+        return {"page": page, "tree": self.tree, "record_": self.tree.record, **values}
 
-    def _facts(self, record: Record) -> list[tuple[str, str]]:
+    def _facts(self, record: Record) -> list[tuple[str, str, float | None]]:
+        """Name, kind of number and value of each."""
         counts = record.counts
         in_run = counts.clustered + counts.remainder
-        facts = [
-            ("images", number_text(in_run)),
-            ("clusters", number_text(record.nb_clusters)),
-            ("remainder", f"{100 * counts.remainder / max(1, in_run):.1f} %"),
-            ("mean score", "–" if record.mean_score is None else f"{record.mean_score:.1f}"),
-            ("a random group's score", f"{record.baseline_score:.1f}"),
+        facts: list[tuple[str, str, float | None]] = [
+            (N_("images"), "count", in_run),
+            (N_("clusters"), "count", record.nb_clusters),
+            (N_("remainder"), "percent", counts.remainder / max(1, in_run)),
+            (N_("mean score"), "score", record.mean_score),
+            (N_("a random group’s score"), "score", record.baseline_score),
         ]
         if record.quality and record.quality.silhouette is not None:
-            facts.append(("silhouette", f"{record.quality.silhouette:.3f}"))
+            facts.append((N_("silhouette"), "measure", record.quality.silhouette))
         if record.stability is not None:
-            facts.append(("stability", f"{record.stability:.2f}"))
+            facts.append((N_("stability"), "measure", record.stability))
         if counts.not_embedded:
-            facts.append(("not embedded", number_text(counts.not_embedded)))
+            facts.append((N_("not embedded"), "count", counts.not_embedded))
         return facts
 
     def _card(self, cluster: ClusterView) -> dict[str, Any]:
@@ -224,49 +194,53 @@ class _Pages:
         farthest = np.argsort(-cluster.distances, kind="stable")[:OUTLIERS]
         outliers = cluster.rows[farthest].tolist() if cluster.size > EXEMPLARS else []
         commands = [
-            ("Divide it", shell(_PROGRAM, "divide", cluster.node, "--nb-clusters", "2")),
-            ("Name it, with all clusters of the run", shell(_PROGRAM, "label", self._key)),
-            ("Save it, with all clusters of the run", shell(_PROGRAM, "save", self._key)),
-            ("List its images", shell(_PROGRAM, "members", cluster.node)),
-            ("Make it a tag", f"{shell(_PROGRAM, 'members', cluster.node)} --tag 'NAME'"),
+            (N_("Divide it"), shell(_PROGRAM, "divide", cluster.node, "--nb-clusters", "2")),
+            (N_("Name it, with all clusters of the run"), shell(_PROGRAM, "label", self._key)),
+            (N_("Save it, with all clusters of the run"), shell(_PROGRAM, "save", self._key)),
+            (N_("List its images"), shell(_PROGRAM, "members", cluster.node)),
+            (N_("Make it a tag"), f"{shell(_PROGRAM, 'members', cluster.node)} --tag 'NAME'"),
         ]
         return {
             "cluster": cluster,
-            "page": page_of(cluster.node),
             "medoid": self._picture(cluster.medoid),
             "exemplars": [self._picture(int(row)) for row in cluster.rows[:EXEMPLARS]],
             "outliers": [self._picture(row) for row in outliers],
             "agreement": _agreement(cluster),
             "commands": commands,
+            "remark": self.remarks.get(cluster.node),
+            "below": [self._card(other) for other in cluster.clusters],
         }
 
-    def _groups(self, cluster: ClusterView, part: slice) -> list[tuple[str, list[Picture]]]:
-        """The pictures of a page; those of a consensus under what the runs say of them."""
-        groups: dict[str, list[Picture]] = {}
+    def _groups(
+        self, cluster: ClusterView, part: slice
+    ) -> list[tuple[str, list[tuple[Picture, float, float | None]]]]:
+        """The pictures of a page, each with its distance and certainty.
+
+        Those of a consensus stand under what the runs say of them.
+        """
+        groups: dict[str, list[tuple[Picture, float, float | None]]] = {}
         for place in range(*part.indices(cluster.size)):
-            remark = f"distance {cluster.distances[place]:.3f}"
+            certainty = None
             heading = ""
             if cluster.certainties is not None:
                 certainty = float(cluster.certainties[place])
-                remark = f"{cluster.certainty} {certainty:.2f}, {remark}"
                 if cluster.is_agreed:
                     heading = _kind_of(certainty)
-            row = int(cluster.rows[place])
-            groups.setdefault(heading, []).append(self._picture(row, remark))
+            picture = self._picture(int(cluster.rows[place]))
+            shown = (picture, float(cluster.distances[place]), certainty)
+            groups.setdefault(heading, []).append(shown)
         return list(groups.items())
 
-    def _picture(self, row: int, remark: str = "") -> Picture:
-        return Picture.fitted(
-            self.tree.image_ids[row], self.tree.name(row), *self.tree.shapes[row], remark
-        )
+    def _picture(self, row: int) -> Picture:
+        return Picture.fitted(self.tree.image_ids[row], self.tree.name(row), *self.tree.shapes[row])
 
 
 def _kind_of(agreement: float) -> str:
     if agreement >= CORE_AGREEMENT:
-        return f"Core: agreement of {CORE_AGREEMENT} or more"
+        return N_("Core: agreement of 0.9 or more")
     if agreement >= DOUBTFUL_AGREEMENT:
-        return "In between"
-    return f"Doubtful: agreement below {DOUBTFUL_AGREEMENT}"
+        return N_("In between")
+    return N_("Doubtful: agreement below 0.6")
 
 
 def _agreement(cluster: ClusterView) -> tuple[int, int] | None:
@@ -277,69 +251,6 @@ def _agreement(cluster: ClusterView) -> tuple[int, int] | None:
         int((cluster.certainties >= CORE_AGREEMENT).sum()),
         int((cluster.certainties < DOUBTFUL_AGREEMENT).sum()),
     )
-
-
-def _map_script(tree: RunTree, points: MapPoints) -> bytes:
-    rows = points.rows.tolist()
-    first = [place.split("/")[1] for place in tree.places]
-    top = {cluster.number: titled(cluster) for cluster in tree.clusters}
-    nothing = frozenset(top[cluster.number] for cluster in tree.clusters if cluster.is_remainder)
-    colourings = [
-        Colouring("cluster", [top[number] for number in first], list(top.values()), nothing)
-    ]
-    if any(cluster.clusters for cluster in tree.clusters):
-        all_nodes = {cluster.node: cluster for cluster in tree.walk()}
-        deepest = [_path(all_nodes[place]) for place in tree.places]
-        order = [_path(cluster) for cluster in tree.walk() if not cluster.clusters]
-        grey = frozenset(_path(c) for c in tree.walk() if c.is_remainder)
-        colourings.append(Colouring("deepest cluster", deepest, order, grey))
-    folders = [(path or "").rpartition("/")[0] or "." for path in tree.paths]
-    colourings.append(Colouring("folder", folders, sorted(set(folders))))
-    colourings += points.tags
-    distances, certainties = _of_rows(tree)
-    if certainties is not None:
-        colourings.append(Colouring(tree.clusters[0].certainty, certainties))
-    colourings.append(Colouring("distance to the cluster's mean", distances))
-    return map_data(
-        points.points,
-        [tree.image_ids[row] for row in rows],
-        [tree.name(row) for row in rows],
-        [tree.places[row] for row in rows],
-        [
-            Colouring(
-                one.name,
-                one.values[points.rows]
-                if isinstance(one.values, np.ndarray)
-                else [one.values[row] for row in rows],
-                one.order,
-                one.nothing,
-            )
-            for one in colourings
-        ],
-    )
-
-
-def _of_rows(
-    tree: RunTree,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Distance and certainty of each image in the root's clusters."""
-    distances = np.full(len(tree.image_ids), np.nan, np.float32)
-    certainties = np.full(len(tree.image_ids), np.nan, np.float32)
-    for cluster in tree.clusters:
-        distances[cluster.rows] = cluster.distances
-        if cluster.certainties is not None:
-            certainties[cluster.rows] = cluster.certainties
-    return distances, None if np.isnan(certainties).all() else certainties
-
-
-def titled(cluster: ClusterView) -> str:
-    """A cluster's number, or ``remainder``, and its name when it has one."""
-    return f"{cluster.number} {cluster.name}".rstrip()
-
-
-def _path(cluster: ClusterView) -> str:
-    path = cluster.node.partition("/")[2].replace("/", " › ")
-    return f"{path} {cluster.name}".rstrip()
 
 
 def _described(record: Record) -> dict[str, Any]:

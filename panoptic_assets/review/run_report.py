@@ -4,6 +4,7 @@ Belongs here: what is read of the run, and in which order thumbnails and pages a
 belong here: what the pages show (``review.run_pages``), and the run's tree (``review.run_tree``).
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,11 @@ from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import read_thumbnails, rows_of_thumbnails
 from panoptic_assets.orchestration.acting import Context
 from panoptic_assets.review.config import ReportConfig
-from panoptic_assets.review.run_map import find_projection, map_points
-from panoptic_assets.review.run_pages import MapPoints, write_first_page, write_run
+from panoptic_assets.review.run_map import MapPoints, find_projection, map_points
+from panoptic_assets.review.run_pages import write_first_page, write_run
 from panoptic_assets.review.run_tree import RunTree, read_tree
-from panoptic_assets.spec.keys import parse_run_key
+from panoptic_assets.spec.keys import parse_run_key, vector_type_of
+from panoptic_assets.spec.languages import N_, Language, language
 from panoptic_assets.spec.resolution import Document, parse
 from resources.lance import LanceStore
 from resources.report_folder import ReportFolder
@@ -37,6 +39,8 @@ class ReportPlan:
     tree: RunTree
     projection: str | None
     """Of its map; None: principal components."""
+    language: Language
+    """Of the pages."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,16 @@ def prepare(context: Context, key: str, given: Document) -> ReportPlan:
     config = parse(ReportConfig, given)
     clusterings = Clusterings(context.store)
     tree = read_tree(context.store, clusterings, run_key)
-    projection = find_projection(context.store, tree.record, config.projection)
-    return ReportPlan(context, clusterings, tree, projection)
+    features = tree.record.config["features"]
+    projection = find_projection(context.store, features, config.projection)
+    return ReportPlan(context, clusterings, tree, projection, language(config.language))
 
 
 def run(plan: ReportPlan) -> RunReport:
     """Find where the images lie on the map, and the thumbnails that there are to show."""
     tables, tree = plan.context.store, plan.tree
-    points = map_points(tables, tree, plan.projection)
+    vector_type = vector_type_of(tree.record.config["features"])
+    points = map_points(tables, tree.image_ids, vector_type, plan.projection, plan.language)
     missing = plan.context.reports.missing_thumbnails(tree.image_ids)
     first, more = missing[:_THUMBNAILS_AT_ONCE], missing[_THUMBNAILS_AT_ONCE:]
     typical = [
@@ -105,19 +111,37 @@ def store(report: RunReport) -> int:
     plan = report.plan
     reports = plan.context.reports
     reporter = plan.context.reporter
-    for block in reporter.track(report.thumbnails, report.nb_missing, "thumbnails", len):
+    for block in reporter.track(report.thumbnails, report.nb_missing, N_("thumbnails"), len):
         reports.add_thumbnails(block)
-    nb_pages = write_run(reports, plan.tree, report.points)
-    list_reports(plan.clusterings, reports)
+    nb_pages = write_run(reports, plan.tree, report.points, plan.language)
+    list_reports(plan.clusterings, reports, plan.language)
     return nb_pages
 
 
-def list_reports(clusterings: Clusterings, reports: ReportFolder) -> None:
-    """List the runs that have a report on the first page of all, the newest first."""
+def list_reports(
+    clusterings: Clusterings, reports: ReportFolder, spoken: Language | None = None
+) -> None:
+    """List the runs that have a report on the first page of all, the newest first.
+
+    Args:
+        clusterings: Those of all runs.
+        reports: Where the pages are.
+        spoken: The language of that page: of the report that is written; by default the one that
+            the page has.
+    """
     with_report = [
         record
         for record in clusterings.records.values()
         if record.key == record.run_key and reports.path(f"runs/{record.key}").is_dir()
     ]
     with_report.sort(key=lambda record: record.finished_at, reverse=True)
-    write_first_page(reports, with_report)
+    write_first_page(reports, with_report, spoken or _language_now(reports))
+
+
+def _language_now(reports: ReportFolder) -> Language:
+    try:
+        page = (reports.root / "index.html").read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return Language()
+    found = re.search('<html lang="([a-z]+)"', page)
+    return language(found[1] if found else "")

@@ -17,6 +17,7 @@ from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.labels.table import names_of_clusters, read_labels
 from panoptic_assets.spec.keys import REMAINDER, run_key_of
+from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.records import Record
 from resources.lance import LanceStore
 
@@ -64,7 +65,7 @@ class ClusterView:
     @property
     def certainty(self) -> str:
         """What :attr:`certainties` are called."""
-        return "agreement" if self.method == "consensus" else "probability"
+        return N_("agreement") if self.method == "consensus" else N_("probability")
 
     @property
     def is_agreed(self) -> bool:
@@ -113,9 +114,27 @@ class RunTree:
         for cluster in self.clusters:
             yield from cluster.walk()
 
+    def with_parents(self) -> "Iterator[tuple[ClusterView, list[ClusterView]]]":
+        """Every cluster of the tree with those that it is a part of, from the top."""
+
+        def walk(
+            cluster: ClusterView, above: list[ClusterView]
+        ) -> Iterator[tuple[ClusterView, list[ClusterView]]]:
+            yield cluster, above
+            for below in cluster.clusters:
+                yield from walk(below, [*above, cluster])
+
+        for cluster in self.clusters:
+            yield from walk(cluster, [])
+
     def name(self, row: int) -> str:
         """What an image is called: the path of its first file, or its id if it is missing."""
         return self.paths[row] or f"(missing) {self.image_ids[row]}"
+
+
+def titled(cluster: ClusterView) -> str:
+    """A cluster's number, or ``remainder``, and its name when it has one."""
+    return f"{cluster.number} {cluster.name}".rstrip()
 
 
 def method_name(record: Record) -> str:

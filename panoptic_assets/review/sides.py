@@ -25,7 +25,7 @@ from panoptic_assets.spec.computation import Labels
 from panoptic_assets.spec.keys import REMAINDER, parse_clustering, run_key_of
 from panoptic_assets.spec.records import Record, digest
 from panoptic_assets.spec.text import cut, in_quotes, nearest
-from resources.errors import InputError
+from resources.errors import InputError, Message, message, text_of
 from resources.lance import LanceStore, quoted
 
 FOLDERS = "folders"
@@ -66,7 +66,7 @@ class Side:
     """Of a run or node."""
     status: str = "current"
     """``stale`` when the clustering above a node was made again."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     """What a person must know of it."""
     data_version: str = ""
     """Hash of who is in which group."""
@@ -158,7 +158,10 @@ class Sides:
             if other.startswith(f"{key}/") and other.count("/") - key.count("/") < self._depth
         }
         stale = sorted(below & self.clusterings.stale)
-        notes = [f"{other} is stale, and is left out." for other in stale]
+        notes = [
+            message("{key} is stale, and is left out.", id="stale-node-left-out", key=other)
+            for other in stale
+        ]
         rows = self.clusterings.assignments(key)
         places = rows["cluster"].combine_chunks()
         for node in sorted(below - set(stale), key=lambda other: (other.count("/"), other)):
@@ -280,7 +283,11 @@ class Sides:
             len({path.rpartition("/")[0] for path in present[image_id]}) > 1
             for image_id in image_ids
         )
-        note = f"{copies:,} images lie in several folders; the first by path counts."
+        note = message(
+            "{nb_images:,} images lie in several folders; the first by path counts.",
+            id="images-in-several-folders",
+            nb_images=copies,
+        )
         return Side(
             key=FOLDERS,
             kind="folders",
@@ -326,7 +333,9 @@ class Sides:
         return ", ".join(map(quoted_side, (*sorted(shown), FOLDERS))) + more
 
 
-def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[Side], list[str]]:
+def chosen_sides(
+    sides: Sides, runs: Sequence[str], against: str
+) -> tuple[list[Side], list[Message]]:
     """What is compared, the truth last, and what must be said of the choice.
 
     Args:
@@ -338,7 +347,7 @@ def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[
     Raises:
         InputError: One does not exist or is named twice, or there are not two to compare.
     """
-    notes = []
+    notes: list[Message] = []
     truth = [against] if against else []
     if runs:
         found = sides.several([*runs, *truth])
@@ -347,13 +356,25 @@ def chosen_sides(sides: Sides, runs: Sequence[str], against: str) -> tuple[list[
         found = sides.several([*known[:MOST_SIDES], *truth])
         if len(known) > MOST_SIDES:
             notes.append(
-                f"The {MOST_SIDES} newest of {len(known):,} runs are compared with each other; "
-                "name others to see them. The leaderboard has all."
+                message(
+                    "The {nb_compared} newest of {nb_runs:,} runs are compared with each other; "
+                    "name others to see them. The leaderboard has all.",
+                    id="newest-runs-compared",
+                    nb_compared=MOST_SIDES,
+                    nb_runs=len(known),
+                )
             )
         alone = [side for side in found if not _shares_any(side, found)]
         if len(found) - len(alone) > 1:
             found = [side for side in found if side not in alone]
-            notes += [f"{side.key} has no image in common with any other." for side in alone]
+            notes += [
+                message(
+                    "{side} has no image in common with any other.",
+                    id="side-without-common-image",
+                    side=side.key,
+                )
+                for side in alone
+            ]
     if len(found) < 2:
         if not found:
             raise InputError(
@@ -391,9 +412,12 @@ def _by_tag(
     used = set(chosen.values())
     kept = [place for place, tag in enumerate(order) if tag in used]
     places = {order[place]: number for number, place in enumerate(kept)}
-    note = (
-        f"{several:,} images have several tags of {name!r}, none above another: they are in no one "
-        "class, and are left out."
+    note = message(
+        "{nb_images:,} images have several tags of {property!r}, none above another: they are in "
+        "no one class, and are left out.",
+        id="images-with-several-tags",
+        nb_images=several,
+        property=name,
     )
     return Side(
         key=f"{PROPERTY}{name}",
@@ -407,7 +431,8 @@ def _by_tag(
 
 def _version_of(side: Side) -> str:
     names = [group.name for group in side.groups]
-    return digest(names, side.image_ids.to_pylist(), side.labels.tolist(), side.notes, side.status)
+    notes = [text_of(note) for note in side.notes]
+    return digest(names, side.image_ids.to_pylist(), side.labels.tolist(), notes, side.status)
 
 
 def _tree_order(place: str) -> list[tuple[bool, int]]:

@@ -10,7 +10,7 @@
   function show() {
     const count = chosen().length;
     bar.hidden = count === 0;
-    bar.querySelector(".count").textContent = count.toLocaleString("en");
+    bar.querySelector(".count").textContent = count.toLocaleString(document.documentElement.lang);
   }
 
   function press(tile, pressed) {
@@ -33,6 +33,6 @@
   });
   bar.querySelector(".copy-ids").addEventListener("click", () => {
     const ids = chosen().map((tile) => tile.dataset.id);
-    window.panoptic.copy(`${ids.join("\n")}\n`, `${ids.length} ids`);
+    window.panoptic.copy(`${ids.join("\n")}\n`, bar.dataset.copied);
   });
 })();

@@ -4,6 +4,8 @@
 (() => {
   const data = window.panopticMap;
   const place = document.getElementById("map");
+  const texts = JSON.parse(place.dataset.texts);
+  const number = (value, digits = 0) => value.toLocaleString(texts.language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const PICTURES = 60; // of the chosen images
   const FEW = 2000; // points that SVG draws at ease, without WebGL
   const WITHOUT_WEBGL = 5000; // points that SVG can bear
@@ -71,7 +73,7 @@
       if (hasWebGl()) {
         type = "scattergl";
       } else if (rows.length > WITHOUT_WEBGL) {
-        remark = `This browser has no WebGL: ${WITHOUT_WEBGL.toLocaleString("en")} of the points are shown.`;
+        remark = texts.thinned.replace("{n}", number(WITHOUT_WEBGL));
         rows = thinned(rows, WITHOUT_WEBGL);
       }
     }
@@ -136,7 +138,7 @@
       const [low, high] = extent(colouring.numbers);
       const scale = element("div", { class: "scale" });
       scale.style.background = `linear-gradient(to right, ${SCALE.join(", ")})`;
-      const ends = element("div", { class: "ends" }, element("span", {}, low.toFixed(2)), element("span", {}, high.toFixed(2)));
+      const ends = element("div", { class: "ends" }, element("span", {}, number(low, 2)), element("span", {}, number(high, 2)));
       list.append(element("li", {}, scale, ends));
       return;
     }
@@ -152,14 +154,14 @@
       });
       const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
       swatch.style.background = colouring.colours[code];
-      const count = element("span", { class: "soft" }, counts[code].toLocaleString("en"));
+      const count = element("span", { class: "soft" }, number(counts[code]));
       list.append(element("li", {}, element("label", {}, box, swatch, element("span", { class: "what" }, label), count)));
     });
   }
 
   function described(row) {
     const node = data.nodes[nodeOf[row]];
-    if (!colouring.codes) return `${node} · ${colouring.name} ${colouring.numbers[row].toFixed(3)}`;
+    if (!colouring.codes) return `${node} · ${colouring.name} ${number(colouring.numbers[row], 3)}`;
     const label = colouring.labels[colouring.codes[row]];
     return colouring === data.colourings[0] ? `${node} · ${label}` : `${node} · ${colouring.name}: ${label}`;
   }
@@ -199,7 +201,7 @@
     if (!rows.length) return;
     rows.sort((one, other) => one - other);
     const text = `${rows.map(idOf).join("\n")}\n`;
-    section.querySelector(".count").textContent = rows.length.toLocaleString("en");
+    section.querySelector(".count").textContent = number(rows.length);
     section.querySelector("textarea").value = text;
     URL.revokeObjectURL(address);
     address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
@@ -211,11 +213,11 @@
         return element("li", {}, element("img", { src: thumbnail(row), alt: name, title: name, loading: "lazy" }));
       }),
     );
-    if (rows.length > PICTURES) list.append(element("li", { class: "soft" }, `and ${(rows.length - PICTURES).toLocaleString("en")} more`));
+    if (rows.length > PICTURES) list.append(element("li", { class: "soft" }, texts.more.replace("{n}", number(rows.length - PICTURES))));
   }
 
   section.querySelector(".copy-ids").addEventListener("click", () => {
-    window.panoptic.copy(section.querySelector("textarea").value, "Ids");
+    window.panoptic.copy(section.querySelector("textarea").value, texts.ids);
   });
 
   const choice = document.getElementById("colouring");

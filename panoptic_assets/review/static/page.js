@@ -2,17 +2,18 @@
 "use strict";
 
 window.panoptic = (() => {
+  const place = () => document.querySelector(".told"); // which has the texts, in the page's language
   let fading;
 
   function tell(text) {
-    const place = document.querySelector(".told");
-    place.textContent = text;
-    place.classList.add("shown");
+    place().textContent = text;
+    place().classList.add("shown");
     clearTimeout(fading);
-    fading = setTimeout(() => place.classList.remove("shown"), 2500);
+    fading = setTimeout(() => place().classList.remove("shown"), 2500);
   }
 
-  async function copy(text, what) {
+  // Copy a text, and tell `said`.
+  async function copy(text, said) {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
@@ -24,16 +25,16 @@ window.panoptic = (() => {
       const copied = document.execCommand("copy");
       area.remove();
       if (!copied) {
-        tell("This browser lets no page copy: select the text and copy it yourself.");
+        tell(place().dataset.refused);
         return;
       }
     }
-    tell(`${what} copied`);
+    tell(said);
   }
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-copy]");
-    if (button) copy(button.dataset.copy, "Command");
+    if (button) copy(button.dataset.copy, place().dataset.copied);
   });
 
   return { copy, tell };

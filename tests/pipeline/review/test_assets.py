@@ -17,7 +17,7 @@ from panoptic_assets.labels import assets as labels_assets
 from panoptic_assets.review import assets as review_assets
 from panoptic_assets.spec.markdown import escaped
 from panoptic_assets.tags import assets as tags_assets
-from resources.report_folder import page_of, thumbnail_path
+from resources.report_folder import LIVE, page_of, thumbnail_path
 from tests.pictures import SAMPLE
 from tests.unit.review.test_map_data import read, unpacked
 from tests.unit.review.test_run_pages import Page
@@ -57,7 +57,7 @@ def colouring(data, name):
 def test_a_report_shows_the_clusters_that_were_found_and_links_to_itself(divided):
     """D45, E17: the result is looked at where it was made."""
     shown = metadata(divided.run("clustering_report", "greek"), "clustering_report")
-    assert shown["report"] == "/panoptic/reports/runs/greek/index.html"
+    assert shown["report"] == "/panoptic/-/runs/greek"
     assert (shown["nb_images"], shown["nb_clusters"], shown["nb_divided"]) == (253, 4, 1)
     assert len(json.dumps(shown, default=str)) < 50_000
     ids = []
@@ -137,7 +137,7 @@ def test_points_are_coloured_by_cluster_folder_and_tag(divided):
         "deepest cluster",
         "folder",
         "tag: Sujet",
-        "distance to the cluster's mean",
+        "distance to the cluster’s mean",
     ]
     tags = colouring(data, "tag: Sujet")
     counts = np.bincount(unpacked(tags["codes"], "u1"))
@@ -312,18 +312,18 @@ def stored_bytes(result, asset):
     return len(serialize_value(event))
 
 
-def test_whatever_is_known_of_a_run_leads_to_its_report(divided):
-    """D45: the report is one click away from every materialization of the run."""
-    place = "/panoptic/reports/runs/greek"
+def test_whatever_is_known_of_a_run_leads_to_its_page(divided):
+    """D45: its pages are one click away from every materialization of the run, and hold whatever
+    the project's folder is called."""
     found = [
         ("clustering", divided.run("clustering", "greek")),
         ("cluster_labels", divided.run("cluster_labels", "greek")),
         ("saved_clustering", divided.run("saved_clustering", "greek")),
     ]
-    assert {metadata(done, asset)["report"] for asset, done in found} == {f"{place}/index.html"}
+    assert {metadata(done, asset)["report"] for asset, done in found} == {f"{LIVE}/runs/greek"}
     assert metadata(found[2][1], "saved_clustering")["contact_sheet"].startswith("![")
     nested = metadata(divided.run("nested_clustering", "greek/3"), "nested_clustering")
-    assert nested["report"] == f"{place}/{page_of('greek/3')}"
+    assert nested["report"] == f"{LIVE}/clusters/greek/3"
     divided.run("clustering_report", "greek")
     assert (folder_of(divided) / page_of("greek/3")).is_file()
 

@@ -15,10 +15,11 @@ from sklearn import metrics
 from panoptic_assets.cli.main import main
 from panoptic_assets.corpus.properties import write_properties
 from panoptic_assets.review import agreement as core
-from panoptic_assets.review.comparison_pages import flow, heat_map, page_name
+from panoptic_assets.review.comparison_pages import GroupView, flow, heat_map, page_name
 from panoptic_assets.review.comparisons import compare
 from panoptic_assets.review.sides import Sides, chosen_sides
-from resources.errors import InputError
+from panoptic_assets.spec.languages import Language
+from resources.errors import InputError, text_of
 from resources.schemas import SCHEMAS
 from tests.workbench import bench_of, data_version, metadata
 
@@ -157,9 +158,10 @@ def test_of_several_tags_the_deepest_counts_and_images_of_several_are_left_out(s
     for image_id, label in zip(side.image_ids.to_pylist(), side.labels, strict=True):
         found.setdefault(side.groups[label].name, []).append(image_id)
     assert found == {"a": ids[:10], "a > b": ids[10:28], HOSTILE: ids[30:60]}
-    assert side.notes == (
+    [note] = side.notes
+    assert text_of(note) == (
         "2 images have several tags of 'Sujet', none above another: they are in no one class, and "
-        "are left out.",
+        "are left out."
     )
 
 
@@ -319,11 +321,11 @@ def test_the_asset_compares_all_pairs_and_tells_them_at_a_glance(own):
     keys, pairs, _ = own.read.pairs(against="folders")
     known = [value for value in pairs.values() if value is not None]
     assert shown["mean_adjusted_rand"] == pytest.approx(np.mean(known))
-    assert shown["report"] == "/panoptic/reports/comparison/index.html"
+    assert shown["report"] == "/panoptic/-/compare"
     assert len(str(shown)) < 50_000
     assert keys[-1] == "folders"
     assert f"{pairs['birch', 'greek']:.2f}" in shown["comparison"]
-    assert "(/panoptic/reports/comparison/birch--greek.html)" in shown["comparison"]
+    assert "(/panoptic/-/compare?a=birch&b=greek)" in shown["comparison"]
     assert shown["leaderboard"].count("\n") == 6
     again = own.run("run_comparison", against="folders")
     assert data_version(again, "run_comparison") == data_version(result, "run_comparison")
@@ -339,7 +341,7 @@ def test_many_runs_are_capped_and_the_choice_is_told(own, monkeypatch):
     monkeypatch.setattr("panoptic_assets.review.sides.MOST_SIDES", 2)
     sides = Sides(own.store)
     found, notes = chosen_sides(sides, [], "")
-    assert notes[0] == (
+    assert text_of(notes[0]) == (
         "The 2 newest of 5 runs are compared with each other; name others to see them. The "
         "leaderboard has all."
     )
@@ -435,6 +437,16 @@ def test_the_page_of_a_pair_shows_figures_pictures_and_links_what_it_names(own):
     assert text.count("<path ") == found["contingency"].num_rows
 
 
+def test_pages_are_written_in_french_when_asked(own):
+    first = own.run("run_comparison", runs=["greek", "dense"])
+    second = own.run("run_comparison", runs=["greek", "dense"], language="fr")
+    text = page(own, "greek--dense.html")
+    assert '<html lang="fr">' in text
+    rand = own.read.compare("greek", "dense")["counted"]["adjusted_rand"]
+    assert f"{rand:.3f}".replace(".", ",") in text
+    assert data_version(first, "run_comparison") != data_version(second, "run_comparison")
+
+
 def test_the_index_links_every_pair_and_lists_every_run(own):
     own.make("run_comparison", against="folders")
     text = page(own, "index.html")
@@ -525,11 +537,12 @@ def test_a_picture_of_many_clusters_is_capped_and_says_so():
     result = core.compare_labelings(*sides)
     part = core.largest_part(result.table, result.counted.matched, 60)
     names = [str(n) for n in range(61)]
-    heat = heat_map(names, names, part.counts, part.nb_matched)
+    groups = [GroupView(name) for name in names]
+    heat = heat_map(groups, groups, part.counts, part.nb_matched)
     assert len(heat.rows) == len(heat.columns) == 61
     assert sum(cell.count for row in heat.rows for cell in row.cells) == 3000
     assert all(0 <= cell.level <= 9 for row in heat.rows for cell in row.cells)
-    drawn = flow(names, names, part.counts, part.nb_matched)
+    drawn = flow(names, names, part.counts, part.nb_matched, Language())
     assert len(drawn.bars) == 122
     for bar in drawn.bars:
         assert bar.y >= 0

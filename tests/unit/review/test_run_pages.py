@@ -8,14 +8,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from panoptic_assets.review.run_pages import (
-    PICTURES_ON_A_PAGE,
-    MapPoints,
-    write_first_page,
-    write_run,
-)
+from panoptic_assets.review.run_map import MapPoints
+from panoptic_assets.review.run_pages import PICTURES_ON_A_PAGE, write_first_page, write_run
 from panoptic_assets.review.run_tree import ClusterView, RunTree
+from panoptic_assets.spec.languages import Language
 from panoptic_assets.spec.records import Counts, Record
+from resources.errors import message
 from resources.project_folder import ProjectSettings, create
 from resources.report_folder import ReportFolder, page_of
 
@@ -109,12 +107,16 @@ def tree(clusters, paths, **more):
     return RunTree(more.get("record", record()), ids, paths, shapes, clusters, places, [])
 
 
+def titled(projection):
+    return message("Projection {projection}", id="map-of-projection", projection=projection)
+
+
 def points(count):
-    return MapPoints("Projection mini/umap", np.arange(count), np.zeros((count, 2), np.float32), [])
+    return MapPoints(titled("mini/umap"), np.arange(count), np.zeros((count, 2), np.float32), [])
 
 
 def written(reports, run_tree):
-    nb_pages = write_run(reports, run_tree, points(len(run_tree.image_ids)))
+    nb_pages = write_run(reports, run_tree, points(len(run_tree.image_ids)), Language())
     folder = reports.path("runs/greek")
     assert nb_pages == len(list(folder.glob("*.html")))
     return folder
@@ -268,7 +270,7 @@ def test_what_is_between_backticks_is_code_wherever_sentences_are_shown(reports)
     said = "Set `{}: <b>` first."
     clusters = [cluster("greek/0", [0], name="`name`", remark=said.format("remark"))]
     shown = tree(clusters, ["`a`.jpg"], record=record(notes=[said.format("note")]))
-    write_run(reports, shown, replace(points(1), title=said.format("title")))
+    write_run(reports, shown, replace(points(1), title=titled(said.format("title"))), Language())
     folder = reports.path("runs/greek")
     for name, what in (("index", "note"), ("cluster.0", "remark"), ("map", "title")):
         text = (folder / f"{name}.html").read_text(encoding="utf-8")
@@ -295,7 +297,7 @@ def test_backticks_let_no_name_become_an_element(reports, hostile):
 
     def elements(said):
         shown = tree([cluster("greek/0", [0], remark=said)], ["a"], record=record(notes=[said]))
-        write_run(reports, shown, replace(points(1), title=said))
+        write_run(reports, shown, replace(points(1), title=titled(said)), Language())
         return [
             (tag, list(given))
             for name in ("index", "cluster.0", "map")
@@ -330,8 +332,15 @@ def test_pages_are_made_for_screen_readers(reports):
         assert len(identities) == len(set(identities))
 
 
+def test_a_report_can_be_written_in_french(reports):
+    write_run(reports, small_tree(), points(9), Language("fr"))
+    for path in reports.path("runs/greek").glob("*.html"):
+        assert ("html", {"lang": "fr"}) in Page(path).elements
+    assert "20,0" in Page(reports.path("runs/greek") / "index.html").words
+
+
 def test_the_first_page_leads_to_every_report(reports):
-    write_first_page(reports, [record(), record("birds", run_key="birds")])
+    write_first_page(reports, [record(), record("birds", run_key="birds")], Language())
     page = Page(reports.root / "index.html")
     assert page.all("a", "href")[-2:] == ["runs/greek/index.html", "runs/birds/index.html"]
     assert "comparison/index.html" not in page.all("a", "href")
