@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from resources.errors import InputError
+from resources.errors import InputError, is_message, text_of
 
 if TYPE_CHECKING:
     from panoptic_assets.orchestration.acting import Context, Plan
@@ -28,6 +28,17 @@ _QUICK_IMAGES_BY_METHOD = {"agglomerative": 3_000, "consensus": 3_000, "hdbscan"
 """Of methods whose time grows with the square of the images."""
 _QUICK_PAGES = 3_000
 """Images in a report that takes seconds."""
+_SECONDS = {
+    "clustering": (0.4, 3.5e-5),
+    "nested_clustering": (0.4, 3.5e-5),
+    "cluster_labels": (1.0, 8e-5),
+    "saved_clustering": (0.7, 1e-4),
+    "tags": (0.35, 2.5e-5),
+}
+"""Seconds of an act in the worker, and for each image, beside those of a method: by
+`tests/benchmarks/acts.py` on 253 and on 20,000 images, two idle cores."""
+_SECONDS_TO_START = 3.5
+"""Of a process of its own, for what takes long: the same measurement without the worker."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +79,132 @@ class Act:
             method = name_of(type(plan.config.method))
             return bool(nb_images > _QUICK_IMAGES_BY_METHOD.get(method, _QUICK_IMAGES))
         if self.asset == "cluster_labels":
-            return "pictures" in plan.config.method.needs  # an endpoint is asked for each cluster
+            # A labeller that looks at pictures may ask an endpoint for each cluster, as ours does.
+            asked = getattr(plan.naming, "new", ())
+            return bool(asked) or "pictures" in plan.config.method.needs
         if self.asset == "clustering_report":
             return len(plan.tree.image_ids) > _QUICK_PAGES
         return False
+
+
+def foreseen(act: Act, plan: Any) -> dict[str, Any]:
+    """What an act will do and take, by its plan; nothing is computed.
+
+    Args:
+        act: The act.
+        plan: What it prepared.
+
+    Returns:
+        Holds config (resolved, with all defaults; None of edits), nb_images (that it is about; None
+        where that is known afterwards), notes (sentences that a person must know), seconds (an
+        estimate; None where there is none), takes_long (whether others need not wait for it),
+        exists (whether the key has an answer, or the property tags, so that the act replaces or
+        changes them), replaces (of a clustering: record_id, finished_at, method and nb_clusters of
+        its record so far, and below, the keys divided below it; else None) and cost (of names by a
+        vision language model: what :meth:`VisionQuestions.expected` holds; else None).
+    """
+    from panoptic_assets.spec.resolution import document_of
+
+    # Edits may name thousands of images, and whoever asked has said them.
+    config = None if act.asset == "tags" else getattr(plan, "config", None)
+    nb_images = _nb_images(act, plan)
+    return {
+        "config": None if config is None else document_of(config),
+        "nb_images": nb_images,
+        "notes": _notes(act, plan),
+        "seconds": _seconds(act, plan, nb_images),
+        "takes_long": act.takes_long(plan),
+        **_replaced(act, plan),
+        "cost": _cost(act, plan),
+    }
+
+
+def _nb_images(act: Act, plan: Any) -> int | None:
+    if act.asset in ("clustering", "nested_clustering"):
+        return len(plan.selection.image_ids)
+    if act.asset == "cluster_labels":
+        return len({image_id for cluster in plan.clusters for image_id in cluster.image_ids})
+    if act.asset == "saved_clustering":
+        return len(plan.decision.made.images)
+    if act.asset == "tags":
+        return len({image_id for event in plan.events for _, image_id in event.images})
+    if act.asset == "projection":
+        return len(plan.read.image_ids)
+    if act.asset == "clustering_report":
+        return len(plan.tree.image_ids)
+    if act.asset == "tag_recommendations":
+        return len(plan.image_ids)
+    return None
+
+
+def _notes(act: Act, plan: Any) -> list[str]:
+    if act.asset not in ("clustering", "nested_clustering"):
+        notes = getattr(plan, "notes", ())
+        return [text_of(note) if is_message(note) else note for note in notes]
+    from panoptic_assets.features.table import embedded
+    from panoptic_assets.spec.keys import vector_type_of
+    from panoptic_assets.spec.text import counted
+
+    selection, vector_type = plan.selection, vector_type_of(plan.config.features)
+    left = set(selection.image_ids) - embedded(plan.context.store, vector_type)
+    without = f"Without a vector of type {vector_type}, and so in no cluster: "
+    return [*selection.notes, *([f"{without}{counted(len(left), 'image')}."] if left else [])]
+
+
+def _seconds(act: Act, plan: Any, nb_images: int | None) -> float | None:
+    if act.asset not in _SECONDS or nb_images is None:
+        return None
+    fixed, each = _SECONDS[act.asset]
+    seconds = fixed + each * nb_images
+    takes_long = act.takes_long(plan)
+    if act.asset in ("clustering", "nested_clustering"):
+        from panoptic_assets.clustering.estimates import likely_seconds
+        from panoptic_assets.clustering.table import Clusterings
+
+        known = Clusterings(plan.context.store).records.values()
+        method = likely_seconds(plan.config, nb_images, known)
+        if method is None:
+            return None
+        seconds += method + (_SECONDS_TO_START if takes_long else 0.0)
+    elif takes_long:  # an endpoint's answers take as long as they take
+        return None
+    return round(seconds, 2)
+
+
+def _replaced(act: Act, plan: Any) -> dict[str, Any]:
+    """What a key or a property has so far."""
+    if act.asset == "saved_clustering":
+        from resources.lance import quoted
+
+        where = f"property = {quoted(plan.decision.property)}"
+        return {"exists": plan.context.store.count("tags", where) > 0, "replaces": None}
+    if act.asset == "cluster_labels":
+        from panoptic_assets.labels.table import stored_labels
+
+        labelled = bool(stored_labels(plan.context.store, plan.run_key))
+        return {"exists": labelled, "replaces": None}
+    previous = getattr(plan, "previous", None)
+    if previous is None or act.asset not in ("clustering", "nested_clustering"):
+        return {"exists": previous is not None, "replaces": None}
+    below = [key for key in plan.clusterings.records if key.startswith(f"{plan.key}/")]
+    return {
+        "exists": True,
+        "replaces": {
+            "record_id": previous.record_id,
+            "finished_at": previous.finished_at,
+            "method": next(iter(previous.config["method"])),
+            "nb_clusters": previous.nb_clusters,
+            "below": below,
+        },
+    }
+
+
+def _cost(act: Act, plan: Any) -> dict[str, Any] | None:
+    if act.asset != "cluster_labels":
+        return None
+    from panoptic_assets.labels.vision_language import VisionQuestions
+
+    return plan.naming.expected() if isinstance(plan.naming, VisionQuestions) else None
 
 
 def _at(place: str) -> Any:
@@ -115,7 +248,7 @@ ACTS = {
 }
 """By asset."""
 
-QUICK_JOBS = frozenset({"undo_acts", "remove_clusterings", "set_policy"})
+QUICK_JOBS = frozenset({"undo_acts", "remove_clusterings", "set_policy", "remark"})
 """Jobs of one op for which others may wait."""
 
 
@@ -127,7 +260,8 @@ def seen(store: "LanceStore", subjects: Iterable[str]) -> dict[str, str | None]:
         subjects: A run or divided node (``greek``, ``greek/3``): the id of the record that counts;
             ``tree:greek``: those of all that is divided below it, too; ``property:NAME``: the
             number of its last event in the tag log; ``labels:greek``: a hash of a run's labels;
-            ``corpus:``: the number of the corpus version.
+            ``remark:image:ID``, ``remark:tag:ID``, ``remark:greek/3``: the id of the remark that
+            counts; ``corpus:``: the number of the corpus version.
 
     Returns:
         By subject; None where there is nothing of the name.
@@ -165,9 +299,11 @@ def _version_of(store: "LanceStore", subject: str) -> str | None:
         return _labels_version(store, name)
     if kind == "property":
         return _property_version(store, name)
+    if kind == "remark":
+        return _remark_version(store, name)
     raise InputError(
         "{subject!r} is nothing that has a version: name a run or node, or one of tree:RUN, "
-        "labels:RUN, property:NAME and corpus:.",
+        "labels:RUN, property:NAME, remark:SUBJECT and corpus:.",
         id="no-such-subject",
         subject=subject,
     )
@@ -217,6 +353,12 @@ def _property_version(store: "LanceStore", name: str) -> str | None:
         if not entry.event.property or normalised(entry.event.property) == normalised(name)
     ]
     return str(numbers[-1]) if numbers else None
+
+
+def _remark_version(store: "LanceStore", key: str) -> str | None:
+    from panoptic_assets.tags.remarking import remark_version
+
+    return remark_version(store, key)
 
 
 def _hash(content: Any) -> str:

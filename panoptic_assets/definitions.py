@@ -36,6 +36,7 @@ with no_collections():
     from panoptic_assets.upkeep.backfill import backfill_runs
     from panoptic_assets.upkeep.changes import (
         reconcile,
+        remark,
         remove_clusterings,
         set_policy,
         undo_acts,
@@ -101,6 +102,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             remove_clusterings,
             reconcile,
             set_policy,
+            remark,
             verify_runs,
             refresh_corpus,
             project,

@@ -13,6 +13,7 @@ table needs, and neither Dagster nor a model's library.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ from panoptic_assets.spec.keys import (
 )
 from panoptic_assets.spec.reporting import Callbacks, Reporter
 from panoptic_assets.spec.text import brief
-from resources.errors import InputError, message
+from resources.errors import InputError, message, text_of
 from resources.lance import LanceStore, quoted
 from resources.project_folder import ProjectFolder, dagster_home, find
 from resources.schemas import SCHEMAS, points_table, vectors_table
@@ -59,9 +60,11 @@ _PROPOSALS = pa.schema(
 if TYPE_CHECKING:
     import dagster as dg
 
-    from panoptic_assets.clustering import quality, sweeps
+    from panoptic_assets.clustering import quality, scope_images, sweeps
     from panoptic_assets.clustering import table as clustering_tables
+    from panoptic_assets.clustering.config import Scope
     from panoptic_assets.clustering.search import Report
+    from panoptic_assets.clustering.selection import Selection
     from panoptic_assets.orchestration.launching import Launcher, Materialized
     from panoptic_assets.orchestration.worker_link import Errand, Message
     from panoptic_assets.proof.verification import Verifier
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from panoptic_assets.spec.tag_log import TagTables
     from panoptic_assets.tags.edits import Edit
     from panoptic_assets.tags.exchange.formats import Mode
+    from panoptic_assets.tags.exchange.picture_export import PictureSize
     from panoptic_assets.tags.exchange.transfer import Exported, Format, Imported
     from panoptic_assets.upkeep.config import BackfillConfig
     from panoptic_assets.upkeep.forgetting import Forgotten
@@ -245,7 +249,8 @@ class Project:
           each vector type in use, how many images lack a vector;
         - staleness, stale ones first: what (``clustering``, ``labels`` or ``property``), key,
           run_key, state (``up to date``, ``stale``, or ``unknown`` if a model would have to be
-          loaded to tell), text, and reasons: kind, count and text of each.
+          loaded to tell), text, and reasons: kind, count and text of each, and the message that
+          the text is of.
 
         Args:
             keys: Run keys, each for all that belongs to the run, nodes (``greek/3``), or saved
@@ -278,7 +283,15 @@ class Project:
                     "run_key": judged.run_key,
                     "state": judged.state,
                     "text": judged.text,
-                    "reasons": [vars(reason) for reason in judged.reasons],
+                    "reasons": [
+                        {
+                            "kind": reason.kind,
+                            "count": reason.count,
+                            "text": reason.text,
+                            "message": reason.said,
+                        }
+                        for reason in judged.reasons
+                    ],
                 }
                 for judged in core_staleness.most_urgent_first(found)
             ],
@@ -403,7 +416,8 @@ class Project:
 
         sides = Sides(self._store, _depth(depth))
         found, notes = chosen_sides(sides, list(runs), against)
-        return [side.key for side in found], comparisons.matrix(found, remainder), notes
+        told = [text_of(note) for note in notes]
+        return [side.key for side in found], comparisons.matrix(found, remainder), told
 
     def leaderboard(
         self, against: str = "", depth: int = 1, remainder: comparisons.Treatment = "counted"
@@ -546,6 +560,60 @@ class Project:
         paths = [present.get(image_id, [None])[0] for image_id in rows["image_id"].to_pylist()]
         return rows.add_column(1, "path", pa.array(paths, pa.string()))
 
+    def images_in(
+        self,
+        scope: Document | None = None,
+        vector_type: str | None = None,
+        order: scope_images.Order | None = None,
+        report: Report | None = None,
+    ) -> pa.Table:
+        """The images that a scope takes now.
+
+        Columns: image_id, path (of the first file), width, height (pixels as displayed), added_at,
+        similarity (cosine, of a search; else null) and distance (cosine distance to the cluster's
+        mean, of a node; else null).
+
+        Args:
+            scope: As in the configuration of a run, such as ``{"node": {"node": "greek/3"}}``; the
+                corpus by default.
+            vector_type: The vectors that a search compares; the project's by default.
+            order: ``path``; ``added``, the newest first; ``size``, the largest first; or
+                ``nearest``, the most similar or those nearest to the cluster's mean first. By
+                default that of a search, else by path.
+            report: Called with sentences that a person must know.
+
+        Raises:
+            InputError: The scope takes no image, or names something that there is not.
+        """
+        from panoptic_assets.clustering import scope_images
+
+        wanted = scope_images.parse_scope(scope)
+        selection = self._selection(wanted, vector_type, report)
+        return scope_images.image_rows(self._store, wanted, selection, order)
+
+    def _selection(
+        self, scope: Scope, vector_type: str | None, report: Report | None = None
+    ) -> Selection:
+        """The images of a scope; a text is looked for by the worker, where there is one to ask."""
+        from panoptic_assets.clustering.scopes import FoundByText
+        from panoptic_assets.clustering.selection import Selection, taken_by
+        from resources.models import OpenClipModels
+
+        told = report or self._reporter.tell
+        searched = parse_name(vector_type or self._project.settings.vector_type, "vector type")
+        if isinstance(scope, FoundByText) and self._worker == "all":
+            found = self.search(
+                scope.text, None, searched, scope.nb_images, scope.min_similarity, told
+            )
+            pairs = zip(found["image_id"].to_pylist(), found["similarity"].to_pylist(), strict=True)
+            similarities = dict(pairs)
+            return Selection(sorted(similarities), [], similarities=similarities)
+        models = OpenClipModels(folder=str(self.folder))
+        selection = taken_by(scope, searched, self._store, self.registry, models, told)
+        for note in selection.notes:
+            told(note)
+        return selection
+
     def places(self, run_key: str) -> pa.Table:
         """The deepest node that holds each image of a run, by image id.
 
@@ -567,8 +635,9 @@ class Project:
     def tags(self, property: str | None = None) -> list[dict[str, Any]]:
         """The tags of a property, or of all, in the order of their tree.
 
-        Each has tag_id, property, name, path (``9 > 1``), parent_id, node, record_id,
-        is_remainder, nb_images (with those of the tags below it) and image_ids (its own only).
+        Each has tag_id, property, name, path (``9 > 1``), parent_id, node, record_id, colour
+        (``#rrggbb``; None without one), is_remainder, nb_images (with those of the tags below it)
+        and image_ids (its own only).
 
         Raises:
             InputError: There is no such property.
@@ -796,6 +865,72 @@ class Project:
             self._store, source, tables, Path(destination), format, replace, copy, everything
         )
 
+    def export_images(
+        self,
+        destination: str | Path,
+        scope: Document | None = None,
+        images: Iterable[str] | None = None,
+        format: Literal["csv", "zip"] | None = None,
+        run: str | None = None,
+        pictures: PictureSize = "1024",
+        vector_type: str | None = None,
+        order: scope_images.Order | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Write a table of images, or their pictures as one zip file; returns how many.
+
+        Args:
+            destination: The file.
+            scope: The images that it takes; see :meth:`images_in`. The corpus by default.
+            images: In place of a scope, by id, by the first 8 or more characters of one, or by
+                path.
+            format: ``csv`` or ``zip``; by default what the destination's suffix says.
+            run: Of a table: also tell the cluster of each image in this run.
+            pictures: Of a zip file: pixels of their longer side, ``512``, ``1024`` or ``2048``, or
+                ``original`` for the files as they are.
+            vector_type: The vectors that a search compares; the project's by default.
+            order: As in :meth:`images_in`.
+            replace: Whether a file that is there is replaced.
+
+        Raises:
+            InputError: The scope, an image or the run cannot be used, the file is there already, or
+                the pictures are too many or too large. Nothing is written then.
+        """
+        from panoptic_assets.clustering import scope_images
+        from panoptic_assets.clustering.selection import Selection
+        from panoptic_assets.corpus.table import named_images
+        from panoptic_assets.labels.pictures import Pictures
+        from panoptic_assets.tags.exchange import picture_export, transfer
+
+        if scope is not None and images is not None:
+            raise _images_or_scope()
+        path = Path(destination)
+        chosen = format or path.suffix.lower().removeprefix(".")
+        if chosen not in ("csv", "zip"):
+            raise InputError(
+                "Images are exported as a table (.csv) or as pictures (.zip), not as {name!r}.",
+                id="images-export-unknown",
+                name=path.name,
+            )
+        transfer.check_file(path, replace)
+        wanted = scope_images.parse_scope(scope)
+        if images is None:
+            selection = self._selection(wanted, vector_type)
+        else:
+            tell = self._reporter.tell
+            found = named_images(self._store, self._project.images, images, tell)
+            selection = Selection(found, [])
+        rows = scope_images.image_rows(self._store, wanted, selection, order)
+        with transfer.drafted(path, replace) as draft:
+            if chosen == "zip":
+                source = Pictures.of(self._store, self.context.source)
+                ids = rows["image_id"].to_pylist()
+                return picture_export.write_pictures(draft, ids, source, pictures)
+            with draft.open("w", encoding="utf-8", newline="") as file:
+                tables = self._tag_tables(None)
+                picture_export.write_image_table(file, rows, tables, self._store, run)
+        return len(rows)
+
     def verify(self, *keys: str, pixels: bool = True) -> list[dict[str, Any]]:
         """Compute runs or nodes again on what they read, and compare; one dictionary each.
 
@@ -930,9 +1065,10 @@ class Project:
         tags), event (the number that an undo or redo names), nb_images, and change (in words).
         """
         from panoptic_assets.spec import tag_log
+        from panoptic_assets.spec.tag_words import in_words
         from panoptic_assets.tags import table as tag_tables
 
-        log = tag_tables.read_log(self._store)
+        log = tag_tables.read_log_of_edits(self._store)
         events = [entry.event for entry in log]
         left_out = tag_log.undone(events)
         return [
@@ -945,10 +1081,10 @@ class Project:
                 "property": entry.event.property,
                 "undone": entry.number in left_out,
                 "event": entry.event.event,
-                "nb_images": len(entry.event.images),
-                "change": change,
+                "nb_images": entry.nb_images,
+                "change": text_of(said),
             }
-            for entry, change in zip(log, tag_log.in_words(events), strict=True)
+            for entry, said in zip(log, in_words(events, [e.nb_images for e in log]), strict=True)
         ]
 
     def vectors(self, vector_type: str | None = None) -> pa.Table:
@@ -1142,13 +1278,17 @@ class Project:
         assert record is not None  # noqa: S101
         return record.model_dump() | {"data_version": record.data_version}
 
-    def cluster(self, key: str, **given: Any) -> dict[str, Any]:
+    def cluster(
+        self, key: str, images: Iterable[str] | None = None, **given: Any
+    ) -> dict[str, Any]:
         """Divide the corpus, or a part of it, into clusters, as a run.
 
         Returns what is recorded, as :meth:`run_info` does; :meth:`clusters` lists the clusters.
 
         Args:
             key: The run's key.
+            images: In place of a scope these images, by id, by the first 8 or more characters of
+                one, or by path: see :meth:`selection_file`.
             given: Fields of :class:`panoptic_assets.clustering.config.ClusteringConfig`, such as
                 ``method="hdbscan"``, ``method={"kmeans": {"nb_clusters": 10}}``,
                 ``scope={"files": {"pattern": "animals/*"}}``, ``seed=1`` or ``replace=True``. What
@@ -1157,8 +1297,116 @@ class Project:
         Raises:
             InputError: It cannot be computed, or the key was computed with other parameters.
         """
-        self._act("clustering", parse_run_key(key), _config_of(given))
+        self._act("clustering", parse_run_key(key), self._with_scope(_config_of(given), images))
         return self.run_info(key)
+
+    def _with_scope(self, config: Document, images: Iterable[str] | None) -> Document:
+        """A run's configuration whose scope are some images, where such were named."""
+        if images is None:
+            return config
+        if "scope" in config:
+            raise _images_or_scope()
+        return {**config, "scope": {"ids": {"file": self.selection_file(images)}}}
+
+    def selection_file(self, images: Iterable[str]) -> str:
+        """Write a list of images for the scope `ids` or the field `without` of a run.
+
+        Of the same images it is the same file, below ``configs/selections``; one that is there is
+        left as it is. Returns its path from the project's folder on, as a configuration takes it:
+        one id a line, sorted.
+
+        Args:
+            images: By id, by the first 8 or more characters of one, or by path.
+
+        Raises:
+            InputError: There is no such image, or no image is given.
+        """
+        from panoptic_assets.corpus.table import named_images
+
+        folder, tell = self._project.images, self._reporter.tell
+        return self.registry.write_selection(named_images(self._store, folder, images, tell))
+
+    def leave_out(self, run_key: str, images: Iterable[str]) -> dict[str, Any]:
+        """Cluster a run again without some of its images; returns what :meth:`cluster` does.
+
+        Those that were left out before stay out. What is divided below the run becomes stale, and
+        :meth:`undo` brings all of it back as it was.
+
+        Args:
+            run_key: The run.
+            images: By id, by the first 8 or more characters of one, or by path.
+
+        Raises:
+            InputError: There is no such run or image, an image is not in the run, or none is left.
+        """
+        from panoptic_assets.clustering.leaving_out import to_leave_out
+        from panoptic_assets.corpus.table import named_images
+
+        folder, tell = self._project.images, self._reporter.tell
+        named = named_images(self._store, folder, images, tell)
+        gone = to_leave_out(self._store, self.registry, run_key, named)
+        file = self.registry.write_selection(gone)
+        return self.cluster(run_key, without=file, replace=True)
+
+    def check(
+        self,
+        asset: str,
+        key: str | None = None,
+        images: Iterable[str] | None = None,
+        **given: Any,
+    ) -> dict[str, Any]:
+        """Prepare an act as it would be done now, and tell what it will do; nothing is started.
+
+        Returns asset, key, and what :func:`panoptic_assets.acts.foreseen` tells. Where
+        :meth:`cluster` would be given images, their list is written, as :meth:`selection_file`
+        does.
+
+        Args:
+            asset: What the act makes, such as ``clustering``, ``nested_clustering`` (of a node),
+                ``cluster_labels``, ``saved_clustering`` or ``tags``.
+            key: Its run, node or projection. A run that has none yet is given one that is free.
+            images: Of a run: see :meth:`cluster`.
+            given: As the act is given it.
+
+        Raises:
+            InputError: It would be refused.
+        """
+        from panoptic_assets.acts import ACTS, check_seen, foreseen
+        from resources.models import ModelNeededError, UnloadedModels
+
+        act, context = ACTS[asset], self.context.now()
+        if isinstance(self._store, Snapshot):
+            context = dataclasses.replace(context, store=self._store)
+        check_seen(context.store, self._seen)
+        config = _config_of(given)
+        if asset == "clustering":
+            config = self._with_scope(config, images)
+            key = parse_run_key(key) if key else self._free_key(context.store, config)
+        if self._worker == "all":  # so that no model is loaded here
+            unloaded = UnloadedModels(folder=context.models.folder)
+            context = dataclasses.replace(context, models=unloaded)
+        try:
+            plan = act.prepare(context, key or "", config)
+        except ModelNeededError:
+            asked = {"asset": asset, "key": key, "given": config}
+            if (made := self._handed({"check": asked})) is not None:
+                return made
+            plan = act.prepare(self.context.now(), key or "", config)
+        return {"asset": asset, "key": key, **foreseen(act, plan)}
+
+    def _free_key(self, store: LanceStore, config: Document) -> str:
+        """A key for a run that is described by its method, and that no run has or had."""
+        from panoptic_assets.clustering.config import ClusteringConfig
+        from panoptic_assets.clustering.estimates import proposed_key
+        from panoptic_assets.spec.resolution import parse
+
+        # Also of those that were undone or removed: they may come back.
+        known = set(store.read("records", ["run_key"])["run_key"].to_pylist())
+
+        def is_taken(key: str) -> bool:
+            return key in known or self.registry.run_bytes(key) is not None
+
+        return proposed_key(parse(ClusteringConfig, config), is_taken)
 
     def divide(self, node: str, **given: Any) -> dict[str, Any]:
         """Divide one cluster again; returns what is recorded, as :meth:`run_info` does.
@@ -1173,6 +1421,22 @@ class Project:
         """
         self._act("nested_clustering", str(parse_node(node)), _config_of(given))
         return self.run_info(node)
+
+    def describe_sweep(self, key: str, described: Document) -> None:
+        """Say what a sweep is: its file of ``configs/sweeps`` is written.
+
+        Args:
+            key: The sweep's key.
+            described: As such a file has it.
+
+        Raises:
+            InputError: It cannot be used, or the key is that of another sweep.
+        """
+        from panoptic_assets.clustering import sweeps
+
+        parse_run_key(key)
+        sweeps.cells(key, sweeps.parse_sweep(described, "The sweep"))
+        self.registry.write_sweep(key, dict(described))
 
     def run_sweep(self, key: str) -> list[dict[str, Any]]:
         """Compute those runs of a sweep that are not up to date; returns what :meth:`sweep` does.
@@ -1226,6 +1490,32 @@ class Project:
         self._act("cluster_labels", parse_run_key(run_key), _config_of(given))
         return self.labels(run_key)
 
+    def name(self, node: str, name: str) -> dict[str, Any]:
+        """Give a cluster a name by hand, which :meth:`label` leaves as it is unless it is told to.
+
+        Args:
+            node: The cluster, or a remainder.
+            name: One line of at most 80 characters; empty: it has no name any more.
+
+        Returns:
+            node, name (what it is called now; empty: only by its number), and before.
+
+        Raises:
+            InputError: There is no such cluster, or the name cannot be used.
+        """
+        from panoptic_assets.labels.table import names_of_clusters, read_labels
+
+        found = parse_node(node)
+
+        def called() -> str:
+            clusterings = self._clusterings(found.run_key)
+            labels = read_labels(self._store, clusterings, found.run_key)
+            return names_of_clusters(clusterings, found.run_key, labels).get(str(found), "")
+
+        before = called()
+        self._act("cluster_labels", found.run_key, {"names": {str(found): name}})
+        return {"node": str(found), "name": called(), "before": before}
+
     def save(self, run_key: str, **given: Any) -> list[dict[str, Any]]:
         """Save a run's tree as tags; returns those of its property, as :meth:`tags` does.
 
@@ -1266,10 +1556,13 @@ class Project:
     def tag(
         self,
         tag: str,
-        images: Iterable[str],
+        images: Iterable[str] | None = None,
         property: str | None = None,
         author: str | None = None,
         reason: str | None = None,
+        scope: Document | None = None,
+        without: Iterable[str] = (),
+        vector_type: str | None = None,
     ) -> list[dict[str, Any]]:
         """Give images a tag, which is made if it is missing; returns what :meth:`edit` does.
 
@@ -1279,16 +1572,159 @@ class Project:
             property: The tag's property; ``Clustering`` by default.
             author: Who edits; by default the user of the system.
             reason: Why, for the tag log.
+            scope: In place of ``images``, those that a scope takes now; see :meth:`images_in`.
+            without: Images of the scope that are left out.
+            vector_type: The vectors that a search compares; the project's by default.
 
         Raises:
-            InputError: An image or the tag cannot be used.
+            InputError: An image, the scope or the tag cannot be used.
         """
-        from panoptic_assets.tags import table as tag_tables
-        from panoptic_assets.tags.edits import DEFAULT_PROPERTY, assigning
-
-        events = [entry.event for entry in tag_tables.read_log(self._store)]
-        edits = assigning(tag, list(images), events, property or DEFAULT_PROPERTY)
+        edits = self.tagging("tag", tag, images, property, scope, without, vector_type)
         return self.edit(edits, author, reason)
+
+    def untag(
+        self,
+        tag: str,
+        images: Iterable[str] | None = None,
+        property: str | None = None,
+        author: str | None = None,
+        reason: str | None = None,
+        scope: Document | None = None,
+        without: Iterable[str] = (),
+        vector_type: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Take a tag from those of some images that carry it; returns what :meth:`edit` does.
+
+        Args:
+            tag: Its path or id.
+            images: As in :meth:`tag`.
+            property: As in :meth:`tag`.
+            author: As in :meth:`tag`.
+            reason: As in :meth:`tag`.
+            scope: As in :meth:`tag`.
+            without: As in :meth:`tag`.
+            vector_type: As in :meth:`tag`.
+
+        Raises:
+            InputError: An image, the scope or the tag cannot be used, or no image carries it.
+        """
+        edits = self.tagging("untag", tag, images, property, scope, without, vector_type)
+        return self.edit(edits, author, reason)
+
+    def move_tag(
+        self,
+        tag: str,
+        to: str,
+        images: Iterable[str] | None = None,
+        property: str | None = None,
+        author: str | None = None,
+        reason: str | None = None,
+        scope: Document | None = None,
+        without: Iterable[str] = (),
+        vector_type: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Give images another tag in place of one that they carry, as one event.
+
+        Those that do not carry it stay as they are. Returns what :meth:`edit` does.
+
+        Args:
+            tag: The path or id of the tag that they carry.
+            to: That of the other one, which is made if it is missing.
+            images: As in :meth:`tag`.
+            property: As in :meth:`tag`, of both tags.
+            author: As in :meth:`tag`.
+            reason: As in :meth:`tag`.
+            scope: As in :meth:`tag`.
+            without: As in :meth:`tag`.
+            vector_type: As in :meth:`tag`.
+
+        Raises:
+            InputError: An image, the scope or a tag cannot be used, or no image carries the tag.
+        """
+        edits = self.tagging("move", tag, images, property, scope, without, vector_type, to)
+        return self.edit(edits, author, reason)
+
+    def tagging(
+        self,
+        what: Literal["tag", "untag", "move"],
+        tag: str,
+        images: Iterable[str] | None = None,
+        property: str | None = None,
+        scope: Document | None = None,
+        without: Iterable[str] = (),
+        vector_type: str | None = None,
+        to: str = "",
+    ) -> list[Edit]:
+        """The edits that :meth:`tag`, :meth:`untag` and :meth:`move_tag` are; none is done.
+
+        Args:
+            what: Which of the three.
+            tag: The tag's path or id.
+            images: As in :meth:`tag`.
+            property: As in :meth:`tag`.
+            scope: As in :meth:`tag`.
+            without: As in :meth:`tag`.
+            vector_type: As in :meth:`tag`.
+            to: Of ``move``: the tag that they get.
+
+        Raises:
+            InputError: An image, the scope or the tag cannot be used.
+        """
+        from panoptic_assets.tags import edits
+        from panoptic_assets.tags import table as tag_tables
+
+        left_out = list(without)
+        if what == "tag" and images is not None and scope is None and not left_out:
+            chosen = list(images)  # the edit finds them
+        else:
+            chosen = self._chosen(images, scope, left_out, vector_type)
+        events = [entry.event for entry in tag_tables.read_log(self._store)]
+        name = edits.DEFAULT_PROPERTY if property is None else property
+        if what == "tag":
+            return edits.assigning(tag, chosen, events, name)
+        try:
+            own = edits.carrying(tag, events, name)
+        except edits.EditError as error:
+            raise InputError.of(error) from error
+        # Of a scope, few may carry it; where none does, the edit says so.
+        carrying = [image_id for image_id in chosen if image_id in own] or chosen
+        if what == "move":
+            return edits.reassigning(tag, to, carrying, events, name)
+        return [{"unassign": {"tag": tag, "images": carrying, "property": name}}]
+
+    def _chosen(
+        self,
+        images: Iterable[str] | None,
+        scope: Document | None,
+        without: Iterable[str],
+        vector_type: str | None,
+    ) -> list[str]:
+        """Ids of the images that an act is about: those named, or those that a scope takes now.
+
+        Raises:
+            InputError: Not one of the two is given, or no image is left.
+        """
+        from panoptic_assets.clustering.scope_images import parse_scope
+        from panoptic_assets.corpus.table import named_images
+
+        if (images is None) == (scope is None):
+            raise _images_or_scope()
+        folder, tell = self._project.images, self._reporter.tell
+        if images is None:
+            chosen = self._selection(parse_scope(scope), vector_type).image_ids
+        else:
+            chosen = named_images(self._store, folder, images, tell)
+        if not (left_out := list(without)):
+            return chosen
+        out = set(named_images(self._store, folder, left_out, tell))
+        kept = [image_id for image_id in chosen if image_id not in out]
+        if not kept:
+            raise InputError(
+                "All {nb_images:,} chosen images are left out again: choose one or more.",
+                id="no-image-chosen",
+                nb_images=len(chosen),
+            )
+        return kept
 
     def import_tags(
         self,
@@ -1415,12 +1851,64 @@ class Project:
             self._clusterings(key).get(key)
         return config
 
+    def remark(
+        self, subject: str, text: str, author: str | None = None, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Write a remark on an image, a run, a cluster or a tag; or take the one there is away.
+
+        Returns subject (as :meth:`remarks` has it), about, and act: the id by which :meth:`undo`
+        takes it back.
+
+        Args:
+            subject: An image by id or path, ``greek``, ``greek/3``, ``tag:PROPERTY:PATH`` or
+                ``tag:ID``; ``image:`` before an image says that it is no run.
+            text: One line or a few, of 2,000 characters at most; empty: the remark that is there
+                is taken away.
+            author: Who writes; by default the user of the system.
+            reason: Why.
+
+        Raises:
+            InputError: There is nothing of that name, or the text cannot be used or is there
+                already.
+        """
+        from panoptic_assets.tags import remarking
+
+        told = {"text": text, "author": author or self._author, "reason": reason}
+        given = _config_of({"subject": subject, **told})
+        plan = remarking.prepare(self.context.now(), "", given)
+        # By its whole id, by which forgetting finds what Dagster has of it.
+        shown = self._run_op("remark", "write_remark", given | {"subject": plan.subject.key})
+        return {name: shown[name] for name in ("subject", "about")} | {"act": shown["mark"]}
+
+    def remarks(self, subject: str | None = None) -> list[dict[str, Any]]:
+        """The remarks on everything, or on one thing, oldest first.
+
+        Each has subject (``image:ID``, ``tag:ID``, a run or a node), kind (``image``, ``tag``,
+        ``run`` or ``cluster``), about (a path, ``tag:PROPERTY:PATH``, a run or a node, as it was
+        then), text, at, author, reason, act (by which it is undone), dagster_run_id, record_id
+        (of a run or cluster: the record that it was written for), and current: False where that
+        was clustered again since, or the tag is not there any more.
+
+        Args:
+            subject: As in :meth:`remark`.
+
+        Raises:
+            InputError: There is nothing of that name.
+        """
+        from panoptic_assets.tags import remarking
+
+        if subject is None:
+            return remarking.read_remarks(self._store)
+        found = remarking.find_subject(self._store, subject, self._project.images)
+        return remarking.read_remarks(self._store, {found.key})
+
     def history(self, number: int | None = None) -> list[dict[str, Any]]:
-        """Every act, oldest first: clusterings, labels, edits of tags, policies, removals, undoing.
+        """Every act, oldest first: clusterings, labels, edits of tags, policies, remarks, removals.
 
         Each has id (``greek@2``, ``tag-12`` or ``mark-5``, by which it is undone), at, author
-        (empty where it is not known any more), kind, key (run, node or property), text (what it
-        did), reason, undone (whether it is), and dagster_run_id (empty for edits of tags).
+        (empty where it is not known any more), kind, key (run, node or property; of a remark also
+        ``image:ID`` and ``tag:ID``), text (what it did), said (the same as id, template and values
+        of a message), reason, undone (whether it is), and dagster_run_id (empty for edits of tags).
 
         Args:
             number: Only so many, the last ones.
@@ -1562,10 +2050,12 @@ class Project:
         """Write the first page of the reports anew, where there are some."""
         from panoptic_assets.clustering import table as clustering_tables
         from panoptic_assets.review.run_report import list_reports
+        from panoptic_assets.spec.languages import Language
 
         reports = self.context.reports
         if (reports.root / "index.html").is_file():
-            list_reports(clustering_tables.Clusterings(self._opened), reports)
+            # In the program's own language, whatever the last report was written in.
+            list_reports(clustering_tables.Clusterings(self._opened), reports, Language())
 
     def reconcile(
         self, follow: Literal["store", "dagster"] = "store", check: bool = False
@@ -1878,6 +2368,10 @@ def _config_of(given: Mapping[str, Any]) -> Document:
     if isinstance(config.get("method"), str):
         config["method"] = {config["method"]: {}}
     return config
+
+
+def _images_or_scope() -> InputError:
+    return InputError("Name the images, or give a scope: one of the two.", id="images-or-scope")
 
 
 def _edit_of_event(event: int, redo: bool) -> Edit:

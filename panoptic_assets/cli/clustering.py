@@ -1,8 +1,8 @@
 """Commands about runs: computing them, and looking at what they found.
 
-Belongs here: ``cluster``, ``divide``, ``sweep``, ``runs``, ``run-info``, ``clusters``, ``members``.
-Does not belong here: saving clusters as tags (``tags``), and what methods there are
-(``describing``).
+Belongs here: ``cluster``, ``divide``, ``sweep``, ``leave-out``, ``runs``, ``run-info``,
+``clusters``, ``members``. Does not belong here: saving clusters as tags (``tags``), and what
+methods there are (``describing``).
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ from panoptic_assets.cli.late import LateOptions, late
 from panoptic_assets.cli.listings import print_clusters, print_sweep, warn_of_stale
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.options import (
+    below_folder,
     check_tagging,
     clustering_options,
     given_clustering,
@@ -32,14 +33,17 @@ from resources.errors import InputError
 @click.command(cls=LateOptions, first=parse_run_key)
 @click.argument("key")
 @scope_options
+@click.option("--without", metavar="FILE", help="Leave out the images that this file lists.")
 @late(clustering_options)
 @shared_clustering_options
 @click.pass_obj
-def cluster(folder: Path | None, key: str, **options: Any) -> None:
+def cluster(folder: Path | None, key: str, without: str | None, **options: Any) -> None:
     """Divide the corpus, or a part of it, into clusters, as the run KEY."""
     parse_run_key(key)
     project = open_project(folder)
     scope = scope_of(options, project.folder)
+    if without is not None:
+        scope["without"] = below_folder(project.folder, without)
     project.cluster(key, **given_clustering(options, project, key), **scope)
     reader = project.snapshot()
     print_clusters(reader, key)
@@ -75,16 +79,13 @@ def sweep(
     What is computed already on the same images is not computed again; a run that fails does not
     keep the others from being computed.
     """
-    from panoptic_assets.clustering import sweeps
-
     parse_run_key(key)
     project = open_project(folder)
     given = {"features": list(features), "seeds": list(seed), "stability": stability}
     document = {name: value for name, value in given.items() if value}
     if method:
         document = {"methods": [{method: _grid(grid)}], **document}
-        sweeps.cells(key, sweeps.parse_sweep(document, "The sweep"))
-        project.registry.write_sweep(key, document)
+        project.describe_sweep(key, document)
     elif grid or document:
         raise InputError(
             "A sweep by options needs --method; without options it is read from its file.",
@@ -140,6 +141,23 @@ def divide(folder: Path | None, node: str, **options: Any) -> None:
     reader = project.snapshot()
     print_clusters(reader, node)
     warn_of_stale(reader, node)
+
+
+@click.command("leave-out")
+@click.argument("run")
+@click.argument("images", nargs=-1, required=True)
+@click.pass_obj
+def leave_out(folder: Path | None, run: str, images: tuple[str, ...]) -> None:
+    """Cluster the run RUN again without IMAGES, ids or paths.
+
+    Those that were left out before stay out. `undo` brings the run back as it was.
+    """
+    parse_run_key(run)
+    project = open_project(folder)
+    project.leave_out(run, images)
+    reader = project.snapshot()
+    print_clusters(reader, run)
+    warn_of_stale(reader, run)
 
 
 @click.command()

@@ -55,6 +55,7 @@ def _names(choices: "tuple[type[Parameters], ...]") -> str:
 def _describe(choices: "tuple[type[Parameters], ...]", name: str | None) -> bool:
     """Print all choices, or the one of that name; whether there was one."""
     from panoptic_assets.spec.extensions import name_of
+    from panoptic_assets.spec.fields import is_advanced
 
     found = [choice for choice in choices if name in (None, name_of(choice))]
     for choice in found:
@@ -63,6 +64,7 @@ def _describe(choices: "tuple[type[Parameters], ...]", name: str | None) -> bool
             if field_name != "name":
                 default = field.get_default(call_default_factory=True)
                 shown = "none" if default is None else default
-                say(f"  {field_name} ({shown}): {field.description}")
+                advanced = ", advanced" if is_advanced(field) else ""
+                say(f"  {field_name} ({shown}{advanced}): {field.description}")
         say("")
     return bool(found)

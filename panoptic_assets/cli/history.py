@@ -20,6 +20,8 @@ from resources.errors import InputError
 
 _SHOWN = 12
 _MISMATCHES_SHOWN = 40
+_ON_MARKS = ("remark", "undo", "redo")
+"""Kinds of acts whose key may be the id of an image or a tag."""
 
 
 def _who_and_why(command: Callable[..., None]) -> Callable[..., None]:
@@ -36,9 +38,9 @@ def _who_and_why(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def history(folder: Path | None, number: int | None, as_json: bool) -> None:
-    """List what was done, oldest first: clusterings, labels, edits of tags, policies, removals.
+    """List what was done, oldest first: clusterings, labels, edits of tags, remarks, removals.
 
-    Each has an id by which `undo` takes it back.
+    And choices of policies. Each has an id by which `undo` takes it back.
     """
     from rich.table import Table
     from rich.text import Text
@@ -57,13 +59,19 @@ def history(folder: Path | None, number: int | None, as_json: bool) -> None:
             f"{act['at'].astimezone():%Y-%m-%d %H:%M}",
             act["author"],
             act["kind"] + (" (undone)" if act["undone"] else ""),
-            act["key"],
+            _of(act),
             act["text"],
             act["reason"],
         ]
         style = "dim" if act["undone"] else ""
         grid.add_row(*(Text(printable(cell), style) for cell in cells))
     output_console().print(grid)
+
+
+def _of(act: dict[str, Any]) -> str:
+    """What an act was on, for people: the image or tag of a remark is named in its text."""
+    by_id = act["kind"] in _ON_MARKS and act["key"].startswith(("image:", "tag:"))
+    return "" if by_id else str(act["key"])
 
 
 @click.command()
@@ -73,8 +81,8 @@ def history(folder: Path | None, number: int | None, as_json: bool) -> None:
 def undo(folder: Path | None, act: str | None, **told: Any) -> None:
     """Undo the act ID of `history`, or the last one that can be undone, whoever did it.
 
-    A clustering, labels, a policy, an edit of tags, a removal; of an undo, what it undid is done
-    again. It is refused as long as something rests on it.
+    A clustering, labels, a policy, an edit of tags, a remark, a removal; of an undo, what it undid
+    is done again. It is refused as long as something rests on it.
     """
     _say_undone(open_project(folder).undo(act, **told))
 
@@ -90,7 +98,8 @@ def redo(folder: Path | None, act: str | None, **told: Any) -> None:
 
 def _say_undone(done: dict[str, Any]) -> None:
     verb, back = ("Undone", "redo") if done["done"] == "undo" else ("Done again", "undo")
-    of = f" of {done['key']}" if done["key"] else ""
+    on = _of(done)
+    of = f" of {on}" if on else ""
     say(
         f"{verb}: {done['act']}, {done['kind']}{of}: {done['change']} "
         f"(`panoptic-assets {back} {done['act']}` takes it back)"

@@ -1,7 +1,7 @@
 """Commands about labels: naming the clusters of a run.
 
-Belongs here: ``label``, and the same under the name that FiftyOne's plugin has for it. Does not
-belong here: saving clusters under their labels (``tags``).
+Belongs here: ``label``, the same under the name that FiftyOne's plugin has for it, and ``name``,
+which is by hand. Does not belong here: saving clusters under their labels (``tags``).
 """
 
 from collections.abc import Callable
@@ -14,11 +14,19 @@ from panoptic_assets.cli.late import LateOptions, late
 from panoptic_assets.cli.listings import print_labels
 from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.options import below_folder, parameter_options
+from panoptic_assets.cli.terminal import say
+from panoptic_assets.spec.text import printable
 from resources.errors import InputError
 
 
 def _common_options(command: Callable[..., None]) -> Callable[..., None]:
     command = click.option("--seed", type=int, help="Seed of all that is random.")(command)
+    command = click.option(
+        "--replace-names",
+        is_flag=True,
+        default=None,
+        help="Name those clusters as well that were named by hand.",
+    )(command)
     return click.option(
         "--label-remainder", is_flag=True, default=None, help="Name remainders as well."
     )(command)
@@ -57,6 +65,20 @@ def label(folder: Path | None, key: str, method: str | None, **options: Any) -> 
     _label(folder, key, method, options)
 
 
+@click.command()
+@click.argument("node")
+@click.argument("name")
+@click.pass_obj
+def name(folder: Path | None, node: str, name: str) -> None:
+    """Name the cluster NODE by hand; '' takes its name away.
+
+    `panoptic-assets label` leaves such names as they are, unless it is given --replace-names.
+    """
+    done = open_project(folder).name(node, name)
+    called = printable(done["name"]) or "its number alone"
+    say(f"{done['node']} is called {called} now")
+
+
 @click.command("label_clusters_with_gpt4v", cls=LateOptions)
 @click.argument("key")
 @late(_vision_options)
@@ -92,7 +114,9 @@ def _label(folder: Path | None, key: str, method: str | None, options: dict[str,
     if "vocabulary" in given:
         given["vocabulary"] = below_folder(project.folder, given["vocabulary"])
     document: dict[str, Any] = {
-        name: given.pop(name) for name in ("label_remainder", "seed") if name in given
+        name: given.pop(name)
+        for name in ("label_remainder", "replace_names", "seed")
+        if name in given
     }
     document["method"] = {method or _labeller_of(given): given}
     project.label(key, **document)

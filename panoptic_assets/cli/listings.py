@@ -133,9 +133,10 @@ def print_tags(reader: "Project", property_name: str | None) -> None:
     for tag in reader.tags(property_name):
         root = roots.setdefault(tag["property"], Tree(Text(printable(tag["property"]), "bold")))
         above = branches.get(tag["parent_id"], root)
-        branches[tag["tag_id"]] = above.add(
-            Text(printable(f"{tag['name']} ({counted(tag['nb_images'], 'image')})"))
-        )
+        line = Text(printable(f"{tag['name']} ({counted(tag['nb_images'], 'image')})"))
+        if tag["colour"]:
+            line.append(f"  {tag['colour']}", tag["colour"])
+        branches[tag["tag_id"]] = above.add(line)
     if not roots:
         say("No tags yet: panoptic-assets save KEY")
     for root in roots.values():

@@ -149,6 +149,9 @@ _COMMANDS = {
         "clustering:divide",
         "Divide one cluster again: NODE is its address, such as greek/3 or greek/3/0.",
     ),
+    "leave-out": Late(
+        "clustering:leave_out", "Cluster the run RUN again without IMAGES, ids or paths."
+    ),
     "runs": Late("clustering:runs", "List all runs and the clusters that were divided again."),
     "run-info": Late(
         "clustering:run_info",
@@ -180,9 +183,15 @@ _COMMANDS = {
     "policy": Late(
         "upkeep:policy", "Show what happens to the run KEY when the corpus changes, or choose it."
     ),
+    "remark": Late(
+        "remarks:remark", "Write the remark TEXT on SUBJECT; '' takes the one there is away."
+    ),
+    "remarks": Late(
+        "remarks:remarks", "List the remarks on everything, or on SUBJECT, oldest first."
+    ),
     "history": Late(
         "history:history",
-        "List what was done, oldest first: clusterings, labels, edits of tags, policies, removals.",
+        "List what was done, oldest first: clusterings, labels, edits of tags, remarks, removals.",
     ),
     "undo": Late(
         "history:undo",
@@ -209,6 +218,7 @@ _COMMANDS = {
     "label": Late(
         "labels:label", "Name the clusters of the run KEY, and of all that is divided below them."
     ),
+    "name": Late("labels:name", "Name the cluster NODE by hand; '' takes its name away."),
     "label_clusters_with_gpt4v": Late(
         "labels:label_clusters_with_gpt4v",
         "Name the clusters of the run KEY by a vision language model.",
@@ -268,7 +278,7 @@ _COMMANDS = {
     ),
     "ui": Late(
         "serve:ui",
-        "Open the project in a browser: Dagster's UI, the reports and the manual, until Ctrl-C.",
+        "Open the project in a browser: its clusters, Dagster's UI and the manual, until Ctrl-C.",
     ),
     "manual": Late("manual:manual", "Show a page of the manual, or the places where WORDS are."),
     # As FiftyOne's clustering plugin calls it.

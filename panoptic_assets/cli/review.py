@@ -46,6 +46,11 @@ _NOTHING = "–"
 @click.option(
     "--report", is_flag=True, help="Materialize `run_comparison`, too, which writes the pages."
 )
+@click.option(
+    "--language",
+    type=click.Choice(["en", "fr"]),
+    help="Of the pages that --report writes; by default English.",
+)
 @click.pass_obj
 def compare(
     folder: Path | None,
@@ -54,6 +59,7 @@ def compare(
     depth: int,
     remainder: Literal["counted", "left_out"],
     report: bool,
+    language: str | None,
 ) -> None:
     """Compare two runs in full, or more of them all with all; without SIDE the newest ones.
 
@@ -64,7 +70,7 @@ def compare(
     reader = open_project(folder)
     if report:
         given = {"against": against or None, "depth": depth, "remainder": remainder}
-        reader.report_comparison(*sides, **given)
+        reader.report_comparison(*sides, language=language, **given)
     if len(named) == 2 and sides:
         _print_pair(reader.compare(named[0], named[1], depth))
         return
@@ -242,8 +248,11 @@ def _number(value: float | None) -> str:
 @click.command()
 @click.argument("key")
 @click.option("--projection", help="Of the map; by default the best there is.")
+@click.option(
+    "--language", type=click.Choice(["en", "fr"]), help="Of the pages; by default English."
+)
 @click.pass_obj
-def report(folder: Path | None, key: str, projection: str | None) -> None:
+def report(folder: Path | None, key: str, projection: str | None, language: str | None) -> None:
     """Write the run KEY, with all that was divided below it, as pages to look through.
 
     `panoptic-assets ui` serves them; they can be opened from the disk, too.
@@ -251,4 +260,4 @@ def report(folder: Path | None, key: str, projection: str | None) -> None:
     from panoptic_assets.spec.keys import parse_run_key
 
     parse_run_key(key)
-    say(str(open_project(folder).report(key, projection=projection)))
+    say(str(open_project(folder).report(key, projection=projection, language=language)))

@@ -1,4 +1,4 @@
-"""``panoptic-assets ui``: Dagster's web server, its daemon and the reports, as one command.
+"""``panoptic-assets ui``: the project's pages, Dagster's web server and its daemon, as one command.
 
 Belongs here: the command, what it takes, where the token comes from that is asked for at the door,
 and that no process stays. Does not belong here: the server's process (``cli.ui_process``).
@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -71,6 +71,11 @@ _LEAST_CHARACTERS = 16
     is_flag=True,
     help="Let everything be looked at and nothing changed: no acts, no daemon, no queue.",
 )
+@click.option(
+    "--browser/--no-browser",
+    default=True,
+    help="Open the first page in a browser, where the terminal is on a desktop.",
+)
 @click.pass_context
 def ui(
     context: click.Context,
@@ -79,8 +84,9 @@ def ui(
     allowed_host: tuple[str, ...],
     token: bool,
     read_only: bool,
+    browser: bool,
 ) -> None:
-    """Open the project in a browser: Dagster's UI, the reports and the manual, until Ctrl-C."""
+    """Open the project in a browser: its clusters, Dagster's UI and the manual, until Ctrl-C."""
     from filelock import Timeout
 
     from panoptic_assets.orchestration.dagster_yaml import lacking_settings
@@ -133,6 +139,7 @@ def ui(
             token=(own_token or secrets.token_urlsafe()) if is_asked else None,
             is_own_token=own_token is not None,
             read_only=read_only,
+            browser=browser and sys.stdout.isatty() and has_desktop(os.environ, sys.platform),
         )
         environment = {name: text for name, text in os.environ.items() if name != TOKEN_VARIABLE}
         process = subprocess.Popen(
@@ -160,6 +167,18 @@ def ui(
             id="server-ended",
             status=status,
         )
+
+
+def has_desktop(environment: Mapping[str, str], platform: str) -> bool:
+    """Whether a browser that is started here opens before the eyes of who started it.
+
+    Args:
+        environment: Variables: over ssh, the desktop is another machine's.
+        platform: As of ``sys.platform``; a Mac says nothing of its desktop.
+    """
+    if any(environment.get(name) for name in ("SSH_CONNECTION", "SSH_TTY")):
+        return False
+    return platform == "darwin" or any(map(environment.get, ("WAYLAND_DISPLAY", "DISPLAY")))
 
 
 def _check_temporary_folder() -> None:

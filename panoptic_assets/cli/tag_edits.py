@@ -114,7 +114,7 @@ def tag_move(folder: Path | None, tag: str, under: str, **common: Any) -> None:
 @_edit_options
 @click.pass_obj
 def tag_recolour(folder: Path | None, tag: str, colour: str, **common: Any) -> None:
-    """Give TAG a COLOUR, as #rrggbb."""
+    """Give TAG a COLOUR, as #rrggbb; '' takes it away."""
     _edit(folder, "recolour", {"tag": tag, "colour": colour}, **common)
 
 
@@ -139,6 +139,19 @@ def tag_assign(
 def tag_unassign(folder: Path | None, tag: str, images: tuple[str, ...], **common: Any) -> None:
     """Take TAG from IMAGES, ids or paths."""
     _edit(folder, "unassign", {"tag": tag, "images": list(images)}, **common)
+
+
+@tag_group.command("reassign")
+@click.argument("tag")
+@click.argument("to")
+@click.argument("images", nargs=-1, required=True)
+@_edit_options
+@click.pass_obj
+def tag_reassign(
+    folder: Path | None, tag: str, to: str, images: tuple[str, ...], **common: Any
+) -> None:
+    """Give IMAGES, ids or paths, the tag TO in place of TAG."""
+    _edit(folder, "reassign", {"tag": tag, "to": to, "images": list(images)}, **common)
 
 
 @tag_group.command("accept")

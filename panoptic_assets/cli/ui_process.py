@@ -8,15 +8,19 @@ What is to be served stands in the first line of the input: everybody on a machi
 arguments of a process, and what it starts inherits its environment, so the token is in neither.
 """
 
+import atexit
 import json
 import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from html import escape
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +43,8 @@ TOKEN_VARIABLE = "PANOPTIC_TOKEN"  # noqa: S105
 """Environment variable of the token that somebody gives."""
 
 _CODE_LOCATION = "panoptic_assets.definitions"
+_SECONDS_TO_OPEN = 30
+"""In which a browser has read the file that holds the address with the token."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Opening:
     is_own_token: bool
     """Whether somebody gave it, who knows it, so that it is shown nowhere."""
     read_only: bool
+    browser: bool
+    """Whether the first page is opened in a browser."""
 
 
 @contextmanager
@@ -83,8 +91,34 @@ def _way_in(url: str, opening: Opening) -> str | None:
     if url.startswith("http://localhost:") and opening.host != "localhost":
         elsewhere = ", elsewhere with this machine's address in place of localhost"
     if opening.is_own_token:
-        return f"To get in: {url}/?token=… once in each browser, with ${TOKEN_VARIABLE}{elsewhere}"
-    return f"To get in: {url}/?token={quote(opening.token)} once in each browser{elsewhere}"
+        return f"To get in: {url}?token=… once in each browser, with ${TOKEN_VARIABLE}{elsewhere}"
+    return f"To get in: {url}?token={quote(opening.token)} once in each browser{elsewhere}"
+
+
+def show_home(home: str, token: str | None) -> None:
+    """Open the first page in a browser; where none can be, its address has been said.
+
+    Args:
+        home: Its address.
+        token: What is asked for at the door, if anything is.
+    """
+    import webbrowser
+
+    with suppress(OSError, webbrowser.Error):
+        if token is None:
+            webbrowser.open(home)
+            return
+        # Not in the browser's arguments, which everybody on this machine sees; the file is its
+        # owner's alone.
+        descriptor, name = tempfile.mkstemp(prefix="panoptic-", suffix=".html")
+        os.close(descriptor)
+        file = Path(name)
+        atexit.register(file.unlink, missing_ok=True)
+        address = escape(f"{home}?token={quote(token)}")
+        file.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
+        webbrowser.open(file.as_uri())
+        time.sleep(_SECONDS_TO_OPEN)
+        file.unlink(missing_ok=True)
 
 
 def _serve(listener: socket.socket, opening: Opening) -> None:
@@ -94,10 +128,11 @@ def _serve(listener: socket.socket, opening: Opening) -> None:
     from panoptic_assets.orchestration import insides, runs
     from panoptic_assets.orchestration.instance import instance_to_look_at
     from panoptic_assets.serve import manual
+    from panoptic_assets.serve.page_address import PAGES
     from panoptic_assets.serve.webserver import PanopticWebserver
     from panoptic_assets.serve.worker import kept_worker
-    from resources import report_folder as reports
     from resources.project_folder import dagster_home, find
+    from resources.report_folder import ReportFolder
 
     project = find()
 
@@ -105,12 +140,15 @@ def _serve(listener: socket.socket, opening: Opening) -> None:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             url = _url(listener, opening.host)
-            say(f"The Dagster UI of {project.folder}: {url} (stop with Ctrl-C)")
-            say(f"Your clusters: {url}{reports.MOUNT}/")
+            home = f"{url}{PAGES.format(corpus=project.corpus)}/"
+            say(f"Your clusters: {home} (stop with Ctrl-C)")
+            say(f"The Dagster UI of {project.folder}: {url}")
             say(f"The manual: {url}{manual.MOUNT}/")
-            if way_in := _way_in(url, opening):
+            if way_in := _way_in(home, opening):
                 say(way_in)
             sys.stdout.flush()
+            if opening.browser:
+                threading.Thread(target=show_home, args=(home, opening.token), daemon=True).start()
 
     insides.log_warnings_only()
     only_looks = opening.read_only
@@ -124,7 +162,7 @@ def _serve(listener: socket.socket, opening: Opening) -> None:
         if not only_looks:
             for run_id in runs.end_orphans(instance):
                 tell(f"The run {run_id} was interrupted when its process was killed.", "yellow")
-            reports.ReportFolder(folder=str(project.folder)).recover()
+            ReportFolder(folder=str(project.folder)).recover()
             # After the instance was opened: two processes that create its files at once fail.
             worker.enter_context(kept_worker(home, instance, tell))
         with insides.workspace(instance, _CODE_LOCATION, only_looks) as context:

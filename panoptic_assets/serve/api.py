@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar, get_origin
 from urllib.parse import quote
@@ -23,21 +24,36 @@ from urllib.parse import quote
 import anyio
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from panoptic_assets.project import Project
-from panoptic_assets.serve.api_acts import ACT_ADDRESSES, SMALL, ActAddress, PlainAct, as_asked
+from panoptic_assets.serve.api_acts import (
+    ACT_ADDRESSES,
+    SMALL,
+    ActAddress,
+    PlainAct,
+    as_asked,
+    field_of,
+)
 from panoptic_assets.serve.api_reads import READS, ReadAddress
+from panoptic_assets.serve.asking import headers_of, language_of
 from panoptic_assets.serve.downloads import DOWNLOADS, Download
 from panoptic_assets.serve.json_documents import read_document, write_document
 from panoptic_assets.serve.ongoing import Ongoing, OngoingAct, error_document
 from panoptic_assets.serve.openapi import openapi_document
-from panoptic_assets.serve.previews import PICTURES, PictureGoneError, Previews
+from panoptic_assets.serve.previews import (
+    PICTURES,
+    SECONDS,
+    PictureGoneError,
+    Previews,
+    preview_is_slow,
+)
 from panoptic_assets.serve.who import who
 from panoptic_assets.spec.fields import Parameters
+from panoptic_assets.spec.languages import Language
 from panoptic_assets.spec.people import system_user
 from resources.errors import InputError, UnavailableError
 
@@ -75,6 +91,7 @@ _STATUSES = {
     "no-image-of-id": 404,
     "no-ongoing-act": 404,
     "no-such-address": 404,
+    "no-such-page": 404,
     "no-tag-of-id": 404,
     "request-malformed": 400,
     "request-not-json": 415,
@@ -105,7 +122,9 @@ class ProjectApi:
         self._reading = anyio.CapacityLimiter(_READING)
         self._writing_files = anyio.CapacityLimiter(_WRITING_FILES)
         self._reading_large_bodies = anyio.CapacityLimiter(_READING_LARGE_BODIES)
-        self._previews = Previews(project.store, project.context.source)
+        self._previews = Previews(
+            project.store, project.context.source, folder=project.layout.previews
+        )
         self._described: bytes | None = None
         self.routes = self._routes()
         self._router = Router(self.routes, redirect_slashes=False, default=_nothing_there)
@@ -157,6 +176,11 @@ class ProjectApi:
                 route(f"acts/{act.name}", self._doing(act), "POST")
                 for act in ACT_ADDRESSES.values()
             ),
+            *(
+                route(f"check/{act.name}", self._checking(act), "POST")
+                for act in ACT_ADDRESSES.values()
+                if act.check is not None
+            ),
             route("acts", self._acts),
             route("acts/{act}", self._act),
             route("acts/{act}/events", self._events),
@@ -181,7 +205,7 @@ class ProjectApi:
 
     def _telling(self, read: ReadAddress) -> Callable[[Request], Awaitable[Response]]:
         async def tell(request: Request) -> Response:
-            asked = _asked(request, read.asked)
+            asked = asked_by(request, read.asked)
             return _told(
                 request,
                 await self._read(
@@ -201,12 +225,15 @@ class ProjectApi:
 
     def _showing(self, kind: type[Parameters]) -> Callable[[Request], Awaitable[Response]]:
         async def show(request: Request) -> Response:
-            asked: Any = _asked(request, kind)
+            asked: Any = asked_by(request, kind)
             side = getattr(asked, "size", 0)
             if side:
                 # Others may wait for the same one.
                 making = asyncio.wrap_future(self._previews.preview(asked.image_id, side))
-                picture = await asyncio.shield(making)
+                try:
+                    picture = await asyncio.wait_for(asyncio.shield(making), SECONDS)
+                except TimeoutError as error:
+                    raise preview_is_slow() from error
             else:
                 picture = await self._read(lambda: self._previews.thumbnail(asked.image_id))
             headers = {"Cache-Control": _FOR_EVER, "ETag": f'"{asked.image_id}-{side}"'}
@@ -216,7 +243,7 @@ class ProjectApi:
 
     def _sending(self, download: Download) -> Callable[[Request], Awaitable[Response]]:
         async def send(request: Request) -> Response:
-            asked = _asked(request, download.asked)
+            asked = asked_by(request, download.asked)
             name, file = await anyio.to_thread.run_sync(
                 lambda: download.made(self._open().snapshot(), asked), limiter=self._writing_files
             )
@@ -242,6 +269,7 @@ class ProjectApi:
                 author,
                 lambda act: self._carried_out(address, asked, act),
                 address.takes_long,
+                language_of(request),
             )
             await act.answered()
             if act.refusal is not None:
@@ -250,6 +278,24 @@ class ProjectApi:
             return self._summary(act, 202)
 
         return do
+
+    def _checking(self, address: ActAddress) -> Callable[[Request], Awaitable[Response]]:
+        async def check(request: Request) -> Response:
+            asked = await self._asked_act(request, address)
+            spoken = language_of(request)
+            told = await self._read(lambda: self._checked(address, asked, spoken))
+            headers = {"Cache-Control": "no-store", **headers_of(spoken)}
+            return Response(told, media_type="application/json", headers=headers)
+
+        return check
+
+    def _checked(self, address: ActAddress, asked: PlainAct, spoken: Language) -> bytes:
+        said: list[str] = []
+        project = Project(self._folder, report=said.append, seen=asked.seen, worker="all")
+        assert address.check is not None  # noqa: S101
+        told = address.check(project.snapshot(), asked)
+        notes = [spoken.note(note) for note in dict.fromkeys([*said, *told["notes"]])]
+        return write_document({**told, "notes": notes})
 
     async def _asked_act(self, request: Request, address: ActAddress) -> PlainAct:
         large = address.longest > SMALL
@@ -262,11 +308,19 @@ class ProjectApi:
             self._folder, reporter=act, author=act.author, seen=asked.seen, worker="all"
         )
         act.cancelled_by(project.cancel)
-        return address.do(project, asked)
+        before = self._acts_of(act.author)
+        result = address.do(project, asked)
+        act.undo = [done for done in self._acts_of(act.author) if done not in before]
+        return result
+
+    def _acts_of(self, author: str) -> dict[str, None]:
+        """Ids of what somebody has done, the oldest first; those that are undone are left out."""
+        history = self._open().snapshot().history()
+        return {act["id"]: None for act in history if act["author"] == author and not act["undone"]}
 
     async def _acts(self, request: Request) -> Response:
         newest = [self._summary_of(act) for act in self._ongoing.newest(NEWEST)]
-        return _told(request, write_document({"rows": newest}))
+        return _told(request, write_document({"rows": newest, "now": datetime.now(UTC)}))
 
     async def _act(self, request: Request) -> Response:
         return self._summary(self._ongoing.get(request.path_params["act"]))
@@ -300,7 +354,7 @@ class ProjectApi:
         )
 
 
-def _asked(request: Request, kind: type[Parameters]) -> Any:
+def asked_by(request: Request, kind: type[Parameters]) -> Any:
     """What an address and its query ask for.
 
     Raises:
@@ -400,14 +454,24 @@ def _refusal(error: Exception, scope: Scope) -> Response:
         )
         status = 500
     else:
-        status = _status(error, scope["method"])
+        status = status_of(error, scope["method"])
     if status == 503:
         headers = {"Retry-After": _ASK_AGAIN}
-    said = {"error": error_document(error.message, str(error))}
+    spoken = language_of(HTTPConnection(scope))
+    said: dict[str, Any] = {"error": error_document(error.message, str(error), spoken)}
+    if field := field_of(error):
+        said["field"] = field
+    headers = {**headers, **headers_of(spoken)}
     return Response(write_document(said), status, headers, "application/json")
 
 
-def _status(error: InputError, method: str) -> int:
+def status_of(error: InputError, method: str) -> int:
+    """The status with which a refusal is answered.
+
+    Args:
+        error: The refusal.
+        method: Of the request.
+    """
     if isinstance(error, PictureGoneError):
         return 410
     if isinstance(error, UnavailableError):

@@ -10,6 +10,7 @@ says: exports and bundles are downloads (``serve.downloads``).
 Long because it is one table, of whose rows each is a class and a call.
 """
 
+import itertools
 import json
 import tempfile
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from panoptic_assets.spec.fields import OneLine, Parameters
 from panoptic_assets.spec.resolution import Document
 from panoptic_assets.tags.config import RecommendationsConfig, SaveConfig
 from resources.errors import InputError, Message
-from resources.project_folder import explain_invalid
+from resources.field_faults import explain_invalid
 from resources.report_folder import MOUNT
 
 if TYPE_CHECKING:
@@ -75,6 +76,22 @@ class ProjectionAct(ConfiguredAct):
     key: str = Field(description="Its vector type and its name, such as `mini/umap`.")
 
 
+class ClusterAct(KeyedAct):
+    """Clustering the images of a scope, or some that are named."""
+
+    images: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="In place of a scope these images, by id or path: their list is kept in a file "
+        "of `configs/selections`, which becomes the scope.",
+    )
+    without: list[str] = Field(
+        default_factory=list,
+        description="Images of the scope that are left out, by id or path: their list is kept in "
+        "such a file, which becomes `without` of the configuration.",
+    )
+
+
 class NodeAct(ConfiguredAct):
     """An act on a cluster."""
 
@@ -99,6 +116,18 @@ class SweepAct(PlainAct):
     """Computing the runs of a sweep."""
 
     key: str = Field(description="The sweep's key: a file of `configs/sweeps`.")
+    sweep: dict[str, Any] | None = Field(
+        default=None,
+        description="What the sweep is, as such a file has it, which is then written: "
+        "`{methods: [{kmeans: {nb_clusters: [5, 10]}}]}`. By default the file is read.",
+    )
+
+
+class NameAct(PlainAct):
+    """Naming a cluster by hand."""
+
+    node: str = Field(description="The cluster, such as `greek/3` or `greek/remainder`.")
+    name: str = Field(description="Its name, on one line; empty: it has none any more.")
 
 
 class SaveAct(KeyedAct):
@@ -118,13 +147,50 @@ class EditAct(PlainAct):
     reason: OneLine = Field(default="", description=_REASON)
 
 
-class TagAct(PlainAct):
+class ImagesAct(PlainAct):
+    """An act on images: those that are named, or those that a scope takes when it is done."""
+
+    images: list[str] | None = Field(default=None, min_length=1, description="By id or path.")
+    scope: dict[str, Any] | None = Field(
+        default=None,
+        min_length=1,
+        description="In place of images: a scope as the configuration of `cluster` has it, such "
+        "as `{node: {node: greek/3}}`; `{corpus: {}}` for all.",
+    )
+    without: list[str] = Field(
+        default_factory=list, description="Images of the scope that are left out, by id or path."
+    )
+    vector_type: str | None = Field(
+        default=None, description="The vectors that a search compares; empty: the project's."
+    )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The same, as arguments of :meth:`Project.tag`."""
+        names = ("images", "scope", "without", "vector_type")
+        return {name: getattr(self, name) for name in names}
+
+
+class TagAct(ImagesAct):
     """Giving images a tag."""
 
     tag: str = Field(description="Its path, such as `animals > birds`; it is made if missing.")
-    images: list[str] = Field(min_length=1, description="By id or path.")
     property: str | None = Field(default=None, description="`Clustering` by default.")
     reason: OneLine = Field(default="", description=_REASON)
+
+
+class UntagAct(ImagesAct):
+    """Taking a tag from images."""
+
+    tag: str = Field(description="Its path or id; images that do not carry it stay as they are.")
+    property: str | None = Field(default=None, description="`Clustering` by default.")
+    reason: OneLine = Field(default="", description=_REASON)
+
+
+class MoveTagAct(UntagAct):
+    """Giving images another tag in place of one."""
+
+    to: str = Field(description="The path or id of the other tag; it is made if missing.")
 
 
 class ImportTagsAct(PlainAct):
@@ -155,6 +221,28 @@ class PolicyAct(PlainAct):
     key: str = Field(description="The run.")
     policy: str | dict[str, dict[str, Any]] = Field(
         description="`keep`, `assign` or `recluster`, or `{assign: {most_novel: 0.1}}`."
+    )
+    reason: OneLine = Field(default="", description=_REASON)
+
+
+class LeaveOutAct(PlainAct):
+    """Clustering a run again without some of its images."""
+
+    key: str = Field(description="The run.")
+    images: list[str] = Field(min_length=1, description="By id or path.")
+
+
+class RemarkAct(PlainAct):
+    """Writing a remark, or taking one away."""
+
+    subject: str = Field(
+        max_length=4200,
+        description="An image by id or path, a run (`greek`), a cluster (`greek/3`), or a tag "
+        "(`tag:Clustering:animals > birds`, or `tag:` and its id).",
+    )
+    text: str = Field(
+        description="One line or a few, of 2,000 characters at most; empty: the remark that is "
+        "there is taken away."
     )
     reason: OneLine = Field(default="", description=_REASON)
 
@@ -224,6 +312,8 @@ class ActAddress:
     """Bytes of the body, at most."""
     takes_long: bool = False
     """Whether it usually takes minutes, in a process of its own."""
+    check: Callable[["Project", Any], dict[str, Any]] | None = None
+    """Tells what it would do; None of an act that is not prepared."""
 
     def read(self, given: dict[str, Any]) -> PlainAct:
         """What was said for it.
@@ -273,6 +363,18 @@ def as_asked(kind: type[AskedT], given: dict[str, Any]) -> AskedT:
         raise _unusable(error) from error
 
 
+def field_of(error: Exception) -> str:
+    """The field whose value a refusal is about, as ``method.kmeans.nb_clusters``.
+
+    It is one of the body, or of its configuration; empty where the refusal is about none.
+    """
+    if not isinstance(error.__cause__, ValidationError):
+        return ""
+    place = error.__cause__.errors()[0]["loc"]
+    named = itertools.takewhile(lambda part: isinstance(part, str) and part.isidentifier(), place)
+    return ".".join(map(str, named))
+
+
 def _unusable(error: ValidationError) -> InputError:
     return InputError(
         "The request cannot be used: {problems}",
@@ -287,6 +389,12 @@ def _refresh(project: "Project", asked: RefreshAct) -> Any:
     )
 
 
+def _sweep(project: "Project", asked: SweepAct) -> Any:
+    if asked.sweep is not None:
+        project.describe_sweep(asked.key, asked.sweep)
+    return project.run_sweep(asked.key)
+
+
 def _save(project: "Project", asked: SaveAct) -> Any:
     reason = {"reason": asked.reason} if asked.reason else {}
     return [tag_alone(tag) for tag in project.save(asked.key, **asked.config, **reason)]
@@ -297,7 +405,47 @@ def _edit(project: "Project", asked: EditAct) -> Any:
 
 
 def _tag(project: "Project", asked: TagAct) -> Any:
-    return project.tag(asked.tag, asked.images, asked.property, reason=asked.reason)
+    return project.tag(asked.tag, property=asked.property, reason=asked.reason, **asked.chosen)
+
+
+def _untag(project: "Project", asked: UntagAct) -> Any:
+    return project.untag(asked.tag, property=asked.property, reason=asked.reason, **asked.chosen)
+
+
+def _move_tag(project: "Project", asked: MoveTagAct) -> Any:
+    return project.move_tag(
+        asked.tag, asked.to, property=asked.property, reason=asked.reason, **asked.chosen
+    )
+
+
+def _check_tag(project: "Project", asked: TagAct) -> dict[str, Any]:
+    edits = project.tagging("tag", asked.tag, property=asked.property, **asked.chosen)
+    return project.check("tags", edits=edits)
+
+
+def _check_untag(project: "Project", asked: UntagAct) -> dict[str, Any]:
+    edits = project.tagging("untag", asked.tag, property=asked.property, **asked.chosen)
+    return project.check("tags", edits=edits)
+
+
+def _check_move_tag(project: "Project", asked: MoveTagAct) -> dict[str, Any]:
+    edits = project.tagging("move", asked.tag, property=asked.property, to=asked.to, **asked.chosen)
+    return project.check("tags", edits=edits)
+
+
+def _cluster(project: "Project", asked: ClusterAct) -> Any:
+    return project.cluster(asked.key, asked.images, **_without(project, asked))
+
+
+def _check_cluster(project: "Project", asked: ClusterAct) -> dict[str, Any]:
+    return project.check("clustering", asked.key, asked.images, **_without(project, asked))
+
+
+def _without(project: "Project", asked: ClusterAct) -> dict[str, Any]:
+    """The configuration of a run, with the file of the images that are left out."""
+    if not asked.without:
+        return asked.config
+    return {**asked.config, "without": project.selection_file(asked.without)}
 
 
 def _import_tags(project: "Project", asked: ImportTagsAct) -> Any:
@@ -335,7 +483,7 @@ def _import_vectors(project: "Project", asked: ImportVectorsAct) -> Any:
     for name in (asked.vectors, asked.ids):
         if name and not _lies_in(project.folder.resolve(), name):
             raise InputError(
-                "{file} does not lie in the project's folder: copy it there, and name it from "
+                "{file!r} does not lie in the project's folder: copy it there, and name it from "
                 "there.",
                 id="vectors-outside-project",
                 file=name[:200],
@@ -362,13 +510,15 @@ ACT_ADDRESSES = {
             lambda project, asked: project.projection(asked.key, **asked.config),
             ProjectionConfig,
             takes_long=True,
+            check=lambda project, asked: project.check("projection", asked.key, **asked.config),
         ),
         ActAddress(
             "cluster",
             "Divide the corpus, or a part of it, into clusters, as a run.",
-            KeyedAct,
-            lambda project, asked: project.cluster(asked.key, **asked.config),
+            ClusterAct,
+            _cluster,
             ClusteringConfig,
+            check=_check_cluster,
         ),
         ActAddress(
             "divide",
@@ -376,12 +526,15 @@ ACT_ADDRESSES = {
             NodeAct,
             lambda project, asked: project.divide(asked.node, **asked.config),
             NestedClusteringConfig,
+            check=lambda project, asked: project.check(
+                "nested_clustering", asked.node, **asked.config
+            ),
         ),
         ActAddress(
             "sweep",
             "Compute those runs of a sweep that are not up to date.",
             SweepAct,
-            lambda project, asked: project.run_sweep(asked.key),
+            _sweep,
             takes_long=True,
         ),
         ActAddress(
@@ -390,6 +543,13 @@ ACT_ADDRESSES = {
             KeyedAct,
             lambda project, asked: project.label(asked.key, **asked.config),
             LabelsConfig,
+            check=lambda project, asked: project.check("cluster_labels", asked.key, **asked.config),
+        ),
+        ActAddress(
+            "name",
+            "Name a cluster by hand.",
+            NameAct,
+            lambda project, asked: project.name(asked.node, asked.name),
         ),
         ActAddress(
             "save",
@@ -398,9 +558,26 @@ ACT_ADDRESSES = {
             _save,
             SaveConfig,
             ("author", "reason"),
+            check=lambda project, asked: project.check(
+                "saved_clustering", asked.key, **asked.config
+            ),
         ),
-        ActAddress("edit", "Change tags.", EditAct, _edit),
-        ActAddress("tag", "Give images a tag.", TagAct, _tag),
+        ActAddress(
+            "edit",
+            "Change tags.",
+            EditAct,
+            _edit,
+            check=lambda project, asked: project.check("tags", edits=asked.edits),
+        ),
+        ActAddress("tag", "Give images a tag.", TagAct, _tag, check=_check_tag),
+        ActAddress("untag", "Take a tag from images.", UntagAct, _untag, check=_check_untag),
+        ActAddress(
+            "move-tag",
+            "Give images another tag in place of one.",
+            MoveTagAct,
+            _move_tag,
+            check=_check_move_tag,
+        ),
         ActAddress(
             "import-tags",
             "Give images the tags of a file.",
@@ -415,6 +592,7 @@ ACT_ADDRESSES = {
             lambda project, asked: project.recommend(**asked.config),
             RecommendationsConfig,
             takes_long=True,
+            check=lambda project, asked: project.check("tag_recommendations", **asked.config),
         ),
         ActAddress(
             "report",
@@ -422,6 +600,9 @@ ACT_ADDRESSES = {
             KeyedAct,
             lambda project, asked: _page(project, project.report(asked.key, **asked.config)),
             ReportConfig,
+            check=lambda project, asked: project.check(
+                "clustering_report", asked.key, **asked.config
+            ),
         ),
         ActAddress(
             "compare",
@@ -430,6 +611,7 @@ ACT_ADDRESSES = {
             lambda project, asked: _page(project, project.report_comparison(**asked.config)),
             ComparisonConfig,
             takes_long=True,
+            check=lambda project, asked: project.check("run_comparison", **asked.config),
         ),
         ActAddress(
             "backfill",
@@ -437,6 +619,18 @@ ACT_ADDRESSES = {
             BackfillAct,
             lambda project, asked: project.backfill(*asked.runs, policy=asked.policy),
             takes_long=True,
+        ),
+        ActAddress(
+            "leave-out",
+            "Cluster a run again without some of its images.",
+            LeaveOutAct,
+            lambda project, asked: project.leave_out(asked.key, asked.images),
+        ),
+        ActAddress(
+            "remark",
+            "Write a remark on an image, a run, a cluster or a tag.",
+            RemarkAct,
+            lambda project, asked: project.remark(asked.subject, asked.text, reason=asked.reason),
         ),
         ActAddress("policy", "Choose the refresh policy of a run.", PolicyAct, _policy),
         ActAddress(

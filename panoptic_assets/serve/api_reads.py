@@ -10,7 +10,9 @@ and is refused if it has changed meanwhile (:mod:`panoptic_assets.acts`).
 Long because it is one table, of whose rows each is a class and a function of a few lines.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,11 +20,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from panoptic_assets.serve.map_page import (
+    AskedMap,
+    AskedMapColours,
+    map_colours_document,
+    map_points_document,
+)
 from panoptic_assets.spec.fields import Parameters
 from panoptic_assets.spec.keys import run_key_of
 from resources.errors import InputError
 
 if TYPE_CHECKING:
+    from panoptic_assets.clustering.config import Scope
     from panoptic_assets.project import Project
 
 LONGEST = 500
@@ -100,6 +109,16 @@ class AskedTag(AskedPart):
     below: bool = Field(default=True, description="Whether images of the tags below it count.")
 
 
+class AskedRemarks(AskedPart):
+    """Remarks on everything, or on one thing."""
+
+    subject: str = Field(
+        default="",
+        max_length=4200,
+        description="An image by id or path, a run, a cluster, or `tag:PROPERTY:PATH`; empty: all.",
+    )
+
+
 class AskedProposals(AskedTags):
     """Recommendations."""
 
@@ -153,6 +172,49 @@ class AskedSearch(Parameters):
     )
 
 
+class AskedScope(Parameters):
+    """A scope."""
+
+    scope: str = Field(
+        default="",
+        max_length=60_000,
+        description="JSON, as the configuration of `cluster` has it, such as "
+        '`{"node": {"node": "greek/3"}}`; empty: the corpus.',
+    )
+    vector_type: str | None = Field(
+        default=None, description="The vectors that a search compares; empty: the project's."
+    )
+    order: Literal["path", "added", "nearest", "size"] | None = Field(
+        default=None,
+        description="By path; the newest first; the most similar, or nearest to a cluster's mean, "
+        "first; the largest first. Empty: that of a search, else by path.",
+    )
+
+    @property
+    def document(self) -> dict[str, Any] | None:
+        """The scope as plain data; None for the corpus.
+
+        Raises:
+            InputError: It is no object of JSON.
+        """
+        from panoptic_assets.serve.json_documents import read_document
+
+        if not self.scope.strip():
+            return None
+        try:
+            return read_document(self.scope.encode("utf-8", "surrogatepass"))
+        except InputError as error:
+            raise InputError(
+                "The scope cannot be read: write it as in {example}.",
+                id="scope-malformed",
+                example='{"node": {"node": "greek/3"}}',
+            ) from error
+
+
+class AskedImages(AskedScope, AskedPart):
+    """Images of a scope."""
+
+
 class AskedImage(Parameters):
     """An image."""
 
@@ -198,6 +260,26 @@ def _seen(project: "Project", subjects: Iterable[str]) -> dict[str, Any]:
     return {"seen": seen(project.store, subjects)}
 
 
+def _remarks_on(project: "Project", keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The remark that counts on each of some things as they are now; see `Project.remarks`.
+
+    Its ``act`` is the version of ``remark:KEY``, for ``seen``.
+    """
+    from panoptic_assets.tags.remarking import read_remarks
+
+    found = read_remarks(project.store, set(keys))
+    return {remark["subject"]: remark for remark in found if remark["current"]}
+
+
+def _remarks(project: "Project", asked: AskedRemarks) -> dict[str, Any]:
+    remarks = project.remarks(asked.subject or None)
+    found = _part(remarks[::-1], asked)
+    shown = {row["subject"] for row in found["rows"]}
+    # Not by `seen`, which would look for each of them among all.
+    newest = {f"remark:{row['subject']}": row["act"] for row in remarks if row["subject"] in shown}
+    return {**found, "seen": newest}
+
+
 def _corpus(project: "Project", _: NothingAsked) -> dict[str, Any]:
     from panoptic_assets.features import table as vector_tables
     from panoptic_assets.upkeep.staleness import corpus_state
@@ -214,6 +296,13 @@ def _corpus(project: "Project", _: NothingAsked) -> dict[str, Any]:
         "projections": vector_tables.projections(project.store),
         **_seen(project, ["corpus:"]),
     }
+
+
+def _version(project: "Project", _: NothingAsked) -> dict[str, Any]:
+    """A hash that changes with every table, so that a page knows when to look again."""
+    tables = sorted(project.store.tables())
+    versions = [f"{table}@{project.store.version(table)}" for table in tables]
+    return {"version": hashlib.sha256("\n".join(versions).encode()).hexdigest()[:16]}
 
 
 def _status(project: "Project", asked: AskedKeys) -> dict[str, Any]:
@@ -235,12 +324,17 @@ def _clusters(project: "Project", asked: AskedKey) -> dict[str, Any]:
     info = project.run_info(asked.key)
     rows = project.clusters(asked.key).to_pylist()
     divided = {run["key"]: run["status"] for run in project.runs(info["run_key"])}
+    remarks = _remarks_on(project, [info["key"], *(row["node"] for row in rows)])
     return {
         "key": info["key"],
         "status": info["status"],
         "baseline_score": info["baseline_score"],
         "notes": info["notes"],
-        "rows": [{**row, "divided": divided.get(row["node"])} for row in rows],
+        "remark": remarks.get(info["key"]),
+        "rows": [
+            {**row, "divided": divided.get(row["node"]), "remark": remarks.get(row["node"])}
+            for row in rows
+        ],
         # Those of the nodes too: nobody knows of a division that was made meanwhile.
         **_seen(
             project,
@@ -284,8 +378,10 @@ def _labels(project: "Project", asked: AskedPartOfKey) -> dict[str, Any]:
 def _tags(project: "Project", asked: AskedTags) -> dict[str, Any]:
     rows = project.tags(asked.property or None)
     properties = dict.fromkeys(row["property"] for row in rows)
+    remarks = _remarks_on(project, [f"tag:{row['tag_id']}" for row in rows])
+    told = [{**tag_alone(row), "remark": remarks.get(f"tag:{row['tag_id']}")} for row in rows]
     return {
-        **_part([tag_alone(row) for row in rows], asked),
+        **_part(told, asked),
         **_seen(project, [f"property:{name}" for name in properties]),
     }
 
@@ -301,11 +397,7 @@ def _images_of_tag(project: "Project", asked: AskedTag) -> dict[str, Any]:
     tags = {tag["tag_id"]: tag for tag in project.tags()}
     tag = tags.get(asked.tag_id)
     if tag is None:
-        raise InputError(
-            "There is no tag of the id {tag_id!r}: it was deleted, or merged into another one.",
-            id="no-tag-of-id",
-            tag_id=asked.tag_id,
-        )
+        raise no_such_tag(asked.tag_id)
     chosen = {asked.tag_id}
     if asked.below:
         for tag_id, other in tags.items():  # parents come before their children
@@ -432,7 +524,51 @@ def _search(project: "Project", asked: AskedSearch) -> dict[str, Any]:
     return {"rows": rows, "notes": notes, **_seen(project, ["corpus:"])}
 
 
-def _image(project: "Project", asked: AskedImage) -> dict[str, Any]:
+def _images(project: "Project", asked: AskedImages) -> dict[str, Any]:
+    from panoptic_assets.clustering.scope_images import parse_scope
+
+    notes: list[str] = []
+    scope = asked.document
+    with lines_untold():
+        rows = project.images_in(scope, asked.vector_type, asked.order, notes.append)
+    return {**_part(rows, asked), "notes": notes, **_seen(project, _rests_on(parse_scope(scope)))}
+
+
+@contextmanager
+def lines_untold() -> Iterator[None]:
+    """Refuse a list of other things than images without showing its lines.
+
+    A scope may name any file of the project, and whoever may only look may not read them all.
+    """
+    try:
+        yield
+    except InputError as error:
+        if error.id != "listed-images-unknown":
+            raise
+        raise InputError(
+            "{nb_unknown:,} of the {nb_lines:,} lines of the list name no image of the corpus.",
+            id="lines-of-list-unknown",
+            nb_unknown=error.values["nb_unknown"],
+            nb_lines=error.values["nb_lines"],
+        ) from None
+
+
+def _rests_on(scope: "Scope") -> list[str]:
+    """What a scope takes its images from, as :func:`panoptic_assets.acts.seen` names it."""
+    from panoptic_assets.clustering.scopes import InNode, WithTag
+    from panoptic_assets.spec.keys import parse_node
+
+    if isinstance(scope, InNode):
+        return [parse_node(scope.node).clustering]
+    return [f"property:{scope.property}"] if isinstance(scope, WithTag) else ["corpus:"]
+
+
+def told_of_image(project: "Project", asked: AskedImage) -> dict[str, Any]:
+    """What is known of an image: its size, files, properties, tags and remark.
+
+    Raises:
+        InputError: There is no such image.
+    """
     from resources.lance import quoted
 
     where = f"image_id = {quoted(asked.image_id)}"
@@ -445,6 +581,7 @@ def _image(project: "Project", asked: AskedImage) -> dict[str, Any]:
     tags = project.image_tags()
     tags = tags.filter(pc.equal(tags["image_id"], asked.image_id)).drop_columns(["image_id"])
     properties = dict.fromkeys(tags["property"].to_pylist())
+    subject = f"image:{asked.image_id}"
     return {
         **rows[0],
         "files": files.sort_by("path"),
@@ -453,7 +590,20 @@ def _image(project: "Project", asked: AskedImage) -> dict[str, Any]:
             for row in values
         ],
         "tags": tags,
-        **_seen(project, [f"property:{name}" for name in properties]),
+        "remark": _remarks_on(project, [subject]).get(subject),
+        **_seen(project, [*(f"property:{name}" for name in properties), f"remark:{subject}"]),
+    }
+
+
+def _image_places(project: "Project", asked: AskedImage) -> dict[str, Any]:
+    from panoptic_assets.clustering.image_places import places_of_image
+
+    found = places_of_image(project.store, asked.image_id)
+    return {
+        "rows": [{**vars(place), "is_remainder": place.is_remainder} for place in found.places],
+        "nb_runs": found.nb_runs,
+        "nb_read": found.nb_read,
+        **_seen(project, [place.run_key for place in found.places]),
     }
 
 
@@ -466,12 +616,22 @@ def no_such_image(image_id: str) -> InputError:
     )
 
 
+def no_such_tag(tag_id: str) -> InputError:
+    """The refusal of an id that no tag has."""
+    return InputError(
+        "There is no tag of the id {tag_id!r}: it was deleted, or merged into another one.",
+        id="no-tag-of-id",
+        tag_id=tag_id[:80],
+    )
+
+
 def _explain(project: "Project", asked: AskedExplanation) -> dict[str, Any]:
     return project.explain(asked.image, asked.tag, asked.property)
 
 
 READS = (
     ReadAddress("corpus", "The corpus, and what can be clustered.", NothingAsked, _corpus),
+    ReadAddress("version", "Another one after every change.", NothingAsked, _version),
     ReadAddress("status", "What is stale, and why.", AskedKeys, _status),
     ReadAddress("runs", "All runs, and the clusterings of their clusters.", AskedRuns, _runs),
     ReadAddress("runs/{key}", "What is recorded of a run or a divided node.", AskedKey, _run),
@@ -484,6 +644,7 @@ READS = (
     ReadAddress("tags", "The tags, in the order of their trees.", AskedTags, _tags),
     ReadAddress("tags/{tag_id}/images", "The images of a tag.", AskedTag, _images_of_tag),
     ReadAddress("tag-log", "All edits of tags, the newest first.", AskedTags, _tag_log),
+    ReadAddress("remarks", "The remarks that count, the newest first.", AskedRemarks, _remarks),
     ReadAddress("history", "All acts, the newest first.", AskedPart, _history),
     ReadAddress("removal/{key}", "What removing a run or node would take.", AskedKey, _removal),
     ReadAddress(
@@ -499,7 +660,13 @@ READS = (
     ReadAddress("methods", "The clustering methods and their forms.", NothingAsked, _methods),
     ReadAddress("labellers", "What names clusters, and its forms.", NothingAsked, _labellers),
     ReadAddress("search", "The images most similar to a text or an image.", AskedSearch, _search),
-    ReadAddress("images/{image_id}", "What is known of an image.", AskedImage, _image),
+    ReadAddress("images", "The images that a scope takes.", AskedImages, _images),
+    ReadAddress("images/{image_id}", "What is known of an image.", AskedImage, told_of_image),
+    ReadAddress(
+        "images/{image_id}/places", "Where an image is in every run.", AskedImage, _image_places
+    ),
     ReadAddress("explain", "Why an image carries a tag.", AskedExplanation, _explain),
+    ReadAddress("map/points", "Where images lie on a map.", AskedMap, map_points_document),
+    ReadAddress("map/colours", "How to colour them.", AskedMapColours, map_colours_document),
 )
 """In the order in which addresses are compared with them."""

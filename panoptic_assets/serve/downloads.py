@@ -12,8 +12,11 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from panoptic_assets.serve.api_reads import AskedImage, AskedScope, lines_untold
+from panoptic_assets.serve.previews import from_files
 from panoptic_assets.spec.fields import Parameters
 from panoptic_assets.spec.keys import parse_run_key
+from resources.lance import quoted
 
 if TYPE_CHECKING:
     from panoptic_assets.project import Project
@@ -28,6 +31,26 @@ class AskedExport(Parameters):
     run: str | None = Field(default=None, description="What saving this run would make.")
     format: Literal["csv", "parquet", "json", "panoptic", "fiftyone"] = Field(
         default="csv", description="The program, or the form of the file."
+    )
+
+
+class AskedImageExport(AskedScope):
+    """Images for another program: those of a scope, or those that are named."""
+
+    image: list[str] = Field(
+        default_factory=list,
+        max_length=500,
+        description="In place of a scope images, by id or path, each as a parameter of its own.",
+    )
+    format: Literal["csv", "zip"] = Field(
+        default="csv", description="A table, or the pictures; of these 2,000 and 2 GB at most."
+    )
+    run: str | None = Field(
+        default=None, description="Of a table: also tell the cluster of each image in this run."
+    )
+    pictures: Literal["512", "1024", "2048", "original"] = Field(
+        default="1024",
+        description="Pixels of the pictures' longer side, at most; or the files as they are.",
     )
 
 
@@ -50,7 +73,7 @@ class Download:
     """What it is: a sentence."""
     asked: type[Parameters]
     """What may be asked."""
-    name: Callable[[Any], str]
+    name: Callable[["Project", Any], str]
     """What it is called on the other side."""
     write: Callable[["Project", Any, Path], object]
     """Writes it."""
@@ -61,7 +84,7 @@ class Download:
         Raises:
             InputError: There is nothing of the kind.
         """
-        name = self.name(asked)
+        name = self.name(project, asked)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
             self.write(project, asked, path)
@@ -72,8 +95,35 @@ def _write_export(project: "Project", asked: AskedExport, path: Path) -> object:
     return project.export(path, asked.property, asked.run, asked.format)
 
 
+def _write_images(project: "Project", asked: AskedImageExport, path: Path) -> object:
+    with lines_untold():
+        return project.export_images(
+            path,
+            asked.document,
+            asked.image or None,
+            asked.format,
+            asked.run,
+            asked.pictures,
+            asked.vector_type,
+            asked.order,
+        )
+
+
 def _write_bundle(project: "Project", asked: AskedBundle, path: Path) -> object:
     return project.bundle(asked.key, path, asked.vectors)
+
+
+def _original_name(project: "Project", asked: AskedImage) -> str:
+    from panoptic_assets.tags.exchange.folders import safe_name
+
+    where = f"image_id = {quoted(asked.image_id)} AND status = 'present'"
+    paths = project.store.read("files", ["path"], where)["path"].to_pylist()
+    return safe_name(min(paths, default=asked.image_id[:12]).rpartition("/")[2])
+
+
+def _write_original(project: "Project", asked: AskedImage, path: Path) -> object:
+    _, data = from_files(project.store, project.context.source, asked.image_id, bytes)
+    return path.write_bytes(data)
 
 
 DOWNLOADS = (
@@ -81,14 +131,28 @@ DOWNLOADS = (
         "export",
         "Tags, for other programs.",
         AskedExport,
-        lambda asked: f"tags.{_SUFFIXES.get(asked.format, 'json')}",
+        lambda _, asked: f"tags.{_SUFFIXES.get(asked.format, 'json')}",
         _write_export,
+    ),
+    Download(
+        "export-images",
+        "Images as a table, or their pictures as one zip file.",
+        AskedImageExport,
+        lambda _, asked: f"images.{asked.format}",
+        _write_images,
     ),
     Download(
         "bundle/{key}",
         "The evidence for a run, as one zip file.",
         AskedBundle,
-        lambda asked: f"{parse_run_key(asked.key)}.zip",
+        lambda _, asked: f"{parse_run_key(asked.key)}.zip",
         _write_bundle,
+    ),
+    Download(
+        "originals/{image_id}",
+        "The file of an image as it is, with whatever else is in it.",
+        AskedImage,
+        _original_name,
+        _write_original,
     ),
 )

@@ -20,7 +20,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -28,6 +28,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import anyio
 import graphql
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import (
     HTMLResponse,
     JSONResponse,
@@ -37,7 +38,7 @@ from starlette.responses import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from panoptic_assets.serve.manual import preferred
+from panoptic_assets.serve.asking import headers_of, language_of
 from panoptic_assets.serve.ongoing import error_document
 from panoptic_assets.serve.who import WHO
 from resources.errors import Message as Said
@@ -63,6 +64,8 @@ _OF_THE_DOOR = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_VARY = "Accept, Accept-Language, Cookie"
+"""What an answer of the door depends on: whether it is a page, and its language."""
 _GRAPHQL = "/graphql"
 _LOOKED_AT_BY_POST = frozenset({_GRAPHQL, WHO})
 """What is posted to these changes nothing: queries, since mutations are refused by themselves, and
@@ -159,7 +162,7 @@ class Guard:
             if answer is None and self._read_only and _is_graphql(scope):
                 body, receive = await _read(receive)
                 if await anyio.to_thread.run_sync(_holds_mutation, body):
-                    answer = _refusal(READ_ONLY, 403, Headers(scope=scope))
+                    answer = _refusal(READ_ONLY, 403, scope)
             if answer is not None:
                 if scope["type"] == "websocket":
                     # Without having been accepted, this is a refusal with HTTP 403.
@@ -174,8 +177,8 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
         if not self._is_allowed(host):
-            return _refusal(_UNKNOWN_NAME, 403, headers)
-        elsewhere = _refusal(_ELSEWHERE, 403, headers)
+            return _refusal(_UNKNOWN_NAME, 403, scope)
+        elsewhere = _refusal(_ELSEWHERE, 403, scope)
         # The schemes differ where something before this server speaks https; `null` has none.
         origin = headers.get("origin")
         if origin is not None and origin.lower().partition("://")[2] != host:
@@ -215,11 +218,12 @@ class Guard:
         wrong = bearer is not None or (looks and any(in_address))
         if wrong:
             await asyncio.sleep(_SECONDS_FOR_A_WRONG_TOKEN)
-        common = {**_OF_THE_DOOR, "WWW-Authenticate": "Bearer", "Vary": "Accept, Accept-Language"}
+        common = {**_OF_THE_DOOR, "WWW-Authenticate": "Bearer", "Vary": _VARY}
         if not looks or "text/html" not in headers.get("accept", ""):
-            return _refusal(_NO_TOKEN, 401, headers, common)
-        page = _door(preferred(headers.get("accept-language", "")), wrong, asked)
-        common["Content-Security-Policy"] = _POLICY
+            return _refusal(_NO_TOKEN, 401, scope, common)
+        spoken = language_of(HTTPConnection(scope))
+        page = _door(spoken.code, wrong, asked)
+        common |= {"Content-Security-Policy": _POLICY, "Content-Language": spoken.code}
         return HTMLResponse(page, status_code=401, headers=common)
 
     def _is_token(self, given: str) -> bool:
@@ -261,10 +265,10 @@ class Guard:
         headers = Headers(scope=scope)
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope.get("method") == "POST" and media_type != "application/json":
-            return _refusal(_NO_JSON, 415, headers)
+            return _refusal(_NO_JSON, 415, scope)
         looks = scope.get("method") in ("GET", "HEAD", "OPTIONS")
         if self._read_only and not looks and scope["path"] not in _LOOKED_AT_BY_POST:
-            return _refusal(READ_ONLY, 403, headers)
+            return _refusal(READ_ONLY, 403, scope)
         return None
 
 
@@ -307,20 +311,23 @@ def _holds_mutation(body: bytes) -> bool:
 
 
 def _refusal(
-    said: Said, status: int, asked: Headers, more: dict[str, str] | None = None
+    said: Said, status: int, scope: Scope, more: Mapping[str, str] | None = None
 ) -> Response:
     """An answer of one line, or with its parts as the API gives them to who asks for JSON.
 
     Args:
         said: Why.
         status: Of HTTP.
-        asked: The headers of the request.
+        scope: Of the request.
         more: Further headers of the answer.
     """
-    text = text_of(said)
-    if "application/json" in asked.get("accept", ""):
-        return JSONResponse({"error": error_document(said, text)}, status, more)
-    return PlainTextResponse(text, status, more)
+    asked = HTTPConnection(scope)
+    spoken = language_of(asked)
+    headers = {**headers_of(spoken), "Vary": _VARY, **(more or {})}
+    if "application/json" in asked.headers.get("accept", ""):
+        document = {"error": error_document(said, text_of(said), spoken)}
+        return JSONResponse(document, status, headers)
+    return PlainTextResponse(spoken.message(said), status, headers)
 
 
 def _name(host: str) -> str:

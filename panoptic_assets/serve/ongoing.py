@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeVar
 
 from panoptic_assets.orchestration.worker_link import ActCancelledError
 from panoptic_assets.serve.json_documents import write_document
+from panoptic_assets.spec.languages import Language
 from panoptic_assets.spec.text import brief
 from resources.errors import InputError, Message, PlainError, UnavailableError, message, text_of
 
@@ -72,6 +73,8 @@ class OngoingAct:
     name: str
     author: str
     takes_long: bool = False
+    language: Language = field(default_factory=Language)
+    """Of who asked for it."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     state: State = "preparing"
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -86,6 +89,8 @@ class OngoingAct:
     """The same, if it was refused before any Dagster run was made."""
     cancelled: bool = False
     """Whether somebody asked to cancel it."""
+    undo: list[str] = field(default_factory=list)
+    """Ids of what it did, by which each is undone; known at its end."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -116,7 +121,8 @@ class OngoingAct:
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "dagster_run_ids": list(self.dagster_run_ids),
-            "error": None if self.error is None else error_document(self.error, self.error_text),
+            "undo": list(self.undo),
+            "error": self._error_document() if self.error is not None else None,
         }
 
     # What `Project` calls.
@@ -247,15 +253,15 @@ class OngoingAct:
         """
         written = write_document(result)
         self.result = written if len(written) <= _BYTES_OF_ONE else b"null"
-        self._end("done", "done", b'{"result":%s}' % self.result)
+        undo = write_document(self.undo)
+        self._end("done", "done", b'{"result":%s,"undo":%s}' % (self.result, undo))
 
     def failed(self, error: PlainError) -> None:
         """It was refused, or failed."""
         if self.state == "preparing" and isinstance(error, InputError):
             self.refusal = error
         self.error, self.error_text = error.message, str(error)
-        said = {"error": error_document(self.error, self.error_text)}
-        self._end("failed", "failed", write_document(said))
+        self._end("failed", "failed", write_document({"error": self._error_document()}))
 
     def stopped(self) -> None:
         """It was cancelled."""
@@ -266,8 +272,11 @@ class OngoingAct:
             name=self.name,
         )
         self.error_text = text_of(self.error)
-        said = {"error": error_document(self.error, self.error_text)}
-        self._end("cancelled", "failed", write_document(said))
+        self._end("cancelled", "failed", write_document({"error": self._error_document()}))
+
+    def _error_document(self) -> dict[str, Any]:
+        assert self.error is not None  # noqa: S101
+        return error_document(self.error, self.error_text, self.language)
 
 
 class _Listening:
@@ -287,9 +296,15 @@ class _Listening:
             self._act._waiting.discard(self._entry)
 
 
-def error_document(said: Message, text: str) -> dict[str, Any]:
-    """A message as the API gives it: its id, template and values, and its text in English."""
-    return {**said, "text": text}
+def error_document(said: Message, text: str, language: Language) -> dict[str, Any]:
+    """A message as the API gives it: its id, template and values, and its text.
+
+    Args:
+        said: The message.
+        text: Its text in English.
+        language: Of the text that is given.
+    """
+    return {**said, "text": language.error(said, text)}
 
 
 class Ongoing:
@@ -314,6 +329,7 @@ class Ongoing:
         author: str,
         carry_out: Callable[[OngoingAct], Any],
         takes_long: bool = False,
+        language: Language = Language(),  # noqa: B008
     ) -> OngoingAct:
         """Carry an act out in a thread.
 
@@ -322,11 +338,12 @@ class Ongoing:
             author: Who acts.
             carry_out: Does it, tells the act what happens, and returns its result.
             takes_long: Whether it usually takes minutes.
+            language: In which who asked is told why it failed.
 
         Raises:
             ActsBusyError: As many go on as may.
         """
-        act = OngoingAct(name, author, takes_long)
+        act = OngoingAct(name, author, takes_long, language)
         with self._lock:
             going_on = [other for other in self._acts.values() if not other.has_ended]
             nb_long = sum(other.takes_long for other in going_on)

@@ -38,9 +38,17 @@ _ERROR: Schema = {
                 "id": {"type": "string", "description": "Names the template."},
                 "template": {"type": "string", "description": "In English, as Python formats it."},
                 "values": {"type": "object", "description": "For each of its placeholders."},
-                "text": {"type": "string", "description": "The whole, on one line."},
+                "text": {
+                    "type": "string",
+                    "description": "In the language of Accept-Language.",
+                },
             },
-        }
+        },
+        "field": {
+            "type": "string",
+            "description": "The field that it is about, such as `method.kmeans.nb_clusters`, of "
+            "the body or of its configuration; missing where it is about none.",
+        },
     },
 }
 _ACT: Schema = {
@@ -55,9 +63,39 @@ _ACT: Schema = {
         "started_at": {"type": "string", "format": "date-time"},
         "ended_at": {"type": ["string", "null"], "format": "date-time"},
         "dagster_run_ids": {"type": "array", "items": {"type": "string"}},
+        "undo": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Ids of what it did, by which each is undone; known at its end.",
+        },
         "error": {"type": ["object", "null"]},
         "events": {"type": "string", "description": "Address of its events."},
         "result": {"description": "Once it is done; null if it is longer than 4 MiB."},
+    },
+}
+_FORESEEN: Schema = {
+    "type": "object",
+    "description": "What an act would do, if it were done now.",
+    "required": ["asset", "key", "config", "nb_images", "notes", "seconds", "takes_long", "exists"],
+    "properties": {
+        "asset": {"type": "string", "description": "What it makes."},
+        "key": {"type": ["string", "null"], "description": "Of a run without one, a free one."},
+        "config": {"type": ["object", "null"], "description": "Resolved, defaults filled in."},
+        "nb_images": {"type": ["integer", "null"], "description": "That it is about."},
+        "notes": {"type": "array", "items": {"type": "string"}},
+        "seconds": {"type": ["number", "null"], "description": "An estimate; null: not known."},
+        "takes_long": {"type": "boolean", "description": "Whether others need not wait for it."},
+        "exists": {"type": "boolean", "description": "Whether it replaces or adds to something."},
+        "replaces": {
+            "type": ["object", "null"],
+            "description": "The clustering that the key has: record_id, finished_at, method, "
+            "nb_clusters, and below, the keys that are divided below it.",
+        },
+        "cost": {
+            "type": ["object", "null"],
+            "description": "Of names by a vision language model: model, host, nb_requests, "
+            "nb_pictures, nb_known, tokens, cost (null without prices) and in_clear.",
+        },
     },
 }
 _REFUSALS = {
@@ -146,12 +184,14 @@ def openapi_document(
         reads: What can be read.
         acts: What can be done.
     """
-    components: dict[str, Schema] = {"Error": _ERROR, "Act": _ACT}
+    components: dict[str, Schema] = {"Error": _ERROR, "Act": _ACT, "Foreseen": _FORESEEN}
     paths: dict[str, Any] = {}
     for read in reads:
         paths[f"/{read.path}"] = {"get": _read(read, components)}
     for act in acts:
         paths[f"/acts/{act.name}"] = {"post": _act(act, components)}
+        if act.check is not None:
+            paths[f"/check/{act.name}"] = {"post": _check_of(act, components)}
     for picture in PICTURES:
         operation = _read(picture, components, {"image/webp": {"schema": {}}})
         operation["responses"]["410"] = _refusal("None of its files can be shown.")
@@ -213,6 +253,18 @@ def _act(act: "ActAddress", components: dict[str, Schema]) -> dict[str, Any]:
     for status in ("403", "408", "409", "413", "415"):
         operation["responses"][status] = _refusal(_REFUSALS[status])
     return operation
+
+
+def _check_of(act: "ActAddress", components: dict[str, Schema]) -> dict[str, Any]:
+    operation = _act(act, components)
+    told = _answer("What it would do; nothing is started.", _json("Foreseen"))
+    del operation["responses"]["202"]
+    return {
+        **operation,
+        "operationId": f"check_{act.name.replace('-', '_')}",
+        "summary": f"{act.summary.removesuffix('.')}: what that would do and take.",
+        "responses": {"200": told, **operation["responses"]},
+    }
 
 
 def _of_acts() -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Pictures for pages: thumbnails out of the store, and previews that are made of the files.
 
 Belongs here: how many files are decoded at once, what is kept in memory, and that a picture under
-an id shows what has that id. Does not belong here: decoding itself (``resources.decoding``), and
-HTTP (``serve.api``).
+an id shows what has that id. Does not belong here: decoding itself (``resources.decoding``), what
+is kept on the disk (``resources.preview_folder``), and HTTP (``serve.api``).
 
 Every file may be hostile. It is read and decoded within the limits of a refresh, two at a time at
 most, and each once however many ask for it; what is shown is a WebP made anew, without whatever
@@ -13,9 +13,11 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -24,7 +26,10 @@ from panoptic_assets.serve.api_reads import AskedImage, no_such_image
 from resources.decoding import UnreadableImage, thumbnail
 from resources.errors import InputError, UnavailableError
 from resources.lance import LanceStore, quoted
+from resources.preview_folder import PreviewFolder
 from resources.source import ImageSource, UnavailableFile
+
+T = TypeVar("T")
 
 Side = Literal[512, 1024, 2048]
 SIDES: tuple[int, ...] = get_args(Side)
@@ -36,6 +41,10 @@ WAITING = 64
 """Previews that may be waited for; a browser asks for six at a time."""
 KEPT_BYTES = 128 * 2**20
 """Of previews and thumbnails in memory."""
+KEPT_BYTES_ON_DISK = 2**30
+"""Of previews: 20,000 images at 512 pixels take .5 GB."""
+SECONDS = 20.0
+"""For which somebody waits for a preview."""
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -78,7 +87,16 @@ class PictureGoneError(InputError):
 
 
 class PreviewsBusyError(UnavailableError):
-    """More previews are waited for than may be."""
+    """More previews are waited for than may be, or for longer."""
+
+
+def preview_is_slow() -> PreviewsBusyError:
+    """The refusal of a preview that is not there in time; it goes on being made."""
+    return PreviewsBusyError(
+        "This picture takes more than {seconds:.0f} seconds to be made: ask again in a moment.",
+        id="preview-slow",
+        seconds=SECONDS,
+    )
 
 
 class Previews:
@@ -88,9 +106,19 @@ class Previews:
         store: Where thumbnails are, and the files of images are known.
         source: Where the files are.
         kept_bytes: Of pictures in memory.
+        folder: Where previews are kept on the disk; None: nowhere.
+        kept_bytes_on_disk: Of previews there.
     """
 
-    def __init__(self, store: LanceStore, source: ImageSource, kept_bytes: int = KEPT_BYTES):
+    def __init__(
+        self,
+        store: LanceStore,
+        source: ImageSource,
+        kept_bytes: int = KEPT_BYTES,
+        folder: Path | None = None,
+        kept_bytes_on_disk: int = KEPT_BYTES_ON_DISK,
+    ):
+        self._on_disk = None if folder is None else PreviewFolder(folder, kept_bytes_on_disk)
         self._store = store
         self._source = source
         self._kept_bytes = kept_bytes
@@ -160,32 +188,18 @@ class Previews:
             self._making.pop(wanted, None)
 
     def _make(self, image_id: str, side: int) -> bytes:
-        where = f"image_id = {quoted(image_id)}"
-        rows = self._store.read("files", ["path", "status", "reason"], where)
-        files = sorted(rows.to_pylist(), key=lambda row: row["path"])
-        if not files:
-            raise no_such_image(image_id)
-        present = [file["path"] for file in files if file["status"] == "present"]
-        reason = next((file["reason"] for file in files if file["reason"]), None)
-        for path in present:
-            try:
-                data = self._source.read(path)
-                if hashlib.sha256(data).hexdigest() != image_id:
-                    reason = "the file was changed since it was last read: refresh"
-                    continue
-                picture = thumbnail(self._source.decode(data, side).rgb, side)
-            except (UnavailableFile, UnreadableImage) as error:
-                reason = error.reason
-                continue
-            self._keep((image_id, side), picture)
-            return picture
-        raise PictureGoneError(
-            "None of the {nb_files} files of image {image_id} can be shown: {reason}.",
-            id="picture-gone",
-            nb_files=len(files),
-            image_id=image_id[:12],
-            reason=reason or "all are missing",
-        )
+        if self._on_disk is not None and (kept := self._on_disk.get(image_id, side)) is not None:
+            self._keep((image_id, side), kept)
+            return kept
+
+        def shown(data: bytes) -> bytes:
+            return thumbnail(self._source.decode(data, side).rgb, side)
+
+        _, picture = from_files(self._store, self._source, image_id, shown)
+        self._keep((image_id, side), picture)
+        if self._on_disk is not None:
+            self._on_disk.put(image_id, side, picture)
+        return picture
 
     def _from_memory(self, wanted: tuple[str, int]) -> bytes | None:
         with self._lock:
@@ -201,6 +215,46 @@ class Previews:
             while self._bytes > self._kept_bytes:
                 _, oldest = self._kept.popitem(last=False)
                 self._bytes -= len(oldest)
+
+
+def from_files(
+    store: LanceStore, source: ImageSource, image_id: str, use: Callable[[bytes], T]
+) -> tuple[str, T]:
+    """The path of the first file that still holds an image, and what was made of its bytes.
+
+    Args:
+        store: Where the files of images are known.
+        source: Where they are.
+        image_id: The image.
+        use: Makes something of a file's bytes; may raise UnreadableImage.
+
+    Raises:
+        PictureGoneError: No file holds it, or none can be used.
+        InputError: There is no such image, or the images cannot be reached.
+    """
+    _check_id(image_id)
+    where = f"image_id = {quoted(image_id)}"
+    rows = store.read("files", ["path", "status", "reason"], where)
+    files = sorted(rows.to_pylist(), key=lambda row: row["path"])
+    if not files:
+        raise no_such_image(image_id)
+    reason = next((file["reason"] for file in files if file["reason"]), None)
+    for path in (file["path"] for file in files if file["status"] == "present"):
+        try:
+            data = source.read(path)
+            if hashlib.sha256(data).hexdigest() != image_id:
+                reason = "the file was changed since it was last read: refresh"
+                continue
+            return path, use(data)
+        except (UnavailableFile, UnreadableImage) as error:
+            reason = error.reason
+    raise PictureGoneError(
+        "None of the {nb_files} files of image {image_id} can be shown: {reason}.",
+        id="picture-gone",
+        nb_files=len(files),
+        image_id=image_id[:12],
+        reason=reason or "all are missing",
+    )
 
 
 def _check_id(image_id: str) -> None:

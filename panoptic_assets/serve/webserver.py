@@ -5,7 +5,7 @@ processes (``cli.ui_process``) and what the reports show (``panoptic_assets.revi
 """
 
 import re
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from html import escape
 from pathlib import Path
@@ -18,17 +18,21 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from panoptic_assets.serve.api import API, ProjectApi
+from panoptic_assets.serve.asking import headers_of, language_of
 from panoptic_assets.serve.guard import READ_ONLY, Guard
+from panoptic_assets.serve.live_pages import ProjectPages, static_routes
 from panoptic_assets.serve.manual import manual_routes
+from panoptic_assets.serve.page_address import PAGES
 from panoptic_assets.serve.who import who_routes
 from panoptic_assets.spec.keys import parse_run_key
+from panoptic_assets.spec.languages import Language
 from resources.errors import InputError, text_of
 from resources.report_folder import MOUNT
 
@@ -77,6 +81,9 @@ _NAMED_BY_CONTENT = re.compile(
 _FOR_EVER = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
 
+LivePageOf = Callable[[str], Awaitable[str | None]]
+"""Gives the address of a live page for the place of a report's page, or None."""
+
 
 class PanopticWebserver(DagsterWebserver):
     """Dagster's web server, with the reports of a project at
@@ -100,6 +107,9 @@ class PanopticWebserver(DagsterWebserver):
     ):
         self._reports = reports
         self._api = None if folder is None else ProjectApi(folder)
+        self._pages = (
+            None if folder is None else ProjectPages(folder, _SECURITY_HEADERS, context.read_only)
+        )
         self._allowed_hosts = frozenset(allowed_hosts)
         self._token = token
         self._read_only = context.read_only
@@ -127,13 +137,18 @@ class PanopticWebserver(DagsterWebserver):
     def build_routes(self) -> list[BaseRoute]:
         """The project's own first: Dagster's last route answers every path."""
         own = [
-            *report_routes(self._reports),
+            *report_routes(self._reports, self._pages.instead_of if self._pages else None),
             *manual_routes(_MANUAL_HEADERS),
             *who_routes(_SECURITY_HEADERS),
         ]
-        if self._api is not None:
-            # First: a project may be called as something else is.
-            own.insert(0, Mount(API, self._api, name="api"))
+        if self._api is not None and self._pages is not None:
+            # A project is never called as one of the others is.
+            own += [
+                *static_routes(_SECURITY_HEADERS),
+                *self._pages.routes_to_home(),
+                Mount(API, self._api, name="api"),
+                Mount(PAGES, self._pages, name="pages"),
+            ]
         return [*own, *super().build_routes()]
 
     def create_asgi_app(self, **kwargs: Any) -> Starlette:
@@ -175,22 +190,34 @@ class _NoMutations(ASTValidationRule):
             self.report_error(GraphQLError(text_of(READ_ONLY), node))
 
 
-def report_routes(folder: Path) -> list[BaseRoute]:
-    """Routes to the reports in a folder, which need not be there yet."""
+def report_routes(folder: Path, live: LivePageOf | None = None) -> list[BaseRoute]:
+    """Routes to the reports in a folder, which need not be there yet.
+
+    Args:
+        folder: Theirs.
+        live: Gives the address of the live page that shows what a page of a report would, which is
+            not there; None where there is none.
+    """
 
     async def to_root(_: object) -> Response:
         return RedirectResponse(f"{MOUNT}/", headers=_SECURITY_HEADERS)
 
     # A mount does not match its own path without the slash.
-    return [Route(MOUNT, to_root), Mount(MOUNT, ReportFiles(folder), name="reports")]
+    return [Route(MOUNT, to_root), Mount(MOUNT, ReportFiles(folder, live), name="reports")]
 
 
 class ReportFiles(StaticFiles):
-    """The files of the reports, and nothing else: no listings, no hidden files, no way out."""
+    """The files of the reports, and nothing else: no listings, no hidden files, no way out.
 
-    def __init__(self, folder: Path):
+    Args:
+        folder: Theirs.
+        live: As of :func:`report_routes`.
+    """
+
+    def __init__(self, folder: Path, live: LivePageOf | None = None):
         super().__init__(directory=folder, check_dir=False)
         self._folder = folder
+        self._live = live
         self.config_checked = True  # looks for the folder, which the first report makes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -222,17 +249,17 @@ class ReportFiles(StaticFiles):
         parts = folder.split("/") if folder else []
         # Dots in front: drafts of reports, and what leads upwards.
         if any(not part or part.startswith(".") or re.search(r"[\\\0]", part) for part in parts):
-            return _missing(path)
+            return _missing(path, language_of(HTTPConnection(scope)))
         try:
             if (self._folder / folder / "index.html").is_file():
                 # Relative links of the page need its own address.
                 place = "".join(f"/{quote(part)}" for part in parts)
                 return RedirectResponse(f"{MOUNT}{place}/index.html")
             if folder != path:
-                return _missing(path)
+                return await self._instead(path, scope)
             response = await super().get_response(path, scope)
         except (HTTPException, OSError):
-            return _missing(path)
+            return await self._instead(path, scope)
         if response.status_code == 200:
             suffix = Path(path).suffix.lower()
             response.headers["Content-Type"] = _CONTENT_TYPES.get(
@@ -242,8 +269,15 @@ class ReportFiles(StaticFiles):
         response.headers["Cache-Control"] = _FOR_EVER if named_by_content else _ASK_AGAIN
         return response
 
+    async def _instead(self, path: str, scope: Scope) -> Response:
+        """The way to the live page that shows what is not there, or a page that says no."""
+        found = None if self._live is None else await self._live(path)
+        if found is None:
+            return _missing(path, language_of(HTTPConnection(scope)))
+        return RedirectResponse(found, 303)
 
-def _missing(path: str) -> Response:
+
+def _missing(path: str, spoken: Language) -> Response:
     """Page for an address without a report; says how to make one, if one can be made there."""
     kind, _, rest = path.partition("/")
     command = "panoptic-assets report KEY"
@@ -252,15 +286,23 @@ def _missing(path: str) -> Response:
             command = f"panoptic-assets report {parse_run_key(rest.split('/')[0])}"
     elif kind == "comparison":
         command = "panoptic-assets compare RUN RUN"
+    say = spoken.gettext
+    title = escape(say("No such report"))
+    nothing = escape(say("There is nothing at {address}.")).format(
+        address=f"<code>/{escape(path[:200])}</code>"
+    )
+    to_write = escape(say("To write it: {command}")).format(
+        command=f"<code>{escape(command)}</code>"
+    )
     return HTMLResponse(
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<!doctype html><html lang="{spoken.code}"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        "<title>No such report</title>"
+        f"<title>{title}</title>"
         "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;"
         "padding:0 1rem;color-scheme:light dark;overflow-wrap:anywhere}</style>"
-        f"<h1>No such report</h1><p>There is nothing at <code>/{escape(path[:200])}</code>.</p>"
-        f"<p>To write it: <code>{escape(command)}</code></p>"
-        '<p><a href="/assets">To the assets</a> · <a href="/panoptic/manual/">Manual</a></p>'
-        "</html>",
+        f"<h1>{title}</h1><p>{nothing}</p><p>{to_write}</p>"
+        f'<p><a href="/assets">{escape(say("To the assets"))}</a> · '
+        f'<a href="/panoptic/manual/">{escape(say("Manual"))}</a></p></html>',
         status_code=404,
+        headers=headers_of(spoken),
     )

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from panoptic_assets.serve.asking import headers_of, language_of
 from panoptic_assets.serve.json_documents import read_document
 from panoptic_assets.serve.ongoing import error_document
 from resources.errors import InputError
@@ -73,8 +74,10 @@ def who_routes(headers: Mapping[str, str]) -> list[Route]:
             given = await _given(request)
             kept = None if given is None else checked_name(given)
         except InputError as error:
-            said = {"error": error_document(error.message, str(error))}
-            return JSONResponse(said, status_code=400, headers=common)
+            spoken = language_of(request)
+            said = {"error": error_document(error.message, str(error), spoken)}
+            refused = {**common, **headers_of(spoken)}
+            return JSONResponse(said, status_code=400, headers=refused)
         answer = JSONResponse({"name": kept}, headers=common)
         if kept is None:
             answer.delete_cookie(_COOKIE, path="/", httponly=True, samesite="strict")

@@ -44,6 +44,7 @@ from panoptic_assets.orchestration.worker_link import (
     encoded,
     read_messages,
 )
+from panoptic_assets.serve.json_documents import plain
 from panoptic_assets.spec.text import brief
 from resources.errors import InputError
 from resources.project_folder import ProjectFolder, dagster_home, find, write_file
@@ -163,6 +164,16 @@ class Carrier:
             return None, pool, True
         plan = act.prepare(context, asked.get("key") or "", asked.get("given") or {})
         return plan, pool, act.takes_long(plan)
+
+    def checked(self, asked: Message) -> Message:
+        """What an act would do; only reads.
+
+        Raises:
+            InputError: It would be refused.
+        """
+        found = self.project.check(asked["asset"], asked.get("key"), **asked.get("given") or {})
+        told: Message = plain(found)
+        return told
 
     def holder_of(self, pool: str | None) -> str | None:
         """The Dagster run that holds a pool; None where it is free."""
@@ -463,6 +474,10 @@ class Worker:
             with taken:
                 if "run" in asked:
                     self._take_run(asked["run"], emit)
+                    return
+                if "check" in asked:
+                    with self._preparing:
+                        emit({"done": self._carrier.checked(asked["check"])})
                     return
                 with self._preparing:
                     plan, pool, long = self._carrier.prepared(asked)

@@ -17,6 +17,8 @@ from panoptic_assets.project import Project
 from panoptic_assets.serve.api import API
 from panoptic_assets.serve.api_acts import ACT_ADDRESSES
 from panoptic_assets.serve.api_reads import LONGEST, READS
+from panoptic_assets.serve.downloads import DOWNLOADS
+from panoptic_assets.serve.previews import PICTURES
 from panoptic_assets.serve.webserver import PanopticWebserver
 from tests.pipeline.serve.conftest import Client
 
@@ -218,6 +220,32 @@ def test_what_cannot_be_told_is_refused_on_one_line(told, path, parameters, expe
     assert told.refused(path, **parameters) == expected
 
 
+@pytest.mark.parametrize(
+    ("headers", "code", "text"),
+    [
+        ({}, "en", "There is no clustering 'roman'."),
+        (
+            {"Accept-Language": "fr-CA,en;q=0.5"},
+            "fr",
+            "Il n’y a pas de clustering «\u202froman\u202f».",
+        ),
+        (
+            {"Accept-Language": "en", "Cookie": "panoptic-language=fr"},
+            "fr",
+            "Il n’y a pas de clustering",
+        ),
+        ({"Accept-Language": "de"}, "en", "There is no clustering"),
+    ],
+)
+def test_a_refusal_is_in_the_language_of_who_asks(told, headers, code, text):
+    answer = told.ask("runs/roman", headers=headers)
+    error = answer.json()["error"]
+    assert error["text"].startswith(text)
+    assert error["template"].startswith("There is no clustering {key!r}.")
+    assert answer.headers["content-language"] == code
+    assert answer.headers["vary"] == "Accept-Language, Cookie"
+
+
 def test_another_corpus_is_not_here(told):
     answer = told.get(API.format(corpus="other") + "/runs")
     assert (answer.status_code, answer.json()["error"]["id"]) == (404, "no-such-address")
@@ -287,7 +315,9 @@ def test_the_document_is_one_of_openapi(told):
     operations = [
         one["operationId"] for item in described["paths"].values() for one in item.values()
     ]
-    assert len(set(operations)) == len(operations) == len(READS) + len(ACT_ADDRESSES) + 9
+    checks = [act for act in ACT_ADDRESSES.values() if act.check is not None]
+    tables = (READS, ACT_ADDRESSES, checks, PICTURES, DOWNLOADS)
+    assert len(set(operations)) == len(operations) == sum(map(len, tables)) + 5
 
 
 def test_the_document_has_the_form_in_which_a_method_is_asked_for(told):

@@ -63,6 +63,14 @@ def test_a_sweep_is_computed(client):
     assert [row["status"] for row in client.do("sweep", key="two")] == ["done", "done"]
 
 
+def test_a_sweep_can_be_described_where_it_is_asked_for(client):
+    """D42: several numbers of clusters by one form; the file tells it from then on."""
+    described = {"methods": [{"kmeans": {"nb_clusters": [2, 4]}}]}
+    rows = client.do("sweep", key="asked", sweep=described)
+    assert [row["clusters"] for row in rows] == [2, 4]
+    assert [row["status"] for row in client.tell("sweeps/asked")["rows"]] == ["done", "done"]
+
+
 def test_a_projection_is_computed(client, project):
     result = client.do("project", key="mini/flat", config={"method": "pca"})
     assert result["key"] == "mini/flat"
@@ -123,6 +131,42 @@ def test_reports_are_written_and_their_addresses_told(client, folder):
         address = client.do(act, **body)["address"]
         place = address.removeprefix("/panoptic/reports/")
         assert (folder / ".panoptic" / "reports" / place).is_file()
+
+
+def test_a_run_is_clustered_again_without_some_images(client, project):
+    client.do("cluster", key="most", config={"method": {"kmeans": {"nb_clusters": 3}}})
+    *gone, more = [row["image_id"] for row in client.tell("members/most/0", limit=3)["rows"]]
+    seen = client.tell("runs/most")["seen"]
+    result = client.do("leave-out", key="most", images=gone, seen=seen)
+    assert result["config"]["without"] == project.selection_file(gone)
+    assert not set(gone) & set(project.assignments("most")["image_id"].to_pylist())
+    answer = client.post_act("leave-out", {"key": "most", "images": [more], "seen": seen})
+    assert (answer.status_code, answer.json()["error"]["id"]) == (409, "changed-meanwhile")
+    client.do("undo")
+    assert client.tell("runs/most")["seen"] == seen
+
+
+def test_remarks_are_written_told_with_what_they_are_on_and_taken_back(client, project, image):
+    """Each with the version that an act on it carries."""
+    tag_id = next(row["tag_id"] for row in client.tell("tags")["rows"] if row["name"] == "1")
+    for subject, text in ((image, "blurred"), ("greek/1", "wide"), (f"tag:{tag_id}", "of clay")):
+        act = client.do("remark", subject=subject, text=text, reason="seen")["act"]
+    found = client.tell("remarks", limit=2)
+    assert ([row["text"] for row in found["rows"]], found["total"]) == (["of clay", "wide"], 3)
+    told = client.tell(f"images/{image}")
+    assert (told["remark"]["text"], told["remark"]["reason"]) == ("blurred", "seen")
+    assert told["seen"][f"remark:image:{image}"] == told["remark"]["act"]
+    rows = {row["node"]: row["remark"] for row in client.tell("clusters/greek")["rows"]}
+    assert (rows["greek/1"]["text"], rows["greek/5"]) == ("wide", None)
+    rows = {row["tag_id"]: row["remark"] for row in client.tell("tags")["rows"]}
+    assert rows[tag_id]["text"] == "of clay"
+    assert found["seen"] == {f"remark:tag:{tag_id}": act, "remark:greek/1": found["rows"][1]["act"]}
+    answer = client.post_act(
+        "remark", {"subject": image, "text": "x", "seen": {f"remark:image:{image}": None}}
+    )
+    assert (answer.status_code, answer.json()["error"]["id"]) == (409, "changed-meanwhile")
+    client.do("undo", act=act)
+    assert client.tell("remarks", subject=f"tag:{tag_id}")["rows"] == []
 
 
 def test_a_policy_is_chosen_and_applied(client, project):
@@ -214,6 +258,12 @@ REFUSED = {
     "no such node": ("divide", {"node": "greek/17"}, "no-such-node"),
     "a run for a node": ("divide", {"node": "greek"}, "not-a-node"),
     "no such sweep": ("sweep", {"key": "nothing"}, "no-such-sweep"),
+    "another sweep of the key": (
+        "sweep",
+        {"key": "two", "sweep": {"methods": [{"birch": {}}]}},
+        "config-describes-other-sweep",
+    ),
+    "a sweep of no method": ("sweep", {"key": "x", "sweep": {"methods": []}}, "sweep-unusable"),
     "no such projection": ("project", {"key": "mini"}, "not-a-projection"),
     "no run to label": ("label", {"key": "nothing"}, "no-such-clustering"),
     "no run to save": ("save", {"key": "nothing"}, "no-such-clustering"),
@@ -227,6 +277,12 @@ REFUSED = {
     "an edit that is none": ("edit", {"edits": [{"rename": 7}]}, "request-unusable"),
     "an unknown edit": ("edit", {"edits": [{"explode": {}}]}, "edit-unknown"),
     "no such image": ("tag", {"tag": "a", "images": ["nothing"]}, "edit-of-several"),
+    "no image with the tag": (
+        "untag",
+        {"tag": "nothing", "scope": {"corpus": {}}},
+        "edit-tag-unknown",
+    ),
+    "no scope": ("move-tag", {"tag": "1", "to": "2", "scope": {"x": {}}}, "configuration-unusable"),
     "a file of something else": ("import-tags", {"content": "a,b\n1,2\n"}, "file-not-imported"),
     "no such property": ("recommend", {"config": {"property": "None"}}, "no-tagged-property"),
     "no run to report": ("report", {"key": "nothing"}, "no-such-clustering"),
@@ -238,6 +294,18 @@ REFUSED = {
     "no run to apply": ("backfill", {"runs": ["nothing"]}, "no-such-clustering"),
     "a policy that is none": ("policy", {"key": "greek", "policy": "forget"}, None),
     "nothing to verify": ("verify", {"keys": ["nothing"]}, "no-such-clustering"),
+    "no run to leave images out of": (
+        "leave-out",
+        {"key": "nothing", "images": ["drawings/flags/flag_01.jpg"]},
+        "no-such-clustering",
+    ),
+    "no image to leave out": ("leave-out", {"key": "greek", "images": []}, "request-unusable"),
+    "nothing to remark on": ("remark", {"subject": "nothing", "text": "x"}, "no-such-image"),
+    "a remark that is too long": (
+        "remark",
+        {"subject": "greek", "text": "x" * 2_001},
+        "configuration-unusable",
+    ),
     "no act to undo": ("undo", {"act": "greek@99"}, None),
     "no act to do again": ("redo", {"act": "greek@1"}, None),
     "nothing to remove": ("remove", {"key": "nothing"}, "no-such-clustering"),
@@ -268,6 +336,12 @@ REFUSED = {
         {"key": "x", "vectors": "a\0b.npy", "model": "X"},
         "vectors-outside-project",
     ),
+    "vectors of two lines": (
+        "import-vectors",
+        {"key": "x", "vectors": "../../a\nb.npy", "model": "X"},
+        "vectors-outside-project",
+    ),
+    "name of no cluster": ("name", {"node": "greek/99", "name": "x"}, "no-cluster-to-name"),
     "seen is no text": ("cluster", {"key": "x", "seen": {"greek": 7}}, "request-unusable"),
     "seen of nothing": ("cluster", {"key": "x", "seen": {"a:b": "7"}}, "no-such-subject"),
 }

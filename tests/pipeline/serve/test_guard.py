@@ -380,6 +380,23 @@ def test_a_page_that_asks_for_json_gets_a_refusal_in_its_parts(options, headers,
     assert (answer.status_code, answer.json()["error"]["id"]) == (status, name)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "said"),
+    [("fr", "Refusé\u202f: ce serveur est en lecture seule"), ("de", "Refused: this server is")],
+)
+def test_a_refusal_is_said_in_the_language_of_who_asks(looked_at, accepted, said):
+    answer = looked_at.post("/x", json={}, headers={"Accept-Language": accepted})
+    assert answer.text.startswith(said)
+    assert "Accept-Language" in answer.headers["vary"]
+
+
+def test_the_switch_of_the_pages_counts_at_the_door(locked):
+    headers = {"Accept": "text/html", "Cookie": "panoptic-language=fr"}
+    answer = locked.get("/", headers=headers)
+    assert "Un jeton est demandé" in answer.text
+    assert answer.headers["content-language"] == "fr"
+
+
 # Who acts
 
 
@@ -443,6 +460,11 @@ def test_what_is_no_name_at_all_is_refused(guarded, body):
     assert answer.status_code == 400
     assert answer.json()["error"]["id"] in ("who-body-unusable", "request-malformed")
     assert not guarded.cookies
+
+
+def test_what_is_no_name_is_refused_in_the_language_of_who_asks(guarded):
+    answer = guarded.post(WHO, json={"name": ""}, headers={"Accept-Language": "fr"})
+    assert answer.json()["error"]["text"].startswith("Ce nom ne peut pas être conservé")
 
 
 @pytest.mark.parametrize("cookie", ["%", "%ff", "a%0Ab", "%E2%80%AEa", "x" * 81, ""])

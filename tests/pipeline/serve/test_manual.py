@@ -4,9 +4,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from panoptic_assets.manual.contents import LANGUAGES, pages
-from panoptic_assets.serve.manual import MOUNT, manual_routes, preferred
+from panoptic_assets.manual.contents import pages
+from panoptic_assets.serve.asking import preferred
+from panoptic_assets.serve.manual import MOUNT, manual_routes
 from panoptic_assets.serve.webserver import _MANUAL_HEADERS
+from panoptic_assets.spec.languages import LANGUAGES
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_the_browser_says_in_which_language(client, accepted, language):
     assert preferred(accepted) == language
     answer = client.get(f"{MOUNT}/", headers={"Accept-Language": accepted}, follow_redirects=False)
     assert answer.headers["location"] == f"{MOUNT}/{language}/index"
-    assert answer.headers["vary"] == "Accept-Language"
+    assert answer.headers["vary"] == "Accept-Language, Cookie"
 
 
 def test_a_search_leads_to_sections_and_shows_words_as_text(client):

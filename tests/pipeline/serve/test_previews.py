@@ -6,17 +6,19 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
 
-from panoptic_assets.serve import previews
+from panoptic_assets.serve import api, previews
 from panoptic_assets.serve.previews import PictureGoneError, Previews, PreviewsBusyError
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.project_folder import ProjectSettings, create
 from resources.source import ImageSource
 from tests.pipeline.serve.conftest import Client
+from tests.pipeline.serve.test_run_page import Pages
 from tests.workbench import bench_of
 
 HOSTILE = Path(__file__).parents[2] / "hostile"
@@ -162,6 +164,108 @@ def test_what_is_kept_in_memory_is_bounded(hostile):
         kept.thumbnail(id_of(images / name))
     assert kept._bytes == sum(map(len, kept._kept.values())) <= 3000
     kept.close()
+
+
+def on_disk(images, **options):
+    """The pictures of a server that was started just now."""
+    store = LanceStore(uri=str(images.parent / "hostile" / ".panoptic" / "store"))
+    options = {"folder": images.parent / "previews", **options}
+    return Previews(store, ImageSource(root=str(images)), **options)
+
+
+def test_previews_are_there_after_a_restart_without_reading_the_files_again(hostile):
+    images, _ = hostile
+    image_id = id_of(images / "palette.png")
+    before = on_disk(images)
+    made = before.preview(image_id, 512).result(60)
+    before.close()
+    (images / "palette.png").unlink()
+    after = on_disk(images)
+    assert after.preview(image_id, 512).result(60) == made
+    after.close()
+
+
+def test_a_preview_that_a_crash_left_half_written_is_made_again(hostile):
+    images, _ = hostile
+    image_id = id_of(images / "palette.png")
+    before = on_disk(images)
+    made = before.preview(image_id, 512).result(60)
+    before.close()
+    [file] = (images.parent / "previews").rglob("*.webp")
+    file.write_bytes(made[: len(made) // 2])
+    after = on_disk(images)
+    assert after.preview(image_id, 512).result(60) == made
+    assert file.read_bytes() == made
+    after.close()
+
+
+def test_a_disk_that_takes_nothing_is_not_in_the_way_of_a_preview(hostile):
+    images, _ = hostile
+    (images.parent / "previews").write_text("no folder")
+    pictures = on_disk(images)
+    assert shown(pictures.preview(id_of(images / "palette.png"), 512).result(60))
+    pictures.close()
+
+
+def test_files_of_many_pages_and_of_odd_shapes_are_shown_within_bounds(tmp_path):
+    """A TIFF of 40 pages is shown by its first one; a line of 1 pixel stays one."""
+    (tmp_path / "images").mkdir()
+    pages = [Image.new("L", (3000, 2000), 6 * n) for n in range(40)]
+    pages[0].save(
+        tmp_path / "images" / "pages.tiff",
+        save_all=True,
+        append_images=pages[1:],
+        compression="tiff_lzw",
+    )
+    shutil.copy(HOSTILE / "extreme_aspect_1200x3.png", tmp_path / "images")
+    shutil.copy(HOSTILE / "animated.gif", tmp_path / "images")
+    create(tmp_path, ProjectSettings(images=str(tmp_path / "images")))
+    bench_of(tmp_path).make("images")
+    pictures = Previews(
+        LanceStore(uri=str(tmp_path / ".panoptic" / "store")),
+        ImageSource(root=str(tmp_path / "images")),
+    )
+    sizes = {
+        path.name: shown(pictures.preview(id_of(path), 512).result(60)).size
+        for path in (tmp_path / "images").iterdir()
+    }
+    pictures.close()
+    assert sizes["pages.tiff"] == (512, 341)
+    assert sizes["extreme_aspect_1200x3.png"] == (512, 1)
+    assert max(sizes["animated.gif"]) <= 512
+
+
+def test_nobody_waits_for_a_preview_without_end(hostile_folder, monkeypatch):
+    """The reason is one line; who asks again may get it."""
+    release, decode = threading.Event(), previews.thumbnail
+    monkeypatch.setattr(previews, "thumbnail", lambda *a: release.wait(60) and decode(*a))
+    monkeypatch.setattr(api, "SECONDS", 0.05)
+    client = Client(shutil.copytree(hostile_folder, hostile_folder.parent / "slow"))
+    path = f"previews/{id_of(HOSTILE / 'palette.png')}.webp"
+    with client:  # one loop, on which the first answer leaves the preview being made
+        assert client.refused(path) == (503, "preview-slow")
+        release.set()
+        monkeypatch.setattr(api, "SECONDS", 60)
+        assert shown(client.ask(path).content)
+
+
+def test_the_original_is_a_download_under_its_own_name_whatever_is_in_it(hostile_folder):
+    client = Client(hostile_folder)
+    file = HOSTILE / "été à Orléans — 図書館 🍌.jpg"
+    answer = client.ask(f"originals/{id_of(file)}")
+    assert answer.content == file.read_bytes()
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    name = f"attachment; filename*=UTF-8''{quote(file.name)}"
+    assert answer.headers["content-disposition"] == name
+    assert client.refused(f"originals/{'0' * 64}") == (404, "no-image-of-id")
+
+
+def test_files_in_quarantine_are_listed_with_their_reasons(hostile_folder):
+    page = Pages(hostile_folder).page("images?status=quarantined")
+    assert "empty.png" in page
+    assert "the file is empty (0 bytes)" in page
+    assert "the limit is 178,956,970" in page
 
 
 @pytest.mark.parametrize("image_id", ["", "0" * 64, "A" * 64, "../etc", "x' OR '1'='1", "0" * 63])

@@ -57,7 +57,7 @@ def reports(tmp_path):
     return folder
 
 
-def ask(folder, path, method="GET"):
+def ask(folder, path, method="GET", headers=()):
     """Ask for a path as it is after the server decoded it; clients resolve dots themselves."""
     said = []
 
@@ -74,7 +74,7 @@ def ask(folder, path, method="GET"):
         "raw_path": path.encode(errors="replace"),
         "root_path": "",
         "query_string": b"",
-        "headers": [(b"host", b"127.0.0.1")],
+        "headers": [(b"host", b"127.0.0.1"), *headers],
         "scheme": "http",
         "server": ("127.0.0.1", 80),
     }
@@ -222,6 +222,12 @@ def test_a_missing_report_says_how_to_make_it(reports, path, said):
     assert said in body
     assert "<script" not in body
     assert headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_a_missing_report_is_told_of_in_the_language_of_who_asks(reports):
+    _, headers, body = ask(reports, "/runs/none/index.html", headers=[(b"accept-language", b"fr")])
+    assert '<html lang="fr">' in body
+    assert headers["content-language"] == "fr"
 
 
 def test_only_a_map_may_compile_functions_from_text(reports):
@@ -512,7 +518,7 @@ def test_who_lets_others_in_is_warned_and_a_killed_command_leaves_nothing(new_pr
     wait_until(lambda: processes_of(new_project) == [])
 
 
-WAY_IN = re.compile(r"To get in: http://localhost:\d+/\?token=(\S+) ")
+WAY_IN = re.compile(r"To get in: http://localhost:\d+/panoptic/\S+/\?token=(\S+) ")
 
 
 @linux
@@ -532,7 +538,7 @@ def test_a_project_that_is_only_looked_at_stays_as_it_is(new_project, monkeypatc
     with ui_lock(dagster_home(find(new_project))):
         before = content()
         process, url = start(new_project, "--read-only", stderr=subprocess.PIPE)
-        *_, way_in = (next(process.stdout) for _ in range(3))
+        _, way_in = (next(process.stdout) for _ in range(2))
         allowed = {"Authorization": f"Bearer {OWN_TOKEN}"}
         assert status(f"{url}/assets") == 401
         assert status(f"{url}/assets", **allowed) == 200

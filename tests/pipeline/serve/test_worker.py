@@ -30,6 +30,7 @@ from panoptic_assets.tags.editing import check_edits
 from panoptic_assets.tags.table import append_events
 from resources import ENVIRONMENT_VARIABLE
 from resources.errors import InputError
+from resources.models import OpenClipModels
 from tests.browser.conftest import stop
 from tests.commands import environment, run
 from tests.served import processes_of, serve, until
@@ -67,6 +68,22 @@ def idle(served):
     until(lambda: served.knows().get("runs") == [])
     until(lambda: not served.instance.get_runs(dg.RunsFilter(statuses=list(IN_PROGRESS))))
     until(lambda: holder_of(served.instance, CLUSTERINGS_POOL) is None)
+
+
+def test_a_check_that_needs_a_model_is_answered_by_the_worker(served, monkeypatch):
+    """The web server loads none: one of a gigabyte would be there twice."""
+
+    def load(*_):
+        raise AssertionError("a model was loaded here")
+
+    monkeypatch.setattr(OpenClipModels, "load", load)
+    scope = {"text": {"text": "a cat", "nb_images": 5}}
+    project = Project(served.folder, worker="all")
+    told = project.check("clustering", "cats", scope=scope)
+    assert (told["nb_images"], told["config"]["scope"]["text"]["text"]) == (5, "a cat")
+    assert len(project.images_in(scope)) == 5
+    with pytest.raises(InputError, match="There is no clustering"):
+        project.check("cluster_labels", "nobody")
 
 
 def started(folder, *arguments):

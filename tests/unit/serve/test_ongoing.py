@@ -10,6 +10,7 @@ import pytest
 from panoptic_assets.orchestration.worker_link import ActCancelledError
 from panoptic_assets.serve import ongoing
 from panoptic_assets.serve.ongoing import ActsBusyError, Ongoing
+from panoptic_assets.spec.languages import language
 from resources.errors import InputError
 
 
@@ -40,6 +41,18 @@ def told(act, after=0):
     return parsed(asyncio.run(listen()))
 
 
+def refusing(act):
+    raise InputError("There is nothing to undo.", id="nothing-to-undo")
+
+
+def test_why_an_act_failed_is_told_in_the_language_of_who_asked_for_it():
+    act = ended(Ongoing().start("undo", "Ada", refusing, language=language("fr")))
+    error = told(act)[-1][2]["error"]
+    assert error["text"] == "Il n’y a rien à annuler."
+    assert error["template"] == "There is nothing to undo."
+    assert act.summary()["error"] == error
+
+
 def saying(*lines):
     def carry_out(act):
         act.accepted("")
@@ -61,7 +74,7 @@ def test_an_act_tells_its_lines_its_dagster_run_and_its_result():
     assert told(act) == [
         (1, "run", {"dagster_run_id": "run-1"}),
         (2, "line", {"text": "half", "style": "yellow"}),
-        (3, "done", {"result": [1]}),
+        (3, "done", {"result": [1], "undo": []}),
     ]
     assert (act.state, act.dagster_run_ids, act.author) == ("done", ["run-1"], "Ada")
 
