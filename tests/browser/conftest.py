@@ -173,3 +173,17 @@ def shot(pytestconfig):
         page.screenshot(path=folder / f"{name}.png", **options)
 
     return take
+
+
+@pytest.fixture
+def accessible():
+    """Check a page by the rules of axe-core: WCAG 2.2 A and AA, and what it knows as good habit."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+    def check(page):
+        found = Axe().run(page, options={"runOnly": {"type": "tag", "values": rules}})
+        assert found.violations_count == 0, found.generate_report()
+
+    return check

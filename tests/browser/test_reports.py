@@ -5,6 +5,7 @@ import re
 import pytest
 
 from panoptic_assets.review.run_pages import write_run
+from panoptic_assets.spec.languages import Language
 from resources.report_folder import ReportFolder
 from tests.browser.conftest import WEBGL
 from tests.pictures import SAMPLE
@@ -125,7 +126,7 @@ def test_a_command_is_copied_and_said_so(open_page):
     page = open_page("index.html")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator("#commands ~ .commands button").first.click()
-    page.get_by_role("status").get_by_text("Command copied").wait_for()
+    page.get_by_role("status").get_by_text("The command was copied.").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == "panoptic-assets save demo"
 
 
@@ -137,7 +138,7 @@ def test_images_are_chosen_and_their_ids_copied(open_page):
     tiles.nth(2).focus()
     page.keyboard.press("Space")
     page.get_by_role("button", name="Copy their ids").click()
-    page.get_by_text("2 ids copied").wait_for()
+    page.get_by_text("The ids were copied.").wait_for()
     ids = page.evaluate("navigator.clipboard.readText()").split()
     assert ids == [tiles.nth(place).get_attribute("data-id") for place in (0, 2)]
 
@@ -178,8 +179,8 @@ def test_images_in_a_lasso_are_the_scope_of_a_run(open_page, shot, ui):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download ids.txt").click()
     download.value.save_as(ui.folder / "ids.txt")
-    said = ui.command("cluster", "chosen", "--ids", "ids.txt", "--nb-clusters", 2)
-    assert "chosen/1" in said
+    said = ui.command("cluster", "lassoed", "--ids", "ids.txt", "--nb-clusters", 2)
+    assert "lassoed/1" in said
     assert str(len(ids)) in said or f"{len(ids)} images" in ui.command("runs")
 
 
@@ -276,7 +277,7 @@ def test_hostile_names_are_only_seen(ui, page, shot):
     )
     reports = ReportFolder(folder=str(ui.folder))
     reports.add_thumbnails((image_id, PIXEL) for image_id in shown.image_ids)
-    write_run(reports, shown, points(len(names)))
+    write_run(reports, shown, points(len(names)), Language())
     for name in ("index.html", "cluster.0.html", "cluster.6.html", "map.html", "record.html"):
         page.goto(f"/panoptic/reports/runs/greek/{name}")
         page.wait_for_load_state("networkidle")

@@ -70,15 +70,15 @@ def test_a_run_is_started_from_the_launchpad_and_its_materialization_is_seen(ui,
     assert ui.command("clusters", "launched").count("launched/") == 4
 
 
-def test_the_report_of_a_run_opens_from_its_materialization(ui, page, shot):
-    """Its address has no host, so it holds whatever the server is called."""
+def test_the_page_of_a_run_opens_from_its_materialization(ui, page, shot):
+    """Its address has neither host nor project, so it holds whatever they are called."""
     open_partition(page, "clustering_report", "demo")
     shot(page, "clustering_report")
     with page.context.expect_page() as opened:
-        page.get_by_role("link", name="/panoptic/reports/runs/demo/index.html").click()
-    report = opened.value
-    report.wait_for_load_state()
-    assert report.title().startswith("demo")
+        page.get_by_role("link", name="/panoptic/-/runs/demo").click()
+    run = opened.value
+    run.wait_for_url("**/panoptic/sample_project/runs/demo")
+    run.get_by_role("heading", name="demo", exact=True).wait_for()
 
 
 def test_the_graph_of_all_assets_is_seen(page, shot):
@@ -90,15 +90,6 @@ def test_the_graph_of_all_assets_is_seen(page, shot):
     page.get_by_text("run_comparison").first.wait_for()
     page.wait_for_timeout(1500)  # the graph slides into its place
     shot(page, "graph")
-
-
-def test_a_report_that_is_missing_says_how_to_make_it(ui, page, shot, faults):
-    page.goto("/panoptic/reports/runs/nothing-here/index.html")
-    shot(page, "no_such_report")
-    assert "panoptic-assets report nothing-here" in page.locator("body").inner_text()
-    [fault] = faults
-    assert "404" in fault
-    faults.clear()
 
 
 def test_after_a_refresh_nobody_is_asked_whether_a_clustering_may_fail(ui, page, shot):

@@ -9,6 +9,7 @@ from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.orchestration.instance import WORKER_TAG, holder_of, open_instance
 from panoptic_assets.orchestration.running import CLUSTERINGS_POOL
 from panoptic_assets.orchestration.runs import IN_PROGRESS
+from panoptic_assets.orchestration.worker_link import WorkerLink
 from panoptic_assets.project import Project
 from panoptic_assets.serve.worker import kept_worker
 from resources.errors import InputError
@@ -25,6 +26,7 @@ from tests.faults.test_faults import (
 )
 from tests.faults.test_faults import disk as disk
 from tests.faults.test_faults import model as model
+from tests.served import until
 from tests.tiny import write_images
 
 
@@ -52,6 +54,8 @@ def test_on_a_full_disk_the_worker_fails_an_act_and_does_the_next_one_with_room(
         open_instance(home) as instance,
         kept_worker(home, instance, lambda text, style: told.append(text)),
     ):
+        with until(lambda: WorkerLink.to(home)):  # or the first act is carried out without it
+            pass
         cluster("first")
         for room in (0, 20_000, 60_000):
             fill(disk, room)

@@ -19,10 +19,25 @@ MANUAL = ROOT / "panoptic_assets" / "manual"
 PICTURES = MANUAL / "pictures"
 NOTES = PICTURES / "shown.json"
 
-REVIEW = ROOT / "panoptic_assets" / "review"
-_PAGE = ("templates/base.html", "templates/parts.html", "static/page.css")
-_RUN = ("templates/run_base.html", "templates/run.html", "templates/cards.html", "static/run.css")
-_PAIR = ("templates/comparison.html", "templates/pair.html", "static/comparison.css")
+_TEMPLATES = ROOT / "panoptic_assets"
+_LIVE = (
+    *("review/templates/base.html", "review/templates/parts.html", "review/static/page.css"),
+    *("serve/templates/top.html", "serve/static/live.css"),
+)
+_SHOWN_BY = {
+    "comparison": ("review/templates/pair.html", "review/static/comparison.css"),
+    "form": ("serve/templates/new.html", "serve/static/form.css"),
+    "home": ("serve/templates/home.html", "serve/static/home.css"),
+    "map": ("serve/templates/corpus_map.html", "serve/static/map.css"),
+    "report": (
+        *("review/templates/run.html", "review/templates/cards.html", "review/static/run.css"),
+        *("serve/templates/cluster_acts.html", "serve/templates/run_acts.html"),
+    ),
+    "tag-tree": ("serve/templates/tags.html", "serve/static/tags.css"),
+    "viewer": ("serve/static/viewer.js", "serve/static/viewer.css"),
+}
+"""The files below ``panoptic_assets`` that make each photograph of a live page, beside those of all
+pages."""
 FONT = ROOT / "panoptic_assets" / "corpus" / "fonts" / "DejaVuSansCondensed.ttf"
 _MOST, _NAMES = 10, 1.5
 """Images in a line, and the room for its name in sides of an image."""
@@ -44,14 +59,17 @@ def shown():
         "monuments": _hash(acts[0]),
         "divided": _hash(*acts[:2]),
         "tags": _hash(*acts),
-        "report": _hash(*map(_text, (*_PAGE, *_RUN))),
-        "comparison": _hash(*map(_text, (*_PAGE, *_PAIR))),
+        **{
+            prefix + name: _hash(*map(_text, (*_LIVE, *files)))
+            for name, files in _SHOWN_BY.items()
+            for prefix in ("", "fr-")
+        },
         "graph": _hash(_graph()),
     }
 
 
 def _text(name):
-    return (REVIEW / name).read_text(encoding="utf-8")
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _hash(*parts):
@@ -97,7 +115,9 @@ def main():
     from tests.commands import run
 
     PICTURES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "monuments"  # as the tutorial calls it
+        folder.mkdir()
         run("demo", cwd=folder)
         project = Project(folder)
         for block in blocks_of((MANUAL / "en" / "tutorial.md").read_text(encoding="utf-8")):
@@ -120,7 +140,7 @@ def main():
         draw(list(rows("monuments")), PICTURES / "monuments.webp", 130)
         draw(list(rows("monuments/5")), PICTURES / "divided.webp", 130)
         draw(_tagged(project, source), PICTURES / "tags.webp", 96)
-        _photograph(Path(folder))
+        _photograph(folder)
     NOTES.write_text(json.dumps(shown(), indent=2) + "\n", encoding="utf-8")
 
 
@@ -138,36 +158,66 @@ def _tagged(project, source):
 
 
 def _photograph(folder):
-    """The pages of a report and of a comparison, and Dagster's graph of the assets."""
+    """The live pages in English and French, and Dagster's graph of the assets."""
     import shutil
 
     from playwright.sync_api import sync_playwright
 
+    from panoptic_assets.project import Project
     from tests.browser.conftest import OPTIONS, start, stop
     from tests.commands import run
 
     run("cluster", "birch", "--method", "birch", cwd=folder)
-    run("compare", "demo", "birch", "--report", cwd=folder)
+    run("project", "mini/tsne", "--method", "tsne", cwd=folder)
+    pages = f"/panoptic/{Project(folder).layout.corpus}"
+    [tower] = [
+        file["image_id"]
+        for file in Project(folder).files().to_pylist()
+        if file["path"].endswith("world_21.jpg")
+    ]
     process, url = start(folder)
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=browser_path, args=OPTIONS)
-            page = browser.new_page()
-            for name, address in (
-                ("report", "/panoptic/reports/runs/monuments/index.html"),
-                ("comparison", "/panoptic/reports/comparison/demo--birch.html"),
-                ("graph", "/asset-groups"),
-            ):
-                page.set_viewport_size(_GRAPH if name == "graph" else _WINDOW)
-                page.goto(url + address, wait_until="networkidle")
-                page.wait_for_timeout(4000)
-                if name == "graph":
-                    page.keyboard.press("Alt+e")  # all groups open
-                    page.wait_for_timeout(4000)
-                shot = PICTURES / f"{name}.png"
-                page.screenshot(path=shot, clip=_INSIDE if name == "graph" else None)
-                _as_webp(shot)
+            for prefix, locale in (("", "en-GB"), ("fr-", "fr-FR")):
+                context = browser.new_context(viewport=_WINDOW, locale=locale, base_url=url)
+                page = context.new_page()
+                for name, address in (
+                    ("home", "/"),
+                    ("map", "/map?projection=mini/tsne"),
+                    ("form", "/new"),
+                    ("report", "/runs/monuments"),
+                    ("tag-tree", "/tags?property=Monuments"),
+                    ("comparison", "/compare?a=demo&b=birch"),
+                    ("viewer", f"/images/{tower}"),
+                ):
+                    page.goto(pages + address)
+                    page.wait_for_timeout(3000)
+                    if name == "viewer":
+                        page.goto(pages + "/clusters/monuments/6")
+                        page.locator(f"[data-id='{tower}'] a").click()
+                        page.keyboard.press("i")
+                        page.wait_for_timeout(3000)
+                    # Where the checkout lies is nobody's business.
+                    page.evaluate(
+                        "root => document.querySelectorAll('main .lead').forEach("
+                        "e => { const text = e.textContent.replaceAll('\u200b', '');"
+                        " if (text.includes(root)) e.textContent = text.replace(root, ''); })",
+                        f"{ROOT}/",
+                    )
+                    shot = PICTURES / f"{prefix}{name}.png"
+                    page.screenshot(path=shot)
+                    _as_webp(shot)
+                context.close()
+            page = browser.new_page(viewport=_GRAPH)
+            page.goto(url + "/asset-groups", wait_until="networkidle")
+            page.wait_for_timeout(4000)
+            page.keyboard.press("Alt+e")  # all groups open
+            page.wait_for_timeout(4000)
+            shot = PICTURES / "graph.png"
+            page.screenshot(path=shot, clip=_INSIDE)
+            _as_webp(shot)
             browser.close()
     finally:
         stop(process)

@@ -66,7 +66,7 @@ _GROUPS = {
     "The corpus": ("corpus",),
     "Clusterings": ("clustering", "describing"),
     "Labels, reports and comparisons": ("labels", "review"),
-    "Tags of images": ("tags", "tag_edits"),
+    "Tags and remarks": ("tags", "tag_edits", "remarks"),
     "Proof": ("proof",),
     "What was done, and taking it back": ("history",),
     "Upkeep": ("upkeep",),
@@ -88,6 +88,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "undo_acts": {"act": "demo/9@1"},
     "remove_clusterings": {"key": "demo/9"},
     "set_policy": {"key": "demo", "refresh": {"assign": {}}},
+    "remark": {"subject": "demo/4", "text": "Two things in one."},
     "reconcile": {"follow": "store"},
 }
 """Configurations of what has no file in ``configs``."""

@@ -2,10 +2,12 @@
 
 import shutil
 
+import dagster as dg
 import pytest
 
 from tests.commands import Command
-from tests.workbench import bench_of
+from tests.tiny import tiny_project
+from tests.workbench import Workbench, bench_of
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,25 @@ def clustered_folder(embedded_folder, once):
 def greek(clustered_folder, tmp_path):
     """A copy of it, to do with as a test likes."""
     return bench_of(shutil.copytree(clustered_folder, tmp_path / "greek"))
+
+
+@pytest.fixture(scope="session")
+def vectors_folder(once):
+    """A small project with vectors, and nothing that was clustered."""
+
+    def write(folder):
+        bench = Workbench(tiny_project(folder, 24), dg.DagsterInstance.ephemeral())
+        bench.make("images")
+        bench.make("embeddings", "tiny")
+
+    return once("vectors", write)
+
+
+@pytest.fixture
+def vectors_bench(vectors_folder, tmp_path):
+    """A copy of it, to do with as a test likes."""
+    shutil.copytree(vectors_folder, tmp_path / "vectors")
+    return bench_of(tmp_path / "vectors" / "project")
 
 
 @pytest.fixture(scope="session")

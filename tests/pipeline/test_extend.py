@@ -453,8 +453,9 @@ def test_another_packages_class_is_described_with_its_parameters(package, comman
 
 def test_the_labellers_are_described_with_their_parameters(tmp_path):
     said = run("labellers", cwd=tmp_path).stdout
-    assert "zero_shot: The terms of a vocabulary whose texts are nearest" in said
-    assert "  min_score (0.0): A cluster whose best term scores less gets no label." in said
+    assert "zero_shot: Terms of a vocabulary that fit a cluster's images" in said
+    said_of = "A cluster whose best term scores less gets no label."
+    assert f"  min_score (0.0, advanced): {said_of}" in said
     assert "  nb_images (5): Images of a cluster that are sent, drawn at random." in said
     line = refused("labellers", "gpt", cwd=tmp_path)
     assert line == "Error: There is no labeller 'gpt'. Existing ones: zero_shot, vision_model."

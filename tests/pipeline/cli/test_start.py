@@ -77,6 +77,7 @@ def test_what_text_alone_refuses_loads_nothing_that_an_answer_needs(arguments, t
     "arguments",
     [
         ["runs"],
+        ["remarks"],
         ["clusters", "demo"],
         ["members", "demo/0"],
         ["run-info", "demo"],

@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from panoptic_assets.cli.main import main
 from panoptic_assets.cli.tag_edits import _edits_of_csv
+from tests.commands import run
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -47,3 +48,16 @@ def test_a_table_that_holds_no_edits_is_refused_with_the_line(content, message, 
     assert answer.exit_code == 2
     assert message in answer.output
     assert len(answer.output.splitlines()) == 1
+
+
+def test_a_colour_is_shown_and_taken_away(vectors_bench):
+    """As every edit, each is an event that is undone to what was there before it."""
+    folder = vectors_bench.project.folder
+    vectors_bench.make("tags", edits=[{"create": {"tag": "Vases"}}])
+    run("tag", "recolour", "Vases", "#4477AA", cwd=folder)
+    assert "Vases (0 images)  #4477aa" in run("tags", cwd=folder).stdout
+    run("tag", "recolour", "Vases", "", cwd=folder)
+    assert "#" not in run("tags", cwd=folder).stdout
+    assert "Vases: no colour" in run("history", cwd=folder).stdout
+    run("undo", cwd=folder)
+    assert "#4477aa" in run("tags", cwd=folder).stdout

@@ -8,7 +8,6 @@ from markdown_it import MarkdownIt
 
 from panoptic_assets.manual.contents import (
     FOLDER,
-    LANGUAGES,
     Page,
     find_page,
     manual_page,
@@ -17,6 +16,7 @@ from panoptic_assets.manual.contents import (
 )
 from panoptic_assets.manual.rendering import to_html, to_terminal
 from panoptic_assets.manual.terminal import printed
+from panoptic_assets.spec.languages import LANGUAGES
 from resources.errors import InputError
 from tests.manual.blocks import blocks_of, differing, start_of, without_comments
 from tests.test_architecture import ROOT
