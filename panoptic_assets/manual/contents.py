@@ -12,7 +12,6 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +19,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.anchors import anchors_plugin
 
+from panoptic_assets.spec.languages import LANGUAGES
 from resources.errors import InputError
 
-LANGUAGES: Mapping[str, str] = {"en": "English", "fr": "Français"}
-"""What each language calls itself; what is not written in another one is shown in the first."""
 FOLDER = Path(__file__).parent
 INDEX = "index"
 

@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from panoptic_assets.manual.contents import (
     FOLDER,
-    LANGUAGES,
     LONGEST_SEARCH,
     Page,
     pages,
@@ -22,6 +21,7 @@ from panoptic_assets.manual.contents import (
     search_pages,
 )
 from panoptic_assets.review.pages import environment
+from panoptic_assets.spec.languages import LANGUAGES
 
 STYLES = ("page.css", "manual.css")
 """Files that every page loads, by their name below ``static`` of the manual's address."""
