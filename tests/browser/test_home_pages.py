@@ -128,11 +128,11 @@ def test_another_method_brings_its_own_fields(ui, form):
     around.get_by_label("Smallest cluster").fill("10")
     around.get_by_text("Advanced").click()
     around.get_by_label("Largest cluster").fill("300")
-    form.get_by_label("Name of the run").fill("dense")
+    form.get_by_label("Name of the run").fill("density")
     expect(form.get_by_role("button", name="Cluster 253 images")).to_be_enabled()
     form.locator("#go").click()
-    form.wait_for_url("**/runs/dense")
-    method = told_run(ui, "dense")["config"]["method"]["hdbscan"]
+    form.wait_for_url("**/runs/density")
+    method = told_run(ui, "density")["config"]["method"]["hdbscan"]
     assert (method["min_cluster_size"], method["max_cluster_size"]) == (10, 300)
 
 

@@ -279,7 +279,7 @@ def test_a_switch_of_the_history_undoes_an_act_and_does_it_again(page, corpus, t
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_tree_and_the_history_are_accessible(page, corpus, tags_in, scheme, shot, accessible):
-    """Issue 17.7: by axe, in light and in dark."""
+    """By the rules of axe, in light and in dark."""
     line = tags_in(f"Axe{scheme}", "a > b")
     page.emulate_media(color_scheme=scheme)
     line("a").get_by_role("button", name="What to do with a").click()

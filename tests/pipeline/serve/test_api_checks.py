@@ -163,7 +163,7 @@ def test_a_key_that_was_made_otherwise_is_refused_until_it_may_be_replaced(clien
 
 
 def test_what_a_vision_model_would_cost_is_told_before_it_is_asked(client):
-    """Issue 17.3: by the prices of the configuration; without them only tokens are known."""
+    """D54: by the prices of the configuration; without them only tokens are known."""
     model = {"base_url": "http://127.0.0.1:9/v1", "nb_images": 3, "language": "fr"}
     prices = {"price_per_million_input": 1.0, "price_per_million_output": 2.0}
     priced, free = (
@@ -178,7 +178,7 @@ def test_what_a_vision_model_would_cost_is_told_before_it_is_asked(client):
 
 
 def test_a_check_reads_each_table_once(client, monkeypatch):
-    """Issue 17.2: a page asks while somebody types."""
+    """D31: a page asks while somebody types."""
     read, reads = LanceStore.read, []
 
     def counted(store, table, columns=None, where=None, version=None):

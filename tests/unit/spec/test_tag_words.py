@@ -58,6 +58,6 @@ def test_the_names_of_many_tags_are_cut():
 
 
 def test_a_message_is_said_in_another_language_with_the_messages_in_it():
-    """Issue 17.7: the words of a history are translated as any message is."""
+    """The words of a history are translated as any message is."""
     [_, said] = in_words([SAVE, Event("accept", "P", images=(("a", "k"), ("a", "l")))])
     assert language("fr").message(said).startswith("a")
