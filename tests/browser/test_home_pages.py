@@ -12,8 +12,16 @@ from tests.tiny import tiny_project
 PHONE = {"width": 390, "height": 844}
 
 
+@pytest.fixture(scope="module")
+def wide_tag(ui):
+    """Make a tag of one long word, undo that and do it again: all of it was done last."""
+    ui.command("tag", "create", "w" * 200, "--property", "Wide")
+    ui.command("tag", "undo")
+    ui.command("tag", "redo")
+
+
 @pytest.fixture
-def home(ui, page):
+def home(ui, page, wide_tag):
     """The first page, opened."""
     page.goto("/panoptic/")
     page.get_by_role("heading", name="Runs").wait_for()
