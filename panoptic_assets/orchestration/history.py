@@ -40,16 +40,17 @@ def remove_runs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
         instance: On SQLite or Postgres.
         run_ids: A few hundred at most, in one transaction.
     """
-    # The run before its events: where this is killed in between, what is left is only bytes.
+    # The run before its events: where this is killed in between, what is left is only bytes. The
+    # rows of the events last: by them the rest is found again, see `runs_removed_in_part`.
     for run_id in run_ids:
         instance.run_storage.delete_run(run_id)
-    insides.remove_event_rows(instance, run_ids)
     for run_id in run_ids:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
-        insides.remove_event_files(instance, run_id)
         if instance.storage_directory():
             shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
+        insides.remove_event_files(instance, run_id)
+    insides.remove_event_rows(instance, run_ids)
 
 
 def vacuum(path: Path) -> None:
@@ -69,14 +70,15 @@ def clear(instance: dg.DagsterInstance, since: datetime, shows: Callable[[str], 
 
     So that no asset or partition seems never to have been materialized, the newest materialization
     of each is reported again first, with its tags and its numbers, without texts and pictures.
-    What is there twice after a crash is harmless.
+    What is there twice after a crash is harmless. Runs whose removal was killed amid it go whole,
+    whatever their events show.
 
     Args:
         instance: The instance. No run may be in progress.
         since: The moment.
         shows: Whether a text shows what must not be kept.
     """
-    gone = _runs(instance, since, shows)
+    gone = sorted({*_runs(instance, since, shows), *insides.runs_removed_in_part(instance)})
     nb_again = _report_again(instance, gone)
     for start in range(0, len(gone), _AT_ONCE):
         remove_runs(instance, gone[start : start + _AT_ONCE])

@@ -477,6 +477,33 @@ def runs_with_the_newest(instance: "dg.DagsterInstance") -> set[str]:
         }
 
 
+def runs_removed_in_part(instance: "dg.DagsterInstance") -> set[str]:
+    """Ids of the runs that are gone while events of them are left, as of a removal that was killed.
+
+    Args:
+        instance: On SQLite or Postgres.
+    """
+    from dagster._core.storage.event_log.schema import (
+        AssetCheckExecutionsTable,
+        SqlEventLogStorageTable,
+    )
+    from dagster._core.storage.runs.schema import RunsTable
+    from sqlalchemy import select
+
+    runs: Any = instance.run_storage
+    # The events before the runs: one that begins meanwhile is recorded before its first event.
+    with _index_of(instance) as connection:
+        found = {
+            row.run_id
+            for table in (SqlEventLogStorageTable, AssetCheckExecutionsTable)
+            for row in connection.execute(select(table.c.run_id).distinct())
+        }
+    found |= {path.stem for path in _event_files(instance, "*") if path.suffix == ".db"}
+    with runs.connect() as connection:
+        known = {row.run_id for row in connection.execute(select(RunsTable.c.run_id))}
+    return found - known - {"", "index"}  # events without a run, and the file of all runs
+
+
 def remove_event_rows(instance: "dg.DagsterInstance", run_ids: Sequence[str]) -> None:
     """Remove the events of runs and the results of their checks, in one transaction.
 
@@ -496,11 +523,18 @@ def remove_event_rows(instance: "dg.DagsterInstance", run_ids: Sequence[str]) ->
 
 def remove_event_files(instance: "dg.DagsterInstance", run_id: str) -> None:
     """Remove the file that SQLite has for each run's events; nothing with another database."""
+    for path in _event_files(instance, run_id):
+        path.unlink(missing_ok=True)
+
+
+def _event_files(instance: "dg.DagsterInstance", run_id: str) -> list[Path]:
+    """SQLite's files of the events of a run, or of all where it is ``*``."""
     storage: Any = instance.event_log_storage
     with suppress(AttributeError):  # only SQLite has a file for each run
         shard = Path(storage.path_for_shard(run_id))
-        for suffix in ("", "-wal", "-shm"):
-            shard.with_name(shard.name + suffix).unlink(missing_ok=True)
+        names = [shard.name + end for end in ("", "-wal", "-shm")]
+        return [path for name in names for path in shard.parent.glob(name)]
+    return []
 
 
 def last_materialization_in(home: Path, asset: str) -> datetime | None:

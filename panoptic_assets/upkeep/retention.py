@@ -98,7 +98,7 @@ def retain(instance: dg.DagsterInstance, days: int, dry_run: bool = False) -> Re
         )
     }
     needed = insides.runs_with_the_newest(instance)
-    removable = sorted(old - needed)
+    removable = sorted((old | insides.runs_removed_in_part(instance)) - needed)
     removed = Removed(runs=len(removable), kept=len(old & needed), bytes_before=_size(instance))
     if not dry_run:
         for start in range(0, len(removable), _GROUP):

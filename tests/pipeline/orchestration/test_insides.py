@@ -439,6 +439,19 @@ def test_the_events_of_a_run_go_whole(instance):
         assert left == {kept}, f"Rows of {table.name} stay when a run's events are removed."
 
 
+def test_a_run_that_is_gone_is_known_by_its_events(instance):
+    gone, kept = materialize(instance, "a"), materialize(instance, "b")
+    instance.report_runless_asset_event(dg.AssetMaterialization("c"))
+    assert insides.runs_removed_in_part(instance) == set()
+    instance.run_storage.delete_run(gone)
+    assert insides.runs_removed_in_part(instance) == {gone}
+    insides.remove_event_rows(instance, [gone])
+    assert insides.runs_removed_in_part(instance) == {gone}, "Where are its events?"
+    insides.remove_event_files(instance, gone)
+    assert insides.runs_removed_in_part(instance) == set()
+    assert [run.run_id for run in instance.get_runs()] == [kept]
+
+
 def test_the_last_event_of_an_asset_can_be_emptied(instance):
     gone = materialize(instance, "a")
     materialize(instance, "b", "reading")

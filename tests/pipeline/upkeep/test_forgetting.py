@@ -16,6 +16,7 @@ from panoptic_assets.corpus.table import certificates_of_records
 from panoptic_assets.features.table import graph_hash, read_graph, read_vectors
 from panoptic_assets.labels.naming import Suggestion
 from panoptic_assets.labels.table import clusters_to_label, label_rows, write_labels
+from panoptic_assets.orchestration import insides
 from panoptic_assets.orchestration.instance import instance_lock, open_instance, ui_lock
 from panoptic_assets.project import Project
 from panoptic_assets.spec.tag_log import replay
@@ -387,6 +388,24 @@ def test_killed_at_random_moments_it_is_completed_by_the_next_start(folder, tmp_
     }
     run("refresh", cwd=folder)
     assert tags_are(store_of(folder), replay([e.event for e in read_log(store_of(folder))]))
+
+
+@pytest.mark.parametrize("step", ["remove_event_files", "remove_event_rows"])
+def test_killed_amid_dagsters_runs_it_is_completed_by_the_next_start(folder, monkeypatch, step):
+    """Runs that are gone already still have events, by which they are known."""
+    wanted, image_id = needles(folder), image_of(folder)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(insides, step, killed)
+        forget(folder)
+    assert holding(folder, wanted["id"]) == {"dagster"}
+    run("forget", image_id, cwd=folder)
+    assert {name: holding(folder, needle) for name, needle in wanted.items()} == {
+        name: set() for name in wanted
+    }
 
 
 def find_left(folder, image_id):
