@@ -10,7 +10,8 @@ whole here, with the two others that keep it: who replaces it, and who does one 
 A divide is 0.4 CPU seconds here and 5 in a process that has to import everything first. Each
 connection has a thread, which prepares what is asked, so that what cannot be done is refused at
 once; the main thread executes, so that signals reach what it does. What takes long goes to a
-process that is started for it (``--one``): the same program with one request on its standard input.
+process of its own (``--long``): the same program with requests on its standard input. It stays for
+a while: a refresh is four such acts, and to start is 4 CPU seconds.
 
 It ends when its standard input does, so also when whoever started it was killed; then, and on a
 signal, the act in progress is cancelled, as Dagster cancels it. Nothing of an act is half done
@@ -21,6 +22,7 @@ import ctypes
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +37,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from panoptic_assets.acts import ACTS, QUICK_JOBS, check_seen
@@ -67,6 +70,8 @@ _SECONDS_FOR_LOCK = 10.0
 """Which an earlier worker has, whose act does not end at once."""
 _SECONDS_FOR_CHILDREN = 8.0
 """To end when the worker does, which is killed after ten."""
+_SECONDS_TO_STAY = 20.0
+"""Of a process that has carried out what takes long, for the next such act."""
 _SECONDS_TO_SEND = 5
 """After which whoever asked counts as gone: a command that was suspended (Ctrl-Z) reads nothing,
 and others wait meanwhile."""
@@ -75,6 +80,8 @@ _M_ARENA_MAX = -8
 """glibc's number of that setting."""
 _ARENAS = 2
 
+_NO_ROOM = re.compile(r"LanceError.*\(os error (28|122)\)", re.DOTALL)
+"""In what Lance says of a full disk, and of a quota that is used up."""
 _STOPPED = "it was told to stop"
 """Why nothing is taken any more."""
 _STARTING = json.dumps({"starting": True}).encode()
@@ -129,6 +136,22 @@ class Relay:
 
 def _nobody(message: Message) -> None:
     pass
+
+
+@dataclass(eq=False)
+class Child:
+    """A process of its own, for what takes long."""
+
+    process: "subprocess.Popen[bytes]"
+    says: Iterator[Message]
+    run_id: str = ""
+    """Of the Dagster run that it carries out."""
+    leave: threading.Timer | None = None
+    """Dismisses it, once it has carried out something and stays."""
+
+    def hang_up(self) -> None:
+        """Let it end, and cancel what it does."""
+        _hang_up(self.process)
 
 
 class Carrier:
@@ -258,10 +281,13 @@ class Carrier:
         except InputError as error:
             end = _failed(error)
         except Exception as error:
-            # A fault of the program is in the log of the Dagster run with its stack trace.
-            traceback.print_exc(file=sys.__stderr__)
-            text = brief(f"{type(error).__name__}: {error}")
-            end = {"failed": f"{text}. The log of the Dagster run has the stack trace."}
+            if _NO_ROOM.search(str(error)):
+                end = _failed(_disk_is_full(self.project.layout.store))
+            else:
+                # A fault of the program is in the log of the Dagster run with its stack trace.
+                traceback.print_exc(file=sys.__stderr__)
+                text = brief(f"{type(error).__name__}: {error}")
+                end = {"failed": f"{text}. The log of the Dagster run has the stack trace."}
         finally:
             request.running = False
             self._relay.emit = _nobody
@@ -331,6 +357,15 @@ def _failed(error: InputError) -> Message:
     return {"failed": str(error), "message": error.message}
 
 
+def _disk_is_full(store: str) -> InputError:
+    return InputError(
+        "There is no space left for the store {store}: nothing is half done, and what was "
+        "committed is kept. Make room on its disk, then do it again.",
+        id="store-without-space",
+        store=store,
+    )
+
+
 class Worker:
     """Takes requests on its socket, and carries them out one after the other.
 
@@ -346,8 +381,10 @@ class Worker:
         self._changed = threading.Condition()
         self._queue: list[Request] = []
         self._current: Request | None = None
-        self._children: dict[subprocess.Popen[bytes], str] = {}
-        """Processes that carry out what takes long, with the ids of their Dagster runs."""
+        self._children: list[Child] = []
+        """Processes that carry out what takes long."""
+        self._idle: list[Child] = []
+        """Those that have done so, and stay for a while."""
         self._places: dict[str | None, threading.Lock] = {}
         """One for each pool: held by who has such a process."""
         self._withdrawn: set[str] = set()
@@ -393,13 +430,15 @@ class Worker:
         finally:
             self._left = True
             self._ask_again(_STOPPED)
-            children = list(self._children)
+            with self._changed:
+                self._stopping = self._stopping or not self._restarting  # no child stays any more
+                children = [*self._children, *self._idle]
             for child in children:
-                _hang_up(child)
+                child.hang_up()
             deadline = time.monotonic() + _SECONDS_FOR_CHILDREN
             for child in children:  # whoever replaces this process takes what is left for failed
                 with suppress(subprocess.TimeoutExpired):
-                    child.wait(max(0.0, deadline - time.monotonic()))
+                    child.process.wait(max(0.0, deadline - time.monotonic()))
         return RESTART if self._restarting and not self._stopping else 0
 
     # Taking requests: threads of connections
@@ -568,7 +607,7 @@ class Worker:
     def _known_runs(self) -> list[str]:
         with self._changed:
             mine = [*self._queue, *([self._current] if self._current else [])]
-            found = [*(request.run_id for request in mine), *self._children.values()]
+            found = [one.run_id for one in mine] + [child.run_id for child in self._children]
             return [run_id for run_id in found if run_id]
 
     # Cancelling
@@ -577,9 +616,9 @@ class Worker:
         with self._changed:
             mine = [*self._queue, *([self._current] if self._current else [])]
             found = next((request for request in mine if request.run_id == run_id), None)
-            child = next((one for one, of in self._children.items() if of == run_id), None)
+            child = next((one for one in self._children if one.run_id == run_id), None)
         if child is not None:
-            _hang_up(child)
+            child.hang_up()
             return True
         return found is not None and self._cancel(found)
 
@@ -717,14 +756,14 @@ class Worker:
             taken: Is called when there is a process.
         """
         gone = threading.Event()
-        children: list[subprocess.Popen[bytes]] = []
+        children: list[Child] = []
 
         def watch() -> None:
             with suppress(OSError, ValueError):
                 stream.read(1)
             gone.set()
             for child in children:
-                _hang_up(child)
+                child.hang_up()
 
         threading.Thread(target=watch, daemon=True).start()
         with self._changed:
@@ -737,62 +776,107 @@ class Worker:
                     emit({"cancelled": True})
                     return
         try:
-            self._in_a_process(asked, emit, gone, children, taken)
+            end = self._in_a_process(asked, emit, gone, children, taken)
         finally:
             place.release()
+        emit(end)  # after which the next act of a refresh is asked for, and finds the place free
 
     def _in_a_process(
         self,
         asked: Message,
         emit: Emit,
         gone: threading.Event,
-        children: "list[subprocess.Popen[bytes]]",
+        children: list[Child],
         taken: Callable[[], None],
-    ) -> None:
-        """Start a process for a request, and pass on what it says.
+    ) -> Message:
+        """Give a request to a process of its own, pass on what it says, and return its last word.
 
         Args:
             asked: The request.
             emit: Takes what the process says.
             gone: Set when whoever asked has hung up.
-            children: Gets the process, which is hung up then.
+            children: Gets the process as long as it does this, and is hung up then.
             taken: Is called when there is a process.
         """
-        child = subprocess.Popen(
-            [*COMMAND, "--one"],
-            cwd=Path(__file__).parents[2],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert child.stdin is not None and child.stdout is not None  # noqa: S101
-        with self._changed:
-            self._children[child] = ""
+        child = self._child()
         taken()
         children.append(child)
         with suppress(OSError):  # it has died, which is said below
-            child.stdin.write(encoded(asked))
-            child.stdin.flush()
+            assert child.process.stdin is not None  # noqa: S101
+            child.process.stdin.write(encoded(asked))
+            child.process.stdin.flush()
         if gone.is_set():
-            _hang_up(child)
-        run_id, ended, cancelled = "", False, False
-        for message in read_messages(child.stdout):
+            child.hang_up()
+        end: Message = {}
+        said = False
+        for message in child.says:
+            said = True
             if "accepted" in message:
                 continue  # told already
             if "run" in message:
-                run_id = message["run"]
                 with self._changed:
-                    self._children[child] = run_id
-            ended, cancelled = bool(ENDS & message.keys()), "cancelled" in message
+                    child.run_id = message["run"]
+            if ENDS & message.keys():
+                end = message
+                break
             emit(message)
-        _hang_up(child)
-        child.wait()
-        with self._changed:
-            del self._children[child]
-        if not ended:
-            emit({"failed": "The process that carried this out has died: nothing is half done."})
+        children.clear()  # before it is asked whether whoever asked has hung up
+        run_id = child.run_id
+        if "done" not in end or not self._keep(child, gone):
+            child.hang_up()
+            child.process.wait()
+            with self._changed:
+                self._children.remove(child)
+        if not said and child.leave is not None and not gone.is_set():
+            # It was killed while it stayed, as when memory was short, and has begun nothing.
+            return self._in_a_process(asked, emit, gone, children, taken)
         if run_id:
             with suppress(Exception):
-                self._carrier.settle(run_id, cancelled)
+                self._carrier.settle(run_id, "cancelled" in end)
+        died = "The process that carried this out has died: nothing is half done."
+        return end or {"failed": died}
+
+    def _child(self) -> Child:
+        """A process for what takes long: one that stays, or a new one."""
+        with self._changed:
+            while self._idle:
+                child = self._idle.pop()
+                if child.leave is not None:
+                    child.leave.cancel()
+                if child.process.poll() is None:
+                    child.run_id = ""
+                    self._children.append(child)
+                    return child
+            process = subprocess.Popen(
+                [*COMMAND, "--long"],
+                cwd=Path(__file__).parents[2],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            child = Child(process, read_messages(process.stdout))
+            self._children.append(child)
+            return child
+
+    def _keep(self, child: Child, gone: threading.Event) -> bool:
+        """Let a process stay for a while; False if it was hung up, or all end."""
+        with self._changed:
+            if gone.is_set() or self._stopping or self._restarting:
+                return False
+            self._children.remove(child)
+            self._idle.append(child)
+            child.leave = threading.Timer(_SECONDS_TO_STAY, self._dismiss, [child])
+            child.leave.daemon = True
+            child.leave.start()
+        return True
+
+    def _dismiss(self, child: Child) -> None:
+        """End a process that has stayed long enough."""
+        with self._changed:
+            if child not in self._idle:  # it was given something to do
+                return
+            self._idle.remove(child)
+        child.hang_up()
+        child.process.wait()
 
 
 RESTART = 75
@@ -930,8 +1014,11 @@ def _carrier(home: Path) -> "Iterator[Carrier]":
         yield Carrier(project, relay, instance)
 
 
-def _one() -> int:
-    """Carry out the one request on the standard input; what it says goes to the standard output."""
+def _long() -> int:
+    """Carry out the requests on the standard input, one after the other.
+
+    What it says of them goes to the standard output. It ends with the input, also amid an act.
+    """
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
 
@@ -939,15 +1026,12 @@ def _one() -> int:
         with suppress(OSError):
             os.write(answers, encoded(message))
 
-    asked = next(read_messages(sys.stdin.buffer), None)
-    if asked is None:
-        return 0
-
+    requests: SimpleQueue[Message] = SimpleQueue()
     taken: list[tuple[Carrier, Request]] = []
 
     def leash() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
+        for message in read_messages(sys.stdin.buffer):
+            requests.put(message)
         mine = list(taken)
         for carrier, request in mine:
             request.cancelled = True
@@ -958,18 +1042,28 @@ def _one() -> int:
         time.sleep(_SECONDS_TO_CANCEL)
         os._exit(1)
 
+    def carry_out(carrier: Carrier, asked: Message) -> None:
+        plan, pool, _ = carrier.prepared(asked)
+        request = Request(asked, emit, pool, plan)
+        taken.append((carrier, request))
+        while (busy := carrier.holder_of(pool)) is not None and not request.cancelled:
+            carrier.wait_told(busy, request)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if request.cancelled:
+            raise KeyboardInterrupt
+        carrier.carry_out(request)
+
     try:
         threading.Thread(target=leash, daemon=True).start()
+        asked = requests.get()
         with _carrier(dagster_home(find())) as carrier:
-            plan, pool, _ = carrier.prepared(asked)
-            request = Request(asked, emit, pool, plan)
-            taken.append((carrier, request))
-            while (busy := carrier.holder_of(pool)) is not None and not request.cancelled:
-                carrier.wait_told(busy, request)
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-            if request.cancelled:
-                raise KeyboardInterrupt
-            carrier.carry_out(request)
+            while True:
+                try:
+                    carry_out(carrier, asked)
+                except InputError as error:
+                    emit(_failed(error))
+                taken.clear()
+                asked = requests.get()
     except InputError as error:
         emit(_failed(error))
     except KeyboardInterrupt:
@@ -979,7 +1073,7 @@ def _one() -> int:
 
 def main() -> None:
     """The worker's process."""
-    sys.exit(_one() if "--one" in sys.argv[1:] else Worker(find()).run())
+    sys.exit(_long() if "--long" in sys.argv[1:] else Worker(find()).run())
 
 
 if __name__ == "__main__":

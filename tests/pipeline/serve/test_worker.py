@@ -247,10 +247,30 @@ def test_a_long_act_of_the_web_server_goes_on_beside_others_and_is_cancelled_in_
     assert idle.ended(asked.run_id()).status == dg.DagsterRunStatus.CANCELED
 
 
+def long_ones(served):
+    """The processes that carry out what takes long, or stay for it."""
+    return {pid for pid, line in processes_of(served.folder).items() if b"--long" in line}
+
+
+def test_a_process_of_a_long_act_stays_for_the_next_one(idle):
+    """A refresh is several such acts: to start a process for each took most of its time."""
+    project = Project(idle.folder, worker="all")
+    nb_runs = idle.instance.get_runs_count()
+    project.refresh()
+    stays = long_ones(idle)
+    project.refresh()
+    assert idle.instance.get_runs_count() >= nb_runs + 4
+    assert long_ones(idle) <= stays
+    for pid in stays:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not long_ones(idle) & stays)
+    project.refresh()
+
+
 def test_a_process_of_a_long_act_that_is_killed_is_told_of_in_one_line(idle):
     asked = Asked(idle, "cluster", "killed-child", **LONG)
     idle.at_work(asked.run_id())
-    [child] = [pid for pid, line in processes_of(idle.folder).items() if b"--one" in line]
+    [child] = long_ones(idle)
     os.kill(child, signal.SIGKILL)
     asked.join(60)
     assert "The process that carried this out has died" in str(asked.error)
