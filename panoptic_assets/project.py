@@ -1297,16 +1297,19 @@ class Project:
         Raises:
             InputError: It cannot be computed, or the key was computed with other parameters.
         """
-        self._act("clustering", parse_run_key(key), self._with_scope(_config_of(given), images))
+        config = self._with_scope(self.registry, _config_of(given), images)
+        self._act("clustering", parse_run_key(key), config)
         return self.run_info(key)
 
-    def _with_scope(self, config: Document, images: Iterable[str] | None) -> Document:
+    def _with_scope(
+        self, registry: Registry, config: Document, images: Iterable[str] | None
+    ) -> Document:
         """A run's configuration whose scope are some images, where such were named."""
         if images is None:
             return config
         if "scope" in config:
             raise _images_or_scope()
-        return {**config, "scope": {"ids": {"file": self.selection_file(images)}}}
+        return {**config, "scope": {"ids": {"file": registry.write_selection(self._named(images))}}}
 
     def selection_file(self, images: Iterable[str]) -> str:
         """Write a list of images for the scope `ids` or the field `without` of a run.
@@ -1321,10 +1324,13 @@ class Project:
         Raises:
             InputError: There is no such image, or no image is given.
         """
+        return self.registry.write_selection(self._named(images))
+
+    def _named(self, images: Iterable[str]) -> list[str]:
+        """Ids of the images that names mean."""
         from panoptic_assets.corpus.table import named_images
 
-        folder, tell = self._project.images, self._reporter.tell
-        return self.registry.write_selection(named_images(self._store, folder, images, tell))
+        return named_images(self._store, self._project.images, images, self._reporter.tell)
 
     def leave_out(self, run_key: str, images: Iterable[str]) -> dict[str, Any]:
         """Cluster a run again without some of its images; returns what :meth:`cluster` does.
@@ -1340,11 +1346,8 @@ class Project:
             InputError: There is no such run or image, an image is not in the run, or none is left.
         """
         from panoptic_assets.clustering.leaving_out import to_leave_out
-        from panoptic_assets.corpus.table import named_images
 
-        folder, tell = self._project.images, self._reporter.tell
-        named = named_images(self._store, folder, images, tell)
-        gone = to_leave_out(self._store, self.registry, run_key, named)
+        gone = to_leave_out(self._store, self.registry, run_key, self._named(images))
         file = self.registry.write_selection(gone)
         return self.cluster(run_key, without=file, replace=True)
 
@@ -1353,19 +1356,19 @@ class Project:
         asset: str,
         key: str | None = None,
         images: Iterable[str] | None = None,
+        left_out: Iterable[str] = (),
         **given: Any,
     ) -> dict[str, Any]:
         """Prepare an act as it would be done now, and tell what it will do; nothing is started.
 
-        Returns asset, key, and what :func:`panoptic_assets.acts.foreseen` tells. Where
-        :meth:`cluster` would be given images, their list is written, as :meth:`selection_file`
-        does.
+        Returns asset, key, and what :func:`panoptic_assets.acts.foreseen` tells.
 
         Args:
             asset: What the act makes, such as ``clustering``, ``nested_clustering`` (of a node),
                 ``cluster_labels``, ``saved_clustering`` or ``tags``.
             key: Its run, node or projection. A run that has none yet is given one that is free.
             images: Of a run: see :meth:`cluster`.
+            left_out: Of a run: images of its scope that it would be without, by id or path.
             given: As the act is given it.
 
         Raises:
@@ -1373,14 +1376,19 @@ class Project:
         """
         from panoptic_assets.acts import ACTS, check_seen, foreseen
         from resources.models import ModelNeededError, UnloadedModels
+        from resources.registry import DraftRegistry
 
         act, context = ACTS[asset], self.context.now()
         if isinstance(self._store, Snapshot):
             context = dataclasses.replace(context, store=self._store)
         check_seen(context.store, self._seen)
         config = _config_of(given)
+        drafts = DraftRegistry(folder=self.registry.folder)
+        context = dataclasses.replace(context, registry=drafts)
         if asset == "clustering":
-            config = self._with_scope(config, images)
+            config = self._with_scope(drafts, config, images)
+            if gone := list(left_out):
+                config = {**config, "without": drafts.write_selection(self._named(gone))}
             key = parse_run_key(key) if key else self._free_key(context.store, config)
         if self._worker == "all":  # so that no model is loaded here
             unloaded = UnloadedModels(folder=context.models.folder)
@@ -1388,6 +1396,7 @@ class Project:
         try:
             plan = act.prepare(context, key or "", config)
         except ModelNeededError:
+            drafts.write_all()
             asked = {"asset": asset, "key": key, "given": config}
             if (made := self._handed({"check": asked})) is not None:
                 return made

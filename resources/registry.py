@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from resources.errors import InputError, message
 from resources.project_folder import ProjectFolder, ProjectSettings, find, read_yaml, write_file
@@ -276,13 +276,22 @@ class Registry(BaseModel):
         Returns:
             The file's path, from the project's folder on.
         """
-        project = self._project
+        path, content = self._selection(image_ids)
+        self._write(path, content)
+        return path.relative_to(self.folder_path).as_posix()
+
+    def unwritten(self, name: str) -> bytes | None:
+        """The content of a list that stays in memory; None: it is a file."""
+        return None
+
+    def _selection(self, image_ids: Iterable[str]) -> tuple[Path, bytes]:
         content = "".join(f"{image_id}\n" for image_id in sorted(set(image_ids))).encode()
         name = hashlib.sha256(content).hexdigest()[:_SELECTION_NAME]
-        path = project.configs / "selections" / f"{name}.txt"
+        return self._project.configs / "selections" / f"{name}.txt", content
+
+    def _write(self, path: Path, content: bytes) -> None:
         if not path.is_file() or path.read_bytes() != content:
             write_file(path, content)
-        return path.relative_to(project.folder).as_posix()
 
     @property
     def _project(self) -> ProjectFolder:
@@ -294,6 +303,28 @@ class Registry(BaseModel):
             return None
         with read_yaml(path) as content:
             return content
+
+
+class DraftRegistry(Registry):
+    """The registry of what is only checked: the lists of images that it is given stay in memory."""
+
+    _lists: dict[str, bytes] = PrivateAttr(default_factory=dict)
+
+    def write_selection(self, image_ids: Iterable[str]) -> str:
+        """The path that the list of images would have as a file."""
+        path, content = self._selection(image_ids)
+        name = path.relative_to(self.folder_path).as_posix()
+        self._lists[name] = content
+        return name
+
+    def unwritten(self, name: str) -> bytes | None:
+        """The content of a list that stays in memory; None: it is a file."""
+        return self._lists.get(name)
+
+    def write_all(self) -> None:
+        """Write the lists, for another process that has to read them."""
+        for name, content in self._lists.items():
+            self._write(self.folder_path / name, content)
 
 
 def _dumped(document: dict[str, Any]) -> bytes:

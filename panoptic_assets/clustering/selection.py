@@ -199,7 +199,7 @@ def left_out(file: str, store: LanceStore, registry: Registry) -> set[str]:
     """
     known = image_names(store, registry.images, store.version("files"))
     example = next(iter(known.by_path), "animals/cat.jpg")
-    names = _names_in(*_read_list(file, registry.folder_path), example)
+    names = _names_in(*_read_list(file, registry), example)
     found = {
         name: _id_of(name) if (image_id := known.find(name)) is None else image_id
         for name in names.lines
@@ -436,7 +436,7 @@ def _taken_between(scope: TakenBetween, corpus: PresentCorpus) -> _Found:
 
 
 def _listed(scope: Listed, corpus: PresentCorpus) -> _Found:
-    path, data = _read_list(scope.file, corpus.registry.folder_path)
+    path, data = _read_list(scope.file, corpus.registry)
     listed = _names_in(path, data, corpus.example)
     names, known = listed.lines, corpus.names()
     ids = {name: known.find(name) for name in names}
@@ -516,8 +516,11 @@ def _names_in(path: Path, data: bytes, example: str) -> _Names:
     return _Names(path, names, example)
 
 
-def _read_list(name: str, folder: Path) -> tuple[Path, bytes]:
+def _read_list(name: str, registry: Registry) -> tuple[Path, bytes]:
+    folder = registry.folder_path
     path = folder / name
+    if (unwritten := registry.unwritten(name)) is not None:
+        return path, unwritten
     # A refusal shows lines of the list, to whoever can start a run.
     if not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(

@@ -434,18 +434,14 @@ def _check_move_tag(project: "Project", asked: MoveTagAct) -> dict[str, Any]:
 
 
 def _cluster(project: "Project", asked: ClusterAct) -> Any:
-    return project.cluster(asked.key, asked.images, **_without(project, asked))
+    config = dict(asked.config)
+    if asked.without:
+        config["without"] = project.selection_file(asked.without)
+    return project.cluster(asked.key, asked.images, **config)
 
 
 def _check_cluster(project: "Project", asked: ClusterAct) -> dict[str, Any]:
-    return project.check("clustering", asked.key, asked.images, **_without(project, asked))
-
-
-def _without(project: "Project", asked: ClusterAct) -> dict[str, Any]:
-    """The configuration of a run, with the file of the images that are left out."""
-    if not asked.without:
-        return asked.config
-    return {**asked.config, "without": project.selection_file(asked.without)}
+    return project.check("clustering", asked.key, asked.images, asked.without, **asked.config)
 
 
 def _import_tags(project: "Project", asked: ImportTagsAct) -> Any:

@@ -83,6 +83,21 @@ def test_a_check_tells_the_configuration_with_all_defaults_and_how_many_images(c
     assert (told["takes_long"], told["exists"], told["replaces"]) == (False, False, None)
 
 
+def test_images_that_are_named_leave_no_list_behind_as_long_as_nothing_is_done(client, project):
+    """A page asks at each change of its form."""
+    first, *others = project.images()["image_id"].to_pylist()[:5]
+    body = {"key": "chosen-ones", "images": [first, *others], "without": [first]}
+    config = {"method": {"kmeans": {"nb_clusters": 2}}}
+    told = checked(client, "cluster", **body, config=config)
+    lists = project.folder / "configs" / "selections"
+    assert told["nb_images"] == 4
+    assert not lists.exists()
+    made = client.do("cluster", **body, config=config)
+    assert len(project.assignments("chosen-ones")) == 4
+    assert told["config"]["scope"] == made["config"]["scope"]
+    assert len([*lists.iterdir()]) == 2
+
+
 @pytest.mark.parametrize(
     ("config", "key"),
     [
