@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _QUICK_IMAGES = 25_000
 """Images in one act that takes seconds: k-means of 20,000 x 512 takes 2 to 4 on two cores, and so
 do the other methods below it, but for those that are named here."""
-_QUICK_IMAGES_BY_METHOD = {"agglomerative": 3_000, "consensus": 3_000, "hdbscan": 3_000}
-"""Of methods whose time grows with the square of the images."""
+_QUICK_IMAGES_BY_METHOD = dict.fromkeys(("agglomerative", "birch", "consensus", "hdbscan"), 3_000)
+"""Of methods whose time grows with the square of the images; BIRCH's where they are unrelated."""
 _QUICK_PAGES = 3_000
 """Images in a report that takes seconds."""
 _SECONDS = {
@@ -260,6 +260,7 @@ def seen(store: "LanceStore", subjects: Iterable[str]) -> dict[str, str | None]:
         subjects: A run or divided node (``greek``, ``greek/3``): the id of the record that counts;
             ``tree:greek``: those of all that is divided below it, too; ``property:NAME``: the
             number of its last event in the tag log; ``labels:greek``: a hash of a run's labels;
+            ``name:greek/3``: what a cluster is called;
             ``remark:image:ID``, ``remark:tag:ID``, ``remark:greek/3``: the id of the remark that
             counts; ``corpus:``: the number of the corpus version.
 
@@ -297,13 +298,15 @@ def _version_of(store: "LanceStore", subject: str) -> str | None:
         return _tree_version(store, name)
     if kind == "labels":
         return _labels_version(store, name)
+    if kind == "name":
+        return _name(store, name)
     if kind == "property":
         return _property_version(store, name)
     if kind == "remark":
         return _remark_version(store, name)
     raise InputError(
         "{subject!r} is nothing that has a version: name a run or node, or one of tree:RUN, "
-        "labels:RUN, property:NAME, remark:SUBJECT and corpus:.",
+        "labels:RUN, name:NODE, property:NAME, remark:SUBJECT and corpus:.",
         id="no-such-subject",
         subject=subject,
     )
@@ -340,6 +343,17 @@ def _labels_version(store: "LanceStore", run_key: str) -> str | None:
     columns = ["record_id", "cluster", "label", "config"]
     rows = store.read("labels", columns, where).to_pylist()
     return _hash(sorted([str(row[name]) for name in columns] for row in rows)) if rows else None
+
+
+def _name(store: "LanceStore", node: str) -> str | None:
+    from panoptic_assets.clustering.table import Clusterings
+    from panoptic_assets.labels.table import names_of_clusters, read_labels
+    from panoptic_assets.spec.keys import parse_clustering, run_key_of
+
+    run_key = run_key_of(parse_clustering(node))
+    clusterings = Clusterings(store, run_key)
+    labels = read_labels(store, clusterings, run_key)
+    return names_of_clusters(clusterings, run_key, labels).get(node)
 
 
 def _property_version(store: "LanceStore", name: str) -> str | None:

@@ -87,17 +87,17 @@ def _tree(project: "Project", run_key: str) -> "RunTree":
 
 
 def _seen(project: "Project", tree: "RunTree", about: str) -> dict[str, Any]:
-    """The versions of the run, of each of its clusters, of its labels, and of what is remarked."""
+    """The versions of the run, its clusters and their names, its labels, and what is remarked."""
     from panoptic_assets.acts import seen
 
     key = tree.record.key
     subjects = [key, f"tree:{key}", f"labels:{key}", f"remark:{about}"]
     found = seen(project.store, subjects)
     # Not by `seen`, which would look for each of them anew.
-    versions = {
-        cluster.node: cluster.clustering.record_id if cluster.clustering else None
-        for cluster in tree.walk()
-    }
+    versions: dict[str, str | None] = {}
+    for cluster in tree.walk():
+        versions[cluster.node] = cluster.clustering.record_id if cluster.clustering else None
+        versions[f"name:{cluster.node}"] = cluster.name or None
     return {**versions, **found}
 
 

@@ -492,6 +492,18 @@ def test_an_act_on_what_has_changed_meanwhile_is_a_conflict(client, project):
     assert project.run_info("greek/2")["record_id"] == record_id
 
 
+def test_of_two_who_name_one_cluster_the_second_is_told(client):
+    """DESIGN 11. Another cluster of the run may be named meanwhile."""
+    client.do("cluster", key="two-hands", config={"method": {"kmeans": {"nb_clusters": 2}}})
+    first, other = ({"node": f"two-hands/{n}", "seen": {f"name:two-hands/{n}": None}} for n in "01")
+    client.do("name", **first, name="Amphores")
+    answer = client.post_act("name", {**first, "name": "Vases"})
+    assert (answer.status_code, answer.json()["error"]["id"]) == (409, "changed-meanwhile")
+    client.do("name", **other, name="Coupes")
+    names = {row["node"]: row["label"] for row in client.tell("clusters/two-hands")["rows"]}
+    assert names == {"two-hands/0": "Amphores", "two-hands/1": "Coupes"}
+
+
 def test_who_acts_is_whom_the_browser_says(client, project):
     client.app.router.routes.extend(who_routes({}))
     client.post(WHO, json={"name": "Ada"})

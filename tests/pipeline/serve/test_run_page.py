@@ -128,6 +128,7 @@ def test_what_acts_rest_on_is_on_the_page(overview):
     seen = json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', overview)[1]))
     assert seen["greek/0"].startswith("greek/0@1")
     assert seen["greek/2"] is None
+    assert {seen["name:greek/0"], seen["name:greek/2"]} == {None, HOSTILE}
     assert {"greek", "tree:greek", "labels:greek", "remark:greek"} <= seen.keys()
 
 
