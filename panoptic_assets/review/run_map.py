@@ -6,7 +6,7 @@ are in (``review.image_colours``), and packing the map (``review.map_data``).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +134,29 @@ def colourings(tree: RunTree, points: MapPoints, language: Language) -> list[Col
     title = language.gettext("distance to the cluster’s mean")
     found.append(Colouring(title, distances, key="distance"))
     return [one.of(rows) for one in found]
+
+
+def by_clusters_of(tree: RunTree, image_ids: Sequence[str], language: Language) -> Colouring:
+    """A run's clusters as colours of a map that is not its own.
+
+    Args:
+        tree: The run.
+        image_ids: Those of the map, of which the run may lack some.
+        language: Of what is no cluster.
+    """
+    own = _by_cluster(tree, language)
+    nothing = language.gettext("(not in the run)")
+    of = dict(zip(tree.image_ids, own.values, strict=True))
+    rows = {image_id: row for row, image_id in enumerate(image_ids)}
+    medoids = {name: tree.image_ids[row] for name, row in own.medoids.items()}
+    return replace(
+        own,
+        name=language.gettext("clusters of {run}").format(run=tree.record.key),
+        values=[of.get(image_id, nothing) for image_id in image_ids],
+        nothing=own.nothing | {nothing},
+        key=f"run:{tree.record.key}",
+        medoids={name: rows[image_id] for name, image_id in medoids.items() if image_id in rows},
+    )
 
 
 def map_script(tree: RunTree, points: MapPoints, language: Language) -> bytes:

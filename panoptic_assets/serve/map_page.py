@@ -44,13 +44,19 @@ class AskedMapPage(AskedMap):
     colour: str = Field(
         default="",
         max_length=500,
-        description="`cluster`, `deepest`, `folder`, `tag:PROPERTY`, `property:NAME`, `distance`.",
+        description="`cluster`, `deepest`, `folder`, `tag:PROPERTY`, `property:NAME`, `distance`, "
+        "`run:KEY` for the clusters of another run.",
     )
 
 
 class AskedMapColours(AskedMap):
     """The colours of a map, with their names."""
 
+    colour: str = Field(
+        default="",
+        max_length=500,
+        description="`run:KEY` for the clusters of another run, too; all others are always told.",
+    )
     language: str = Field(default=ENGLISH, max_length=8, description="Of the names.")
 
 
@@ -135,7 +141,7 @@ def map_points_document(project: "Project", asked: AskedMap) -> dict[str, Any]:
 def map_colours_document(project: "Project", asked: AskedMapColours) -> dict[str, Any]:
     """The ways to colour the points of a map; ``points`` is the version of those."""
     from panoptic_assets.review.map_data import packed_colours
-    from panoptic_assets.review.run_map import MapPoints, colourings
+    from panoptic_assets.review.run_map import MapPoints, by_clusters_of, colourings
 
     found = read_map(project, asked)
     spoken = language(asked.language)
@@ -150,8 +156,27 @@ def map_colours_document(project: "Project", asked: AskedMapColours) -> dict[str
 
         colours = [one.of(rows) for one in (by_folder(found.paths, spoken), *known)]
         places = [""] * len(rows)
+    clusters = _clusters(found.tree)
+    if other := _other_run(project, asked):
+        colours.append(by_clusters_of(other, found.image_ids, spoken).of(rows))
+        clusters |= _clusters(other)
     packed = packed_colours(places, colours, spoken.gettext("(others)"))
-    return {"points": found.version, **packed, "clusters": _clusters(found.tree)}
+    return {"points": found.version, **packed, "clusters": clusters}
+
+
+def _other_run(project: "Project", asked: AskedMapColours) -> "RunTree | None":
+    """The run whose clusters colour the map of another, or of the corpus; None: not asked for.
+
+    It may be gone since it was chosen: then the map has its other colours.
+    """
+    from panoptic_assets.clustering.table import Clusterings
+    from panoptic_assets.review.run_tree import read_tree
+
+    kind, _, key = asked.colour.partition(":")
+    if kind != "run" or not key or key == asked.run:
+        return None
+    clusterings = Clusterings(project.store, parse_run_key(key))
+    return read_tree(project.store, clusterings, key) if clusterings.find(key) else None
 
 
 def _known(project: "Project", found: LiveMap, spoken: Language) -> list[Any]:

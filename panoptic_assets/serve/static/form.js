@@ -17,7 +17,7 @@ const go = document.getElementById("go");
 const given = JSON.parse(form.dataset.given);
 const name = form.dataset.actName;
 const replace = document.getElementById("replace");
-const touched = new Set(); // fields in which somebody was: the others are not blamed
+const touched = new Set(); // fields in which somebody was, the last one last: others are not blamed
 let proposed = ""; // the key that the run would get
 let asked = 0; // the newest check: answers of older ones are dropped
 let shownScope = null;
@@ -151,15 +151,24 @@ function clearErrors() {
 
 // What is said beside a field: its name stands there already.
 function beside(error) {
-  const problems = String(error.values.problems || "");
-  return error.field && problems.startsWith(`${error.field}: `) ? problems.slice(error.field.length + 2) : error.message;
+  const place = error.field ? error.message.indexOf(error.field) : -1;
+  const after = place < 0 ? null : error.message.slice(place + error.field.length).match(/^\s*:\s+(.+)$/s);
+  return after ? after[1] : error.message;
+}
+
+// Of values that do not go together, which are named, the field that was changed last.
+function changedLast(path, said) {
+  const names = new Set(said.match(/\w+/g));
+  const isOne = (name) => name.startsWith(`config.${path}.`) && names.has(name.split(".").pop());
+  return fieldsNamed([...touched].reverse().find(isOne));
 }
 
 // A refusal beside its field, or where there is none of it, above the button.
 function blame(error, all) {
   const path = error.field || "";
   const wanted = [path, `config.${path}`].filter(() => path);
-  const fields = wanted.flatMap(fieldsNamed).filter((field) => !field.closest("fieldset:disabled"));
+  const named = wanted.flatMap(fieldsNamed);
+  const fields = (named.length ? named : changedLast(path, beside(error))).filter((field) => !field.closest("fieldset:disabled"));
   const [field] = fields;
   if (field && !all && !touched.has(field.name)) {
     document.getElementById("size").textContent = beside(error);
@@ -228,6 +237,7 @@ async function showPictures(body) {
   document.getElementById("preview").replaceChildren(...ids.map((id) => element("img", { src: thumbnail(id), alt: "", width: 160, height: 160 })));
 }
 
+// Whoever has pressed the button (`all`) gets the answer even if the page asks again meanwhile.
 async function check(all = false) {
   const mine = ++asked;
   const body = await bodyOf();
@@ -245,14 +255,14 @@ async function check(all = false) {
   }, 2 * WAIT);
   try {
     const found = await post(`check/${name}`, body).finally(() => clearTimeout(slow));
-    if (mine !== asked) return null;
+    if (mine !== asked && !all) return null;
     showReplace(Boolean(found.exists && replace?.checked));
     clearErrors();
     tellCheck(found);
     showPictures(body);
     return { body, found };
   } catch (error) {
-    if (mine !== asked) return null;
+    if (mine !== asked && !all) return null;
     clearErrors();
     showReplace(error.id === "made-with-other-parameters" || Boolean(replace?.checked));
     document.getElementById("check-notes").hidden = true;
@@ -270,6 +280,7 @@ function checkSoon() {
 }
 
 form.addEventListener("input", (event) => {
+  touched.delete(event.target.name);
   if (event.target.name) touched.add(event.target.name);
   show();
   checkSoon();

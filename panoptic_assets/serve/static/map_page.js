@@ -37,6 +37,8 @@ class MapPage {
       view: () => this.moved(),
     });
     this.colouring = null;
+    this.wanted = new URLSearchParams(location.search).get("colour"); // its key, also before it is there
+    this.asking = 0;
     this.hidden = new Set();
     this.lit = null;
     this.places = new Map(); // elements of clusters on the map, by code
@@ -69,18 +71,25 @@ class MapPage {
     this.view.setPoints(this.x, this.y);
   }
 
+  // Of the clusters of other runs, which may be many, those that are chosen are asked for.
   async loadColours() {
-    const data = await read("map/colours", { ...this.asked, language });
+    const mine = ++this.asking;
+    const colour = this.wanted?.startsWith("run:") ? this.wanted : "";
+    const data = await read("map/colours", { ...this.asked, language, colour });
+    if (mine !== this.asking) return; // it was asked for again meanwhile
     if (data.points !== this.version) await this.loadPoints();
     this.clusters = data.clusters;
     this.nodes = data.nodes;
     this.nodeOf = new Uint32Array(bytes(data.nodeOf).buffer);
     this.colourings = data.colourings.map((one) => (one.codes ? { ...one, codes: bytes(one.codes) } : { ...one, numbers: floats(one.numbers) }));
-    const wanted = this.colouring?.key || new URLSearchParams(location.search).get("colour");
-    const same = this.colourings.find((one) => one.key === wanted);
-    const hidden = new Set([...this.hidden].map((code) => this.colouring.labels[code]));
+    const same = this.colourings.find((one) => one.key === this.wanted);
+    const hidden = new Set(this.colouring?.key === same?.key ? [...this.hidden].map((code) => this.colouring.labels[code]) : []);
     this.choose(same || this.colourings[0], hidden);
-    $("colouring").replaceChildren(...this.colourings.map((one) => element("option", { value: one.key, selected: one === this.colouring }, one.name)));
+    const others = JSON.parse(app.dataset.runs).filter((run) => run !== app.dataset.run && `run:${run}` !== this.colouring.key);
+    $("colouring").replaceChildren(
+      ...this.colourings.map((one) => element("option", { value: one.key, selected: one === this.colouring }, one.name)),
+      ...others.map((run) => element("option", { value: `run:${run}` }, _("clusters of {run}", { run }))),
+    );
   }
 
   choose(colouring, hidden = new Set()) {
@@ -446,7 +455,10 @@ class MapPage {
 
   listen() {
     $("colouring").addEventListener("change", (event) => {
-      this.choose(this.colourings.find((one) => one.key === event.target.value));
+      this.wanted = event.target.value;
+      const known = this.colourings.find((one) => one.key === this.wanted);
+      if (known) this.choose(known);
+      else this.loadColours().catch(refused);
       const address = new URL(location.href);
       address.searchParams.set("colour", event.target.value);
       history.replaceState(history.state, "", address);

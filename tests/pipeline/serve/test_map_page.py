@@ -112,6 +112,31 @@ def test_points_of_a_run_are_coloured_by_cluster_and_by_all_that_is_known(client
     assert np.count_nonzero(~np.isnan(price)) == 1
 
 
+def test_the_clusters_of_a_run_colour_a_map_that_is_not_its_own(client, mapped_folder, tmp_path):
+    """D37-D39: a map coloured by either of two runs; what one of them leaves out is grey."""
+    bench = bench_of(shutil.copytree(mapped_folder, tmp_path / "own"))
+    scope = {"files": {"pattern": "animals/*"}}
+    bench.make("clustering", "animals", method={"kmeans": {"nb_clusters": 3}}, scope=scope)
+    own = Client(bench.project.folder)
+    for run in ("greek", ""):
+        told = own.tell("map/colours", run=run, colour="run:animals")
+        found = colouring(told, "run:animals")
+        assert found["nodes"] == ["animals/0", "animals/1", "animals/2", None]
+        assert found["labels"][-1] == "(not in the run)"
+        sizes = np.bincount(numbers(found["codes"], "u1")).tolist()
+        clusters = bench.read.clusters("animals").to_pylist()
+        assert sizes == [*(row["size"] for row in clusters), 253 - 54]
+        ids = base64.b64decode(own.tell("map/points", run=run)["ids"])
+        medoids = [ids[32 * row : 32 * row + 32].hex() for row in found["medoids"][:-1]]
+        assert medoids == [row["medoid"] for row in clusters]
+        assert told["clusters"]["animals/2"]["size"] == clusters[2]["size"]
+
+
+def test_a_run_that_is_gone_leaves_a_map_its_other_colours(client):
+    told = client.tell("map/colours", colour="run:none")
+    assert [one["key"] for one in told["colourings"]][:1] == ["folder"]
+
+
 def test_colours_go_with_the_points_and_speak_the_language_that_is_asked_for(client):
     points = client.tell("map/points", run="greek")
     told = client.tell("map/colours", run="greek", language="fr")
