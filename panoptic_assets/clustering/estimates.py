@@ -30,8 +30,12 @@ _SECONDS = {
 }
 """For one image to that power; of k-means, of ten starts and for each cluster. Measured on 2,000 to
 20,000 vectors like CLIP's, of 512 numbers, two cores of an AMD EPYC with AVX-512, beside other
-work: a slower machine is known by its own records. Where nothing is near anything, `birch` takes
-its square: 68 s for 20,000."""
+work: a slower machine is known by its own records."""
+_BIRCH_APART = 2.1e-7
+"""Seconds of `birch` for the square of the images, where no two are near enough for a group:
+joining the groups takes most of it. 1.8 s for 3,000, 29 for 12,000; like CLIP's .2 and 1.2."""
+_UNRELATED = 100.0
+"""The score that all images have together where they have nothing in common."""
 _AUTOMATIC_CLUSTERS = 8
 """As many are what an automatic number costs k-means: it takes 1.4 s for 20,000 images."""
 
@@ -57,7 +61,11 @@ def likely_seconds(
     method = config.method
     name = name_of(type(method))
     parameters = method.model_dump()
-    work = _work(parameters, nb_images)
+    known = list(known)
+    of_features = [record for record in known if record.config["features"] == config.features]
+    newest = max(of_features, key=lambda record: record.finished_at, default=None)
+    baseline = newest.baseline_score if newest else _UNRELATED
+    work = _work(parameters, nb_images, baseline)
     found: list[tuple[bool, Any, float]] = []
     for record in known:
         [(its_name, its_parameters)] = record.config["method"].items()
@@ -65,7 +73,8 @@ def likely_seconds(
         if its_name != name or record.usage is None or nb_known * _LEAST_COMPARABLE < nb_images:
             continue
         same = all(parameters.get(field) == value for field, value in its_parameters.items())
-        scale = work / max(_work({"name": name, **its_parameters}, nb_known), 1e-9)
+        its_work = _work({"name": name, **its_parameters}, nb_known, record.baseline_score)
+        scale = work / max(its_work, 1e-9)
         # Beside other work a method takes longer by the clock, with several threads by the CPU.
         taken = min(record.usage.seconds, record.usage.cpu_seconds)
         found.append((same, record.finished_at, taken * scale))
@@ -78,9 +87,18 @@ def likely_seconds(
     return float(once * (1 + config.stability * _SHARE ** _EXPONENTS.get(name, 1.0)))
 
 
-def _work(parameters: dict[str, Any], nb_images: int) -> float:
-    """What the time of a method is proportional to."""
+def _work(parameters: dict[str, Any], nb_images: int, baseline: float) -> float:
+    """What the time of a method is proportional to.
+
+    Args:
+        parameters: Of the method, its name among them.
+        nb_images: The images.
+        baseline: The score that all of them have together.
+    """
     name = parameters["name"]
+    # The mean square of half the distance of two images: the radius of the group that they make.
+    if name == "birch" and baseline / 200 > parameters.get("threshold", 0.5) ** 2:
+        return float(nb_images) ** 2 * _BIRCH_APART / _SECONDS["birch"]
     work = float(nb_images) ** _EXPONENTS.get(name, 1.0)
     if name in ("kmeans", "minibatch_kmeans"):
         nb_clusters = parameters.get("nb_clusters") or -1

@@ -66,8 +66,11 @@ def present_files(store: LanceStore, version: int | None = None) -> dict[str, li
         version: The version of ``files`` to read; the newest by default.
     """
     rows = store.read("files", ["path", "image_id", "status"], version=version)
-    rows = rows.filter(pc.equal(rows["status"], "present"))
-    return _grouped(zip(rows["path"].to_pylist(), rows["image_id"].to_pylist(), strict=True))
+    rows = rows.filter(pc.equal(rows["status"], "present")).sort_by("path")
+    paths: dict[str, list[str]] = {}
+    for path, image_id in zip(rows["path"].to_pylist(), rows["image_id"].to_pylist(), strict=True):
+        paths.setdefault(image_id, []).append(path)
+    return paths
 
 
 def image_names(
@@ -128,12 +131,8 @@ def named_images(
 
 def paths_of_images(files: Iterable[File]) -> dict[str, list[str]]:
     """For each image that is present, the sorted paths of its files."""
-    return _grouped((file.path, file.holds) for file in files if file.holds)
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     paths: dict[str, list[str]] = defaultdict(list)
-    for path, image_id in sorted(pairs):
+    for path, image_id in sorted((file.path, file.holds) for file in files if file.holds):
         paths[image_id].append(path)
     return dict(paths)
 

@@ -9,8 +9,11 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio
@@ -45,6 +48,9 @@ from panoptic_assets.spec.people import system_user
 from resources.errors import InputError
 from resources.report_folder import LIVE
 
+if TYPE_CHECKING:
+    import jinja2
+
 LIVE_PAGES: tuple[PageAddress, ...] = (
     *HOME_PAGES,
     *FORM_PAGES,
@@ -71,6 +77,8 @@ _POLICY = (
 )
 _READING = 6
 """Pages that are made at the same time."""
+_SECONDS_BETWEEN_STEPS = 0.02
+"""Of what is loaded before it is asked for; each takes about as long."""
 
 
 @functools.cache
@@ -145,6 +153,8 @@ class ProjectPages:
         self._read_only = read_only
         self.corpus = Project(folder).layout.corpus
         self._reading = anyio.CapacityLimiter(_READING)
+        self._nb_asked = 0
+        """Requests that wait for their answer."""
         routes = [self._route(page) for page in LIVE_PAGES]
         routes.append(Route("/language/{code}", self._choose_language, methods=["GET"]))
         self._router = Router(routes, redirect_slashes=False, default=self._nothing_there)
@@ -154,6 +164,13 @@ class ProjectPages:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
+        self._nb_asked += 1
+        try:
+            await self._answered(scope, receive, send)
+        finally:
+            self._nb_asked -= 1
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if scope["path_params"]["corpus"] != self.corpus:
                 raise _no_such_page(scope)
@@ -162,6 +179,50 @@ class ProjectPages:
             request = Request(scope)
             answer = await self._refused(request, error)
             await answer(scope, receive, send)
+
+    def warm_up(self, ending: threading.Event) -> None:
+        """Load what pages need before somebody asks for one: modules, catalogues, templates.
+
+        All templates are compiled in each language, and the first page and one of a run are made
+        for nobody. A page that somebody asks for goes before the next of these steps.
+
+        Args:
+            ending: Set when nothing more shall be begun.
+        """
+        for step in self._steps_to_warm():
+            # Python runs one thread at a time: who asks meanwhile would wait for both.
+            while not ending.wait(_SECONDS_BETWEEN_STEPS) and self._nb_asked:
+                pass
+            if ending.is_set():
+                return
+            # What ails the project is said to who asks for the page.
+            with suppress(Exception):
+                step()
+
+    def _steps_to_warm(self) -> Iterator[Callable[[], object]]:
+        for code in LANGUAGES:
+            yield functools.partial(_texts, language(code))
+            templates = _templates(language(code))
+            for name in templates.list_templates(("html",)):
+                yield functools.partial(templates.get_template, name)
+        by_path = {page.path: page for page in LIVE_PAGES}
+        for code in LANGUAGES:
+            to = LiveAddresses(self.corpus, language(code), self._read_only)
+            yield functools.partial(self._made_for_nobody, by_path[""], {}, to)
+            yield functools.partial(self._made_of_a_run, by_path["runs/{key}"], to)
+
+    def _made_of_a_run(self, page: PageAddress, to: LiveAddresses) -> None:
+        runs = Project(self._folder).runs()
+        newest = max(runs, key=lambda run: run["finished_at"], default=None)
+        if newest is not None:
+            self._made_for_nobody(page, {"key": newest["run_key"]}, to)
+
+    def _made_for_nobody(
+        self, page: PageAddress, asked: Mapping[str, str], to: LiveAddresses
+    ) -> None:
+        place = f"{to.base}/{page.path.format(**asked)}"
+        request = Request({"type": "http", "path": place, "query_string": b"", "headers": []})
+        self._made(page, request, page.asked.model_validate(asked), to)
 
     def routes_to_home(self) -> list[BaseRoute]:
         """The routes that lead to the first page."""
@@ -206,25 +267,21 @@ class ProjectPages:
             asked = asked_by(request, page.asked)
             to = LiveAddresses(self.corpus, language_of(request), self._read_only)
             body = await anyio.to_thread.run_sync(
-                lambda: self._written(
-                    page,
-                    request,
-                    to,
-                    page.shown(Project(self._folder, worker="all").snapshot(), asked, to),
-                ),
-                limiter=self._reading,
+                lambda: self._made(page, request, asked, to), limiter=self._reading
             )
             return self._answer(request, to, body)
 
         return show
 
+    def _made(self, page: PageAddress, request: Request, asked: Any, to: LiveAddresses) -> bytes:
+        project = Project(self._folder, worker="all").snapshot()
+        return self._written(page, request, to, page.shown(project, asked, to))
+
     def _written(
         self, page: PageAddress, request: Request, to: LiveAddresses, values: Mapping[str, object]
     ) -> bytes:
         static = f"{STATIC}/{static_version()}/{to.language.code}"
-        template = environment(_HERE / "templates", TEMPLATES, language=to.language).get_template(
-            page.template
-        )
+        template = _templates(to.language).get_template(page.template)
         text = template.render(
             **{"seen": {}, **values},
             to=to,
@@ -295,6 +352,10 @@ class ProjectPages:
             lambda: self._written(page, request, to, {"said": said, "status": status})
         )
         return self._answer(request, to, body, status=status)
+
+
+def _templates(spoken: Language) -> "jinja2.Environment":
+    return environment(_HERE / "templates", TEMPLATES, language=spoken)
 
 
 def _no_such_page(scope: Scope) -> InputError:

@@ -314,7 +314,8 @@ def output_hash(assignments: Iterable[tuple[str, str]]) -> str:
 def vectors_hash(image_ids: list[str], vectors: Vectors) -> str:
     """SHA-256 of sorted image ids and their vectors, float32 in little-endian bytes."""
     result = hashlib.sha256("\n".join(image_ids).encode())
-    result.update(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
+    # Without a copy: 20,000 vectors are 40 MB.
+    result.update(np.ascontiguousarray(vectors, dtype="<f4").ravel().data)
     return result.hexdigest()
 
 

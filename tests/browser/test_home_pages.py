@@ -128,6 +128,37 @@ def test_a_value_is_refused_beside_its_field_as_it_is_typed(form, faults):
     refused(faults)
 
 
+def test_what_one_does_shows_the_page_anew_once(home):
+    """E8: of many images a page takes a while, and one's own act is no news at the next look."""
+    home.wait_for_load_state("networkidle")
+    acts = home.locator("script[src$='/live.js']").get_attribute("src").replace("live", "acts")
+    edit = {"create": {"tag": "shown", "property": "Shown anew"}}
+    done = "async ([acts, edit]) => (await import(acts)).act('edit', {edits: [edit]})"
+    home.evaluate(done, [acts, edit])
+    expect(home.locator(".of-property", has_text="Shown anew")).to_be_visible()
+    pages = []
+    home.on("request", lambda request: request.url == home.url and pages.append(request.url))
+    for _ in range(3):
+        with home.expect_response("**/api/version"):
+            home.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert pages == []
+
+
+def test_the_button_counts_even_if_the_page_checks_again_meanwhile(form):
+    """D29: an act that ends elsewhere makes the page check anew, as typing does."""
+    form.get_by_label("Name of the run").fill("pressed")
+    expect(form.get_by_role("button", name="Cluster 253 images")).to_be_visible()
+    held = []
+    form.route("**/check/cluster", lambda route: held.append(route))
+    with form.expect_request("**/check/cluster"):
+        form.locator("#go").click()
+    with form.expect_request("**/check/cluster"):
+        number(form).dispatch_event("input")
+    for route in held:
+        route.continue_()
+    form.wait_for_url("**/runs/pressed")
+
+
 def test_another_method_brings_its_own_fields(ui, form):
     """D43, D44: clusters of 10 to 300 images; no number is asked for."""
     form.get_by_role("radio", name="hdbscan").check()

@@ -45,7 +45,14 @@ function disc(radius) {
   return { reach, right: Int32Array.from(right), down: Int32Array.from(down), covered: Float32Array.from(covered) };
 }
 
+const known = new Map(); // channels of colours, by how CSS says them
+
 function channels(colour) {
+  if (!known.has(colour)) known.set(colour, drawn(colour));
+  return known.get(colour);
+}
+
+function drawn(colour) {
   const context = document.createElement("canvas").getContext("2d");
   context.fillStyle = colour;
   context.fillRect(0, 0, 1, 1);
@@ -92,6 +99,7 @@ export class MapView {
     this.dimmed = null;
     this.chosen = null;
     this.isMoving = false; // whether dragging moves the map
+    this.width = this.height = 0;
     this.pointers = new Map();
     this.listen();
     new ResizeObserver(() => this.resize()).observe(place);
@@ -122,15 +130,11 @@ export class MapView {
     return this.scale / this.whole;
   }
 
-  get width() {
-    return this.place.clientWidth;
-  }
-
-  get height() {
-    return this.place.clientHeight;
-  }
-
+  // Its pixels are asked for here alone: for each point, a browser would look whether the page has
+  // changed, which took most of the time of a frame.
   resize(anew = false) {
+    this.width = this.place.clientWidth;
+    this.height = this.place.clientHeight;
     const [left, right, low, high] = this.bounds || [0, 1, 0, 1];
     const margin = 28;
     const room = [Math.max(40, this.width - 2 * margin), Math.max(40, this.height - 2 * margin)];

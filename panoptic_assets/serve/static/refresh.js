@@ -14,6 +14,9 @@ export function onRefresh(listener) {
 }
 
 async function anew() {
+  // Before the page, so that what changes between the two is seen at the next look; else that look
+  // would take what is shown now for a change: a page of 20,000 images would be made twice.
+  const now = await versionNow();
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok && answer.status !== 404) return;
   const next = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -22,6 +25,7 @@ async function anew() {
     if (now && wanted) morph(now, wanted);
   }
   document.title = next.title;
+  if (now) version = now;
   for (const listener of listeners) listener();
 }
 
@@ -32,11 +36,17 @@ export function refresh() {
   return going;
 }
 
+const versionNow = async () => (await read("version").catch(() => null))?.version;
+
 async function look() {
   if (document.visibilityState !== "visible") return;
-  const now = (await read("version").catch(() => null))?.version;
-  if (now && version && now !== version) refresh();
-  if (now) version = now;
+  const before = version;
+  const now = await versionNow();
+  // Where it has changed here meanwhile, the page was made anew.
+  if (now && before === version) {
+    if (version && now !== version) refresh();
+    version = now;
+  }
 }
 
 export function watch() {

@@ -1,6 +1,9 @@
 """Whatever is asked of the pages: refused on a page of their own, and led nowhere else."""
 
+import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -112,3 +115,42 @@ def test_pages_are_kept_by_nobody_between_and_differ_by_language_and_person(aske
     headers = asked("").headers
     assert headers["cache-control"] == "private, no-cache"
     assert {part.strip() for part in headers["vary"].split(",")} >= {"Accept-Language", "Cookie"}
+
+
+_WARMED = """
+import json, sys, threading
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+from panoptic_assets.serve.live_pages import ProjectPages
+from panoptic_assets.serve.page_address import PAGES
+
+pages = ProjectPages(sys.argv[1], {})
+client = TestClient(Starlette(routes=[Mount(PAGES, pages)]))
+# What the client itself needs is loaded by this.
+assert client.get(f"/panoptic/{pages.corpus}/nothing").status_code == 404
+known = set(sys.modules)
+ending = threading.Event()
+ending.set()
+pages.warm_up(ending)
+assert set(sys.modules) == known
+pages.warm_up(threading.Event())
+warm = set(sys.modules)
+for place in ("", "runs/greek"):
+    for language in ("en", "fr"):
+        headers = {"Accept-Language": language}
+        answer = client.get(f"/panoptic/{pages.corpus}/{place}", headers=headers)
+        assert answer.status_code == 200, answer.text
+print(json.dumps([sorted(warm - known), sorted(set(sys.modules) - warm)]))
+"""
+
+
+def test_what_the_first_pages_need_is_loaded_before_somebody_asks(clustered_folder):
+    """The modules of the pages; where the server ends already, nothing is loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WARMED, clustered_folder], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    before, when_asked = json.loads(done.stdout.splitlines()[-1])
+    assert "panoptic_assets.review.run_pages" in before
+    assert when_asked == []

@@ -20,7 +20,7 @@ def asked(method, **others):
     return parse(ClusteringConfig, {"method": method, **others})
 
 
-def record(method, nb_images, seconds, day=0, usage=True):
+def record(method, nb_images, seconds, day=0, usage=True, baseline=80.0):
     when = FIRST + timedelta(days=day)
     return Record(
         key="greek",
@@ -32,7 +32,7 @@ def record(method, nb_images, seconds, day=0, usage=True):
         parent_output=None,
         counts={"in_scope": nb_images, "clustered": nb_images, "remainder": 0, "not_embedded": 0},
         nb_clusters=2,
-        baseline_score=80.0,
+        baseline_score=baseline,
         output="0" * 64,
         usage={"cpu_seconds": seconds, "seconds": seconds, "peak_memory": None} if usage else None,
         libraries={},
@@ -75,6 +75,15 @@ def test_a_record_of_far_fewer_images_is_no_measure():
 def test_without_a_record_more_images_are_known_to_take_longer(method):
     few, many = (likely_seconds(asked({method: {}}), n, []) for n in (1000, 100_000))
     assert 0 < few < 2 < many
+
+
+@pytest.mark.parametrize(("baseline", "times"), [(80.0, 4), (40.0, 2)])
+def test_birch_grows_with_the_square_of_images_that_have_nothing_in_common(baseline, times):
+    """Each is a group of its own then, and groups are joined in pairs."""
+    known = [record(TEN, 1000, 2.0, baseline=baseline)]
+    asked_birch = asked({"birch": {}}, features="mini")
+    few, many = (likely_seconds(asked_birch, n, known) for n in (10_000, 20_000))
+    assert many == pytest.approx(times * few)
 
 
 def test_each_subsample_of_stability_is_counted():
