@@ -147,8 +147,14 @@ def _serve(listener: socket.socket, opening: Opening) -> None:
             if way_in := _way_in(home, opening):
                 say(way_in)
             sys.stdout.flush()
+            webserver.warm_up()
             if opening.browser:
                 threading.Thread(target=show_home, args=(home, opening.token), daemon=True).start()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Before requests are waited for: who waits for an act is told that it was stopped.
+            webserver.stop_acts()
+            await super().shutdown(sockets)
 
     insides.log_warnings_only()
     only_looks = opening.read_only
@@ -168,12 +174,12 @@ def _serve(listener: socket.socket, opening: Opening) -> None:
         with insides.workspace(instance, _CODE_LOCATION, only_looks) as context:
             with nullcontext() if only_looks else _daemon(context):
                 names = [opening.host, *opening.allowed_hosts]
-                app = PanopticWebserver(
+                webserver = PanopticWebserver(
                     context, project.reports, names, opening.token, project.folder
                 )
                 server = Server(
                     uvicorn.Config(
-                        app.create_asgi_app(),
+                        webserver.create_asgi_app(),
                         log_level="warning",
                         timeout_graceful_shutdown=2,
                         proxy_headers=False,  # whoever is on this machine could send them

@@ -5,6 +5,7 @@ processes (``cli.ui_process``) and what the reports show (``panoptic_assets.revi
 """
 
 import re
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from html import escape
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import anyio
 from dagster_webserver.webserver import DagsterWebserver
 from graphql import ASTValidationRule, GraphQLError, OperationDefinitionNode, OperationType
 from starlette.applications import Starlette
@@ -80,6 +82,10 @@ _NAMED_BY_CONTENT = re.compile(
 )
 _FOR_EVER = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
+_SECONDS_TO_SETTLE = 2.0
+"""After the start, in which a browser that was opened by it asks for the first page."""
+_SECONDS_TO_STOP = 5.0
+"""In which a page that is made for nobody is there."""
 
 LivePageOf = Callable[[str], Awaitable[str | None]]
 """Gives the address of a live page for the place of a report's page, or None."""
@@ -113,6 +119,8 @@ class PanopticWebserver(DagsterWebserver):
         self._allowed_hosts = frozenset(allowed_hosts)
         self._token = token
         self._read_only = context.read_only
+        self._ending = threading.Event()
+        self._warming: threading.Thread | None = None
         super().__init__(context)
 
     def build_middleware(self) -> list[Middleware]:
@@ -155,11 +163,34 @@ class PanopticWebserver(DagsterWebserver):
         """The application, at whose end the acts that it was asked for are stopped."""
         return super().create_asgi_app(lifespan=self._until_the_end, **kwargs)
 
+    def warm_up(self) -> None:
+        """Load what pages need, beside what is served: it takes a second of CPU, once.
+
+        Not at once: who waits for the server to start asks then, and would wait longer.
+        """
+        if self._pages is not None:
+            pages = self._pages
+
+            def warm() -> None:
+                if not self._ending.wait(_SECONDS_TO_SETTLE):
+                    pages.warm_up(self._ending)
+
+            self._warming = threading.Thread(target=warm, name="warm up", daemon=True)
+            self._warming.start()
+
+    def stop_acts(self) -> None:
+        """Stop the acts that go on, since the server ends; who waits for one is told."""
+        if self._api is not None:
+            self._api.close()
+
     @asynccontextmanager
     async def _until_the_end(self, _: Starlette) -> AsyncIterator[None]:
         yield
-        if self._api is not None:
-            self._api.close()
+        self._ending.set()
+        if self._warming is not None:
+            # A thread that the end of Python stops inside of a library may end with a crash.
+            await anyio.to_thread.run_sync(self._warming.join, _SECONDS_TO_STOP)
+        self.stop_acts()
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
         """Carry out what is posted; to a GET, show Dagster's page for trying queries, or refuse.

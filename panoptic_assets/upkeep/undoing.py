@@ -28,7 +28,7 @@ from panoptic_assets.spec.marks import Known, Mark
 from panoptic_assets.spec.people import system_user
 from panoptic_assets.spec.records import Record
 from panoptic_assets.spec.tag_words import in_words
-from panoptic_assets.tags.table import LoggedEvent, read_log, read_log_of_edits
+from panoptic_assets.tags.table import LoggedEvent, read_log_of_edits
 from resources.errors import InputError, Message, message, text_of
 from resources.lance import LanceStore
 
@@ -326,7 +326,7 @@ def _known(store: LanceStore, made: list[Mark]) -> Known:
 
 
 def _find(store: LanceStore, known: Known, act: str, redo: bool) -> tuple[PastAct, bool]:
-    log = read_log(store, with_images=False)
+    log = read_log_of_edits(store)
     acts = _history(known, log, {})
     if act:
         return _named(act.strip(), redo, acts, known)

@@ -42,10 +42,12 @@ const NAMES = {
 const PLACES = {
   cluster: (result) => result?.key && `runs/${result.key}`,
   divide: (result) => result?.key && `clusters/${result.key}`,
+  label: (result) => result?.length && `runs/${result[0].node.split("/")[0]}`,
 };
 
 export const nameOf = (act) => (NAMES[act] || (() => act))();
 
+const { author } = document.documentElement.dataset;
 const followed = new Set();
 
 // What this person did on the page before may go on here, which shows what was before it: nothing
@@ -54,16 +56,39 @@ const SECONDS_TO_CATCH_UP = 5; // what takes longer is a clustering or the like,
 const JUST_NOW = 10_000; // milliseconds in which a page is made and loaded
 let caughtUp = Promise.resolve();
 
+// Ask the server to stop an act. As long as the request for it is not answered, since the worker is
+// busy, it is the newest one of this person's that is being prepared, and that no line is of.
+async function stop(name, started) {
+  const isIt = (row) => row.name === name && row.author === author && row.state === "preparing" && !followed.has(row.act);
+  const id = started?.act || (await read("acts")).rows.find(isIt)?.act;
+  if (id) await post(`acts/${id}/cancel`, {});
+}
+
+const lineOf = (what, name, started) => ongoing(what, () => stop(name, started()).catch(refused));
+
+// The names of the acts that go on, for styles: what a page invites to then, it need not invite to.
+const goingOn = [];
+
+function showGoingOn(name, does) {
+  if (does) goingOn.push(name);
+  else goingOn.splice(goingOn.indexOf(name), 1);
+  document.documentElement.dataset.goesOn = goingOn.join(" ");
+}
+
 // Wait for the end of an act that goes on; resolves with what its end says.
-export function follow(started, what = nameOf(started.name)) {
+function follow(started, line) {
   followed.add(started.act);
+  showGoingOn(started.name, true);
   return new Promise((done, failed) => {
-    const line = ongoing(what, () => post(`acts/${started.act}/cancel`, {}).catch(refused));
     const stream = new EventSource(started.events);
+    let unsaid = () => {}; // takes back that the server does not answer
     const end = () => {
       stream.close();
       line.end();
+      showGoingOn(started.name, false);
+      unsaid();
     };
+    stream.addEventListener("open", () => unsaid());
     stream.addEventListener("progress", (event) => {
       const said = JSON.parse(event.data);
       line.progress(_(said.what), said.done, said.total);
@@ -77,17 +102,37 @@ export function follow(started, what = nameOf(started.name)) {
       failed(new Refusal(JSON.parse(event.data).error, 422));
     });
     stream.addEventListener("error", async () => {
-      if (stream.readyState !== EventSource.CLOSED) return; // it tries again by itself
-      end();
-      try {
-        const now = await read(`acts/${started.act}`);
-        if (now.state === "done") done(now);
-        else failed(new Refusal(now.error || { id: "act-lost", text: _("Nobody knows what became of the act: look whether it was done.") }, 0));
-      } catch (error) {
-        failed(error);
-      }
+      const isOver = stream.readyState === EventSource.CLOSED;
+      if (isOver) end();
+      const now = await read(`acts/${started.act}`).catch((error) => ({ error }));
+      if (!isOver) {
+        // It tries again by itself; meanwhile somebody must know why nothing happens.
+        if (now.error?.id === "no-server" && stream.readyState === EventSource.CONNECTING) {
+          unsaid();
+          unsaid = refused(now.error);
+        }
+      } else if (now.state === "done") done(now);
+      else if (now.error && now.error.id !== "no-ongoing-act") failed(now.error instanceof Refusal ? now.error : new Refusal(now.error, 0));
+      else failed(new Refusal({ id: "act-lost", text: _("Nobody knows what became of the act: look whether it was done.") }, 0)); // the server is another one
     });
   });
+}
+
+// Ask for an act, and wait for its end. Its line is there before the answer, for which a busy worker
+// is waited.
+async function carriedOut(name, body, what = nameOf(name)) {
+  let started = null;
+  const line = lineOf(what, name, () => started);
+  try {
+    started = await post(`acts/${name}`, body);
+  } catch (error) {
+    line.end();
+    throw error;
+  }
+  if (["preparing", "running"].includes(started.state)) return follow(started, line);
+  line.end(); // it was over when it was answered
+  if (started.state !== "done") throw new Refusal(started.error, 0);
+  return started;
 }
 
 // Do something. Resolves with the act's result, or with null where it was refused, which is told.
@@ -104,8 +149,7 @@ export async function act(name, body = {}, { subjects, said, what, stays = false
   }
   try {
     await caughtUp;
-    const started = await post(`acts/${name}`, { ...body, seen: seenOf(subjects, from) });
-    const { result, undo = [] } = await follow(started, what);
+    const { result, undo = [] } = await carriedOut(name, { ...body, seen: seenOf(subjects, from) }, what);
     undone?.push(...undo);
     if (!stays) await refresh();
     if (!silent) {
@@ -141,7 +185,6 @@ export function followOthers() {
 }
 
 async function followNow() {
-  const { author } = document.documentElement.dataset;
   const { rows, now } = await read("acts");
   const mine = [];
   for (const other of rows) {
@@ -158,7 +201,7 @@ async function followNow() {
 
 async function toItsEnd(other, isMine) {
   try {
-    const { result, undo = [] } = await follow(other, isMine ? undefined : `${nameOf(other.name)} (${other.author})`);
+    const { result, undo = [] } = await follow(other, lineOf(isMine ? nameOf(other.name) : `${nameOf(other.name)} (${other.author})`, other.name, () => other));
     await refresh();
     const place = PLACES[other.name]?.(result);
     const doing = place ? [[_("Look at it"), () => (location.href = `${base}/${encodeURI(place)}`)]] : [];
@@ -225,11 +268,20 @@ function close(around) {
   else around?.hidePopover();
 }
 
+// Who corrects at once what was just sent is not refused for it: it waits until the page has shown it.
+const going = new WeakMap();
+
+function inTurn(form, does) {
+  const turn = (going.get(form) ?? Promise.resolve()).then(does);
+  going.set(form, turn.catch(() => {}));
+}
+
 document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-act]");
   if (!form) return;
   event.preventDefault();
-  actOf(form, bodyOf(form, event.submitter));
+  const body = bodyOf(form, event.submitter);
+  inTurn(form, () => actOf(form, body));
 });
 
 document.addEventListener("click", (event) => {

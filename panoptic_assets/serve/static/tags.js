@@ -6,6 +6,7 @@ import { edit } from "./edits.js";
 import { key } from "./keys.js";
 import { _, ngettext } from "./language.js";
 import { onRefresh, refresh } from "./refresh.js";
+import { tell } from "./told.js";
 
 const MOST_SUGGESTED = 2000; // tags in the list of a field
 const PART = 500; // rows of one answer
@@ -165,7 +166,10 @@ function merge(ids, into) {
 
 function move(ids, under) {
   const moved = topmost(ids).filter((id) => id !== under);
-  if (!moved.length) return;
+  if (!moved.length) {
+    tell(_("A tag cannot be moved below itself."), { wrong: true });
+    return;
+  }
   const said = ngettext("{n} tag was moved.", "{n} tags were moved.", moved.length);
   change(moved.map((id) => ({ move: { tag: id, under } })), { said, after: () => focusName(moved[0]) });
 }

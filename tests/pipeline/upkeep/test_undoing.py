@@ -308,6 +308,15 @@ def test_edits_of_tags_are_undone_by_their_own_log(bench, project):
     assert [tag["name"] for tag in project.tags()] == ["1", "2", "Vases"]
 
 
+def test_undoing_says_by_its_name_which_tag_images_have_lost(bench, project):
+    bench.make("clustering", "greek", **kmeans(3))
+    bench.make("saved_clustering", "greek")
+    bench.make("tags")
+    tag = project.tags()[0]
+    project.untag(tag["path"], images=tag["image_ids"][:1])
+    assert project.undo()["change"] == f"{tag['path']}: 1 image"
+
+
 def test_commands_say_what_was_undone_and_list_what_was_done(bench):
     folder = bench.project.folder
     bench.make("clustering", "greek", **kmeans(3))
