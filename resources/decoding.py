@@ -42,7 +42,7 @@ ALGORITHM = 1
 """Raised by one whenever :func:`decode` may give other pixels for the same bytes: the vectors of
 one type are all of pixels of one number."""
 
-_NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
+_NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC"
 
 # The plugins are called directly. Image.open() would warn, process-wide, about every image above
 # half of MAX_PIXELS, and refuse a larger one without saying its width and height.
@@ -253,7 +253,7 @@ def _plugin_of(data: bytes) -> type[ImageFile.ImageFile]:
             return _heif_plugin()
     raise UnreadableImage(
         noted(
-            "not an image: its {size:,} bytes do not begin as {names} do",
+            "not an image: its {size:,} bytes begin like none of {names}",
             size=len(data),
             names=_NAMES,
         )

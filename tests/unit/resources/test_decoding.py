@@ -55,8 +55,8 @@ PICTURES = {
     "été à Orléans — 図書館 🍌.jpg": ("JPEG", 256, 201),
 }
 REASONS = {
-    "corrupt_not_an_image.jpg": "not an image: its 500 bytes do not begin as JPEG, PNG, WebP, GIF, "
-    "TIFF, BMP, AVIF or HEIC do",
+    "corrupt_not_an_image.jpg": "not an image: its 500 bytes begin like none of JPEG, PNG, WebP, "
+    "GIF, TIFF, BMP, AVIF, HEIC",
     "corrupt_truncated.jpg": "damaged JPEG of 2,507 bytes: image file is truncated "
     "(8 bytes not processed)",
     "empty.png": "the file is empty (0 bytes)",
