@@ -1934,7 +1934,8 @@ class Project:
         """Undo an act: what is read is then what it was before it. Returns what was undone.
 
         Holds act (its id), done (``undo``, or ``redo`` where the act was an undo), key, change
-        (what the act did), and id (of what was done now, which can be undone as well).
+        (what the act did), said (its id, template and values), and id (of what was done now, which
+        can be undone as well).
 
         Args:
             act: Its id, as :meth:`history` gives it; by default the last one that can be undone.
@@ -1988,6 +1989,7 @@ class Project:
             "key": found.key,
             "kind": found.kind,
             "change": found.text,
+            "said": found.said,
             "id": done,
         }
 

@@ -249,8 +249,11 @@ class OngoingAct:
         """It is done.
 
         Args:
-            result: What it gives; None is kept of what is too long.
+            result: What it gives; None is kept of what is too long. A `change` that has its message
+                beside it, `said`, is in the language in which it was asked for.
         """
+        if isinstance(result, dict) and "said" in result:
+            result = {**result, "change": self.language.message(result["said"])}
         written = write_document(result)
         self.result = written if len(written) <= _BYTES_OF_ONE else b"null"
         undo = write_document(self.undo)

@@ -97,6 +97,17 @@ def test_tags_are_edited_and_an_edit_undone_and_done_again(client):
     assert "Amphores" in {tag["name"] for tag in client.tell("tags")["rows"]}
 
 
+def test_what_was_undone_is_told_in_the_language_of_who_asks(client):
+    client.do("divide", node="greek/4", config={"method": {"kmeans": {"nb_clusters": 2}}})
+    told = {}
+    for language, act in (("en", "undo"), ("fr", "redo"), ("fr", "undo")):
+        answer = client.post_act(act, {}, headers={"Accept-Language": language})
+        client.get(answer.json()["events"])
+        told[language] = client.tell(f"acts/{answer.json()['act']}")["result"]["change"]
+    assert told["en"].startswith("kmeans: 2 clusters of ")
+    assert told["fr"].startswith("kmeans\u202f: 2 clusters pour ")
+
+
 def test_images_are_tagged_one_by_one_and_by_a_file(client, project, image):
     events = client.do("tag", tag="a > b", images=[image], property="Mine")
     assert [event["kind"] for event in events] == ["create", "assign"]
