@@ -22,16 +22,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["PANOPTIC_URL"] = "/"
 
 TESTS = Path(__file__).parent
+WAITING = ("test_week.py", "test_worker.py", "test_two_browsers.py")
+"""Modules that wait most, for daemons, workers and people."""
 LAYERS = ("unit", "pipeline", "faults", "browser", "postgres", "s3")
 
 
 def pytest_collection_modifyitems(items):
     """Mark each test with its layer, the folder that it lies in: ``pytest -m "not browser"``.
 
-    What waits most, for daemons, comes first: at the end one process would wait alone. Then what
-    needs UMAP, one after the other: it compiles itself for 13 seconds in each process that uses it.
+    What waits most comes first: at the end one process would wait alone, for three minutes. Then
+    what needs UMAP, one after the other: it compiles itself for 13 seconds in each process that
+    uses it.
     """
-    items.sort(key=lambda item: (item.path.name != "test_week.py", "umap" not in item.name))
+    first = {name: place for place, name in enumerate(WAITING)}
+    items.sort(key=lambda item: (first.get(item.path.name, len(first)), "umap" not in item.name))
     for item in items:
         layer = item.path.relative_to(TESTS).parts[0]
         if layer in LAYERS:

@@ -13,18 +13,18 @@ those of the sample with a comment in each file that makes it another one, and v
 both with a run of ten clusters that is saved as tags, a run of 250 images of the sample in one
 cluster, which is divided, and the map of principal components.
 
-Measured on 2 cores beside other people's tests (load 4), Python 3.11, Chromium without a graphics
-card, medians; in brackets CPU seconds of the server:
+Measured on 2 cores, load 3, Python 3.11, Chromium without a graphics card, medians of five; in
+brackets CPU seconds of the server:
 
-- 253 images: divide 250 in two .83 s (.56), automatically 1.5 (.90), undo it .61 (.47), rename .74
-  (.40), next image .04; images .51, home .33, a run .39, tags .25, map .42 (.07 to .11). The first
-  page after the start .26, again .05; the first divide 1.0 (1.3), the server still loads beside it.
-  Peak MB: web server 359, worker 398.
-- 20,000 images: divide 250 in two 1.4 s (1.3), automatically 1.7 (1.5), undo it 1.0 (.86), rename
-  .85 (.67), next image .03; images .94 (.54), home .62 (.49), a run 1.3 (1.1), tags .36 (.23), map
-  1.2 (.80). The first page 1.5 (.94), again .45; the first divide 3.3 (3.4). Where the map is moved
-  a frame lasts .017 s, the longest .10 (.37 when the map's size was asked for at each point). Peak
-  MB: web server 904, worker 599.
+- 253 images: divide 250 in two .66 s (.50), automatically 1.0 (.77), undo it .53 (.37), rename .37
+  (.31), next image .04; images .29, home .18, a run .33, tags .19, map .27 (.06 to .14). The first
+  page after the start .48, again .09; the first divide 1.3 (1.3), the server still loads beside it.
+  Peak MB: web server 362, worker 398.
+- 20,000 images: divide 250 in two 1.5 s (1.3), automatically 2.0 (1.7), undo it 1.1 (1.0), rename
+  .87 (.72), next image .03; images .61 (.38), home .75 (.64), a run .84 (.64), tags .37 (.30), map
+  1.1 (.81). The first page 1.2 (.83), again .45; the first divide 2.3 (2.5). Where the map is moved
+  a frame lasts .017 s, the longest .05 (.37 when the map's size was asked for at each point). Peak
+  MB: web server 883, worker 597.
 
 Long because each page is used as a person would, and the large project is made here.
 """
