@@ -617,9 +617,9 @@ class Worker:
             mine = [*self._queue, *([self._current] if self._current else [])]
             found = next((request for request in mine if request.run_id == run_id), None)
             child = next((one for one in self._children if one.run_id == run_id), None)
-        if child is not None:
-            child.hang_up()
-            return True
+            if child is not None:
+                child.hang_up()  # here, so that :meth:`_keep` sees it
+                return True
         return found is not None and self._cancel(found)
 
     def _cancel(self, request: Request) -> bool:
@@ -801,7 +801,7 @@ class Worker:
         child = self._child()
         taken()
         children.append(child)
-        with suppress(OSError):  # it has died, which is said below
+        with suppress(OSError, ValueError):  # it has died, or was hung up, which is said below
             assert child.process.stdin is not None  # noqa: S101
             child.process.stdin.write(encoded(asked))
             child.process.stdin.flush()
@@ -860,7 +860,8 @@ class Worker:
     def _keep(self, child: Child, gone: threading.Event) -> bool:
         """Let a process stay for a while; False if it was hung up, or all end."""
         with self._changed:
-            if gone.is_set() or self._stopping or self._restarting:
+            assert child.process.stdin is not None  # noqa: S101
+            if child.process.stdin.closed or gone.is_set() or self._stopping or self._restarting:
                 return False
             self._children.remove(child)
             self._idle.append(child)
@@ -1026,12 +1027,14 @@ def _long() -> int:
         with suppress(OSError):
             os.write(answers, encoded(message))
 
-    requests: SimpleQueue[Message] = SimpleQueue()
+    requests: SimpleQueue[Message | None] = SimpleQueue()
     taken: list[tuple[Carrier, Request]] = []
 
     def leash() -> None:
-        for message in read_messages(sys.stdin.buffer):
+        # Not `sys.stdin`: Python aborts at its end while a thread reads that.
+        for message in read_messages(os.fdopen(os.dup(sys.stdin.fileno()), "rb")):
             requests.put(message)
+        requests.put(None)
         mine = list(taken)
         for carrier, request in mine:
             request.cancelled = True
@@ -1056,8 +1059,10 @@ def _long() -> int:
     try:
         threading.Thread(target=leash, daemon=True).start()
         asked = requests.get()
+        if asked is None:
+            return 0
         with _carrier(dagster_home(find())) as carrier:
-            while True:
+            while asked is not None:
                 try:
                     carry_out(carrier, asked)
                 except InputError as error:

@@ -1,5 +1,6 @@
 """The warm worker of `panoptic-assets ui`: who hands what to it, and how what it does ends."""
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -22,6 +24,7 @@ from panoptic_assets.orchestration.running import CLUSTERINGS_POOL
 from panoptic_assets.orchestration.runs import IN_PROGRESS, NOT_FINISHED
 from panoptic_assets.orchestration.worker_link import ActCancelledError, Errand
 from panoptic_assets.project import Project
+from panoptic_assets.serve import worker
 from panoptic_assets.serve.worker import COMMAND
 from panoptic_assets.spec.reporting import Silent
 from panoptic_assets.spec.resolution import parse
@@ -31,6 +34,7 @@ from panoptic_assets.tags.table import append_events
 from resources import ENVIRONMENT_VARIABLE
 from resources.errors import InputError
 from resources.models import OpenClipModels
+from resources.project_folder import ProjectSettings, create
 from tests.browser.conftest import stop
 from tests.commands import environment, run
 from tests.served import processes_of, serve, until
@@ -265,6 +269,52 @@ def test_a_process_of_a_long_act_stays_for_the_next_one(idle):
         os.kill(pid, signal.SIGKILL)
     until(lambda: not long_ones(idle) & stays)
     project.refresh()
+
+
+SAYS_DONE = """
+import json, sys, time
+for line in sys.stdin:
+    print(json.dumps({"run": "r"}), flush=True)
+    time.sleep(0.3)
+    print(json.dumps({"done": {}}), flush=True)
+"""
+
+
+def test_a_process_that_was_told_to_end_as_its_act_was_done_does_not_stay(tmp_path, monkeypatch):
+    """Dagster's *Terminate* may come too late for its act: the next one has another process."""
+    (tmp_path / "says_done.py").write_text(SAYS_DONE)
+    monkeypatch.setattr(worker, "COMMAND", [sys.executable, str(tmp_path / "says_done.py")])
+    one = worker.Worker(create(tmp_path / "project", ProjectSettings(images=str(tmp_path))))
+    one._carrier = SimpleNamespace(settle=lambda *_: None)
+    ends = []
+
+    def emit(message):
+        if "run" in message and not ends:
+            assert one._cancel_run("r")
+        if "done" in message:
+            ends.append(message)
+
+    who_asks, mine = socket.socketpair()
+    with who_asks, mine, mine.makefile("rb") as stream:
+        for _ in range(2):
+            one._give_away({"act": "images"}, emit, stream, None, lambda: None)
+        assert (len(ends), one._children, len(one._idle)) == (2, [], 1)
+        who_asks.shutdown(socket.SHUT_RDWR)
+    one._dismiss(one._idle[0])
+
+
+def test_a_process_for_long_acts_that_can_do_nothing_says_so_and_ends_well(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "--long"],
+        env=environment() | {ENVIRONMENT_VARIABLE: str(tmp_path / "nowhere")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        process.stdin.write(b'{"act": "images"}\n')
+        process.stdin.flush()
+        assert "failed" in json.loads(process.stdout.readline())
+        assert process.wait(120) == 0
 
 
 def test_a_process_of_a_long_act_that_is_killed_is_told_of_in_one_line(idle):
