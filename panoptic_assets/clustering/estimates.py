@@ -62,14 +62,19 @@ def likely_seconds(
     name = name_of(type(method))
     parameters = method.model_dump()
     known = list(known)
-    of_features = [record for record in known if record.config["features"] == config.features]
-    newest = max(of_features, key=lambda record: record.finished_at, default=None)
+    alike = [
+        record
+        for record in known
+        if record.config["features"] == config.features
+        and _nb_images(record) * _LEAST_COMPARABLE >= nb_images
+    ]
+    newest = max(alike, key=lambda record: record.finished_at, default=None)
     baseline = newest.baseline_score if newest else _UNRELATED
     work = _work(parameters, nb_images, baseline)
     found: list[tuple[bool, Any, float]] = []
     for record in known:
         [(its_name, its_parameters)] = record.config["method"].items()
-        nb_known = record.counts.clustered + record.counts.remainder
+        nb_known = _nb_images(record)
         if its_name != name or record.usage is None or nb_known * _LEAST_COMPARABLE < nb_images:
             continue
         same = all(parameters.get(field) == value for field, value in its_parameters.items())
@@ -85,6 +90,10 @@ def likely_seconds(
     else:
         return None
     return float(once * (1 + config.stability * _SHARE ** _EXPONENTS.get(name, 1.0)))
+
+
+def _nb_images(record: Record) -> int:
+    return record.counts.clustered + record.counts.remainder
 
 
 def _work(parameters: dict[str, Any], nb_images: int, baseline: float) -> float:

@@ -80,7 +80,8 @@ def test_without_a_record_more_images_are_known_to_take_longer(method):
 @pytest.mark.parametrize(("baseline", "times"), [(80.0, 4), (40.0, 2)])
 def test_birch_grows_with_the_square_of_images_that_have_nothing_in_common(baseline, times):
     """Each is a group of its own then, and groups are joined in pairs."""
-    known = [record(TEN, 1000, 2.0, baseline=baseline)]
+    few_alike = record(TEN, 30, 1.0, baseline=1.0)  # says nothing of a whole corpus
+    known = [record(TEN, 5000, 2.0, baseline=baseline), few_alike]
     asked_birch = asked({"birch": {}}, features="mini")
     few, many = (likely_seconds(asked_birch, n, known) for n in (10_000, 20_000))
     assert many == pytest.approx(times * few)
