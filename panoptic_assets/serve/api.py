@@ -59,6 +59,8 @@ from resources.errors import InputError, UnavailableError
 
 T = TypeVar("T")
 
+ACT_ID = "Panoptic-Act"
+"""Header of a request for an act: the id that it shall have."""
 API = "/panoptic/{corpus}/api"
 """Where the API of a project is; the corpus is the project's name in addresses."""
 
@@ -270,6 +272,7 @@ class ProjectApi:
                 lambda act: self._carried_out(address, asked, act),
                 address.takes_long,
                 language_of(request),
+                request.headers.get(ACT_ID, ""),
             )
             await act.answered()
             if act.refusal is not None:

@@ -11,6 +11,7 @@ Long because an act is spoken to by its thread, by those who listen and by who c
 
 import asyncio
 import logging
+import re
 import secrets
 import threading
 import time
@@ -37,6 +38,7 @@ LONG_AT_ONCE = 4
 it waits; the others are left to what takes seconds, which so is never refused for them."""
 KEPT = 500
 """Acts that have ended, and can still be asked for."""
+_ID = re.compile(r"[0-9a-f]{16}")
 _KEPT_BYTES = 64 * 2**20
 _BYTES_OF_ONE = 4 * 2**20
 """Of what one act has said, and of its result; a longer result is left out."""
@@ -333,6 +335,7 @@ class Ongoing:
         carry_out: Callable[[OngoingAct], Any],
         takes_long: bool = False,
         language: Language = Language(),  # noqa: B008
+        act_id: str = "",
     ) -> OngoingAct:
         """Carry an act out in a thread.
 
@@ -342,6 +345,8 @@ class Ongoing:
             carry_out: Does it, tells the act what happens, and returns its result.
             takes_long: Whether it usually takes minutes.
             language: In which who asked is told why it failed.
+            act_id: The id that who asks has given it, to cancel it before the answer; one that is
+                not of 16 hexadecimal digits, or is another act's, is passed over.
 
         Raises:
             ActsBusyError: As many go on as may.
@@ -363,6 +368,8 @@ class Ongoing:
                     id="acts-busy",
                     at_once=self._at_once,
                 )
+            if _ID.fullmatch(act_id) and act_id not in self._acts:
+                act.id = act_id
             self._acts[act.id] = act
         threading.Thread(
             target=self._carry_out, args=(act, carry_out), name=f"act {name}", daemon=True

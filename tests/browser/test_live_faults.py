@@ -194,12 +194,17 @@ def test_a_worker_that_hangs_shows_what_is_waited_for_and_the_act_can_be_cancell
     os.kill(pid, signal.SIGSTOP)
     try:
         divide(page, "f-hangs/0", 2)
-        line = page.locator(".notice.ongoing").filter(has_text="Dividing")
-        line.get_by_role("button", name="Cancel").click()
+        lines = page.locator(".notice.ongoing").filter(has_text="Dividing")
+        expect(lines).to_have_count(1)
+        divide(page, "f-hangs/1", 2)
+        expect(lines).to_have_count(2)
+        lines.first.get_by_role("button", name="Cancel").click()
         assert "nothing is half done" in one_line(page, "was stopped")
-        expect(line).to_have_count(0)
+        expect(lines).to_have_count(1)
     finally:
         os.kill(pid, signal.SIGCONT)
+    expect(clusters_of(page, "f-hangs/1")).to_have_count(2)
+    expect(clusters_of(page, "f-hangs/0")).to_have_count(0)
     divide(page, "f-hangs/0", 2)
     expect(clusters_of(page, "f-hangs/0")).to_have_count(2)
 

@@ -1,5 +1,6 @@
 // Acts: each is posted to the API, goes on as a Dagster run, and can be cancelled and undone.
 import { base, isReadOnly, post, read, Refusal } from "./api.js";
+import { focusNear, placeOf } from "./dom.js";
 import { _ } from "./language.js";
 import { refresh } from "./refresh.js";
 import { ongoing, refused, tell } from "./told.js";
@@ -47,7 +48,6 @@ const PLACES = {
 
 export const nameOf = (act) => (NAMES[act] || (() => act))();
 
-const { author } = document.documentElement.dataset;
 const followed = new Set();
 
 // What this person did on the page before may go on here, which shows what was before it: nothing
@@ -56,15 +56,11 @@ const SECONDS_TO_CATCH_UP = 5; // what takes longer is a clustering or the like,
 const JUST_NOW = 10_000; // milliseconds in which a page is made and loaded
 let caughtUp = Promise.resolve();
 
-// Ask the server to stop an act. As long as the request for it is not answered, since the worker is
-// busy, it is the newest one of this person's that is being prepared, and that no line is of.
-async function stop(name, started) {
-  const isIt = (row) => row.name === name && row.author === author && row.state === "preparing" && !followed.has(row.act);
-  const id = started?.act || (await read("acts")).rows.find(isIt)?.act;
-  if (id) await post(`acts/${id}/cancel`, {});
-}
+// The id of an act is given here, so that it can be stopped while the request for it is not answered,
+// since the worker is busy.
+const newId = () => [...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("");
 
-const lineOf = (what, name, started) => ongoing(what, () => stop(name, started()).catch(refused));
+const lineOf = (what, id) => ongoing(what, () => post(`acts/${id}/cancel`, {}));
 
 // The names of the acts that go on, for styles: what a page invites to then, it need not invite to.
 const goingOn = [];
@@ -122,9 +118,10 @@ function follow(started, line) {
 // is waited.
 async function carriedOut(name, body, what = nameOf(name)) {
   let started = null;
-  const line = lineOf(what, name, () => started);
+  const id = newId();
+  const line = lineOf(what, id);
   try {
-    started = await post(`acts/${name}`, body);
+    started = await post(`acts/${name}`, body, { "Panoptic-Act": id });
   } catch (error) {
     line.end();
     throw error;
@@ -148,7 +145,8 @@ export async function act(name, body = {}, { subjects, said, what, stays = false
     return null;
   }
   try {
-    await caughtUp;
+    waiting += 1;
+    await caughtUp.finally(() => (waiting -= 1));
     const { result, undo = [] } = await carriedOut(name, { ...body, seen: seenOf(subjects, from) }, what);
     undone?.push(...undo);
     if (!stays) await refresh();
@@ -187,6 +185,7 @@ export function followOthers() {
 async function followNow() {
   const { rows, now } = await read("acts");
   const mine = [];
+  const { author } = document.documentElement.dataset;
   for (const other of rows) {
     if (followed.has(other.act)) continue;
     const isMine = other.author === author;
@@ -201,7 +200,7 @@ async function followNow() {
 
 async function toItsEnd(other, isMine) {
   try {
-    const { result, undo = [] } = await follow(other, lineOf(isMine ? nameOf(other.name) : `${nameOf(other.name)} (${other.author})`, other.name, () => other));
+    const { result, undo = [] } = await follow(other, lineOf(isMine ? nameOf(other.name) : `${nameOf(other.name)} (${other.author})`, other.act));
     await refresh();
     const place = PLACES[other.name]?.(result);
     const doing = place ? [[_("Look at it"), () => (location.href = `${base}/${encodeURI(place)}`)]] : [];
@@ -249,6 +248,7 @@ const told = (from, error) => !from.dispatchEvent(new CustomEvent("act-refused",
 //   result.
 async function actOf(from, body) {
   if (from.dataset.confirm && !confirm(from.dataset.confirm)) return;
+  const place = placeOf(from.contains(document.activeElement) ? document.activeElement : null);
   const buttons = from.localName === "form" ? [...from.querySelectorAll("button")] : [from];
   buttons.forEach((button) => (button.disabled = true));
   from.setAttribute("aria-busy", "true");
@@ -260,6 +260,7 @@ async function actOf(from, body) {
   } finally {
     from.removeAttribute("aria-busy");
     buttons.forEach((button) => (button.disabled = false));
+    focusNear(place); // which a button that is disabled loses
   }
 }
 
@@ -270,9 +271,15 @@ function close(around) {
 
 // Who corrects at once what was just sent is not refused for it: it waits until the page has shown it.
 const going = new WeakMap();
+let waiting = 0; // for their turn
+
+addEventListener("beforeunload", (event) => {
+  if (waiting) event.preventDefault();
+});
 
 function inTurn(form, does) {
-  const turn = (going.get(form) ?? Promise.resolve()).then(does);
+  waiting += 1;
+  const turn = (going.get(form) ?? Promise.resolve()).then(() => ((waiting -= 1), does()));
   going.set(form, turn.catch(() => {}));
 }
 

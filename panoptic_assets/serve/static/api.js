@@ -42,12 +42,12 @@ export function read(path, asked = {}) {
   return answered(fetch(`${api}/${path}${text ? `?${text}` : ""}`, { headers: { Accept: "application/json" } }));
 }
 
-export function post(path, body) {
+export function post(path, body, headers = {}) {
   const address = path.startsWith("/") ? path : `${api}/${path}`;
   return answered(
     fetch(address, {
       method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      headers: { "Content-Type": "application/json", Accept: "application/json", ...headers },
       body: JSON.stringify(body),
     }),
   );

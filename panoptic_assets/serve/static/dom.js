@@ -73,3 +73,26 @@ export function morph(now, next) {
     place = rest;
   }
 }
+
+const FOCUSABLE = "a[href], button:not(:disabled), summary, input:not(:disabled), select, textarea";
+
+// An element and what is around it, to find back to when it is gone.
+export function placeOf(element) {
+  const place = [];
+  for (let at = element; at && at !== document.body && at.localName !== "main"; at = at.parentElement) place.push(at);
+  return place;
+}
+
+// Where nothing has the focus any more, give it to what is nearest to a place: who works with keys
+// is where they were, and what they type next is not lost, or taken for keys of the page.
+export function focusNear(place) {
+  if (document.activeElement && document.activeElement !== document.body) return;
+  for (const around of place.filter((one) => one.isConnected)) {
+    const inside = [around, ...around.querySelectorAll(FOCUSABLE)];
+    const at = inside.find((one) => one.matches(FOCUSABLE) && one.checkVisibility());
+    if (at) {
+      at.focus({ preventScroll: true });
+      return;
+    }
+  }
+}

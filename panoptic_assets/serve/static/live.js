@@ -18,6 +18,7 @@ document.getElementById("who").addEventListener("submit", async (event) => {
   try {
     await post("/panoptic/who", { name: name || null });
     tell(name ? _("What you do is kept under the name {name}.", { name }) : _("What you do is kept under the name of the server’s user."));
+    if (name) document.documentElement.dataset.author = name;
     document.querySelector("[popovertarget='who-card'] bdi").textContent = name || _("Who are you?");
     document.getElementById("who-card").hidePopover();
   } catch (error) {

@@ -1,6 +1,6 @@
 // Showing the page as it is now, without losing where a person is on it.
 import { read } from "./api.js";
-import { morph } from "./dom.js";
+import { focusNear, morph, placeOf } from "./dom.js";
 
 const SECONDS = 5; // between two looks whether somebody else has changed something
 
@@ -20,6 +20,7 @@ async function anew() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok && answer.status !== 404) return;
   const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const place = placeOf(document.activeElement);
   for (const selector of ["header.where", "main", "footer"]) {
     const [now, wanted] = [document, next].map((page) => page.querySelector(selector));
     if (now && wanted) morph(now, wanted);
@@ -27,6 +28,7 @@ async function anew() {
   document.title = next.title;
   if (now) version = now;
   for (const listener of listeners) listener();
+  focusNear(place);
 }
 
 // One at a time: a second wish while the page is asked for is fulfilled by one more, after it.
@@ -44,8 +46,8 @@ async function look() {
   const now = await versionNow();
   // Where it has changed here meanwhile, the page was made anew.
   if (now && before === version) {
-    if (version && now !== version) refresh();
-    version = now;
+    if (version && now !== version) refresh(); // which takes it over, once the page shows it
+    else version = now;
   }
 }
 

@@ -37,7 +37,10 @@ export function ongoing(what, cancel) {
   const button = element("button", { type: "button" }, _("Cancel"));
   button.addEventListener("click", () => {
     button.disabled = true;
-    cancel();
+    cancel().catch((error) => {
+      button.disabled = false;
+      refused(error);
+    });
   });
   const line = element("div", { class: "notice ongoing", role: "status" }, element("p", {}, what, " ", far), bar, button);
   // What is over in a blink needs no line.

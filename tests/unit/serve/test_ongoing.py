@@ -277,3 +277,10 @@ def test_the_end_of_the_server_stops_all_that_goes_on():
     act = acts.start("cluster", "Ada", carry_out)
     acts.close()
     assert ended(act).state == "cancelled"
+
+
+def test_who_asks_gives_the_id_by_which_an_act_is_cancelled_before_the_answer():
+    acts, wanted = Ongoing(), "0123456789abcdef"
+    assert acts.start("save", "Ada", saying(), act_id=wanted).id == wanted
+    for passed_over in (wanted, wanted.upper(), "1" * 17, "../../etc/passwd", ""):
+        assert acts.start("save", "Bo", saying(), act_id=passed_over).id != passed_over
