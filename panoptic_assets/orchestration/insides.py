@@ -13,7 +13,9 @@ Imports stand in the functions: a command that needs none of this starts without
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -56,6 +58,9 @@ NO_COMPUTE_LOGS: Mapping[str, Any] = {
 Dagster copies it through two processes of its own, which take half a second a step and answer
 Ctrl-C with stack traces. What a command prints is on its terminal.
 """
+
+_SECONDS_FOR_SQLITE = 30
+"""To wait for a lock; what Dagster's tables of events do."""
 
 LOST_EVENT = "Exception while writing logger call to event log"
 """How what Dagster prints begins where it cannot store an event: the SQL of it follows."""
@@ -279,7 +284,65 @@ def instance_with(home: Path, overrides: Mapping[str, Any] | None = None) -> "dg
     from dagster._core.instance.ref import InstanceRef
 
     read_migrations_once()
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides))
+    keep_database_whole(instance)
+    return instance
+
+
+def keep_database_whole(instance: "dg.DagsterInstance") -> None:
+    """Let no signal come amid what this process says to an instance's database, and have patience.
+
+    A run is cancelled by an exception that a signal's handler raises wherever the main thread is.
+    Inside SQLAlchemy it may be lost, in a callback of a weak reference (1 of 70 signals amid writes
+    in a row), or leave a connection open, whose lock then keeps everybody from writing that the run
+    was cancelled. And where a disk is slow, others wait for SQLite's lock for more than the 5
+    seconds after which Dagster's tables of runs and schedules give up; those of events wait for 30.
+    """
+    storages: list[Any] = [
+        instance.run_storage,
+        instance.event_log_storage,
+        instance.schedule_storage,
+    ]
+    for storage in storages:
+        file = getattr(storage, "_conn_string", "")
+        if file.startswith("sqlite:///") and "?" not in file:
+            storage._conn_string = f"{file}?timeout={_SECONDS_FOR_SQLITE}"
+        for name in ("connect", "_connect"):
+            if (connect := getattr(storage, name, None)) is not None:
+                setattr(storage, name, _uninterrupted(connect))
+
+
+def _uninterrupted(connect: Any) -> Any:
+    """A function that opens a context, such that signals wait for the context's end."""
+
+    @contextmanager
+    def waiting(*arguments: Any, **named: Any) -> Iterator[Any]:
+        with signals_wait(), connect(*arguments, **named) as connection:
+            yield connection
+
+    return waiting
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Put off what interrupts this process until the end of a block; in its main thread alone.
+
+    Not Dagster's ``capture_interrupts``, which forgets what came before the block.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    try:
+        with ExitStack() as afterwards:  # each handler comes back, also where another one raises
+            for awaited in (signal.SIGINT, signal.SIGTERM):
+                before = signal.signal(awaited, lambda number, _: came.append(number))
+                handler = signal.SIG_DFL if before is None else before
+                afterwards.callback(signal.signal, awaited, handler)
+            yield
+    finally:
+        for number in came:
+            signal.raise_signal(number)
 
 
 def read_migrations_once() -> None:

@@ -66,6 +66,8 @@ _SECONDS_BETWEEN_INTERRUPTS = 2.0
 _SECONDS_BETWEEN_PROGRESS = 0.2
 _SECONDS_BETWEEN_LOOKS = 0.3
 """At a pool that another process holds."""
+_SECONDS_BETWEEN_SETTLING = 2.0
+"""Tries to tell Dagster how a run ended."""
 _SECONDS_FOR_LOCK = 10.0
 """Which an earlier worker has, whose act does not end at once."""
 _SECONDS_FOR_CHILDREN = 8.0
@@ -388,7 +390,8 @@ class Worker:
         self._places: dict[str | None, threading.Lock] = {}
         """One for each pool: held by who has such a process."""
         self._withdrawn: set[str] = set()
-        self._unsettled: set[str] = set()
+        self._telling = threading.Lock()
+        """Held by whoever tells Dagster that an act is cancelled, or how it ended."""
         self._taking = 0
         """Requests that are taken, and neither queued nor in a process of their own yet."""
         self._stopping = False
@@ -628,16 +631,18 @@ class Worker:
             if request.ended.is_set():
                 return False
             request.cancelled = True
-            if request in self._queue:
+            waited = request in self._queue
+            if waited:
                 self._queue.remove(request)
-                request.emit({"cancelled": True})
-                request.ended.set()
-                if request.run_id:
-                    self._carrier.settle(request.run_id, cancelled=True)
-                return True
-            if not request.running:
+            elif not request.running:
                 return False
-            if request.run_id:
+        if waited:
+            request.emit({"cancelled": True})
+            request.ended.set()
+            self._settle(request.run_id, cancelled=True)
+            return True
+        with self._telling, suppress(Exception):  # what ails the database is said by the act
+            if request.run_id and not request.ended.is_set():
                 self._carrier.cancelling(request.run_id)
 
         def interrupt() -> None:
@@ -726,17 +731,30 @@ class Worker:
         self._end(request)
 
     def _end(self, request: Request) -> None:
-        with self._changed:  # after who cancels it has told Dagster so: what comes last counts
-            if request.run_id:
-                self._unsettled.add(request.run_id)
-        for run_id in list(self._unsettled):
-            # On a full disk Dagster could not record how a run ended: then at the next act.
-            with suppress(Exception):
-                self._carrier.settle(run_id, request.cancelled)
-                self._unsettled.discard(run_id)
-        with self._changed:
-            self._current = None
-        request.ended.set()
+        with self._telling:  # after who cancels it has told Dagster so: what comes last counts
+            self._settle(request.run_id, request.cancelled)
+            with self._changed:
+                self._current = None
+            request.ended.set()
+
+    def _settle(self, run_id: str, cancelled: bool) -> None:
+        """End a run in Dagster that is over, if need be as soon as its database takes that.
+
+        Until then it has its slot of the pool, and no other act of its kind begins.
+        """
+
+        def settled() -> bool:
+            with suppress(Exception):  # the disk is full, or another process has a lock for long
+                self._carrier.settle(run_id, cancelled)
+                return True
+            return False
+
+        def later() -> None:
+            while not settled():
+                time.sleep(_SECONDS_BETWEEN_SETTLING)
+
+        if run_id and not settled():
+            threading.Thread(target=later, daemon=True).start()
 
     def _give_away(
         self,
@@ -830,9 +848,7 @@ class Worker:
         if not said and child.leave is not None and not gone.is_set():
             # It was killed while it stayed, as when memory was short, and has begun nothing.
             return self._in_a_process(asked, emit, gone, children, taken)
-        if run_id:
-            with suppress(Exception):
-                self._carrier.settle(run_id, "cancelled" in end)
+        self._settle(run_id, "cancelled" in end or gone.is_set())
         died = "The process that carried this out has died: nothing is half done."
         return end or {"failed": died}
 
@@ -886,6 +902,8 @@ ENDS = frozenset({"done", "failed", "cancelled"})
 COMMAND = [sys.executable, "-m", "panoptic_assets.serve.worker"]
 _SECONDS_TO_PROVE = 20.0
 """A worker that ends sooner than that after its start cannot work, as it seems."""
+_TRIES_TO_END_LOST = 3
+"""Before another worker has runs, which nobody could tell from those."""
 _DEATHS_TOLD = 3
 _SECONDS_BETWEEN_TRIES = 60.0
 """After so many such deaths: what is wrong, such as code that is just edited, may be over then."""
@@ -921,8 +939,11 @@ def kept_worker(
             if ending.is_set():
                 _hang_up(process)
             status = process.wait()
-            with suppress(Exception):  # a database that fails now is said by whoever acts next
-                end_lost(instance, WORKER_TAG, "The worker that carried this out has died.")
+            for _ in range(_TRIES_TO_END_LOST):
+                with suppress(Exception):  # a database that fails now is said by whoever acts next
+                    end_lost(instance, WORKER_TAG, "The worker that carried this out has died.")
+                    break
+                ending.wait(_SECONDS_BETWEEN_SETTLING)
             if ending.is_set() or status == RESTART:
                 continue
             died = died + 1 if time.monotonic() - started < _SECONDS_TO_PROVE else 0
@@ -1035,14 +1056,16 @@ def _long() -> int:
         for message in read_messages(os.fdopen(os.dup(sys.stdin.fileno()), "rb")):
             requests.put(message)
         requests.put(None)
-        mine = list(taken)
-        for carrier, request in mine:
-            request.cancelled = True
-            with suppress(Exception):  # what ails the database is said by the act
-                carrier.cancelling(request.run_id)
-        if all(request.running for _, request in mine):
-            os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(_SECONDS_TO_CANCEL)
+        deadline = time.monotonic() + _SECONDS_TO_CANCEL
+        while time.monotonic() < deadline:
+            for carrier, request in list(taken):
+                request.cancelled = True
+                with suppress(Exception):  # what ails the database is said by the act
+                    carrier.cancelling(request.run_id)
+                if request.running:
+                    os.kill(os.getpid(), signal.SIGINT)
+            # Again, since what is raised in a callback of a library may be lost.
+            time.sleep(_SECONDS_BETWEEN_INTERRUPTS)
         os._exit(1)
 
     def carry_out(carrier: Carrier, asked: Message) -> None:

@@ -10,8 +10,10 @@ import io
 import json
 import logging
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from contextlib import redirect_stderr
@@ -280,6 +282,59 @@ def test_settings_are_checked_without_a_storage(home):
     (home / "dagster.yaml").write_text("colour: red\n")
     with pytest.raises(dg.DagsterInvalidConfigError, match="colour"):
         insides.check_settings(home)
+
+
+def test_what_interrupts_waits_for_the_end_of_a_block_also_where_the_block_fails():
+    """A cancelled run's exception may otherwise be lost in SQLAlchemy, or leave a lock."""
+    reached = []
+    for fails in (False, True):
+        with pytest.raises(KeyboardInterrupt), insides.signals_wait():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            reached.append(fails)
+            if fails:
+                raise ValueError
+    assert reached == [False, True]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    mine = signal.getsignal(signal.SIGTERM)
+    with insides.signals_wait(), insides.signals_wait():
+        assert signal.getsignal(signal.SIGTERM) is not mine
+    assert signal.getsignal(signal.SIGTERM) is mine
+    other = threading.Thread(target=insides.signals_wait().__enter__)
+    other.start()  # where no handler may be set, and none is called
+    other.join()
+
+
+def test_what_a_run_writes_to_the_database_is_interrupted_after_it(instance, monkeypatch):
+    run = instance.create_run_for_job(
+        dg.Definitions([plain]).resolve_implicit_global_asset_job_def()
+    )
+    tables = type(instance.run_storage)
+    write = tables.add_run_tags
+
+    def interrupted(self, run_id, tags):
+        with self.connect():
+            signal.raise_signal(signal.SIGINT)
+            write(self, run_id, tags | {"late": "yes"})
+
+    monkeypatch.setattr(tables, "add_run_tags", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        instance.add_run_tags(run.run_id, {"mine": "yes"})
+    assert {"mine", "late"} <= instance.get_run_by_id(run.run_id).tags.keys()
+
+
+def test_all_of_dagsters_sqlite_tables_are_waited_for_as_long(instance):
+    """Its own five seconds are too short for a slow disk; those of events have thirty."""
+    waited = []
+    for opened in (
+        instance.run_storage.connect(),
+        instance.schedule_storage.connect(),
+        instance.event_log_storage.index_connection(),
+    ):
+        with opened as connection:
+            waited += [connection.exec_driver_sql("PRAGMA busy_timeout").scalar()]
+    assert waited == [30_000] * 3
 
 
 def test_a_fault_of_the_database_comes_as_one(instance):

@@ -6,11 +6,12 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -387,6 +388,28 @@ def test_who_cancels_over_the_api_ends_the_act_only(idle):
     assert isinstance(asked.error, ActCancelledError)
     assert idle.ended(asked.run_id()).status == dg.DagsterRunStatus.CANCELED
     assert idle.worker() == pid
+
+
+@pytest.mark.parametrize("work", [SLOW, LONG], ids=["in the worker", "in a process of its own"])
+def test_an_act_whose_end_dagster_could_not_record_ends_once_it_can(idle, work):
+    """As on a full or a slow disk; until then its Dagster run has the slot that others wait for."""
+    asked = Asked(idle, "cluster", "asked", **work)
+    idle.at_work(asked.run_id())
+    with closing(sqlite3.connect(idle.home / "history" / "runs.db", timeout=60)) as tables:
+        with tables:
+            tables.execute(
+                "CREATE TRIGGER no_end BEFORE UPDATE ON runs"
+                " WHEN NEW.status IN ('CANCELED', 'FAILURE')"
+                " BEGIN SELECT RAISE(FAIL, 'no room'); END"
+            )
+        asked.project.cancel()
+        asked.join(60)
+        until(lambda: idle.knows()["runs"] == [])
+        assert not idle.run(asked.run_id()).is_finished
+        with tables:
+            tables.execute("DROP TRIGGER no_end")
+    assert idle.ended(asked.run_id()).status == dg.DagsterRunStatus.CANCELED
+    assert "asked" not in {made["key"] for made in Project(idle.folder).runs()}
 
 
 def test_a_worker_that_is_killed_is_replaced_and_commands_say_that_it_was(idle):
