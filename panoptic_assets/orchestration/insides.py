@@ -235,12 +235,8 @@ def values_of_run_tag(home: Path, name: str) -> dict[str, str]:
     Raises:
         sqlite3.Error: The files are not as this version of Dagster makes them.
     """
-    import sqlite3
-
-    file = home / "history" / "runs.db"
     query = "SELECT run_id, value FROM run_tags WHERE key = ?"
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
-        return dict(connection.execute(query, (name,)).fetchall())
+    return dict(_rows(home / "history" / "runs.db", query, name))
 
 
 def about(materialization: "dg.EventLogRecord | None") -> Any:
@@ -608,17 +604,30 @@ def last_materialization_in(home: Path, asset: str) -> datetime | None:
     Raises:
         sqlite3.Error: The files are not as this version of Dagster makes them.
     """
-    import sqlite3
-
-    index = home / "history" / "runs" / "index.db"
     query = """
         SELECT MAX(event_logs.timestamp) FROM event_logs JOIN asset_keys USING (asset_key)
         WHERE asset_key = ? AND dagster_event_type = 'ASSET_MATERIALIZATION'
         AND (wipe_timestamp IS NULL OR event_logs.timestamp > wipe_timestamp)
     """
-    with closing(sqlite3.connect(f"{index.as_uri()}?mode=ro", uri=True)) as connection:
-        [(found,)] = connection.execute(query, (json.dumps([asset]),))
-    return None if found is None else datetime.fromisoformat(found).replace(tzinfo=UTC)
+    for (found,) in _rows(home / "history" / "runs" / "index.db", query, json.dumps([asset])):
+        if found is not None:
+            return datetime.fromisoformat(found).replace(tzinfo=UTC)
+    return None
+
+
+def _rows(file: Path, query: str, value: str) -> list[tuple[Any, ...]]:
+    """What a query finds in a file of SQLite; nothing where another process just makes it."""
+    import sqlite3
+
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            return connection.execute(query, (value,)).fetchall()
+        except sqlite3.OperationalError as error:
+            if str(error).startswith("no such table"):
+                return []
+            raise
 
 
 def clear_last_events(instance: "dg.DagsterInstance", shows: Callable[[str], bool]) -> None:

@@ -273,8 +273,6 @@ def last_materialization(home: Path, asset: str) -> datetime | None:
     An instance whose files are not there yet is left without them.
     """
     if is_in_files(home):
-        if not any(home.glob("*/*.db")):
-            return None
         with suppress(sqlite3.Error):  # of another Dagster, or damaged, which Dagster can tell
             return insides.last_materialization_in(home, asset)
     import dagster as dg
@@ -296,8 +294,6 @@ def authors_of_runs(home: Path) -> dict[str, str]:
 
     settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
     if not {"storage", "run_storage", "local_artifact_storage"} & settings.keys():
-        if not any(home.glob("*/*.db")):
-            return {}
         with suppress(sqlite3.Error):  # of another Dagster, or damaged, which Dagster can tell
             return insides.values_of_run_tag(home, AUTHOR_TAG)
     import dagster as dg

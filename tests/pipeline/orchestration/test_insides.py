@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -429,6 +430,19 @@ def test_sqlite_files_tell_the_tags_of_runs(home, instance):
     assert found == dict(zip(told, ("Ada", "Éloïse"), strict=True)), (
         "Dagster's SQLite files have changed."
     )
+
+
+def test_sqlite_files_that_are_just_made_tell_nothing_yet(tmp_path):
+    """Whoever asked Dagster then would make the tables as well, and one of the two would fail."""
+    (tmp_path / "history" / "runs").mkdir(parents=True)
+    for _ in range(2):  # no files, then files without tables
+        assert insides.values_of_run_tag(tmp_path, "who") == {}
+        assert insides.last_materialization_in(tmp_path, "images") is None
+        (tmp_path / "history" / "runs.db").touch()
+        (tmp_path / "history" / "runs" / "index.db").touch()
+    (tmp_path / "history" / "runs.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(sqlite3.DatabaseError):
+        insides.values_of_run_tag(tmp_path, "who")
 
 
 def test_the_materializations_of_one_partition_go_and_those_of_others_stay(instance):
