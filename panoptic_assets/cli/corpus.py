@@ -109,7 +109,7 @@ def demo(folder: Path | None) -> None:
     command = "panoptic-assets ui"
     if Path.cwd() != project.folder:
         command = f"panoptic-assets --project {shlex.quote(str(project.folder))} ui"
-    say(f"The Dagster UI, at http://127.0.0.1:3000: {command}")
+    say(f"Your clusters in the browser: {command}")
 
 
 @click.command()

@@ -42,7 +42,7 @@ from panoptic_assets.serve.api_reads import READS, ReadAddress
 from panoptic_assets.serve.asking import headers_of, language_of
 from panoptic_assets.serve.downloads import DOWNLOADS, Download
 from panoptic_assets.serve.json_documents import read_document, write_document
-from panoptic_assets.serve.ongoing import Ongoing, OngoingAct, error_document
+from panoptic_assets.serve.ongoing import ACT_ID, Ongoing, OngoingAct, error_document
 from panoptic_assets.serve.openapi import openapi_document
 from panoptic_assets.serve.previews import (
     PICTURES,
@@ -59,8 +59,6 @@ from resources.errors import InputError, UnavailableError
 
 T = TypeVar("T")
 
-ACT_ID = "Panoptic-Act"
-"""Header of a request for an act: the id that it shall have."""
 API = "/panoptic/{corpus}/api"
 """Where the API of a project is; the corpus is the project's name in addresses."""
 

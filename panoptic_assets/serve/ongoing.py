@@ -38,7 +38,10 @@ LONG_AT_ONCE = 4
 it waits; the others are left to what takes seconds, which so is never refused for them."""
 KEPT = 500
 """Acts that have ended, and can still be asked for."""
-_ID = re.compile(r"[0-9a-f]{16}")
+ACT_ID = "Panoptic-Act"
+"""Header of a request for an act: the id that it shall have."""
+ID_PATTERN = "[0-9a-f]{16}"
+"""Of such an id."""
 _KEPT_BYTES = 64 * 2**20
 _BYTES_OF_ONE = 4 * 2**20
 """Of what one act has said, and of its result; a longer result is left out."""
@@ -368,7 +371,7 @@ class Ongoing:
                     id="acts-busy",
                     at_once=self._at_once,
                 )
-            if _ID.fullmatch(act_id) and act_id not in self._acts:
+            if re.fullmatch(ID_PATTERN, act_id) and act_id not in self._acts:
                 act.id = act_id
             self._acts[act.id] = act
         threading.Thread(

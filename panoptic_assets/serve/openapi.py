@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from panoptic_assets.serve.downloads import DOWNLOADS, Download
+from panoptic_assets.serve.ongoing import ACT_ID, ID_PATTERN
 from panoptic_assets.serve.previews import PICTURES, PictureAddress
 from panoptic_assets.spec.fields import Parameters
 
@@ -72,6 +73,13 @@ _ACT: Schema = {
         "events": {"type": "string", "description": "Address of its events."},
         "result": {"description": "Once it is done; null if it is longer than 4 MiB."},
     },
+}
+_CHOSEN_ID = {
+    "name": ACT_ID,
+    "in": "header",
+    "description": "The id that the act shall have, by which it can be cancelled before its answer "
+    "is there; without it, or where another act has it, the act gets one.",
+    "schema": {"type": "string", "pattern": f"^{ID_PATTERN}$"},
 }
 _FORESEEN: Schema = {
     "type": "object",
@@ -246,6 +254,7 @@ def _act(act: "ActAddress", components: dict[str, Schema]) -> dict[str, Any]:
     components[component.replace("-", "")] = schema
     accepted = _answer("It was accepted, and goes on.", _json("Act"))
     operation = _operation(act.summary, f"acts {act.name}", {"202": accepted})
+    operation["parameters"].append(_CHOSEN_ID)
     operation["requestBody"] = {
         "required": True,
         "content": _json(component.replace("-", "")),
@@ -261,6 +270,7 @@ def _check_of(act: "ActAddress", components: dict[str, Schema]) -> dict[str, Any
     del operation["responses"]["202"]
     return {
         **operation,
+        "parameters": [],
         "operationId": f"check_{act.name.replace('-', '_')}",
         "summary": f"{act.summary.removesuffix('.')}: what that would do and take.",
         "responses": {"200": told, **operation["responses"]},

@@ -765,7 +765,9 @@ def http_api() -> Lines:
     yield "## Acts"
     yield (
         "Asked by POST below `acts/`, with a JSON object as the body. Each may have `seen`, as it "
-        "was read: the act is refused if that has changed."
+        "was read: the act is refused if that has changed. An id of 16 hexadecimal digits in the "
+        "header `Panoptic-Act` is the act's, by which it can be cancelled before its answer is "
+        "there."
     )
     assets = {act.config: name for name, act in ACTS.items()}
     for act in ACT_ADDRESSES.values():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import threading
 
@@ -543,6 +544,23 @@ def test_an_act_can_be_asked_to_stop(client):
     act = client.end("edit", edits=[{"create": {"tag": "Not stopped"}}])
     answer = client.post(f"{client.at}/acts/{act['act']}/cancel", json={})
     assert (answer.status_code, answer.json()["state"]) == (202, "done")
+
+
+def test_an_act_has_the_id_that_who_asks_gives_it(client):
+    """So that it can be stopped before its answer is there; what is no id is passed over."""
+    operations = client.tell("openapi.json")["paths"]
+    [described] = operations["/acts/edit"]["post"]["parameters"]
+    assert operations["/check/cluster"]["post"]["parameters"] == []
+    given = {}
+    for name in ("0123456789abcdef", "no id"):
+        body = {"edits": [{"create": {"tag": f"By {name}"}}]}
+        answer = client.post_act("edit", body, headers={described["name"]: name})
+        assert answer.status_code == 202, answer.text
+        given[name] = answer.json()["act"]
+    form = re.compile(described["schema"]["pattern"])
+    assert given["0123456789abcdef"] == "0123456789abcdef"
+    assert form.match(given["no id"])
+    assert not form.match("no id")
 
 
 def test_more_acts_than_may_go_on_are_told_to_come_again(client):
