@@ -24,22 +24,32 @@ os.environ["PANOPTIC_URL"] = "/"
 TESTS = Path(__file__).parent
 WAITING = ("test_week.py", "test_worker.py", "test_two_browsers.py")
 """Modules that wait most, for daemons, workers and people."""
-LAYERS = ("unit", "pipeline", "faults", "browser", "postgres", "s3")
+LAYERS = ("browser", "postgres", "faults", "s3", "pipeline", "unit")
+"""In the order in which they are tested: those whose modules take long before the short ones."""
 
 
 def pytest_collection_modifyitems(items):
     """Mark each test with its layer, the folder that it lies in: ``pytest -m "not browser"``.
 
-    What waits most comes first: at the end one process would wait alone, for three minutes. Then
-    what needs UMAP, one after the other: it compiles itself for 13 seconds in each process that
-    uses it.
+    Each process takes the next module, whole, since the servers and projects of a module are made
+    once. What waits most comes first: at the end one process would wait alone, for five minutes.
     """
     first = {name: place for place, name in enumerate(WAITING)}
-    items.sort(key=lambda item: (first.get(item.path.name, len(first)), "umap" not in item.name))
+    last = len(LAYERS)
+    places = {layer: place for place, layer in enumerate(LAYERS)}
+
+    def layer_of(item):
+        return item.path.relative_to(TESTS).parts[0]
+
+    items.sort(
+        key=lambda item: (
+            first.get(item.path.name, len(first)),
+            places.get(layer_of(item), last),
+        )
+    )
     for item in items:
-        layer = item.path.relative_to(TESTS).parts[0]
-        if layer in LAYERS:
-            item.add_marker(layer)
+        if layer_of(item) in LAYERS:
+            item.add_marker(layer_of(item))
 
 
 @pytest.fixture(scope="session")
