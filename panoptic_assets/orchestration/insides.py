@@ -59,8 +59,8 @@ Dagster copies it through two processes of its own, which take half a second a s
 Ctrl-C with stack traces. What a command prints is on its terminal.
 """
 
-_SECONDS_FOR_SQLITE = 30
-"""To wait for a lock; what Dagster's tables of events do."""
+_SECONDS_FOR_SQLITE = 10
+"""To wait for a lock of the tables of runs and schedules; less than a cancelled act gets to end."""
 
 LOST_EVENT = "Exception while writing logger call to event log"
 """How what Dagster prints begins where it cannot store an event: the SQL of it follows."""
@@ -158,6 +158,25 @@ def execute_here(
             "ignore", "coroutine 'BaseEventLoop.shutdown_asyncgens' was never", RuntimeWarning
         )
         return execute_run(InMemoryJob(job), run, instance, raise_on_error=raises)
+
+
+def end_in_log(instance: "dg.DagsterInstance", run_id: str) -> bool:
+    """Let a run have the status of the end that its log has; False where the log has none.
+
+    The log comes first, and a status that cannot be written after it is lost.
+    """
+    import dagster as dg
+
+    kinds = {
+        dg.DagsterEventType.RUN_SUCCESS,
+        dg.DagsterEventType.RUN_FAILURE,
+        dg.DagsterEventType.RUN_CANCELED,
+    }
+    for entry in instance.all_logs(run_id, of_type=kinds):
+        if entry.dagster_event is not None:
+            instance.run_storage.handle_run_event(run_id, entry.dagster_event)
+            return True
+    return False
 
 
 # Materializations and checks
@@ -291,8 +310,8 @@ def keep_database_whole(instance: "dg.DagsterInstance") -> None:
     A run is cancelled by an exception that a signal's handler raises wherever the main thread is.
     Inside SQLAlchemy it may be lost, in a callback of a weak reference (1 of 70 signals amid writes
     in a row), or leave a connection open, whose lock then keeps everybody from writing that the run
-    was cancelled. And where a disk is slow, others wait for SQLite's lock for more than the 5
-    seconds after which Dagster's tables of runs and schedules give up; those of events wait for 30.
+    was cancelled. And on a slow disk others have SQLite's lock for more than the 5 seconds after
+    which Dagster's tables of runs and schedules give up; those of events wait for 30.
     """
     storages: list[Any] = [
         instance.run_storage,
@@ -328,17 +347,21 @@ def signals_wait() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    try:
-        with ExitStack() as afterwards:  # each handler comes back, also where another one raises
-            for awaited in (signal.SIGINT, signal.SIGTERM):
-                before = signal.signal(awaited, lambda number, _: came.append(number))
-                handler = signal.SIG_DFL if before is None else before
-                afterwards.callback(signal.signal, awaited, handler)
-            yield
-    finally:
-        for number in came:
+    came: set[int] = set()
+
+    def handle(number: int) -> None:
+        if number in came:
             signal.raise_signal(number)
+
+    awaited = (signal.SIGINT, signal.SIGTERM)
+    with ExitStack() as afterwards:  # from the last one on, also where one raises
+        for number in awaited:
+            afterwards.callback(handle, number)
+        for number in awaited:
+            before = signal.getsignal(number)
+            afterwards.callback(signal.signal, number, signal.SIG_DFL if before is None else before)
+            signal.signal(number, lambda number, _: came.add(number))
+        yield
 
 
 def read_migrations_once() -> None:

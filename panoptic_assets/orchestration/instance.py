@@ -76,26 +76,36 @@ def instance_of(
 
 
 def end_lost(instance: "dg.DagsterInstance", tag: str, reason: str) -> None:
-    """Take runs of this machine for failed whose processes are known to be gone.
+    """End the runs of :func:`lost`.
 
     Args:
         instance: The instance.
         tag: :data:`HOST_TAG` or :data:`WORKER_TAG`.
         reason: What became of them.
     """
+    from panoptic_assets.orchestration.runs import end
+
+    for run in lost(instance, tag):
+        end(instance, run, reason)
+
+
+def lost(instance: "dg.DagsterInstance", tag: str) -> "list[dg.DagsterRun]":
+    """The runs of this machine whose processes must be gone, if those with a tag are."""
     import dagster as dg
 
-    from panoptic_assets.orchestration.runs import IN_PROGRESS, end
+    from panoptic_assets.orchestration.runs import IN_PROGRESS
 
     # A process may be killed between making a run and starting it.
     statuses = [*IN_PROGRESS, dg.DagsterRunStatus.NOT_STARTED]
     mine = dg.RunsFilter(statuses=statuses, tags={tag: socket.gethostname()})
+    found = []
     for run in instance.get_runs(mine):
         # *Re-execute* in the UI copies the tags of the run that it does again. Of those that are
         # launched, the worker's alone keep its tag.
         launched = tag == WORKER_TAG and run.status != dg.DagsterRunStatus.NOT_STARTED
         if launched or run.parent_run_id is None:
-            end(instance, run, reason)
+            found.append(run)
+    return found
 
 
 @contextmanager
@@ -273,7 +283,7 @@ def last_materialization(home: Path, asset: str) -> datetime | None:
     An instance whose files are not there yet is left without them.
     """
     if is_in_files(home):
-        with suppress(sqlite3.Error):  # of another Dagster, or damaged, which Dagster can tell
+        with suppress(sqlite3.Error, OSError):  # of another Dagster, or damaged: Dagster can tell
             return insides.last_materialization_in(home, asset)
     import dagster as dg
 
@@ -294,7 +304,7 @@ def authors_of_runs(home: Path) -> dict[str, str]:
 
     settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
     if not {"storage", "run_storage", "local_artifact_storage"} & settings.keys():
-        with suppress(sqlite3.Error):  # of another Dagster, or damaged, which Dagster can tell
+        with suppress(sqlite3.Error, OSError):  # of another Dagster, or damaged: Dagster can tell
             return insides.values_of_run_tag(home, AUTHOR_TAG)
     import dagster as dg
 

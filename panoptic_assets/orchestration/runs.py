@@ -36,9 +36,25 @@ _RETRY_SECONDS = 300
 ``run_retries``) within seconds; or does not, where it has never looked at the failures before."""
 
 
-def end(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str) -> None:
-    """Take a run for failed whose process is gone, and free its slots of pools."""
-    instance.report_run_failed(run, reason)
+def end(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str, cancelled: bool = False
+) -> None:
+    """End a run that no process works on any more, and free its slots of pools.
+
+    It has ended as its log says; else it was cancelled, if somebody has asked for that, or failed.
+
+    Args:
+        instance: The instance.
+        run: The run.
+        reason: Why it has ended.
+        cancelled: Whether it is known to have been cancelled.
+    """
+    now = instance.get_run_by_id(run.run_id) or run
+    if not now.is_finished and not insides.end_in_log(instance, now.run_id):
+        if cancelled or now.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(now, reason)
+        else:
+            instance.report_run_failed(now, reason)
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 

@@ -36,6 +36,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -252,13 +253,8 @@ class Carrier:
         from panoptic_assets.orchestration.runs import end
 
         run = self.instance.get_run_by_id(run_id)
-        if run is None or run.is_finished:
-            return
-        if cancelled:
-            self.instance.report_run_canceled(run)
-            self.instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-        else:
-            end(self.instance, run, "The worker could not record how this run ended.")
+        if run is not None and not run.is_finished:
+            end(self.instance, run, "The worker could not record how this run ended.", cancelled)
 
     def carry_out(self, request: Request) -> None:
         """Carry a request out, and tell how it ended.
@@ -641,17 +637,21 @@ class Worker:
             request.ended.set()
             self._settle(request.run_id, cancelled=True)
             return True
-        with self._telling, suppress(Exception):  # what ails the database is said by the act
-            if request.run_id and not request.ended.is_set():
-                self._carrier.cancelling(request.run_id)
 
         def interrupt() -> None:
-            deadline = time.monotonic() + _SECONDS_TO_CANCEL
-            while time.monotonic() < deadline:
-                os.kill(os.getpid(), signal.SIGINT)
+            waited = 0.0
+            while waited < _SECONDS_TO_CANCEL or not request.running:
+                with self._telling:  # the next act is not begun meanwhile, which it would hit
+                    if request.ended.is_set():
+                        return
+                    if request.running:
+                        with suppress(Exception):  # what ails the database is said by the act
+                            self._carrier.cancelling(request.run_id)
+                        os.kill(os.getpid(), signal.SIGINT)
                 # Again, since what is raised in a callback of a library may be lost.
                 if request.ended.wait(_SECONDS_BETWEEN_INTERRUPTS):
                     return
+                waited += _SECONDS_BETWEEN_INTERRUPTS
             os._exit(1)
 
         threading.Thread(target=interrupt, daemon=True).start()
@@ -742,19 +742,8 @@ class Worker:
 
         Until then it has its slot of the pool, and no other act of its kind begins.
         """
-
-        def settled() -> bool:
-            with suppress(Exception):  # the disk is full, or another process has a lock for long
-                self._carrier.settle(run_id, cancelled)
-                return True
-            return False
-
-        def later() -> None:
-            while not settled():
-                time.sleep(_SECONDS_BETWEEN_SETTLING)
-
-        if run_id and not settled():
-            threading.Thread(target=later, daemon=True).start()
+        if run_id:
+            _as_soon_as_can_be(lambda: self._carrier.settle(run_id, cancelled))
 
     def _give_away(
         self,
@@ -902,8 +891,6 @@ ENDS = frozenset({"done", "failed", "cancelled"})
 COMMAND = [sys.executable, "-m", "panoptic_assets.serve.worker"]
 _SECONDS_TO_PROVE = 20.0
 """A worker that ends sooner than that after its start cannot work, as it seems."""
-_TRIES_TO_END_LOST = 3
-"""Before another worker has runs, which nobody could tell from those."""
 _DEATHS_TOLD = 3
 _SECONDS_BETWEEN_TRIES = 60.0
 """After so many such deaths: what is wrong, such as code that is just edited, may be over then."""
@@ -920,7 +907,8 @@ def kept_worker(
         instance: The instance, where runs that died with it are ended.
         tell: Is told of it, in a colour.
     """
-    from panoptic_assets.orchestration.instance import WORKER_TAG, end_lost
+    from panoptic_assets.orchestration.instance import WORKER_TAG, lost
+    from panoptic_assets.orchestration.runs import end
 
     ending = threading.Event()
     current: list[subprocess.Popen[bytes]] = []
@@ -939,11 +927,10 @@ def kept_worker(
             if ending.is_set():
                 _hang_up(process)
             status = process.wait()
-            for _ in range(_TRIES_TO_END_LOST):
-                with suppress(Exception):  # a database that fails now is said by whoever acts next
-                    end_lost(instance, WORKER_TAG, "The worker that carried this out has died.")
-                    break
-                ending.wait(_SECONDS_BETWEEN_SETTLING)
+            with suppress(Exception):  # a database that fails now is said by whoever acts next
+                for run in lost(instance, WORKER_TAG):
+                    died_with_it = partial(end, instance, run, "The worker of this run has died.")
+                    _as_soon_as_can_be(died_with_it)
             if ending.is_set() or status == RESTART:
                 continue
             died = died + 1 if time.monotonic() - started < _SECONDS_TO_PROVE else 0
@@ -974,6 +961,26 @@ def kept_worker(
                 process.kill()
         keeper.join(5)
         address_file(home).unlink(missing_ok=True)
+
+
+def _as_soon_as_can_be(tell_dagster: Callable[[], object]) -> None:
+    """Tell Dagster something now, or as soon as its database takes it, in a thread.
+
+    Where the disk is full, or another process has a lock for long, it is tried again.
+    """
+
+    def told() -> bool:
+        with suppress(Exception):
+            tell_dagster()
+            return True
+        return False
+
+    def later() -> None:
+        while not told():
+            time.sleep(_SECONDS_BETWEEN_SETTLING)
+
+    if not told():
+        threading.Thread(target=later, daemon=True).start()
 
 
 def _hang_up(child: "subprocess.Popen[bytes]") -> None:
@@ -1050,22 +1057,30 @@ def _long() -> int:
 
     requests: SimpleQueue[Message | None] = SimpleQueue()
     taken: list[tuple[Carrier, Request]] = []
+    left = threading.Event()
+    """Nobody asks for anything any more, and what is done is cancelled."""
 
     def leash() -> None:
         # Not `sys.stdin`: Python aborts at its end while a thread reads that.
         for message in read_messages(os.fdopen(os.dup(sys.stdin.fileno()), "rb")):
             requests.put(message)
         requests.put(None)
-        deadline = time.monotonic() + _SECONDS_TO_CANCEL
-        while time.monotonic() < deadline:
+        left.set()
+        if not taken:  # it starts, prepares an act, or waits for one
+            os.kill(os.getpid(), signal.SIGINT)
+        waited = 0.0
+        while waited < _SECONDS_TO_CANCEL:
+            pause = _SECONDS_BETWEEN_LOOKS
             for carrier, request in list(taken):
                 request.cancelled = True
-                with suppress(Exception):  # what ails the database is said by the act
-                    carrier.cancelling(request.run_id)
                 if request.running:
+                    with suppress(Exception):  # what ails the database is said by the act
+                        carrier.cancelling(request.run_id)
                     os.kill(os.getpid(), signal.SIGINT)
-            # Again, since what is raised in a callback of a library may be lost.
-            time.sleep(_SECONDS_BETWEEN_INTERRUPTS)
+                    # Again, since what is raised in a callback of a library may be lost.
+                    pause = _SECONDS_BETWEEN_INTERRUPTS
+            time.sleep(pause)
+            waited += pause
         os._exit(1)
 
     def carry_out(carrier: Carrier, asked: Message) -> None:
@@ -1075,7 +1090,7 @@ def _long() -> int:
         while (busy := carrier.holder_of(pool)) is not None and not request.cancelled:
             carrier.wait_told(busy, request)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        if request.cancelled:
+        if request.cancelled or left.is_set():
             raise KeyboardInterrupt
         carrier.carry_out(request)
 

@@ -557,6 +557,7 @@ def test_an_act_has_the_id_that_who_asks_gives_it(client):
         answer = client.post_act("edit", body, headers={described["name"]: name})
         assert answer.status_code == 202, answer.text
         given[name] = answer.json()["act"]
+        assert "event: done" in client.get(answer.json()["events"]).text, "it goes on"
     form = re.compile(described["schema"]["pattern"])
     assert given["0123456789abcdef"] == "0123456789abcdef"
     assert form.match(given["no id"])

@@ -479,15 +479,22 @@ def test_a_worker_whose_project_was_changed_starts_anew_and_the_act_is_done_then
     assert idle.worker() != pid
 
 
-@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
-def test_runs_of_a_worker_that_has_died_are_ended_wherever_they_were(status):
-    """It may be killed between making a run and starting it."""
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.FAILURE),
+        (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE),
+        (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED),
+    ],
+)
+def test_runs_of_a_worker_that_has_died_are_ended_wherever_they_were(status, end):
+    """It may be killed between making a run and starting it, or amid what somebody cancels."""
     with dg.DagsterInstance.ephemeral() as instance:
         tags = {WORKER_TAG: socket.gethostname()}
         mine = create_run_for_test(instance, status=status, tags=tags)
         other = create_run_for_test(instance, status=status, tags={WORKER_TAG: "elsewhere"})
         end_lost(instance, WORKER_TAG, "The worker has died.")
-        assert instance.get_run_by_id(mine.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert instance.get_run_by_id(mine.run_id).status == end
         assert instance.get_run_by_id(other.run_id).status == status
 
 
