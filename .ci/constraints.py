@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "configs" / "deploy" / "constraints.txt"
-EXTRAS = ("accelerator", "heif", "mini", "postgres", "s3", "umap", "vision")
+EXTRAS = ("accelerator", "heif", "jxl", "mini", "postgres", "s3", "umap", "vision")
 FREE = frozenset({"torch", "torchvision"})
 NEWER = ("3.12", "3.13")
 HEADER = f"""\

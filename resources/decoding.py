@@ -1,8 +1,10 @@
 """Decoding: a file's bytes become the picture that a viewer shows.
 
-Belongs here: formats, limits, orientation and colour, and what is computed from the pixels alone
-(thumbnail, perceptual hash, mean colour). Does not belong here: where bytes come from (``source``)
-and what a model makes of the pixels (``models``).
+Belongs here: decoding as the rest of the program asks for it, and what is computed from the pixels
+alone (thumbnail, perceptual hash, mean colour). Does not belong here: what the first bytes say
+(``picture_formats``), which pictures of a file are pages (``picture_pages``), reading each format
+(``picture_readers``), what samples mean (``colour``), where bytes come from (``source``) and what a
+model makes of the pixels (``models``).
 
 Every file may be hostile. Whatever is wrong with one is an :class:`UnreadableImage` whose reason a
 person can act on, so that one broken file never stops a run.
@@ -11,58 +13,28 @@ person can act on, so that one broken file never stops a run.
 import contextlib
 import importlib.metadata
 import io
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, ImageStat
-from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from PIL import Image, ImageStat
 
-from resources.errors import noted
-
-IMAGE_EXTENSIONS = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
-        *(".avif", ".heic", ".heif", ".hif"),
-    }
-)
-"""Extensions that name the formats below, in lower case; a file's may be in any case."""
+from resources.colour import deep_to_grey, first_rule, over_white, to_srgb
+from resources.errors import UnreadableImage, noted
+from resources.picture_formats import known_format
+from resources.picture_pages import Pages, pages_of, refusals
+from resources.picture_readers import READERS
+from resources.picture_reading import AskedPicture, ReadPicture, check_pixels
 
 MAX_PIXELS = 178_956_970
 """Where Pillow itself calls an image a decompression bomb: 512 MiB as 24-bit colour."""
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised by one whenever :func:`decode` may give other pixels for the same bytes: the vectors of
 one type are all of pixels of one number."""
 
-_NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC"
-
-# The plugins are called directly. Image.open() would warn, process-wide, about every image above
-# half of MAX_PIXELS, and refuse a larger one without saying its width and height.
-_FORMATS: list[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = [
-    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile),
-    (re.compile(rb"GIF8[79]a"), GifImageFile),
-    (re.compile(rb"(II|MM)(\*\0|\0\*|\+\0|\0\+)"), TiffImageFile),
-    (re.compile(rb"BM"), BmpImageFile),
-]
-
-# ISO/IEC 23008-12: which codec lies in the container is said by its brands, of which the first may
-# be a generic one (mif1).
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
-
-_MAX_SCANS = 100
-# Not what stands for a byte FF in coded pixels (00), restarts them (D0-D7) or fills (FF).
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+SHIPPED = (1, 2)
+"""The numbers by which :func:`decode` can still decode."""
 
 _ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -75,28 +47,16 @@ _ORIENTATIONS = {
 }
 
 
-class UnreadableImage(ValueError):  # noqa: N818 - a finding about a file, not a fault
-    """A file that cannot be used as an image."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(" ".join(reason.split()))
-
-    @property
-    def reason(self) -> str:
-        """One plain line for the quarantine: what is wrong, with figures."""
-        return str(self)
-
-
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
     """An image as a viewer shows it."""
 
     rgb: Image.Image
-    """Mode RGB, 8 bits per channel, EXIF orientation applied, transparency over white. Smaller than
-    the original where :func:`decode` was given a ``side``."""
+    """Mode RGB, 8 bits per channel, sRGB, EXIF orientation applied, transparency over white.
+    Smaller than the original where :func:`decode` was given a ``side``."""
     format: str
-    """What the bytes are, whatever the file's name says: JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF or
-    HEIF."""
+    """What the bytes are, whatever the file's name says: JPEG, PNG, WEBP, GIF, TIFF, BMP, JPEG2000,
+    AVIF, HEIF or JXL."""
     width: int
     """Pixels of the original, as displayed."""
     height: int
@@ -104,73 +64,79 @@ class DecodedImage:
     taken_at: datetime | None
     """When the picture was taken: EXIF DateTimeOriginal, else DateTime. Without a time zone, as
     cameras write it; None where there is none or it is no date."""
+    page: int
+    """Which of the file's pictures it is, from 1."""
+    nb_pages: int
+    """Pages of the file."""
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS, side: int | None = None) -> DecodedImage:
+def decode(
+    data: bytes,
+    max_pixels: int = MAX_PIXELS,
+    side: int | None = None,
+    page: int | None = None,
+    algorithm: int = ALGORITHM,
+    pages: Pages | None = None,
+) -> DecodedImage:
     """Turn a file's bytes into the picture that a viewer shows; safe to call from many threads.
 
-    Of an animation, the first frame. Grey of 16 bits keeps its high byte; in grey of 32 bits, where
-    no file says which value is white, it is the first of 1, 255 and 65,535 that no pixel exceeds,
-    and values beyond those, or negative ones, are stretched from the darkest to the brightest.
-    Colour profiles are ignored.
+    How colours and more than 8 bits become sRGB is said in :mod:`resources.colour`.
 
     Args:
         data: The whole file.
         max_pixels: Larger images are refused by their header, before pixels are allocated. (An
             AVIF whose container lies about its size is held only by libavif's own limit, 16,384 x
             16,384: 0.5 GB at 8 bits.)
-        side: A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side
-            keeps this many pixels (38 instead of 78 ms for 12 megapixels at 1/4). None: the
-            original size.
+        side: A JPEG or JPEG 2000 may be decoded at 1/2, 1/4 or 1/8 of its size as long as its
+            shorter side keeps this many pixels (38 instead of 78 ms for a JPEG of 12 megapixels at
+            1/4). None: the original size.
+        page: Which of the file's pictures, from 1; None: its image, see
+            :func:`resources.picture_pages.pages_of`.
+        algorithm: A number of :data:`SHIPPED`. 1 keeps, of 16 bits in grey, the high byte, and
+            ignores profiles; what it could not read is read as 2 does.
+        pages: Of the file, where they are known already.
 
     Raises:
-        UnreadableImage: Empty, damaged, too many pixels, or of a format that cannot be read.
+        UnreadableImage: Empty, damaged, too many pixels, without that page, or of a format that
+            cannot be read.
     """
-    if not data:
-        raise UnreadableImage(noted("the file is empty (0 bytes)"))
-    plugin = _plugin_of(data)
-    try:
-        if plugin is WebPImageFile:  # whose constructor already allocates all pixels twice
-            _check_pixels(_webp_size(data), max_pixels)
-        image = plugin(io.BytesIO(data))
-        size = image.size
-        _check_pixels(size, max_pixels)
-        if isinstance(image, JpegImageFile):
-            _check_scans(data)
-            if side is not None:
-                image.draft(None, (side, side))
-        # Before loading, which closes a TIFF; the orientation after it, when Pillow itself has
-        # turned a TIFF and says so.
-        taken_at = _taken_at(image)
-        image.load()
-        _check_pixels(image.size, max_pixels)
-        orientation = _orientation(image)
-        rgb = _to_rgb(image)
+    name = known_format(data)
+    pages = pages or pages_of(data)
+    number = pages.image if page is None else page
+    if number < 1:
+        raise UnreadableImage(noted("the file has no page {page:d}", page=number))
+    with refusals(name, data):
+        place = pages.places.get(number, 0)
+        found = READERS[name](AskedPicture(data, name, number, max_pixels, side, algorithm, place))
+        # Headers may lie about what is in them.
+        check_pixels(found.image.size, max_pixels)
+        rgb = _to_rgb(found)
+        orientation = found.orientation
         if orientation in _ORIENTATIONS:
             rgb = rgb.transpose(_ORIENTATIONS[orientation])
-    except UnreadableImage:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UnreadableImage(noted("too many pixels: {error}", error=error)) from error
-    except MemoryError as error:
-        raise UnreadableImage(
-            noted("not enough memory to decode {size:,} bytes", size=len(data))
-        ) from error
-    except Exception as error:  # damaged data makes Pillow raise nearly anything
-        raise UnreadableImage(
-            noted(
-                "damaged {format} of {size:,} bytes: {error}",
-                format=plugin.format,
-                size=len(data),
-                error=str(error) or type(error).__name__,
-            )
-        ) from error
-    # A damaged container may announce another size than that of the picture inside, so the header
-    # is asked only where the picture was decoded smaller.
     width, height = rgb.size
-    if isinstance(image, JpegImageFile):
-        width, height = size[::-1] if orientation in (5, 6, 7, 8) else size
-    return DecodedImage(rgb, str(plugin.format), width, height, taken_at)
+    if found.size:
+        width, height = found.size[::-1] if orientation in (5, 6, 7, 8) else found.size
+    return DecodedImage(rgb, name, width, height, found.taken_at, number, len(pages.numbers))
+
+
+def _to_rgb(found: ReadPicture) -> Image.Image:
+    """The picture in sRGB, over white."""
+    image, alpha = found.image, found.alpha
+    if found.algorithm == 1:
+        with contextlib.suppress(ValueError):  # modes that it could not show
+            return first_rule(image)
+    if alpha is None and image.has_transparency_data:
+        if image.mode in ("La", "RGBa"):
+            image = image.convert(f"{image.mode[:-1]}A")
+        if image.mode not in ("RGBA", "LA"):
+            image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB" if image.mode == "RGBA" else "L")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = deep_to_grey(image)
+    rgb = to_srgb(image, found.colour)
+    return rgb if alpha is None else over_white(rgb, alpha)
 
 
 def thumbnail(rgb: Image.Image, side: int = 160) -> bytes:
@@ -231,142 +197,9 @@ _COSINES = np.cos(np.pi / _SMALL * np.outer(np.arange(1, 9), np.arange(_SMALL) +
 
 
 def decoder_versions() -> str:
-    """The packages that decode, with their versions, such as ``pillow 13.0.0``."""
-    found = []
-    for package in ("pillow", "pillow-heif"):
+    """What decodes, with its version, such as ``decoder 2, pillow 13.0.0``."""
+    found = [f"decoder {ALGORITHM}"]
+    for package in ("pillow", "pillow-heif", "imagecodecs"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{package} {importlib.metadata.version(package)}")
     return ", ".join(found)
-
-
-def _plugin_of(data: bytes) -> type[ImageFile.ImageFile]:
-    """The reader of a format, chosen by its first bytes alone."""
-    for signature, plugin in _FORMATS:
-        if signature.match(data):
-            return plugin
-    if data[4:8] == b"ftyp":
-        box = data[8 : min(int.from_bytes(data[:4]), 4096)]
-        brands = {box[i : i + 4] for i in range(0, len(box), 4)}
-        if brands & _AVIF_BRANDS:
-            return AvifImageFile
-        if brands & _HEIF_BRANDS:
-            return _heif_plugin()
-    raise UnreadableImage(
-        noted(
-            "not an image: its {size:,} bytes begin like none of {names}",
-            size=len(data),
-            names=_NAMES,
-        )
-    )
-
-
-def _heif_plugin() -> type[ImageFile.ImageFile]:
-    try:
-        from pillow_heif.as_plugin import HeifImageFile
-    except ImportError as error:
-        raise UnreadableImage(
-            noted(
-                "HEIC needs the package pillow-heif: install panoptic-assets with the extra `heif`"
-            )
-        ) from error
-    return HeifImageFile
-
-
-def _check_scans(data: bytes) -> None:
-    """Refuse a JPEG that refines its pixels without end.
-
-    A scan of 232 bytes over 13,000 x 13,000 pixels takes 0.1 s: 10 MB of them would take an hour.
-    """
-    # Where even the bytes that only look like scans are few, as in nearly every file.
-    if data.count(b"\xff\xda") <= _MAX_SCANS:
-        return
-    scans, position = 0, 2
-    while marker := _JPEG_MARKER.search(data, position):
-        kind = marker[1]
-        if kind == b"\xd9":  # the end of the image; phones append films
-            return
-        scans += kind == b"\xda"
-        if scans > _MAX_SCANS:
-            raise UnreadableImage(
-                noted("a JPEG of more than {most:d} scans; 10 are usual", most=_MAX_SCANS)
-            )
-        length = 0 if kind == b"\x01" else int.from_bytes(data[marker.end() : marker.end() + 2])
-        position = marker.end() + length
-
-
-def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise UnreadableImage(
-            noted(
-                "{width:d} x {height:d} are {pixels:,} pixels; the limit is {limit:,} (max_pixels)",
-                width=width,
-                height=height,
-                pixels=width * height,
-                limit=max_pixels,
-            )
-        )
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the first chunk of a WebP (RFC 9649)."""
-    first = data[12:16]
-    if first == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if first == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if first == b"VP8 ":
-        width, height = (int.from_bytes(data[start : start + 2], "little") for start in (26, 28))
-        return width & 0x3FFF, height & 0x3FFF
-    return 0, 0  # damaged, as the plugin will say
-
-
-def _orientation(image: Image.Image) -> int | None:
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged EXIF is no reason to refuse intact pixels
-        return None
-
-
-def _taken_at(image: Image.Image) -> datetime | None:
-    try:
-        exif = image.getexif()
-        details = exif.get_ifd(ExifTags.IFD.Exif)
-    except Exception:  # as above
-        return None
-    written = details.get(ExifTags.Base.DateTimeOriginal), exif.get(ExifTags.Base.DateTime)
-    return next((date for date in map(_date, written) if date), None)
-
-
-def _date(written: object) -> datetime | None:
-    try:
-        return datetime.strptime(str(written).strip("\0 ")[:19], "%Y:%m:%d %H:%M:%S")
-    except ValueError:  # cameras without a clock write zeros or blanks
-        return None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Shows what a viewer shows; the image itself, not a copy, where it is RGB already."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-        over_white = Image.new("RGB", image.size, "white")
-        over_white.paste(rgba, mask=rgba)
-        return over_white
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values (height, width) of uint16, int32 or float32, as uint8. NaN is black."""
-    if values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
-    white = next((white for white in (1, 255, 65535) if low >= 0 and high <= white), None)
-    ends = (low, high) if white is None else (0, white)
-    grey = np.empty(values.shape, np.uint8)
-    for row, line in zip(grey, values, strict=True):  # one line at a time: interp() needs float64
-        row[:] = np.rint(np.interp(np.nan_to_num(line, nan=low), ends, (0, 255)))
-    return grey

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from resources.decoding import UnreadableImage
+from resources.errors import UnreadableImage
 
 
 def reason_of(action: Callable[[], object]) -> str:

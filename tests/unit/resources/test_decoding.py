@@ -16,15 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from resources.decoding import (
-    DecodedImage,
-    UnreadableImage,
-    decode,
-    jpeg,
-    mean_colour,
-    perceptual_hash,
-    thumbnail,
-)
+from resources.decoding import DecodedImage, decode, jpeg, mean_colour, perceptual_hash, thumbnail
+from resources.errors import UnreadableImage
 from tests.pictures import HOSTILE, SAMPLE
 from tests.unit.resources.conftest import reason_of
 from tests.unit.resources.fuzz_decoding import (
@@ -56,7 +49,7 @@ PICTURES = {
 }
 REASONS = {
     "corrupt_not_an_image.jpg": "not an image: its 500 bytes begin like none of JPEG, PNG, WebP, "
-    "GIF, TIFF, BMP, AVIF, HEIC",
+    "GIF, TIFF, BMP, JPEG 2000, AVIF, HEIC, JPEG XL",
     "corrupt_truncated.jpg": "damaged JPEG of 2,507 bytes: image file is truncated "
     "(8 bytes not processed)",
     "empty.png": "the file is empty (0 bytes)",
@@ -326,6 +319,78 @@ def test_a_truncated_jpeg_is_damaged_at_any_size() -> None:
     assert reason_of(lambda: decode(half, side=100)) == reason_of(lambda: decode(half))
 
 
+JPEGS = {
+    "baseline": {},
+    "fine colours": {"subsampling": 0},
+    "progressive": {"progressive": True},
+    "progressive, fine colours": {"progressive": True, "subsampling": 0},
+    "grey": {"grey": True},
+    "with restarts": {"restart_marker_blocks": 3},
+}
+
+
+def noisy_jpeg(name: str) -> tuple[bytes, np.ndarray]:
+    """A JPEG whose last pixels are not even, and its pixels."""
+    options = dict(JPEGS[name])
+    noise = np.random.default_rng(3).integers(0, 256, (9, 12, 3), np.uint8)
+    picture = Image.fromarray(noise).resize((90, 70), Image.Resampling.BICUBIC)
+    picture = picture.convert("L") if options.pop("grey", False) else picture
+    data = encoded(picture, "JPEG", quality=90, **options)
+    return data, pixels(decode(data).rgb)
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_without_its_end_is_read_if_all_its_pixels_are_there(name: str) -> None:
+    """As some scanners, and cards that were drawn too early, leave it."""
+    data, shown = noisy_jpeg(name)
+    assert data.endswith(b"\xff\xd9")
+    for left in (data[:-2], data[:-1], data[:-2] + bytes(4096), data[:-2] + b"\0"):
+        assert (pixels(decode(left).rgb) == shown).all()
+        assert decode(left, side=20).width == 90
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_that_is_cut_within_its_pixels_is_damaged(name: str) -> None:
+    """However little is missing, and whatever a disk or a recovery has put in its place."""
+    data, _ = noisy_jpeg(name)
+    for missing in (4, 5, 8, 30, len(data) // 3):
+        for filled in (b"", bytes(missing), bytes(10_000), b"\xff" * missing):
+            cut = data[:-missing] + filled
+            assert "truncated" in reason_of(lambda cut=cut: decode(cut))
+            assert "truncated" in reason_of(lambda cut=cut: decode(cut, side=10))
+
+
+def test_a_progressive_jpeg_that_ends_between_two_scans_is_damaged() -> None:
+    """Its pixels are all there, and coarse."""
+    data, _ = noisy_jpeg("progressive")
+    scans = [found.start() for found in re.finditer(b"\xff\xda", data)]
+    assert len(scans) > 4
+    for start in scans[1:]:
+        assert "truncated" in reason_of(lambda start=start: decode(data[:start]))
+
+
+def test_a_preview_in_a_jpeg_does_not_stand_for_its_end() -> None:
+    preview = encoded(Image.new("RGB", (16, 16), "red"), "JPEG")
+    data, _ = noisy_jpeg("baseline")
+    segment = b"\xff\xef" + (len(preview) + 2).to_bytes(2) + preview
+    whole = data[:2] + segment + data[2:]
+    assert decode(whole).width == 90
+    cut = whole[: -len(data) // 2] + bytes(5000)
+    assert "truncated" in reason_of(lambda: decode(cut))
+
+
+def test_a_smaller_jpeg_2000_has_the_displayed_size_of_the_original() -> None:
+    data = encoded(corners().resize((1203, 800)), "JPEG2000", irreversible=True)
+    image = decode(data, side=200)
+    assert (image.width, image.height) == (1203, 800)
+    assert image.rgb.size == (301, 200)
+    whole = decode(data).rgb.resize((301, 200), Image.Resampling.BOX)
+    assert np.abs(pixels(image.rgb) - pixels(whole)).mean() < 2
+    for size in ((1025, 771), (999, 751), (65, 1), (1, 1)):
+        odd = decode(encoded(Image.new("RGB", size, "red"), "JPEG2000"), side=64)
+        assert (odd.width, odd.height) == size
+
+
 def test_a_smaller_jpeg_looks_like_the_original_in_a_models_eyes() -> None:
     """DESIGN: at twice the target size, the mean difference is .004."""
     full, small = (
@@ -456,9 +521,17 @@ def test_a_compressed_chunk_that_explodes_is_refused(name: bytes) -> None:
 
 
 def test_other_formats_are_never_tried() -> None:
-    for kind in ("EPS", "PPM", "TGA", "ICO", "PDF"):
+    """What is an image or a document is named, to tell "not supported" from "damaged"."""
+    kinds = {
+        "EPS": "not supported: PostScript (EPS); ",
+        "PPM": "not supported: Netpbm; ",
+        "TGA": "not an image: ",
+        "ICO": "not supported: icon (ICO); ",
+        "PDF": "not supported: PDF document; ",
+    }
+    for kind, beginning in kinds.items():
         data = encoded(Image.new("RGB", (16, 16)), kind)
-        assert reason_of(lambda data=data: decode(data)).startswith("not an image: ")
+        assert reason_of(lambda data=data: decode(data)).startswith(beginning)
 
 
 @pytest.mark.filterwarnings("ignore")
