@@ -11,7 +11,9 @@ import boto3
 import pytest
 
 from resources.errors import InputError
-from resources.source import ImageSource, UnavailableFile
+from resources.listing import UnavailableFile, UnfinishedFile
+from resources.picture_formats import SNIFFED
+from resources.source import ImageSource
 from tests.s3.conftest import S3Server
 from tests.unit.resources.conftest import reason_of
 from tests.unit.resources.test_source import PNG, TREE, paths_of, patterns, refusal
@@ -61,6 +63,36 @@ def test_markers_of_folders_are_no_files_and_an_empty_object_is_one(s3_server: S
     source = s3_source(s3_server)
     assert paths_of(source) == ["a/empty.png"]
     assert source.read("a/empty.png") == b""
+
+
+def test_objects_whose_names_say_nothing_are_told_by_their_first_bytes(s3_server: S3Server) -> None:
+    s3_server.put("ark/f12", PNG + bytes(2 * SNIFFED))
+    s3_server.put("ark/empty", b"")
+    s3_server.put("@eaDir/a.jpg", PNG)
+    s3_server.put("b.pdf", PNG)
+    source = s3_source(s3_server)
+    found = source.list()
+    assert [(file.path, file.is_named) for file in found.files] == [
+        ("ark/empty", False),
+        ("ark/f12", False),
+    ]
+    assert source.head("ark/f12") == (PNG + bytes(SNIFFED))[:SNIFFED]
+    assert source.head("ark/empty") == b""
+    assert reason_of(lambda: source.head("ark/none")) == "the file vanished after it was listed"
+    assert {kind: left.first for kind, left in found.left_out.items()} == {
+        "leftover": ["@eaDir/a.jpg"],
+        "no_image": ["b.pdf"],
+    }
+
+
+def test_an_object_that_was_replaced_since_it_was_listed_waits(s3_server: S3Server) -> None:
+    s3_server.put("a.png", PNG)
+    source = s3_source(s3_server)
+    (listed,) = source.list().files
+    assert source.read("a.png#page=2", listed) == PNG
+    s3_server.put("a.png", PNG * 2)
+    with pytest.raises(UnfinishedFile):
+        source.read("a.png", listed)
 
 
 def test_keys_that_are_no_paths_are_skipped_with_their_reason(s3_server: S3Server) -> None:

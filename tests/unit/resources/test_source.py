@@ -100,14 +100,22 @@ def test_a_file_is_listed_with_its_size_and_time(folder: Path) -> None:
     (file,) = ImageSource(root=str(folder)).list().files
     assert file.path == "sub/a.png"
     assert (file.size, file.mtime_ns, file.etag) == (status.st_size, status.st_mtime_ns, "")
+    assert (file.ctime_ns, file.inode, file.mount) == (status.st_ctime_ns, status.st_ino, "")
 
 
-def test_only_image_extensions_in_any_case_and_nothing_hidden_is_listed(folder: Path) -> None:
-    for name in ("a.JpG", "b.TIFF", "c.jfif", "d.txt", "e", "f.svg", ".g.png", ".h/i.png"):
+def test_only_what_may_be_an_image_is_listed_and_nothing_hidden(folder: Path) -> None:
+    for name in ("a.JpG", "b.TIFF", "c.jfif", "d.txt", "e", "f.MP4", ".g.png", ".h/i.png"):
         add(folder / name)
     (folder / "folder.png").mkdir()
     add(folder / "folder.png" / "j.png")
-    assert listed(folder) == ["a.JpG", "b.TIFF", "c.jfif", "folder.png/j.png"]
+    files = ImageSource(root=str(folder)).list().files
+    assert {file.path: file.is_named for file in files} == {
+        "a.JpG": True,
+        "b.TIFF": True,
+        "c.jfif": True,
+        "e": False,
+        "folder.png/j.png": True,
+    }
 
 
 def test_the_order_is_that_of_the_paths_whatever_the_disk_says(
