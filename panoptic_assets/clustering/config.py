@@ -29,6 +29,7 @@ from panoptic_assets.clustering.scopes import (
 )
 from panoptic_assets.spec.extensions import Kind, name_of
 from panoptic_assets.spec.fields import ADVANCED, OneLine, Parameters
+from panoptic_assets.spec.resolution import Document
 
 ENTRY_POINTS = "panoptic_assets.methods"
 """Group of the entry points that name Config classes of other packages."""
@@ -57,9 +58,16 @@ METHODS = KIND.with_others(OURS)
 """Every method that can be asked for."""
 
 
-def algorithm_of(name: str) -> int | None:
-    """Today's number of a method's algorithm; None if there is no such method."""
-    return next((method.algorithm for method in METHODS if name_of(method) == name), None)
+def algorithm_of(method: Document) -> int | None:
+    """Today's number of a method's algorithm; None if there is no such method.
+
+    Args:
+        method: Its name, with its parameters: as records have it, all of them, even if they are
+            no longer valid.
+    """
+    [(name, given)] = method.items()
+    known = next((kind for kind in METHODS if name_of(kind) == name), None)
+    return None if known is None else known.model_construct(**given).own_algorithm
 
 
 if TYPE_CHECKING:

@@ -252,7 +252,7 @@ def is_current(
     if record.config != identity_of(config) or config.method.needs:
         return False
     # Not of a greater number: a newer version would make it again, and this one again after that.
-    if record.algorithm < config.method.algorithm:
+    if record.algorithm < config.method.own_algorithm:
         return False
     features = read_features(store, config.features, selection.image_ids)
     now = [*features.sources, *selection.sources]
@@ -318,7 +318,7 @@ class Dividing:
         """
         started = datetime.now(UTC)
         if algorithm is None:
-            algorithm = config.method.algorithm
+            algorithm = config.method.own_algorithm
         compute = guarded(config.method, config.method.computing(algorithm))
         if previous and previous.algorithm != algorithm:
             self.log(

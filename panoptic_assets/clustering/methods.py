@@ -51,12 +51,19 @@ class MethodConfig(Parameters):
     the points: ``texts`` (the model's text tower), ``tags`` (those of the field ``property``, or in
     ``tags``), ``runs`` (the labels of the runs in the field ``runs``)."""
     algorithm: ClassVar[int] = 1
-    """The number of the algorithm that :meth:`compute` is; each record keeps it. It is raised by
-    one whenever the same input may give another answer: other clusters, probabilities or notes,
-    or, by what is made of them for every method, other numbers, scores or figures."""
+    """The number of the algorithm that :meth:`compute` is; each record keeps it, as
+    :attr:`own_algorithm` gives it. It is raised by one whenever the same input may give another
+    answer: other clusters, probabilities or notes, or, by what is made of them for every method,
+    other numbers, scores or figures."""
     older: ClassVar[Mapping[int, Callable[[Any, Data, int], Outcome]]] = {}
     """What ``compute`` was under older numbers, as far as it is kept: a function of the
     configuration, data and seed, by which older answers are verified."""
+
+    @property
+    def own_algorithm(self) -> int:
+        """The number with these parameters: ``algorithm``, or an older one if what was changed
+        since does not concern them, so that answers that stay are not called out of date."""
+        return self.algorithm
 
     @property
     def leaves_remainder(self) -> bool:
@@ -99,6 +106,15 @@ class MethodConfig(Parameters):
         )
 
 
+def _first_automatic(method: MethodConfig, data: Data, seed: int) -> Outcome:
+    """What k-means was before its automatic number saw copies and near copies."""
+    from panoptic_assets.clustering.algorithms.automatic import first_automatic
+
+    if getattr(method, "nb_clusters", None) == -1:
+        return first_automatic(data, seed)
+    return method.compute(data, seed)
+
+
 def _checked(compute: Callable[[Data, int], Outcome], data: Data, seed: int) -> Outcome:
     check_data(data)
     return compute(data, seed)
@@ -107,6 +123,8 @@ def _checked(compute: Callable[[Data, int], Outcome], data: Data, seed: int) -> 
 class KMeans(MethodConfig):
     """k-means: as many clusters as are asked for; for a first, coarse look."""
 
+    algorithm: ClassVar[int] = 2
+    older: ClassVar[Mapping[int, Callable[[Any, Data, int], Outcome]]] = {1: _first_automatic}
     name: Literal["kmeans"] = "kmeans"
     nb_clusters: _NbClusters = Field(
         default=10, description="Number of clusters, 1 or more; -1: an automatic number."
@@ -139,6 +157,11 @@ class KMeans(MethodConfig):
         json_schema_extra=ADVANCED,
     )
 
+    @property
+    def own_algorithm(self) -> int:
+        """With a number of clusters, nothing was changed since the first."""
+        return self.algorithm if self.nb_clusters == -1 else 1
+
     def compute(self, data: Data, seed: int) -> Outcome:
         """See :func:`panoptic_assets.clustering.algorithms.libraries.kmeans`."""
         from panoptic_assets.clustering.algorithms.libraries import kmeans
@@ -149,6 +172,8 @@ class KMeans(MethodConfig):
 class MiniBatchKMeans(MethodConfig):
     """k-means on small random batches: faster and looser, for many thousands of images."""
 
+    algorithm: ClassVar[int] = 2
+    older: ClassVar[Mapping[int, Callable[[Any, Data, int], Outcome]]] = {1: _first_automatic}
     name: Literal["minibatch_kmeans"] = "minibatch_kmeans"
     nb_clusters: _NbClusters = Field(
         default=10, description="Number of clusters, 1 or more; -1: an automatic number."
@@ -170,6 +195,11 @@ class MiniBatchKMeans(MethodConfig):
         description="Most passes over the images.",
         json_schema_extra=ADVANCED,
     )
+
+    @property
+    def own_algorithm(self) -> int:
+        """With a number of clusters, nothing was changed since the first."""
+        return self.algorithm if self.nb_clusters == -1 else 1
 
     def compute(self, data: Data, seed: int) -> Outcome:
         """See :func:`panoptic_assets.clustering.algorithms.libraries.minibatch_kmeans`."""
@@ -268,9 +298,17 @@ class Agglomerative(MethodConfig):
         return agglomerative(data, seed, **parameters(self))
 
 
+def _first_hdbscan(method: MethodConfig, data: Data, seed: int) -> Outcome:
+    from panoptic_assets.clustering.algorithms.libraries import first_hdbscan
+
+    return first_hdbscan(data, seed, **parameters(method))
+
+
 class Hdbscan(MethodConfig):
     """HDBSCAN: finds by itself how many dense groups there are; what lies apart remains."""
 
+    algorithm: ClassVar[int] = 2
+    older: ClassVar[Mapping[int, Callable[[Any, Data, int], Outcome]]] = {1: _first_hdbscan}
     name: Literal["hdbscan"] = "hdbscan"
     min_cluster_size: int = Field(
         default=5, ge=2, le=1_000_000, description="Images that a cluster has at least."

@@ -49,6 +49,7 @@ from panoptic_assets.spec.text import counted, in_quotes, nearest
 from resources.errors import InputError, Message, message, noted
 from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
+from resources.page_paths import file_of
 from resources.registry import Registry
 
 MAX_LIST = 2**27
@@ -232,7 +233,7 @@ def _with_path(scope: FilesLike, corpus: PresentCorpus) -> _Found:
     chosen = [
         image_id
         for image_id, paths in corpus.present.items()
-        if any(matches(comparable_path(path)) for path in paths)
+        if any(matches(comparable_path(name)) for path in paths for name in {path, file_of(path)})
     ]
     return _Found(
         chosen,

@@ -17,17 +17,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_assets.clustering.algorithms.interface import Data, Outcome, distinct
+from panoptic_assets.clustering.algorithms.interface import Data, Outcome
+from panoptic_assets.clustering.algorithms.likeness import (
+    ALL_ALIKE,
+    DistinctPictures,
+    OneThing,
+    as_one,
+    distances,
+    identical,
+    is_one_thing,
+    sets_of_one_thing,
+    torn,
+)
 from panoptic_assets.spec.computation import Labels, Rows, Vectors
 from resources.errors import noted
 
 _MIN_IMAGES = 5
-"""Images that a cluster has at least, and distinct ones without which nothing is divided."""
-_NEIGHBORS = 8
-"""Links of each image. 10 change the Rand index by .02 at most, 5 take .1 away from one collection,
-30 from most."""
-_STORED = 50
-"""Neighbours that are known at no cost; enough to find 8 others behind the copies of an image."""
+"""Images that a cluster has at least, and pictures without which there is no graph."""
 _RESOLUTION = 1.5
 """Of modularity. With 1, clusters are a third to a half as many as classes; with 2, the Rand index
 is .01 to .03 better where there are many classes, and .08 worse with the ten digits."""
@@ -36,6 +42,12 @@ _MAJORITY = 0.5
 _LOOSEST = 0.15
 """Of the links that lead into the cluster from the image in its middle: with less, an image is far
 from all others, and only happens to be nearest to this cluster."""
+_WEAKEST = 0.1
+"""Strength of the links, on average, by which a picture with 5 copies or more is not a cluster of
+its own. Random vectors of 64 numbers have .01 to .06; loose groups, half of whose variance is noise
+that each image has alone, have .3."""
+_FARTHEST = 3.0
+"""Times as long as its pictures' shortest links usually are: that of such a picture, at most."""
 _SCALE_NEIGHBOR = 7
 """The neighbour at whose distance a point's surroundings end (Zelnik-Manor and Perona, 2004)."""
 _GATHERED = 1 << 21
@@ -57,8 +69,14 @@ def automatic(data: Data, seed: int) -> Outcome:
     more than half of its links lead into itself, and an image is kept in it if that is true of its
     own links and they are no fewer than .15 of those of the image in its middle. Noise has
     communities as well, but of random vectors of 512 numbers only .3 to .4 of their links lead into
-    themselves; in collections of images .57 and more do. Copies of an image count
-    as one.
+    themselves; in collections of images .57 and more do.
+
+    In the graph, copies of an image are one, so that they make no place dense; vectors that are
+    equal but for rounding are copies. A picture with 5 copies or more that no community takes, or
+    that is a stranger in one (:func:`strangers`), is a cluster of its own. So is a set of near
+    copies (:func:`~panoptic_assets.clustering.algorithms.likeness.sets_of_one_thing`) that
+    communities tear, or leave over: it is taken out, and the others are divided without it, since
+    it moved their mean. Where all images are near copies, and many are left over, they are one.
 
     ``seed`` is not used: nothing is random, images are visited in the order of the rows.
 
@@ -70,33 +88,119 @@ def automatic(data: Data, seed: int) -> Outcome:
         Labels, 5 images or more with each, and the share of each image's links that lead into its
         cluster as its probability, 0 in the remainder. Notes say when nothing was cut.
     """
-    first, places = distinct(data.points)
-    if len(first) < _MIN_IMAGES:
-        return _undivided(len(data), len(first))
-    links = _links(data.points[first], data.unit, _nearest(data, first, places))
+    pictures = DistinctPictures.of(data)
+    if len(pictures) == 1:
+        return _undivided(data, 1)
+    weights = pictures.weights
+    labels, shares = _without_tearing(pictures)
+    alone = np.flatnonzero((labels == -1) & (weights >= _MIN_IMAGES))
+    labels[alone] = labels.max() + 1 + np.arange(len(alone))
+    shares[alone] = 1
+    if is_one_thing(pictures, labels):
+        return as_one(len(data), ALL_ALIKE)
+    nb_found = len(np.unique(labels[labels >= 0]))
+    if nb_found == 0 and len(pictures) < _MIN_IMAGES:
+        return _undivided(data, len(pictures))
+    labels, shares = labels[pictures.places], shares[pictures.places]
+    return Outcome(labels, shares.astype(np.float32), notes=_notes(nb_found, labels))
+
+
+def first_automatic(data: Data, seed: int) -> Outcome:
+    """:func:`automatic` as its algorithm 1 was: a picture weighs as one image in all but sizes."""
+    pictures = DistinctPictures.of(data, rounded=False)
+    if len(pictures) < _MIN_IMAGES:
+        return _undivided(data, len(pictures))
+    points, nearest = pictures.points, pictures.nearest
+    links = _links(_strengths(points, data.unit, nearest), nearest)
+    labels = _communities(links)
+    shares = _large(labels, _shares(links, labels), pictures.weights)
+    labels, shares = np.where(shares > 0, labels, -1)[pictures.places], shares[pictures.places]
+    notes = _notes(len(np.unique(labels[labels >= 0])), labels)
+    return Outcome(labels, shares.astype(np.float32), notes=notes)
+
+
+def _without_tearing(pictures: DistinctPictures) -> tuple[Labels, Weights]:
+    """The label, -1 for the remainder, and share of each picture; no set of near copies is torn."""
+    labels, shares = np.full(len(pictures), -1, np.int64), np.zeros(len(pictures))
+    sets = sets_of_one_thing(pictures, _MIN_IMAGES)
+    taken: list[OneThing] = []
+    rest, others = np.arange(len(pictures)), pictures
+    while True:
+        labels[rest], shares[rest] = -1, 0
+        if len(rest) >= _MIN_IMAGES:
+            labels[rest], shares[rest] = _divided(others, pictures.weights[rest])
+        found = torn(pictures, sets, labels)
+        if not found:
+            break
+        sizes = np.bincount(labels[rest] + 1)
+        whole = [one for one in sets if one.is_whole(labels)]
+        taken += found
+        taken += [one for one in whole if sizes[labels[one.places[0]] + 1] == len(one.places)]
+        rest = np.setdiff1d(rest, np.concatenate([one.places for one in taken]))
+        sets = [one for one in sets if np.isin(one.places, rest).all()]
+        others = DistinctPictures.of(Data(pictures.points[rest], pictures.data.unit), rounded=False)
+    for label, one in enumerate(taken, start=int(labels[rest].max(initial=-1)) + 1):
+        labels[one.places], shares[one.places] = label, 1
+    return labels, shares
+
+
+def _divided(pictures: DistinctPictures, weights: Rows) -> tuple[Labels, Weights]:
+    """The label, -1 for the remainder, and share of each picture, by the graph alone."""
+    strengths = _strengths(pictures.points, pictures.data.unit, pictures.nearest)
+    links = _links(strengths, pictures.nearest)
     labels = _communities(links)
     shares = _shares(links, labels)
-    labels, shares = labels[places], shares[places]
-    sizes = np.bincount(labels[shares > 0], minlength=labels.max() + 1)
-    shares[sizes[labels] < _MIN_IMAGES] = 0
-    labels = np.where(shares > 0, labels, -1)
-    found = np.unique(labels[labels >= 0])
-    return Outcome(labels, shares.astype(np.float32), notes=_notes(len(found), labels))
+    kept = np.where(shares > 0, labels, -1)
+    shares[strangers(pictures, weights, kept, _MIN_IMAGES)] = 0
+    shares = _large(labels, shares, weights)
+    return np.where(shares > 0, labels, -1), shares
 
 
-def _undivided(nb_images: int, nb_distinct: int) -> Outcome:
-    what = (
-        noted("All images are identical: they are one cluster.")
-        if nb_distinct == 1
-        else noted(
+def strangers(pictures: DistinctPictures, weights: Rows, labels: Labels, least: int) -> Rows:
+    """Pictures of many images that are in a cluster to which they do not belong.
+
+    Their links to it are weak, or three times as long as those of its pictures usually are. Such a
+    picture alone is no harm to a cluster; its copies are one.
+
+    Args:
+        pictures: The images.
+        weights: (m,) images that each picture stands for.
+        labels: (m,) the cluster of each picture, -1 for the remainder.
+        least: Images that a picture stands for, at least.
+    """
+    heavy = np.flatnonzero((weights >= least) & (labels >= 0))
+    if not len(heavy):
+        return heavy
+    nearest = pictures.nearest[heavy]
+    inside = labels[nearest] == labels[heavy][:, None]
+    strengths = _strengths(pictures.points, pictures.data.unit, pictures.nearest)[heavy]
+    within = np.where(inside, strengths, 0).sum(axis=1)
+    is_weak = within < _WEAKEST * np.maximum(inside.sum(axis=1), 1)
+    shortest = np.where(inside, distances(pictures.points, heavy, nearest), np.inf).min(axis=1)
+    clustered = np.flatnonzero(labels >= 0)
+    usual = _medians(pictures.closest[clustered], labels[clustered])
+    return heavy[is_weak | (shortest > _FARTHEST * usual[labels[heavy]])]
+
+
+def _large(labels: Labels, shares: Weights, weights: Rows) -> Weights:
+    """The shares, with 0 where a community has too few images."""
+    sizes = np.bincount(labels, np.where(shares > 0, weights, 0))
+    return np.where(sizes[labels] < _MIN_IMAGES, 0, shares)
+
+
+def _undivided(data: Data, nb_distinct: int) -> Outcome:
+    if len(data) == 1:
+        return as_one(1, noted("There is one image: it is one cluster."))
+    if nb_distinct == 1:
+        return identical(data)
+    return as_one(
+        len(data),
+        noted(
             "Only {nb_distinct} images differ, too few to be divided automatically: they are one "
             "cluster. A number, such as `nb_clusters: 2`, forces a cut.",
             nb_distinct=nb_distinct,
-        )
+        ),
     )
-    if nb_images == 1:
-        what = noted("There is one image: it is one cluster.")
-    return Outcome(np.zeros(nb_images, np.int64), np.ones(nb_images, np.float32), notes=(what,))
 
 
 def _notes(nb_clusters: int, labels: Labels) -> tuple[str, ...]:
@@ -123,37 +227,21 @@ def _notes(nb_clusters: int, labels: Labels) -> tuple[str, ...]:
     )
 
 
-def _nearest(data: Data, first: Rows, places: Rows) -> Rows:
-    """(m, k) places of the nearest neighbours of the m distinct images among those."""
-    if len(first) == len(data):
-        return data.nearest(_NEIGHBORS)
-    wanted = min(_NEIGHBORS, len(first) - 1)
-    # Of copies, the first counts: what is left is what would be found without the others.
-    known = places[data.nearest(_STORED)[first]]
-    order = np.argsort(known, axis=1, kind="stable")
-    in_order = np.take_along_axis(known, order, axis=1)
-    again = np.zeros(known.shape, bool)
-    repeated = np.zeros((len(first), 1), bool), in_order[:, 1:] == in_order[:, :-1]
-    np.put_along_axis(again, order, np.hstack(repeated), axis=1)
-    again |= known == np.arange(len(first))[:, None]
-    if (known.shape[1] - again.sum(axis=1) < wanted).any():
-        return data.take(first).nearest(_NEIGHBORS)
-    kept = np.argsort(again, axis=1, kind="stable")[:, :wanted]
-    return np.take_along_axis(known, kept, axis=1)
+def _strengths(points: Vectors, unit: bool, nearest: Rows) -> Weights:
+    """(n, k) in [0, 1]: how strongly each image is linked to its neighbours."""
+    if unit:
+        return np.square(np.maximum(_centred_cosines(points, nearest), 0))
+    return _affinities(points, nearest)
 
 
-def _links(points: Vectors, unit: bool, nearest: Rows) -> Any:
+def _links(strengths: Weights, nearest: Rows) -> Any:
     """(n, n) symmetric sparse float64: how strongly images are linked, 0 to 2; none to itself."""
     from scipy.sparse import csr_matrix
 
     nb_images, k = nearest.shape
-    if unit:
-        strength = np.square(np.maximum(_centred_cosines(points, nearest), 0))
-    else:
-        strength = _affinities(points, nearest)
     from_rows = np.repeat(np.arange(nb_images), k)
     one_way = csr_matrix(
-        (strength.ravel(), (from_rows, nearest.ravel())), shape=(nb_images, nb_images)
+        (strengths.ravel(), (from_rows, nearest.ravel())), shape=(nb_images, nb_images)
     )
     links = (one_way + one_way.T).tocsr()
     links.eliminate_zeros()

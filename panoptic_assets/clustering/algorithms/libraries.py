@@ -14,13 +14,23 @@ Long because each library needs its own around it.
 import math
 import os
 import warnings
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
-from panoptic_assets.clustering.algorithms.automatic import automatic
+from panoptic_assets.clustering.algorithms.automatic import automatic, strangers
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, distinct
-from panoptic_assets.spec.computation import Labels, NotComputableError, Vectors
+from panoptic_assets.clustering.algorithms.likeness import (
+    ALL_ALIKE,
+    DistinctPictures,
+    as_one,
+    identical,
+    is_one_thing,
+    sets_of_one_thing,
+    torn,
+)
+from panoptic_assets.spec.computation import Labels, NotComputableError, Rows, Vectors
 from resources.errors import noted
 
 _MOST_PARTS = 50
@@ -219,47 +229,111 @@ def hdbscan(
     """HDBSCAN (Campello, Moulavi and Sander, 2013), by the ``hdbscan`` package.
 
     Copies of an image are one point, so that they are in one cluster or none, and do not make a
-    place dense. The package says that all is noise when all points are equal: they are one cluster
-    here. ``seed`` is not used: nothing is random.
+    place dense; vectors that are equal but for rounding are copies. What is dense beyond doubt is
+    no remainder: the method finds no cluster where there is only one, beside images that lie
+    apart or with none, nor where too few points differ. So a picture with ``min_cluster_size``
+    copies that no cluster took is one, and so is a set of near copies
+    (:func:`~panoptic_assets.clustering.algorithms.likeness.sets_of_one_thing`) that clusters tear
+    or leave over, and all images together if they are near copies. ``seed`` is not used: nothing is
+    random.
 
     Raises:
-        NotComputableError: There are fewer images than a cluster has at least.
+        NotComputableError: There are fewer images than a cluster has at least, or too few differ
+            and none has so many copies.
     """
+    _check_size(min_cluster_size, data)
+    pictures = DistinctPictures.of(data)
+    if len(pictures) == 1:
+        return identical(data)
+    labels = np.full(len(pictures), -1, np.int64)
+    probabilities = np.zeros(len(pictures), np.float32)
+    is_enough = len(pictures) >= max(min_cluster_size, 3)
+    if is_enough:
+        labels, probabilities = _hdbscan(
+            pictures.points,
+            metric,
+            min_cluster_size=min_cluster_size,
+            max_cluster_size=max_cluster_size,
+            min_samples=min_samples,
+            cluster_selection_epsilon=cluster_selection_epsilon,
+            cluster_selection_method=cluster_selection_method,
+            alpha=alpha,
+            allow_single_cluster=allow_single_cluster,
+        )
+    labels, probabilities = _dense_beyond_doubt(pictures, labels, probabilities, min_cluster_size)
+    if is_one_thing(pictures, labels):
+        return as_one(len(data), ALL_ALIKE)
+    if not is_enough and (labels == -1).all():
+        _refuse_few(min_cluster_size, pictures)
+    labels, probabilities = labels[pictures.places], probabilities[pictures.places]
+    return Outcome(labels, probabilities, notes=_all_remainder(labels))
+
+
+def first_hdbscan(
+    data: Data, seed: int, *, min_cluster_size: int, metric: str, **given: Any
+) -> Outcome:
+    """:func:`hdbscan` as its algorithm 1 was: each picture weighs as one image.
+
+    Raises:
+        NotComputableError: There are fewer different images than a cluster has at least.
+    """
+    _check_size(min_cluster_size, data)
+    pictures = DistinctPictures.of(data, rounded=False)
+    if len(pictures) == 1:
+        return identical(data)
+    if len(pictures) < max(min_cluster_size, 3):
+        _refuse_few(min_cluster_size, pictures)
+    labels, probabilities = _hdbscan(
+        pictures.points, metric, min_cluster_size=min_cluster_size, **given
+    )
+    labels, probabilities = labels[pictures.places], probabilities[pictures.places]
+    return Outcome(labels, probabilities, notes=_all_remainder(labels))
+
+
+def _check_size(min_cluster_size: int, data: Data) -> None:
+    if len(data) >= min_cluster_size:
+        return
+    if len(data) == 1:
+        raise NotComputableError(
+            "min_cluster_size is {min_cluster_size}, but there is only one image: ask for "
+            "smaller clusters, or take another method.",
+            id="cluster-size-beyond-one-image",
+            min_cluster_size=min_cluster_size,
+        )
+    raise NotComputableError(
+        "min_cluster_size is {min_cluster_size}, but there are only {nb_images} images: ask "
+        "for smaller clusters, or take another method.",
+        id="cluster-size-beyond-images",
+        min_cluster_size=min_cluster_size,
+        nb_images=len(data),
+    )
+
+
+def _refuse_few(min_cluster_size: int, pictures: DistinctPictures) -> NoReturn:
+    raise NotComputableError(
+        "min_cluster_size is {min_cluster_size}, but only {nb_distinct} of the {nb_images} "
+        "images differ: ask for smaller clusters, or take another method.",
+        id="cluster-size-beyond-distinct-images",
+        min_cluster_size=min_cluster_size,
+        nb_distinct=len(pictures),
+        nb_images=len(pictures.data),
+    )
+
+
+def _hdbscan(
+    points: Vectors,
+    metric: str,
+    *,
+    min_cluster_size: int,
+    max_cluster_size: int | None,
+    min_samples: int | None,
+    **given: Any,
+) -> tuple[Labels, npt.NDArray[np.float32]]:
+    """The label and probability of each of some distinct points."""
     from hdbscan import HDBSCAN
     from threadpoolctl import threadpool_limits
 
-    if len(data) < min_cluster_size:
-        if len(data) == 1:
-            raise NotComputableError(
-                "min_cluster_size is {min_cluster_size}, but there is only one image: ask for "
-                "smaller clusters, or take another method.",
-                id="cluster-size-beyond-one-image",
-                min_cluster_size=min_cluster_size,
-            )
-        raise NotComputableError(
-            "min_cluster_size is {min_cluster_size}, but there are only {nb_images} images: ask "
-            "for smaller clusters, or take another method.",
-            id="cluster-size-beyond-images",
-            min_cluster_size=min_cluster_size,
-            nb_images=len(data),
-        )
-    first, places = distinct(data.points)
-    if len(first) == 1:
-        return Outcome(
-            np.zeros(len(data), np.int64),
-            np.ones(len(data), np.float32),
-            notes=(noted("All images are identical: they are one cluster."),),
-        )
-    if len(first) < max(min_cluster_size, 3):
-        raise NotComputableError(
-            "min_cluster_size is {min_cluster_size}, but only {nb_distinct} of the {nb_images} "
-            "images differ: ask for smaller clusters, or take another method.",
-            id="cluster-size-beyond-distinct-images",
-            min_cluster_size=min_cluster_size,
-            nb_distinct=len(first),
-            nb_images=len(data),
-        )
-    points = data.points[first].astype(np.float64)
+    points = points.astype(np.float64)
     if metric == "cosine":
         # Of unit vectors, Euclidean distance is √(2 · (1 − cosine)): the package has no fast
         # cosine, and its slow one refuses float32.
@@ -274,20 +348,40 @@ def hdbscan(
         min_cluster_size=min_cluster_size,
         max_cluster_size=max_cluster_size or 0,
         # More neighbours than there are points end in its stack trace.
-        min_samples=min(min_samples or min_cluster_size, len(first) - 1),
-        cluster_selection_epsilon=cluster_selection_epsilon,
-        cluster_selection_method=cluster_selection_method,
-        alpha=alpha,
-        allow_single_cluster=allow_single_cluster,
+        min_samples=min(min_samples or min_cluster_size, len(points) - 1),
         metric="manhattan" if metric == "manhattan" else "euclidean",
         core_dist_n_jobs=1,
         approx_min_span_tree=False,
+        **given,
     )
     with threadpool_limits(limits=1):
         estimator.fit(points)
-    labels = estimator.labels_.astype(np.int64)[places]
-    probabilities = estimator.probabilities_.astype(np.float32)[places]
-    return Outcome(labels, probabilities, notes=_all_remainder(labels))
+    return estimator.labels_.astype(np.int64), estimator.probabilities_.astype(np.float32)
+
+
+def _dense_beyond_doubt(
+    pictures: DistinctPictures,
+    labels: Labels,
+    probabilities: npt.NDArray[np.float32],
+    least: int,
+) -> tuple[Labels, npt.NDArray[np.float32]]:
+    """Labels and probabilities of pictures, with clusters of what HDBSCAN should not leave over."""
+    labels, probabilities, weights = labels.copy(), probabilities.copy(), pictures.weights
+    labels[strangers(pictures, weights, labels, least)] = -1
+    sets = sets_of_one_thing(pictures, least)
+    for one in torn(pictures, sets, _large(labels, weights, least)):
+        labels[one.places], probabilities[one.places] = labels.max() + 1, 1
+    labels = _large(labels, weights, least)
+    probabilities[labels == -1] = 0
+    for place in np.flatnonzero((labels == -1) & (weights >= least)):
+        labels[place], probabilities[place] = labels.max() + 1, 1
+    return labels, probabilities
+
+
+def _large(labels: Labels, weights: Rows, least: int) -> Labels:
+    """The labels, -1 for clusters that have too few images after others were taken from them."""
+    sizes = np.bincount(labels + 1, weights)
+    return np.where(sizes[labels + 1] < least, -1, labels)
 
 
 def _fit_predict(estimator: Any, data: Data, nb_clusters: int) -> Outcome:

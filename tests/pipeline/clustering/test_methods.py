@@ -9,8 +9,10 @@ import pytest
 from panoptic_assets.clustering.algorithms.interface import Data, Outcome, UnknownAlgorithmError
 from panoptic_assets.clustering.config import KIND, METHODS, ClusteringConfig, algorithm_of
 from panoptic_assets.clustering.methods import (
+    Hdbscan,
     KMeans,
     MethodConfig,
+    MiniBatchKMeans,
     guarded,
 )
 from panoptic_assets.features.config import PROJECTION_METHODS, ProjectionConfig
@@ -65,9 +67,25 @@ def test_vectors_that_cannot_be_used_reach_no_method_of_any_number(number):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=name_of)
-def test_every_method_is_its_first_algorithm_so_far(method):
-    assert algorithm_of(name_of(method)) == method.algorithm == 1
-    assert method.older == {}
+def test_every_older_algorithm_is_kept_so_far(method):
+    """DESIGN 7: what has no other number is its first."""
+    assert method.algorithm == (2 if method in (KMeans, MiniBatchKMeans, Hdbscan) else 1)
+    assert sorted(method.older) == list(range(1, method.algorithm))
+
+
+@pytest.mark.parametrize(
+    ("method", "number"),
+    [
+        ({"kmeans": {"nb_clusters": -1}}, 2),
+        ({"kmeans": {"nb_clusters": 10}}, 1),
+        ({"minibatch_kmeans": {"nb_clusters": -1, "gone": True}}, 2),
+        ({"hdbscan": {}}, 2),
+        ({"birch": {"nb_clusters": -1}}, 1),
+    ],
+)
+def test_a_number_is_that_of_what_the_parameters_ask_for(method, number):
+    """A run is not out of date by a change that does not concern it."""
+    assert algorithm_of(method) == number
 
 
 def test_the_number_cannot_be_asked_for():
@@ -114,7 +132,7 @@ def test_what_a_method_of_ours_does_wrong_is_a_fault_of_the_program():
 
 
 def test_a_method_that_is_not_here_has_no_number():
-    assert algorithm_of("spectral") is None
+    assert algorithm_of({"spectral": {"nb_clusters": 2}}) is None
 
 
 def warned(monkeypatch, method):
