@@ -10,23 +10,27 @@ committed.
 """
 
 import hashlib
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from resources.decoding import DecodedImage, UnreadableImage
+from resources.decoding import ALGORITHM, DecodedImage
+from resources.errors import UnreadableImage
 from resources.lance import LanceStore
 from resources.models import ModelSpec, OpenClipModels
+from resources.page_paths import file_of, page_id, page_number
 from resources.parallel import bounded_map
+from resources.picture_pages import ONE, pages_of
 from resources.schemas import vectors_schema
-from resources.source import ImageSource
+from resources.source import OTHER_IMAGE, ImageSource
 
 _STAGE_SECONDS = 5.0
 """Rows are staged at least this often: what a crash can cost."""
@@ -44,6 +48,8 @@ class Job:
     source: ImageSource
     store: LanceStore
     models: OpenClipModels
+    decoder: int = ALGORITHM
+    """By which pictures are decoded: the vectors of one table are all of pixels of one number."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,11 @@ class LocalEngine(Engine):
         streams = ThreadPoolExecutor(encoder.streams, "stream")
         failed: dict[str, str] = {}
 
+        files = _Files(job.source)
+
         def prepare(item: Work) -> tuple[str, np.ndarray | UnreadableImage]:
             try:
-                rgb = read_image(job.source, item, encoder.side).rgb
+                rgb = read_image(files, item, encoder.side, job.decoder).rgb
             except UnreadableImage as error:
                 return item.image_id, error
             return item.image_id, encoder.prepare(rgb)
@@ -153,13 +161,53 @@ class LocalEngine(Engine):
                 streams.shutdown(cancel_futures=True)
 
 
-def read_image(source: ImageSource, item: Work, side: int | None) -> DecodedImage:
+class PictureSource(Protocol):
+    """What gives the picture of an image, as :class:`~resources.source.ImageSource` does."""
+
+    def picture(
+        self, path: str, image_id: str, side: int | None, algorithm: int, /
+    ) -> DecodedImage:
+        """See :meth:`resources.source.ImageSource.picture`."""
+
+
+class _Files:
+    """A source that reads a file once for those of its pages that come one after the other.
+
+    A booklet of 300 pages in 100 MB would else be read and hashed 300 times.
+    """
+
+    def __init__(self, source: ImageSource):
+        self._source = source
+        self._lock = threading.Lock()
+        self._held = "", b"", "", ONE
+
+    def picture(
+        self, path: str, image_id: str, side: int | None, algorithm: int, /
+    ) -> DecodedImage:
+        page = page_number(path)
+        if page == 1:
+            return self._source.picture(path, image_id, side, algorithm)
+        with self._lock:
+            if self._held[0] != file_of(path):
+                data = self._source.read(path)
+                sha256 = hashlib.sha256(data).hexdigest()
+                self._held = file_of(path), data, sha256, pages_of(data)
+            _, data, sha256, pages = self._held
+        if page_id(sha256, page) != image_id:
+            raise UnreadableImage(OTHER_IMAGE)
+        return self._source.decode(data, side, page, algorithm, pages)
+
+
+def read_image(
+    source: PictureSource, item: Work, side: int | None, algorithm: int = ALGORITHM
+) -> DecodedImage:
     """Decode an image from the first of its files that still holds it.
 
     Args:
         source: Where the files are.
         item: The image.
         side: See :func:`resources.decoding.decode`.
+        algorithm: Likewise.
 
     Raises:
         UnreadableImage: None of the files can be used; the reason is the last one's.
@@ -167,10 +215,7 @@ def read_image(source: ImageSource, item: Work, side: int | None) -> DecodedImag
     failure = UnreadableImage("it has no file")
     for path in item.paths:
         try:
-            data = source.read(path)
-            if hashlib.sha256(data).hexdigest() != item.image_id:
-                raise UnreadableImage("the file changed since the last refresh; refresh again")
-            return source.decode(data, side)
+            return source.picture(path, item.image_id, side, algorithm)
         except UnreadableImage as error:
             failure = error
     raise failure

@@ -1,7 +1,8 @@
 """The exceptions that people's input and the outside world can cause.
 
-Belongs here: :class:`InputError` and its kinds, and what a message is made of. Does not belong
-here: faults of the program itself, which keep Python's own exceptions and their stack trace.
+Belongs here: :class:`InputError` and its kinds, what is found out about a file of images, and what
+a message is made of. Does not belong here: faults of the program itself, which keep Python's own
+exceptions and their stack trace.
 """
 
 from collections.abc import Mapping
@@ -179,3 +180,15 @@ def newer_format(what: str, found: int, newest: int) -> InputError:
         found=found,
         newest=newest,
     )
+
+
+class UnreadableImage(ValueError):  # noqa: N818 - a finding about a file, not a fault
+    """A file that cannot be used as an image."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(" ".join(reason.split()))
+
+    @property
+    def reason(self) -> str:
+        """One plain line for the quarantine: what is wrong, with figures."""
+        return str(self)

@@ -14,8 +14,8 @@ from http.client import HTTPMessage
 from typing import IO, Self
 from urllib.parse import urlsplit
 
-from resources.decoding import IMAGE_EXTENSIONS
 from resources.errors import InputError
+from resources.picture_formats import IMAGE_EXTENSIONS
 
 VARIABLE = "PANOPTIC_NOTIFY_URL"
 _SECONDS = 10

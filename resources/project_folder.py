@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -35,6 +35,18 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """For each older format, what makes settings of the next one of settings of this one. It is done
 whenever they are read: the file is people's, and stays as they wrote it."""
 
+LEFTOVERS = [
+    # Synology, QNAP, NetApp and others. In a pattern a bare "#" begins a comment.
+    *("@eaDir/", "@tmp/", r"\#recycle/", r"\#snapshot/", "@Recycle/", "@Recently-Snapshot/"),
+    *(".@__thumb/", "~snapshot/", "Network Trash Folder/"),
+    # Windows writes its own with capitals or without.
+    *("$RECYCLE.BIN/", "$Recycle.Bin/", "RECYCLER/", "RECYCLED/", "System Volume Information/"),
+    *("Thumbs.db", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "Desktop.ini"),
+    # Macs, and disks that were mended.
+    *("__MACOSX/", "._*", ".DS_Store", ".Trashes/", "lost+found/", "FOUND.000/"),
+]
+"""What a new project's ``exclude_leftovers`` holds."""
+
 _SETTINGS = Path(".panoptic") / "project.yaml"
 _LONGEST_CORPUS = 100
 _OWN_ADDRESSES = frozenset({"manual", "reports", "static", "who"})
@@ -46,13 +58,30 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     format: int = Field(default_factory=lambda: FORMAT, ge=1)
     """Number of the form of this file: a version that knows lower ones only refuses it."""
     images: str = Field(min_length=1)
-    """Folder of the images or its fsspec URL; a relative path starts at the project's folder."""
+    """Folder or archive of the images, its fsspec URL, or a IIIF manifest's; a relative path
+    starts at the project's folder."""
     include: list[str] = []
     """Patterns as in ``.gitignore``: only files that match one are images; none: all files."""
     exclude: list[str] = []
     """Patterns as in ``.gitignore`` of files and folders that are left out."""
+    exclude_leftovers: list[str] = LEFTOVERS
+    """Patterns of what network storages and systems leave in folders: thumbnails of their own,
+    recycle bins, indexes. Left out, too."""
+    pages: Literal["largest", "all"] = "largest"
+    """Of a file that holds several pictures (TIFF, GIF, HEIC, MPO): only the largest page, or each
+    page as an image of its own."""
+    max_missing: float = Field(default=0.33, ge=0, le=1)
+    """Share of the corpus, of a top folder, of a property's values, or of its tags, that may be
+    gone at once; of more, a person is asked. At 1, only where all is gone."""
+    few_missing: int = Field(default=5, ge=0)
+    """So many files of a folder, or values of a property, may always be gone at once: nobody is
+    asked, whatever share of all they are."""
+    reread_share: float = Field(default=0.03, ge=0, le=1)
+    """Share of the files whose bytes the schedule reads again each night, those first that were not
+    read for the longest time: at 0.03 each file within five weeks."""
     images_options: dict[str, Any] = {}
-    """Options of the images' fsspec filesystem, such as endpoint_url; never secrets."""
+    """Options of the images' fsspec filesystem, such as endpoint_url, never secrets; or of a IIIF
+    manifest: size, pause, requests."""
     store: str = ".panoptic/store"
     """LanceDB folder or URI; a relative path starts at the project's folder."""
     storage_options: dict[str, str] = {}
@@ -73,9 +102,14 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
         A relative path starts at the working directory.
 
         Raises:
-            InputError: The folder's name cannot be written into a file.
+            InputError: The folder's name cannot be written into a file, or the address is that of a
+                manifest that cannot be used.
         """
         place = images if "://" in images else str(Path(images).absolute())
+        if place.startswith(("http://", "https://", "iiif+")):
+            from resources.iiif_folder import recognised
+
+            place = recognised(place)
         if not _is_utf8(place):
             raise InputError(
                 "The name of {place!r} is not valid UTF-8: rename the folder.",
@@ -137,6 +171,12 @@ class ProjectFolder:
     def previews(self) -> Path:
         """Where pictures for the viewer are kept, that can be made again."""
         return self.folder / ".panoptic" / "previews"
+
+    @property
+    def downloads(self) -> Path:
+        """Where answers of servers of IIIF are kept, and packed archives unpacked: all of it can
+        be had again."""
+        return self.folder / ".panoptic" / "downloads"
 
     @property
     def dagster_home(self) -> Path:
@@ -240,9 +280,15 @@ def create(folder: Path, settings: ProjectSettings, runs: Collection[str] = ()) 
         relative = Path(images).relative_to(folder).as_posix()
         settings = settings.model_copy(update={"images": relative})
     project = ProjectFolder(folder, settings)
-    if "://" not in images and not Path(project.images).is_dir():
+    # Here, as commands that find a project need nothing of archives.
+    from resources.archive_folder import is_archive
+
+    if "://" not in images and not (
+        (place := Path(project.images)).is_dir() or (is_archive(place) and place.is_file())
+    ):
         raise InputError(
-            "{images} is not a folder: give the folder that holds the images.",
+            "{images} is not a folder, nor a zip or tar archive: give the folder, or the archive, "
+            "that holds the images.",
             id="images-not-a-folder",
             images=project.images,
         )

@@ -51,7 +51,11 @@ TABLES = {
     "images": Table(
         "One image that was ever seen.",
         [
-            _key("image_id", "SHA-256 of the file's bytes, hexadecimal."),
+            _key(
+                "image_id",
+                "SHA-256 of the file's bytes, hexadecimal; of page n > 1 of a file, the SHA-256 of "
+                "that text with `#n` behind it.",
+            ),
             _column("format", _TEXT, "As the decoder names it, such as `JPEG`."),
             _column("width", pa.int32(), "Pixels as displayed: EXIF's orientation is applied."),
             _column("height", pa.int32(), "The same."),
@@ -64,6 +68,12 @@ TABLES = {
                 "taken_at",
                 pa.timestamp("us"),
                 "When it was taken, by the camera's clock: no time zone.",
+            ),
+            _column(
+                "decoder",
+                pa.int32(),
+                "Number of the decoder's algorithm that made size, thumbnail, hash and colour; "
+                "null: 1.",
             ),
         ],
     ),
@@ -79,6 +89,51 @@ TABLES = {
             _column("seen_at", _TIME, "When a refresh last found another state."),
             _column("etag", _TEXT, "An object store's mark of the content."),
             _column("reader", _TEXT, "Versions and limits that put it in quarantine."),
+            _column(
+                "ctime_ns",
+                pa.int64(),
+                "Time of the last change of the file or of what the disk notes about it: "
+                "nanoseconds since 1970; 0 or null where there is none.",
+            ),
+            _column("inode", pa.int64(), "The disk's number of the file; 0 or null: none."),
+            _column("mount", _TEXT, "The mounted folder that it lies on; empty: the root's disk."),
+            _column("nb_pages", pa.int32(), "Pages of the file; null if nobody has counted them."),
+            _column("read_at", _TIME, "When its bytes were last read; null: before this column."),
+        ],
+    ),
+    "other_files": Table(
+        "One file that was looked into, since its name told nothing, and is no image.",
+        [
+            _key("path", "Below the images' folder, with `/`."),
+            _column("format", _TEXT, "What it is, such as `PSD`; empty if unknown."),
+            _column("size", pa.int64(), "Bytes."),
+            _column("mtime_ns", pa.int64(), "Time of its last change: nanoseconds since 1970."),
+            _column("etag", _TEXT, "An object store's mark of the content."),
+            _column("ctime_ns", pa.int64(), "As of `files`."),
+            _column("inode", pa.int64(), "As of `files`."),
+            _column("reader", _TEXT, "Versions of what knew no such image."),
+        ],
+    ),
+    "left_out": Table(
+        "Files of the images' folder that the last refresh left out for one reason.",
+        [
+            _key("kind", "The reason, see `panoptic_assets.corpus.accounting`."),
+            _column("files", pa.int64(), "How many."),
+            _column(
+                "folders",
+                pa.int64(),
+                "Folders that were not entered; what is in them is not counted.",
+            ),
+            _column("extensions", _TEXT, "JSON: how many of the files have which extension."),
+            _column("first", pa.list_(pa.string()), "Paths of the first ones."),
+        ],
+    ),
+    "questions": Table(
+        "What a refresh asks a person, until it is answered.",
+        [
+            _key("kind", "See `panoptic_assets.corpus.open_questions`."),
+            _column("message", _TEXT, "JSON: id, template and values of what it says."),
+            _column("asked_at", _TIME, "When it was first asked."),
         ],
     ),
     "corpus_log": Table(

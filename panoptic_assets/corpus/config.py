@@ -13,6 +13,20 @@ class ImagesConfig(Parameters):
 
     accept_missing: bool = Field(
         default=False,
-        description="Go on when the whole corpus, or a whole top folder, is gone: those files are "
-        "taken for missing. Otherwise nothing is changed, since a disk may only be away.",
+        description="Go on when more is gone at once than `max_missing` of .panoptic/project.yaml "
+        "allows: those files are taken for missing, and values of the file of metadata are taken "
+        "away. Otherwise they stay as they are, since a disk may only be away, or a file cut off.",
+    )
+    reread: list[str] = Field(
+        default=[],
+        description="Read the files that match one of these patterns again, as in a .gitignore "
+        "file, though nothing about them has changed: `*` reads all. A file may have been replaced "
+        "where the disk does not tell, and older pictures are decoded as they would be now.",
+    )
+    reread_share: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="Read this share of the files again, those first that were not read for the "
+        "longest time.",
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from panoptic_assets.corpus.assets import images
+from panoptic_assets.corpus.assets import NOTHING_MISSING, images, nothing_missing
 from panoptic_assets.corpus.table import read_manifest
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.asset_checks import ContractVerdict, selected, specs
@@ -23,6 +23,9 @@ _IMAGES = {
     "files_have_images": "Every present file's image has a row.",
     "quarantine_share": "Of all files, the share that cannot be read is not above "
     "`max_quarantined` of .panoptic/project.yaml; `panoptic-assets diff 0 latest` names them.",
+    NOTHING_MISSING: "No more files or values were gone at once than `max_missing` of "
+    ".panoptic/project.yaml allows, or a person has said that they are gone for good "
+    "(`panoptic-assets refresh --accept-missing`).",
 }
 
 
@@ -53,3 +56,5 @@ def _judged_images(store: LanceStore, registry: Registry) -> Iterator[ContractVe
     limit = registry.settings.max_quarantined
     found = {"nb_quarantined": refused, "share": share, "limit": limit}
     yield ContractVerdict("quarantine_share", share <= limit, found, dg.AssetCheckSeverity.WARN)
+
+    yield nothing_missing(store)

@@ -1,41 +1,103 @@
 """The act of reading the images' folder: which images and files there are by now.
 
 Belongs here: which files are read, and committing what they hold in groups. Does not belong here:
-what became of each file (``corpus.manifest``), and decoding (``resources.decoding``).
+what a file holds (``corpus.file_reading``),
+and what became of each (``corpus.manifest``).
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import pyarrow as pa
 
-from panoptic_assets.corpus import manifest
+from panoptic_assets.corpus import absence, manifest
+from panoptic_assets.corpus.accounting import accounted, in_a_line, write_left_out
 from panoptic_assets.corpus.config import ImagesConfig
-from panoptic_assets.corpus.properties import InventoryReport, apply_inventory
+from panoptic_assets.corpus.file_reading import ReadFile, Reading
+from panoptic_assets.corpus.names import comparable_path
+from panoptic_assets.corpus.open_questions import note_question
+from panoptic_assets.corpus.properties import InventoryReport, apply_inventory, values_at_stake
 from panoptic_assets.corpus.table import (
     forgotten_images,
     paths_of_images,
     read_manifest,
+    read_others,
     write_files,
+    write_others,
 )
 from panoptic_assets.corpus.versions import record_version
 from panoptic_assets.orchestration.acting import Context, commits
 from panoptic_assets.spec.languages import N_
+from panoptic_assets.spec.records import FIRST_ALGORITHM
 from panoptic_assets.spec.resolution import Document, parse
-from resources.decoding import UnreadableImage, mean_colour, perceptual_hash, thumbnail
+from resources import decoding
+from resources.errors import text_of
+from resources.lance import LanceStore
+from resources.listing import LeftOut, Listing, SourceFile, compiled
+from resources.page_paths import file_of
 from resources.parallel import bounded_map
+from resources.registry import Registry
 from resources.schemas import SCHEMAS
-from resources.source import ImageSource, SourceFile
+from resources.source import ImageSource
 
-_DECODE_SIDE = 320
-"""Pixels: twice the thumbnail's, see :func:`resources.decoding.decode`."""
 
-Row = dict[str, Any]
+@dataclass(frozen=True)
+class KnownFiles:
+    """What the images' folder is compared with."""
+
+    files: dict[str, manifest.File]
+    """The manifest so far, by path."""
+    others: dict[str, manifest.OtherFile]
+    """Files that are no images, by path."""
+
+    @classmethod
+    def of(cls, store: LanceStore) -> Self:
+        """What the last refresh found."""
+        return cls(read_manifest(store), read_others(store))
+
+    def outstanding(
+        self,
+        listing: Listing,
+        source: ImageSource,
+        registry: Registry,
+        config: ImagesConfig,
+        forgotten: Container[str],
+    ) -> manifest.Pending[SourceFile]:
+        """What a refresh has to do.
+
+        Args:
+            listing: What is there now.
+            source: What it was listed by.
+            registry: Says which pages of a file are images.
+            config: Says what is read again.
+            forgotten: Ids of images that stay out.
+
+        Raises:
+            InputError: A pattern cannot be used.
+        """
+        patterns = compiled(config.reread, "reread")
+        longest = manifest.longest_unread(self.files, config.reread_share)
+
+        def again(path: str) -> bool:
+            return path in longest or (
+                patterns is not None and patterns.match_file(comparable_path(path))
+            )
+
+        return manifest.outstanding(
+            self.files,
+            listing.files,
+            listing.unreadable_folders,
+            source.reader,
+            self.others,
+            registry.settings.pages == "all",
+            again,
+            forgotten,
+        )
 
 
 @dataclass(frozen=True)
@@ -43,17 +105,23 @@ class IngestionPlan:
     """A folder of images that was listed and can be read."""
 
     context: Context
-    before: dict[str, manifest.File]
-    """The manifest so far, by path."""
+    config: ImagesConfig
+    known: KnownFiles
     todo: manifest.Pending[SourceFile]
-    known: set[str]
-    """Ids of the images that have a row."""
+    images: dict[str, datetime | None]
+    """For each image that has a row, when it was first read."""
+    decoded: set[str]
+    """Ids of the images whose row was made by the decoder at hand."""
     forgotten: set[str]
     """Ids of those that stay out."""
     metadata: Path | None
     """The inventory, if the project names one."""
-    warnings: list[str]
-    """What was skipped, in sentences."""
+    listing: Listing
+
+    @property
+    def before(self) -> dict[str, manifest.File]:
+        """The manifest so far, by path."""
+        return self.known.files
 
 
 @dataclass(frozen=True)
@@ -61,8 +129,8 @@ class Ingestion:
     """Files that are being read."""
 
     plan: IngestionPlan
-    files: Iterator[tuple[manifest.File, Row | None]]
-    """What each file is, and the row of its image if that is new: read as they are asked for."""
+    files: Iterator[ReadFile]
+    """Read as they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +141,9 @@ class Ingested:
     after: dict[str, manifest.File]
     """The manifest now, by path."""
     nb_forgotten: int
-    """Files that hold an image which stays out."""
+    """Files, or pages, that hold an image which stays out."""
+    left_out: dict[str, LeftOut]
+    """What is no image of the corpus, by kind."""
     properties: InventoryReport
 
 
@@ -88,23 +158,38 @@ def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
     Raises:
         InputError: The configuration cannot be used, the folder cannot be reached, or there is no
             such inventory.
-        UnavailableError: The whole corpus or a whole top folder is gone, and the configuration does
-            not accept that.
+        UnavailableError: So much is gone at once that a person must be asked, and the configuration
+            does not accept that.
     """
     config = parse(ImagesConfig, given)
     store, source = context.store, context.source
     metadata = context.registry.metadata_file
-    before = read_manifest(store)
+    known = KnownFiles.of(store)
     listing = source.list()
-    todo = manifest.outstanding(before, listing.files, listing.unreadable_folders, source.reader)
-    question = manifest.absence(before, todo, source.takes, source.place)
-    if question and not config.accept_missing:
+    metadata = metadata or source.inventory()
+    forgotten = forgotten_images(store)
+    todo = known.outstanding(listing, source, context.registry, config, forgotten)
+    limits = absence.Limits.of(context.registry.settings)
+    lost = absence.lost_files(known.files, todo, listing.mounts, source.takes, source.place, limits)
+    if lost and not config.accept_missing:
         for line in listing.warnings:
             context.reporter.tell(line, "yellow")
-        raise question
-    known = set(store.read("images", ["image_id"])["image_id"].to_pylist())
-    forgotten = forgotten_images(store)
-    return IngestionPlan(context, before, todo, known, forgotten, metadata, listing.warnings)
+        # Whoever says that the files are gone says so of the values, too.
+        paths = paths_of_images(known.files.values())
+        values = values_at_stake(store, metadata, paths, context.registry.images, limits)
+        raise lost.question(values)
+    rows = store.read("images", ["image_id", "added_at", "decoder"])
+    ids = rows["image_id"].to_pylist()
+    numbers = rows["decoder"].to_pylist()
+    decoded = {
+        image_id
+        for image_id, number in zip(ids, numbers, strict=True)
+        if (number or FIRST_ALGORITHM) == decoding.ALGORITHM
+    }
+    images = dict(zip(ids, rows["added_at"].to_pylist(), strict=True))
+    return IngestionPlan(
+        context, config, known, todo, images, decoded, forgotten, metadata, listing
+    )
 
 
 def check_refresh(context: Context, given: Document) -> None:
@@ -117,24 +202,24 @@ def check_refresh(context: Context, given: Document) -> None:
     Raises:
         InputError: As :func:`prepare`, of what is configured and of a folder that is not there.
     """
-    parse(ImagesConfig, given)
+    compiled(parse(ImagesConfig, given).reread, "reread")
     context.registry.metadata_file  # noqa: B018
     context.source.check()
 
 
 def run(plan: IngestionPlan) -> Ingestion:
-    """Read the files that are new or may have changed, as :func:`store` asks for them.
+    """Read the files that are new, may have changed or are to be read again.
 
-    One that cannot be read never stops the others.
+    They are read as :func:`store` asks for them. One that cannot be read never stops the others.
 
     Raises:
         InputError: From the iterator: the folder as a whole can no longer be reached.
     """
     context, todo = plan.context, plan.todo
-    for line in plan.warnings:
+    for line in plan.listing.warnings:
         context.reporter.tell(line, "yellow")
-    ingested = _ingested(context.source, todo.read, plan.known | plan.forgotten)
-    return Ingestion(plan, context.reporter.track(ingested, len(todo.read), N_("images")))
+    files = _read(plan)
+    return Ingestion(plan, context.reporter.track(files, len(todo.read), N_("images")))
 
 
 def store(ingestion: Ingestion) -> Ingested:
@@ -145,72 +230,87 @@ def store(ingestion: Ingestion) -> Ingested:
     """
     plan = ingestion.plan
     context, before = plan.context, plan.before
+    lines: dict[str, list[str]] = defaultdict(list)
+    for path, line in before.items():
+        if line.status != "missing":
+            lines[file_of(path)].append(path)
     refused: list[str] = []
+    waiting: list[ReadFile] = []
+    others = {file.path: file for file in plan.todo.others}
     after = dict(before)
-    for group in commits(ingestion.files):
-        refused += [file.path for file, _ in group if file.image_id in plan.forgotten]
+    for group in commits(ingestion.files, lambda file: len(file.pages)):
         # Images before the files that refer to them: a crash in between loses nothing.
-        if new := {image["image_id"]: image for _, image in group if image}:
+        pages = [page for read in group for page in read.pages]
+        if new := {image["image_id"]: image for _, image in pages if image}:
             rows = pa.Table.from_pylist(list(new.values()), SCHEMAS["images"])
             context.store.upsert("images", rows)
-        held = [file for file, _ in group if file.image_id not in plan.forgotten]
-        after |= write_files(context.store, before, held)
-    # What another image's file holds by now may be one that was forgotten.
-    gone = [*plan.todo.gone, *(before[path] for path in refused if path in before)]
-    after |= write_files(context.store, before, [manifest.missing(file) for file in gone])
+        held = [_as_before(plan, file) for file, _ in pages if file.image_id not in plan.forgotten]
+        refused += [file.path for file, _ in pages if file.image_id in plan.forgotten]
+        waiting += [read for read in group if read.waits]
+        others |= {read.path: read.other for read in group if read.other}
+        there = {file.path for file in held}
+        # What a file held before and no longer does: another picture by now, fewer pages, one that
+        # was forgotten.
+        left = [
+            manifest.missing(before[path])
+            for read in group
+            if not read.waits
+            for path in lines.get(read.path, ())
+            if path not in there
+        ]
+        after |= write_files(context.store, before, [*held, *left])
+    gone = [manifest.missing(file) for file in plan.todo.gone]
+    after |= write_files(context.store, before, [*plan.todo.restamped, *gone])
     if after != before:
         # Those of runs too: each run adds a fragment to them, and tidying a table that has a
         # thousand versions takes half a second, too long for every run.
         for table in ("files", "images", "records", "clusters", "assignments"):
             context.store.optimize(table)
+    write_others(context.store, plan.known.others, others)
+    waits = {read.path: read.waits for read in waiting}
+    left_out = accounted(plan.listing.left_out, others.values(), waits, len(refused))
+    write_left_out(context.store, left_out)
+    if told := in_a_line(left_out):
+        context.reporter.tell(told)
     record_version(context.store, after, context.dagster_run_id)
     properties = apply_inventory(
-        context.store, plan.metadata, paths_of_images(after.values()), context.registry.images
+        context.store,
+        plan.metadata,
+        paths_of_images(after.values()),
+        context.registry.images,
+        None if plan.config.accept_missing else absence.Limits.of(context.registry.settings),
     )
-    return Ingested(plan, after, len(refused), properties)
+    note_question(context.store, "files", None)
+    note_question(context.store, "values", properties.kept)
+    if properties.kept:
+        context.reporter.tell(text_of(properties.kept), "yellow")
+    return Ingested(plan, after, len(refused), left_out, properties)
 
 
-def _ingested(
-    source: ImageSource, files: Iterable[SourceFile], known: set[str]
-) -> Iterator[tuple[manifest.File, Row | None]]:
-    """What each file is, and the row of its image if that is new; decoding runs in threads."""
-
-    def ingest(listed: SourceFile) -> tuple[manifest.File, Row | None]:
-        file = manifest.File(
-            listed.path, None, "present", None, listed.size, listed.mtime_ns, listed.etag, ""
-        )
-        try:
-            data = source.read(listed.path)
-            file = replace(file, image_id=hashlib.sha256(data).hexdigest())
-            return file, None if file.image_id in known else _image_row(source, file, data)
-        except UnreadableImage as error:
-            return (
-                replace(file, status="quarantined", reason=error.reason, reader=source.reader),
-                None,
-            )
-
+def _read(plan: IngestionPlan) -> Iterator[ReadFile]:
+    """What each file is; decoding runs in threads."""
+    source = plan.context.source
+    reading = Reading(
+        source,
+        plan.context.registry.settings.pages == "all",
+        plan.before,
+        plan.todo.again,
+        plan.images,
+        plan.decoded | plan.forgotten,
+    )
     threads = ThreadPoolExecutor(source.readers, "reader")
     try:
-        for file, image in bounded_map(threads, ingest, files, 16 * source.readers):
-            if image:
-                known.add(image["image_id"])
-            yield file, image
+        for file in bounded_map(threads, reading.read, plan.todo.read, 16 * source.readers):
+            reading.decoded.update(image["image_id"] for _, image in file.pages if image)
+            yield file
     finally:
         # An interrupted command does not wait for huge scans that are being decoded.
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _image_row(source: ImageSource, file: manifest.File, data: bytes) -> Row:
-    image = source.decode(data, _DECODE_SIDE)
-    return {
-        "image_id": file.image_id,
-        "format": image.format,
-        "width": image.width,
-        "height": image.height,
-        "bytes": len(data),
-        "taken_at": image.taken_at,
-        "phash": perceptual_hash(image.rgb),
-        "mean_colour": mean_colour(image.rgb),
-        "thumbnail": thumbnail(image.rgb),
-        "added_at": datetime.now(UTC),
-    }
+def _as_before(plan: IngestionPlan, file: manifest.File) -> manifest.File:
+    """The line of a file as it was, where nothing is new but that it was read unasked."""
+    before = plan.before.get(file.path)
+    if before is None or file_of(file.path) in plan.todo.again:
+        return file
+    return before if replace(file, read_at=before.read_at) == before else file

@@ -23,7 +23,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, get_args
 
-from panoptic_assets.corpus.names import ImageNames, comparable_path
+from panoptic_assets.corpus.names import ImageNames, comparable_path, first_pages
 from panoptic_assets.corpus.values import (
     CONTROL_CHARACTERS,
     MAX_NAME,
@@ -36,6 +36,7 @@ from panoptic_assets.corpus.values import (
 )
 from panoptic_assets.spec.tables import CsvTable, Separator, TableError, folded, read_table
 from resources.errors import InputError
+from resources.page_paths import file_of, page_number
 
 MAX_CELLS = 2**23
 """Of a whole file; a million cells take up to 150 MB of memory here, 600 with storing them."""
@@ -215,7 +216,7 @@ def match_images(
     """Give each image its values.
 
     A line names a file as :class:`Corpus` has it; one that does so in another letter case is a
-    finding.
+    finding. Of a file with several pages that are images, each gets the values.
 
     Values belong to images. Where several lines speak of one image (lines for copies of it, or two
     lines for one file), the first by path, then by line, gives the value, and others that differ
@@ -230,10 +231,12 @@ def match_images(
     corpus = Corpus(paths_of_images, folder)
     placed: list[tuple[str, int]] = []
     unmatched: list[str] = []
+    nb_placed = 0
     for row, given in enumerate(inventory.files):
         paths, other_case = corpus.find(given)
         if len(paths) == 1:
-            placed.append((paths[0], row))
+            nb_placed += 1
+            placed += [(path, row) for path in corpus.pages(given, paths[0])]
             if other_case:
                 cause = f"taken for {shown_cell(paths[0])}, whose name differs in letter case"
                 findings.add(inventory.lines[row], "", given, cause)
@@ -258,7 +261,7 @@ def match_images(
     return ImageValues(
         values,
         len(inventory.files),
-        len(inventory.files) - len(placed),
+        len(inventory.files) - nb_placed,
         tuple(unmatched),
         findings.findings(),
     )
@@ -297,12 +300,26 @@ class Corpus:
     def __init__(self, paths_of_images: Mapping[str, Iterable[str]], folder: str):
         self._paths = {image_id: list(paths) for image_id, paths in paths_of_images.items()}
         self.images = {path: image_id for image_id, paths in self._paths.items() for path in paths}
+        several = {file_of(path) for path in self.images if page_number(path) > 1}
+        self._pages: dict[str, list[str]] = {file: [] for file in several}
+        for path in sorted(self.images, key=page_number) if several else ():
+            if (file := file_of(path)) in several:
+                self._pages[file].append(path)
         self._names = ImageNames(self.images, folder=folder)
         name = comparable_path(folder).rstrip("/").rpartition("/")[2]
         self._prefix = f"{name}/" if name else ""
         # Reversed, all paths with one ending are neighbours: any is found in logarithmic time,
         # however many files share it.
         self._endings: dict[bool, list[tuple[str, str]]] = {}
+
+    def pages(self, given: str, path: str) -> list[str]:
+        """What a line speaks of that was found to name a path: all pages of a file, or the one.
+
+        Args:
+            given: What stands on the line.
+            path: What it names.
+        """
+        return [path] if page_number(given) > 1 else self._pages.get(file_of(path), [path])
 
     def find(self, given: str) -> tuple[list[str], bool]:
         """No path, the one, or two of several, and whether only their letter case differs."""
@@ -332,7 +349,7 @@ class Corpus:
             return []
         if any_case not in self._endings:
             self._endings[any_case] = sorted(
-                (_ending(path, any_case), path) for path in self.images
+                (_ending(file_of(path), any_case), path) for path in first_pages(self.images)
             )
         endings, wanted = self._endings[any_case], _ending(name, any_case)
         at = bisect_left(endings, (wanted,))

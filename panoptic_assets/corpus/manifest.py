@@ -1,29 +1,27 @@
 """The manifest: which file holds which image, and what a refresh changed in it.
 
-Belongs here: what must be read again, what became of each file, whether so much is gone at once
-that a person must be asked, the corpus version. Does not belong here: listing and reading files
-(``resources.source``), storing the manifest (``corpus.table``), or which file a name means
-(``corpus.names``).
+Belongs here: what must be read again, what became of each file, the corpus version. Does not belong
+here: whether so much is gone at once that a person must be asked (``corpus.absence``), listing and
+reading files (``resources.source``), storing the manifest (``corpus.table``), or which file a name
+means (``corpus.names``).
 
 An image is one content; its files may move, be copied, vanish and come back. A refresh compares
 what every path held before with what it holds now, so that a renamed file keeps its image.
 """
 
-import functools
 import hashlib
 import json
+import math
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Generic, Literal, Protocol, TypeVar
 
-from resources.errors import Message, UnavailableError, message
+from resources.page_paths import file_of, page_id, page_number
 
 Status = Literal["present", "missing", "quarantined"]
-
-HANDFUL = 5
-"""So many files of a top folder may vanish at once, all that it has, and nobody is asked."""
-_FOLDERS_SHOWN = 5
 
 
 class ListedFile(Protocol):
@@ -45,6 +43,18 @@ class ListedFile(Protocol):
     def etag(self) -> str:
         """An object store's mark of the content; empty where there is none."""
 
+    @property
+    def ctime_ns(self) -> int:
+        """Time of the last change that nobody can set back, nanoseconds; 0 where it is unknown."""
+
+    @property
+    def inode(self) -> int:
+        """The disk's number of the file; 0 where there is none."""
+
+    @property
+    def mount(self) -> str:
+        """The mounted folder that it lies on, ending in ``/``; empty: the root's disk."""
+
 
 ListedT = TypeVar("ListedT", bound=ListedFile)
 
@@ -54,8 +64,9 @@ class File:
     """A line of the manifest."""
 
     path: str
+    """Of a file or of one of its pages, see :mod:`resources.page_paths`."""
     image_id: str | None
-    """SHA-256 of the bytes; None when they could not be read."""
+    """See :func:`resources.page_paths.page_id`; None when the bytes could not be read."""
     status: Status
     reason: str | None
     """Why it is in quarantine."""
@@ -64,6 +75,13 @@ class File:
     etag: str
     reader: str
     """What put it in quarantine: versions and limits. Another reader may succeed."""
+    ctime_ns: int = 0
+    inode: int = 0
+    mount: str = ""
+    nb_pages: int | None = None
+    """Pages that the whole file has; None if nobody has counted them."""
+    read_at: int = 0
+    """When its bytes were last read, microseconds since 1970; 0 if that was before it was noted."""
 
     @property
     def holds(self) -> str | None:
@@ -71,14 +89,36 @@ class File:
         return self.image_id if self.status == "present" else None
 
 
+@dataclass(frozen=True, slots=True)
+class OtherFile:
+    """A file that was looked into, since its name told nothing, and is no image."""
+
+    path: str
+    format: str
+    """What it is, such as ``PSD``; empty if unknown."""
+    size: int
+    mtime_ns: int
+    etag: str
+    ctime_ns: int
+    inode: int
+    reader: str
+    """Versions of what knew no such image: another reader may."""
+
+
 @dataclass(frozen=True)
 class Pending(Generic[ListedT]):
     """What a refresh has to do."""
 
     read: list[ListedT]
-    """Files to read, since they are new or may have changed."""
+    """Files to read, since they are new, may have changed, or are to be read again."""
     gone: list[File]
-    """Files that were there and no longer are."""
+    """Files, each page of them, that were there and no longer are."""
+    restamped: list[File] = field(default_factory=list)
+    """Files, each page of them, that are as before, of which more is known now."""
+    others: list[OtherFile] = field(default_factory=list)
+    """Files that are still there and still no images."""
+    again: set[str] = field(default_factory=set)
+    """Of the files to read, those about which nothing has changed: somebody asked for them."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +142,21 @@ class Changes:
 
 
 def outstanding(
-    known: Mapping[str, File], listed: Sequence[ListedT], unreadable: Sequence[str], reader: str
+    known: Mapping[str, File],
+    listed: Sequence[ListedT],
+    unreadable: Sequence[str],
+    reader: str,
+    others: Mapping[str, OtherFile] = MappingProxyType({}),
+    every_page: bool = False,
+    again: Callable[[str], bool] = lambda path: False,
+    forgotten: Container[str] = frozenset(),
 ) -> Pending[ListedT]:
     """Compare the manifest with what a source lists.
 
-    A file is read when it is new, when its size, time of change or etag differ, when it came back,
-    and when it is in quarantine, unless this very reader has refused these very bytes.
+    A file is read when it is new, when its size, etag or a time of change differ, when another file
+    is in its place, when it came back, when other pages of it are wanted, and when it is in
+    quarantine, unless this very reader has refused these very bytes. So a file that was replaced by
+    another of the same size and time is read: the disk notes that time itself, and numbers files.
 
     Args:
         known: The manifest by path.
@@ -115,152 +164,141 @@ def outstanding(
         unreadable: Folders, ending in ``/``, that could not be listed: nothing is known of the
             files below them, so those are not gone.
         reader: Versions and limits of the reader at hand.
+        others: Files that are no images, by path.
+        every_page: Whether each page of a file is an image.
+        again: Whether a file is read again though nothing about it differs.
+        forgotten: Ids of images that stay out.
     """
-
-    def is_same(file: ListedFile) -> bool:
-        before = known.get(file.path)
-        return (
-            before is not None
-            and (before.size, before.mtime_ns, before.etag) == (file.size, file.mtime_ns, file.etag)
-            and (
-                before.status == "present"
-                or (
-                    before.status == "quarantined"
-                    and before.image_id is not None
-                    and before.reader == reader
-                )
-            )
-        )
-
+    lines: dict[str, list[File]] = {}
+    for line in known.values():
+        if line.status != "missing":
+            lines.setdefault(file_of(line.path), []).append(line)
+    result: Pending[ListedT] = Pending([], [])
+    numbered: Counter[tuple[str, bool]] = Counter()
+    renumbered: list[ListedT] = []
+    for file in listed:
+        path = file.path
+        before = lines.get(path)
+        if before is None:
+            other = others.get(path)
+            if (
+                other is None
+                or other.reader != reader
+                or not (_is_stamped(other, file) and _has_number(other, file))
+                or again(path)
+            ):
+                result.read.append(file)
+            else:
+                result.others.append(other)
+        elif not (
+            all(_is_same(line, file, reader) for line in before)
+            and _has_pages(before, every_page, forgotten)
+        ):
+            result.read.append(file)
+        elif again(path):
+            result.read.append(file)
+            result.again.add(path)
+        else:
+            has_number = _has_number(before[0], file)
+            numbered[file.mount, has_number] += 1
+            if not has_number:
+                renumbered.append(file)
+            elif not _has_stamp(before[0], file):
+                result.restamped.extend(_stamped(line, file) for line in before)
+    # Some network drives number files anew whenever they are mounted: there the numbers of most
+    # files differ whose other marks are as before, and say nothing.
+    for file in renumbered:
+        if numbered[file.mount, True] >= numbered[file.mount, False]:
+            result.read.append(file)
+        else:
+            result.restamped.extend(_stamped(line, file) for line in lines[file.path])
+    result.read.sort(key=lambda file: file.path)
     paths = {file.path for file in listed}
     hidden = tuple(unreadable)
-    return Pending(
-        [file for file in listed if not is_same(file)],
-        [
-            file
-            for path, file in sorted(known.items())
-            if file.status != "missing" and path not in paths and not path.startswith(hidden)
-        ],
+    result.gone.extend(
+        file
+        for path, file in sorted(known.items())
+        if file.status != "missing" and file_of(path) not in paths and not path.startswith(hidden)
     )
+    return result
 
 
-def absence(
-    known: Mapping[str, File], todo: Pending[ListedT], takes: Callable[[str], bool], place: str
-) -> UnavailableError | None:
-    """Say what is gone as a whole, as it is where a disk is away; None where nothing is.
+def longest_unread(known: Mapping[str, File], share: float) -> set[str]:
+    """The files that were not read for the longest time.
 
-    That is the whole corpus, or top folders of more than :data:`HANDFUL` files, even where other
-    files are there now: another disk may be in the place of the one that is away. Files that came
-    up elsewhere with their size and etag, or time of change, were moved; those that the patterns no
-    longer take were left out by a person.
+    Those of a store that marks contents itself (``etag``) are none of them: a change tells itself
+    there, and reading may be paid for.
 
     Args:
         known: The manifest by path.
-        todo: What differs from it now.
-        takes: Whether the patterns take a path.
-        place: The folder or URL that was listed.
+        share: How many of those that are there, from 0 to 1; rounded up.
 
     Returns:
-        Says what, how many, where, and what to do.
+        Paths of files, not of their pages.
     """
-    wanted = [file for file in todo.gone if takes(file.path)]
-    moved_to = _moved_to(wanted, todo.read)
-    lost = [file for file in wanted if file.path not in moved_to]
-    if not lost:
-        return None
-    explained = {file.path for file in todo.gone} - {file.path for file in lost}
-    expected = [
-        path for path, file in known.items() if file.status != "missing" and path not in explained
-    ]
-    there, gone = (
-        Counter(path.partition("/")[0] for path in paths if "/" in path)
-        for paths in (expected, [file.path for file in lost])
-    )
-    folders = [folder for folder in sorted(gone) if gone[folder] == there[folder] > HANDFUL]
-    others = {file.path for file in todo.read}.difference(moved_to.values())
-    if len(lost) == len(expected):
-        what = _lost_corpus(len(lost), len(others))
-    elif folders:
-        new = Counter(path.partition("/")[0] for path in others if "/" in path)
-        shown = [
-            _lost_folder(folder, gone[folder], new[folder]) for folder in folders[:_FOLDERS_SHOWN]
-        ]
-        if more := len(folders) - len(shown):
-            shown.append(message("{more:,} more", id="folders-more", more=more))
-        listed = functools.reduce(_then, shown)
-        what = message("the top folder {folders}", id="top-folders", folders=listed)
-    else:
-        return None
-    return UnavailableError(
-        "Missing from {place}: {what} (first: {first!r}). Nothing was changed. If a disk is away "
-        "or a folder has moved, mount it or correct `images` in .panoptic/project.yaml; if the "
-        "files are gone for good, `panoptic-assets refresh --accept-missing` goes on (in Dagster: "
-        "`accept_missing: true` in the configuration of `images`).",
-        id="corpus-or-folder-missing",
-        place=place,
-        what=what,
-        first=lost[0].path,
+    if not share:
+        return set()
+    read_at = {
+        file_of(path): file.read_at
+        for path, file in known.items()
+        if file.status != "missing" and not file.etag
+    }
+    # By a checksum among equals: else a night would be all of one folder, and new files of a
+    # folder early in the alphabet would put off the others.
+    order = sorted(read_at, key=lambda path: (read_at[path], zlib.crc32(path.encode())))
+    return set(order[: math.ceil(len(order) * share)])
+
+
+def files_by_status(lines: Iterable[tuple[str, str]]) -> Counter[str]:
+    """How many files have a page of each status.
+
+    Args:
+        lines: Path and status of each line of the manifest.
+    """
+    return Counter(status for _, status in {(file_of(path), status) for path, status in lines})
+
+
+def _is_same(line: File, file: ListedFile, reader: str) -> bool:
+    return _is_stamped(line, file) and (
+        line.status == "present"
+        or (line.status == "quarantined" and line.image_id is not None and line.reader == reader)
     )
 
 
-def _moved_to(gone: Iterable[File], listed: Iterable[ListedFile]) -> dict[str, str]:
-    """Where files that are gone came up: no listed file is what two of them became."""
-    marks: list[Callable[[File | ListedFile], Hashable]] = [
-        lambda file: file.etag and (file.size, file.etag),
-        lambda file: file.mtime_ns and (file.size, file.mtime_ns),
-    ]
-    found: dict[str, str] = {}
-    for mark in marks:  # all etags first: a time says less
-        taken = set(found.values())
-        free: dict[Hashable, list[str]] = defaultdict(list)
-        for file in listed:
-            if (key := mark(file)) and file.path not in taken:
-                free[key].append(file.path)
-        for file in gone:
-            if file.path not in found and (paths := free.get(mark(file))):
-                found[file.path] = paths.pop()
-    return found
-
-
-def _lost_corpus(nb_lost: int, nb_others: int) -> Message:
-    if nb_lost == 1:
-        only = message("its only file", id="only-file")
-        if not nb_others:
-            return only
-        if nb_others == 1:
-            return _then(only, message("in its place 1 other is now", id="other-in-its-place"))
-        others = message(
-            "in its place {count:,} others are now", id="others-in-its-place", count=nb_others
-        )
-        return _then(only, others)
-    whole = message("all {count:,} files of the corpus", id="all-files", count=nb_lost)
-    if not nb_others:
-        return whole
-    if nb_others == 1:
-        return _then(whole, message("in their place 1 other is now", id="other-in-their-place"))
-    others = message(
-        "in their place {count:,} others are now", id="others-in-their-place", count=nb_others
+def _is_stamped(line: "File | OtherFile", file: ListedFile) -> bool:
+    return (
+        line.size == file.size
+        and line.mtime_ns == file.mtime_ns
+        and line.etag == file.etag
+        and (line.ctime_ns == file.ctime_ns or not (line.ctime_ns and file.ctime_ns))
     )
-    return _then(whole, others)
 
 
-def _lost_folder(folder: str, nb_lost: int, nb_others: int) -> Message:
-    lost = message(
-        "{folder!r} with all its {count:,} files",
-        id="folder-with-files",
-        folder=folder,
-        count=nb_lost,
-    )
-    if not nb_others:
-        return lost
-    if nb_others == 1:
-        return _then(lost, message("in which 1 other is now", id="other-in-which"))
-    others = message("in which {count:,} others are now", id="others-in-which", count=nb_others)
-    return _then(lost, others)
+def _has_number(line: "File | OtherFile", file: ListedFile) -> bool:
+    return line.inode == file.inode or not (line.inode and file.inode)
 
 
-def _then(first: Message, then: Message) -> Message:
-    return message("{first}, {then}", id="one-then-another", first=first, then=then)
+def _has_stamp(line: File, file: ListedFile) -> bool:
+    return line.ctime_ns == file.ctime_ns and line.inode == file.inode and line.mount == file.mount
+
+
+def _has_pages(lines: Sequence[File], every_page: bool, forgotten: Container[str]) -> bool:
+    """Whether the manifest has the pages of a file that are wanted."""
+    if not every_page:
+        return len(lines) == 1
+    nb_pages = lines[0].nb_pages
+    if nb_pages is None:  # it could not be read, or nobody has counted them yet
+        return len(lines) == 1 and lines[0].status == "quarantined"
+    if len(lines) == nb_pages:
+        return True
+    # Page 1 has the hash of the file; without it, the file is read to tell.
+    first = next((line.image_id for line in lines if page_number(line.path) == 1), None)
+    out = [n for n in range(2, nb_pages + 1) if first and page_id(first, n) in forgotten]
+    return len(lines) + len(out) == nb_pages
+
+
+def _stamped(line: File, file: ListedFile) -> File:
+    return replace(line, ctime_ns=file.ctime_ns, inode=file.inode, mount=file.mount)
 
 
 def missing(file: File) -> File:

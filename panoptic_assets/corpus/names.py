@@ -8,6 +8,7 @@ A name is tried as each of these, and the next is only tried where the one befor
 
 1. an image's id;
 2. a path below the images' folder, exactly as it is stored;
+   of a file with pages the first page that is an image, and ``#page=2`` behind it the second;
 3. that path written otherwise: accents composed or not, ``\\`` for ``/``, ``./`` and ``//`` too
    many, spaces around it, ``a/../b`` for ``b`` where ``a`` is a folder of the corpus;
 4. a whole path, or URI, of the images' folder with one of these paths below it;
@@ -28,6 +29,7 @@ from urllib.parse import unquote
 
 from panoptic_assets.spec.text import in_quotes, nearest
 from resources.errors import InputError
+from resources.page_paths import file_of, page_number
 
 SHORTEST_ID = 8
 """Characters of the beginning of an id that may stand for it."""
@@ -40,6 +42,18 @@ _BEGINNING = re.compile(rf"[0-9a-f]{{{SHORTEST_ID},64}}")
 _FILE_URL = re.compile(r"file:(?://(?:localhost)?)?(/.*)", re.IGNORECASE | re.DOTALL)
 _HERE = re.compile(r"(?<![^/])(?:\./+)+")
 _SLASHES = re.compile(r"//+")
+
+
+def first_pages(paths: Iterable[str]) -> list[str]:
+    """Of each file, the first of its pages; in the order of files.
+
+    Args:
+        paths: Of files or of pages of them, see :mod:`resources.page_paths`.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(paths, key=page_number):
+        found.setdefault(file_of(path), path)
+    return [found[file] for file in sorted(found)]
 
 
 def comparable_path(path: str, any_case: bool = False) -> str:
@@ -306,6 +320,9 @@ class _Index:
         self._files: dict[str, list[str]] = {}
         for path in sorted(paths):
             self._files.setdefault(comparable_path(path, any_case), []).append(path)
+        # A file whose first page is no image has the name of its first one that is.
+        for path in first_pages(path for path in paths if "#" in path):
+            self._files.setdefault(comparable_path(file_of(path), any_case), [path])
 
     def find(self, path: str) -> list[str]:
         wanted = comparable_path(path, self._takes_any_case)

@@ -5,17 +5,18 @@ here: what its cells mean (``corpus.inventory``), and the tags of people (``tags
 """
 
 import hashlib
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
-from panoptic_assets.corpus import inventory
+from panoptic_assets.corpus import absence, inventory
 from panoptic_assets.corpus.values import PropertyType, Value
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.tag_log import known_property
-from resources.errors import InputError
+from resources.errors import InputError, Message
 from resources.lance import LanceStore, quoted
 from resources.schemas import SCHEMAS
 
@@ -51,6 +52,8 @@ class InventoryReport:
     """SHA-256 of all values, whatever the order of lines and columns."""
     changed: bool
     """Whether the values differ from those that were stored."""
+    kept: Message | None = None
+    """Why the values stay as they were: what of them the file no longer has."""
 
 
 def apply_inventory(
@@ -58,34 +61,47 @@ def apply_inventory(
     path: Path | None,
     paths_of_images: dict[str, list[str]],
     folder: str = "",
+    limits: absence.Limits | None = None,
 ) -> InventoryReport:
     """Make the values that a file of metadata gives to images the stored ones, in one commit.
 
     The file is the source of truth: what it no longer says is removed, and without a file
-    everything. Equal values commit nothing.
+    everything. Equal values commit nothing. Where more is gone at once than may be, all values stay
+    as they were: the file may be cut off, or may just be saved.
 
     Args:
         store: The store.
         path: The CSV file, as :func:`panoptic_assets.corpus.inventory.parse_inventory` reads
-            it, or None.
+            it, or None: a person wants no values.
         paths_of_images: For each image that is present, the paths of its files.
         folder: Where the images' folder is, for lines that name files by whole paths.
+        limits: How many values may be gone at once; None: all.
 
     Raises:
         InputError: The file is missing, cannot be read, or is no table of metadata. Nothing is
             written then.
     """
     resolved = inventory.ImageValues({}, 0, 0, (), inventory.Findings((), 0))
+    kept: Message | None = None
     if path is not None:
         resolved = inventory.match_images(_parse_inventory(path), paths_of_images, folder)
+        if limits is not None:
+            kept = _lost(store, path, resolved, paths_of_images.keys(), limits)
     result = hashlib.sha256()
     parts = [SCHEMAS["property_values"].empty_table()]
-    for found in sorted(resolved.values, key=lambda found: found.name):
-        values = resolved.values.pop(found)  # let go of one property after the other
-        image_ids = sorted(values)
-        in_order = [values[image_id] for image_id in image_ids]
-        result.update(_values_hash(found, image_ids, in_order).encode())
-        parts.append(_property_rows(found, image_ids, in_order))
+    if kept is None:
+        for found in sorted(resolved.values, key=lambda found: found.name):
+            values = resolved.values.pop(found)  # let go of one property after the other
+            image_ids = sorted(values)
+            in_order = [values[image_id] for image_id in image_ids]
+            result.update(_values_hash(found, image_ids, in_order).encode())
+            parts.append(_property_rows(found, image_ids, in_order))
+    else:
+        for name in _stored_names(store):
+            rows = read_properties(store, name)
+            found = inventory.Property(name, rows["type"][0].as_py())
+            result.update(_values_hash(found, *_ids_and_values(rows)).encode())
+            parts.append(rows)
     rows = pa.concat_tables(parts)
     return InventoryReport(
         resolved.nb_rows,
@@ -95,8 +111,79 @@ def apply_inventory(
         resolved.unmatched,
         resolved.findings,
         result.hexdigest(),
-        write_properties(store, rows),
+        kept is None and write_properties(store, rows),
+        kept and absence.values_question(kept),
     )
+
+
+def values_at_stake(
+    store: LanceStore,
+    path: Path | None,
+    paths_of_images: dict[str, list[str]],
+    folder: str,
+    limits: absence.Limits,
+) -> Message | None:
+    """Which values :func:`apply_inventory` would not take away unasked; None if there are none.
+
+    Args:
+        store: As there, as the others.
+        path: The CSV file. One that cannot be read takes no values away.
+        paths_of_images: For each image that is present, the paths of its files.
+        folder: Where the images' folder is.
+        limits: How many values may be gone at once.
+    """
+    if path is None:
+        return None
+    try:
+        resolved = inventory.match_images(_parse_inventory(path), paths_of_images, folder)
+    except InputError:
+        return None
+    return _lost(store, path, resolved, paths_of_images.keys(), limits)
+
+
+def _lost(
+    store: LanceStore,
+    path: Path,
+    resolved: inventory.ImageValues,
+    present: Set[str],
+    limits: absence.Limits,
+) -> Message | None:
+    """Values of images that are there and no longer get them.
+
+    A property that comes up under another name, with the values that it had, is not gone.
+    """
+    given = {found.name: values for found, values in resolved.values.items()}
+    stored = _stored_names(store)
+    renamed = [
+        (kind, values) for kind, values in resolved.values.items() if kind.name not in stored
+    ]
+    losses = []
+    for name in stored:
+        where = f"property = {quoted(name)}"
+        ids = store.read("property_values", ["image_id"], where)["image_id"].to_pylist()
+        had = present & set(ids)
+        gone = had - given.get(name, {}).keys()
+        if gone and name not in given and renamed:
+            rows = read_properties(store, name)
+            values = dict(zip(*_ids_and_values(rows), strict=True))
+            for found, now in renamed:
+                if found.type == rows["type"][0].as_py():
+                    gone = {image_id for image_id in gone if now.get(image_id) != values[image_id]}
+        losses.append(absence.Loss(name, len(gone), len(had)))
+    return absence.lost_values(losses, path.name, limits)
+
+
+def _stored_names(store: LanceStore) -> list[str]:
+    return sorted(set(store.read("property_values", ["property"])["property"].to_pylist()))
+
+
+def _ids_and_values(rows: pa.Table) -> tuple[list[str], list[Value]]:
+    """Of rows of one property."""
+    column = VALUE_COLUMNS[rows["type"][0].as_py()]
+    values = rows[column].to_pylist()
+    if column == "tags":
+        values = [tuple(tags) for tags in values]
+    return rows["image_id"].to_pylist(), values
 
 
 def write_properties(store: LanceStore, rows: pa.Table) -> bool:

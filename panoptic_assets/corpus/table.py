@@ -12,18 +12,24 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panoptic_assets.corpus.manifest import File
+from panoptic_assets.corpus.manifest import File, OtherFile
 from panoptic_assets.corpus.names import ImageNames
 from panoptic_assets.spec.records import Input, digest
 from panoptic_assets.spec.text import in_quotes
 from resources.errors import InputError
 from resources.lance import LanceStore, one_of
+from resources.page_paths import file_of
 from resources.schemas import SCHEMAS
 
 
 def read_manifest(store: LanceStore) -> dict[str, File]:
     """Every file that was ever seen, by path."""
     rows = store.read("files", [field.name for field in fields(File)])
+    # As numbers: to make a million datetimes takes 3 s.
+    rows = _with_column(rows, "read_at", rows["read_at"].cast(pa.int64()))
+    for name, unknown in {"ctime_ns": 0, "inode": 0, "mount": "", "read_at": 0}.items():
+        # Columns that are younger than the table.
+        rows = _with_column(rows, name, pc.fill_null(rows[name], unknown))
     columns = [rows[name].to_pylist() for name in rows.column_names]
     return {values[0]: File(*values) for values in zip(*columns, strict=True)}
 
@@ -34,10 +40,46 @@ def write_files(
     """Write the lines of the manifest that differ from ``before``, in one commit; return them."""
     changed = {file.path: file for file in files if before.get(file.path) != file}
     if changed:
-        now = datetime.now(UTC)
-        rows = [asdict(file) | {"seen_at": now} for file in changed.values()]
+        seen_at = dict.fromkeys(changed, datetime.now(UTC))
+        same = [path for path, file in changed.items() if _is_state_of(before.get(path), file)]
+        if same:  # of which no more is new than when they were read
+            seen = store.read("files", ["path", "seen_at"])
+            seen = seen.filter(pc.is_in(seen["path"], pa.array(same, pa.string())))
+            columns = (seen[name].to_pylist() for name in seen.column_names)
+            seen_at |= dict(zip(*columns, strict=True))
+        rows = [
+            asdict(file) | {"read_at": file.read_at or None, "seen_at": seen_at[file.path]}
+            for file in changed.values()
+        ]
         store.upsert("files", pa.Table.from_pylist(rows, schema=SCHEMAS["files"]))
     return changed
+
+
+def _is_state_of(before: File | None, file: File) -> bool:
+    state = file.status, file.image_id, file.reason
+    return before is not None and (before.status, before.image_id, before.reason) == state
+
+
+def _with_column(rows: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    return rows.set_column(rows.schema.get_field_index(name), name, column)
+
+
+def read_others(store: LanceStore) -> dict[str, OtherFile]:
+    """The files that the last refresh found to be no images, by path."""
+    rows = store.read("other_files", [field.name for field in fields(OtherFile)])
+    columns = [rows[name].to_pylist() for name in rows.column_names]
+    return {values[0]: OtherFile(*values) for values in zip(*columns, strict=True)}
+
+
+def write_others(
+    store: LanceStore, before: Mapping[str, OtherFile], others: Mapping[str, OtherFile]
+) -> None:
+    """Make ``others`` all files that are no images, in one commit; none if they were."""
+    if before != others:
+        rows = [asdict(others[path]) for path in sorted(others)]
+        store.replace(
+            "other_files", pa.Table.from_pylist(rows, schema=SCHEMAS["other_files"]), "true"
+        )
 
 
 def forgotten_images(store: LanceStore) -> set[str]:
@@ -91,9 +133,13 @@ def image_names(
     """
     columns = ["path", "image_id", "status"]
     rows = store.read("files", columns, version=version)
+    lines = list(zip(*(rows[c].to_pylist() for c in columns), strict=True))
+    # What the first page of a file was, when another page is its image by now.
+    paged = {file_of(path) for path, _, status in lines if "#" in path and status == "present"}
     files = {
         path: image_id if image_id and (unseen or status != "quarantined") else ""
-        for path, image_id, status in zip(*(rows[c].to_pylist() for c in columns), strict=True)
+        for path, image_id, status in lines
+        if not (status == "missing" and path in paged)
     }
     return ImageNames(files, also, folder)
 

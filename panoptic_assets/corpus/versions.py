@@ -13,7 +13,6 @@ A file's earlier states, and what an image was called, stay in the log until som
 rows of that image: a replay without them is one in which its files never were.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -255,7 +254,7 @@ def _state(file: File | None) -> tuple[str | None, str] | None:
 
 
 def _counts(files: Mapping[str, File]) -> dict[str, int]:
-    statuses = Counter(file.status for file in files.values())
+    statuses = manifest.files_by_status((file.path, file.status) for file in files.values())
     return {
         "nb_images": len({file.holds for file in files.values() if file.holds}),
         "nb_files": statuses["present"],

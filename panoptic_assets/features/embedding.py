@@ -32,6 +32,7 @@ from resources.engine import Job, Staged, Work
 from resources.errors import InputError
 from resources.lance import LanceStore
 from resources.models import ModelSpec
+from resources.page_paths import file_of, page_number
 from resources.schemas import vectors_schema, vectors_table
 from resources.vectors_file import VectorsFile
 
@@ -66,6 +67,11 @@ class EmbeddingPlan:
     def table(self) -> str:
         """The vector table."""
         return vectors_table(self.vector_type)
+
+    @property
+    def decoder(self) -> int:
+        """By which images are decoded: by that of the vectors that are there."""
+        return decoder_of(self.stored) if self.stored else decoding.ALGORITHM
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,8 @@ def prepare(context: Context, key: str, given: Document) -> EmbeddingPlan:
 
     Raises:
         InputError: The configuration cannot be used, the vector type has no file or has vectors of
-            another model or decoder, or another program's vectors cannot be used.
+            another model, or of a decoder that is no longer here, or another program's vectors
+            cannot be used.
     """
     vector_type, config, spec, stored = _asked(context, key, given)
     if isinstance(spec, VectorsFile):
@@ -111,15 +118,14 @@ def prepare(context: Context, key: str, given: Document) -> EmbeddingPlan:
     if config.batch_size:
         spec = spec.model_copy(update={"batch_size": config.batch_size})
     plan = _planned(context, vector_type, spec, stored)
-    then = decoder_of(stored) if stored else decoding.ALGORITHM
-    if then != decoding.ALGORITHM and plan.present.keys() - plan.before:
+    if plan.decoder not in decoding.SHIPPED and plan.present.keys() - plan.before:
         raise InputError(
             "The images of {vector_type!r} were decoded by algorithm {then}, and are by algorithm "
             "{now} now: their vectors cannot be compared. To embed with this version, give the "
             "model another file, and so a key, in configs/models.",
             id="decoded-by-another-algorithm",
             vector_type=vector_type,
-            then=then,
+            then=plan.decoder,
             now=decoding.ALGORITHM,
         )
     return plan
@@ -251,17 +257,29 @@ def store(embedding: Embedding) -> Embedded:
 
 def _embed(plan: EmbeddingPlan, spec: ModelSpec, before: set[str]) -> Embedding:
     context = plan.context
-    work = [
-        Work(image_id, plan.present[image_id]) for image_id in sorted(plan.present.keys() - before)
-    ]
+    missing = sorted((_file_of_page(plan.present[i][0]), i) for i in plan.present.keys() - before)
+    work = [Work(image_id, plan.present[image_id]) for _, image_id in missing]
     if not work:
         return Embedding(plan, before, iter(()), [], [])
     encoder = context.models.load(spec, plan.stored, on_build=context.reporter.tell)
-    later = {} if decoding.ALGORITHM == FIRST_ALGORITHM else {DECODER: decoding.ALGORITHM}
+    decoder = plan.decoder
+    if decoder != decoding.ALGORITHM:
+        context.reporter.tell(
+            f"The images of {plan.vector_type!r} go on being decoded by algorithm {decoder}, so "
+            "that its vectors can be compared; to decode by algorithm "
+            f"{decoding.ALGORITHM}, give the model another file, and so a key, in configs/models."
+        )
+    later = {} if decoder == FIRST_ALGORITHM else {DECODER: decoder}
     _create(plan.vector_type, context.store, encoder.dim, encoder.identity | later)
-    job = Job(plan.table, spec, encoder.identity, context.source, context.store, context.models)
+    source, store, models = context.source, context.store, context.models
+    job = Job(plan.table, spec, encoder.identity, source, store, models, decoder)
     parts = _tracked(context, context.engine.embed(job, work), len(work))
     return Embedding(plan, before, parts, [], [])
+
+
+def _file_of_page(path: str) -> str:
+    """The file, of a later page: pages of one file come one after the other. Else empty."""
+    return file_of(path) if page_number(path) > 1 else ""
 
 
 def _import(plan: EmbeddingPlan, found: Import, before: set[str]) -> Embedding:

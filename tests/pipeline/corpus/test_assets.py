@@ -276,7 +276,7 @@ def test_a_file_that_changed_since_the_refresh_is_not_embedded_as_another(empty_
     shutil.copyfile(some[1], Path(bench.project.images) / "a.jpg")
     given = metadata(bench.run("embeddings", "mini"), "embeddings")
     assert (given["nb_images"], given["nb_not_embedded"]) == (0, 1)
-    assert "changed since the last refresh" in given["not_embedded"]
+    assert "changed since it was last read" in given["not_embedded"]
 
 
 def test_the_model_of_a_vector_type_is_stored_and_another_is_refused(bench):

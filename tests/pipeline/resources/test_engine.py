@@ -82,7 +82,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_go_on(job, folder)
     ids, _, parts = committed(job, LocalEngine().embed(job, work))
     failed = {image_id: reason for part in parts for image_id, reason in part.failed.items()}
     assert len(ids) == 18
-    assert "changed since the last refresh" in failed["0" * 64]
+    assert "changed since it was last read" in failed["0" * 64]
     assert "vanished" in failed[work[7].image_id]
 
 

@@ -7,9 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoptic_assets.corpus.manifest import (
-    HANDFUL,
     File,
-    absence,
     changes,
     corpus_version,
     missing,
@@ -23,6 +21,9 @@ class Listed:
     size: int = 10
     mtime_ns: int = 1
     etag: str = ""
+    ctime_ns: int = 0
+    inode: int = 0
+    mount: str = ""
 
 
 def present(path, image_id, **other):
@@ -73,129 +74,6 @@ def test_a_file_whose_bytes_could_not_be_had_is_tried_each_time():
 def test_files_below_a_folder_that_could_not_be_listed_are_not_gone():
     known = by_path(present("x/a", "A"), present("y/b", "B"))
     assert [file.path for file in outstanding(known, [], ["x/"], "").gone] == ["y/b"]
-
-
-def folder(name, count, **other):
-    """Files of a folder, each with a size and a time of its own."""
-    return [
-        present(f"{name}/{number}", f"{name} {number}", **{"size": number, "mtime_ns": 7} | other)
-        for number in range(count)
-    ]
-
-
-def asked(known, listed, unreadable=(), takes=lambda path: True):
-    known = by_path(*known)
-    there = [Listed(file.path, file.size, file.mtime_ns, file.etag) for file in listed]
-    return str(absence(known, outstanding(known, there, unreadable, ""), takes, "/disk") or "")
-
-
-MANY = HANDFUL + 1
-SCANS = folder("disk", 1000, size=5)
-"""Files of one size that came at one time."""
-
-
-@pytest.mark.parametrize(
-    ("known", "left", "said"),
-    [
-        (folder("a", 3), [], "all 3 files of the corpus (first: 'a/0')"),
-        ([present("x", "X")], [], "its only file (first: 'x')"),
-        ([*folder("a", 3), refused("b")], [], "all 4 files of the corpus"),
-        (
-            [*folder("a", MANY), *folder("b", 9)],
-            folder("b", 9),
-            "the top folder 'a' with all its 6 files",
-        ),
-        # What has come meanwhile says nothing of what is away.
-        (
-            [*folder("a/b", MANY), *folder("c", 9)],
-            [*folder("c", 9), *folder("d", 90, mtime_ns=9)],
-            "'a'",
-        ),
-        (folder("a", 3), folder("d", 90, mtime_ns=9), "all 3 files of the corpus"),
-        (
-            [*(file for name in "abcdefgh" for file in folder(name, MANY)), present("x", "X")],
-            [present("x", "X")],
-            "'e' with all its 6 files, 3 more",
-        ),
-        # Of a folder of which two files are elsewhere by now, the rest is all that was to be there.
-        (
-            [*folder("a", MANY + 2), *folder("b", 1, size=99)],
-            [*folder("b", 1, size=99), *folder("c", 2)],
-            "'a' with all its 6 files",
-        ),
-        # One file cannot be what all of them became.
-        (
-            [*SCANS, *folder("b", 9)],
-            [*folder("b", 9), *folder("new", 1, size=5)],
-            "the top folder 'disk' with all its 999 files (",
-        ),
-        (
-            [*folder("a", MANY + 1, size=5, etag="e"), *folder("b", 9)],
-            [*folder("b", 9), *folder("new", 1, size=5, etag="e")],
-            "the top folder 'a' with all its 6 files (",
-        ),
-        # Nor one by its etag, and another one by its time.
-        (
-            [
-                *folder("a", MANY, size=5),
-                present("b", "B", size=5, mtime_ns=8, etag="e"),
-                present("c", "C"),
-            ],
-            [present("new", "B", size=5, mtime_ns=7, etag="e"), present("c", "C")],
-            "the top folder 'a' with all its 6 files (",
-        ),
-        # Another disk may be in its place.
-        (
-            [*folder("a", 10), *folder("b", 9)],
-            [*folder("b", 9), *folder("a/png", 10, mtime_ns=9), *folder("c", 3, mtime_ns=9)],
-            "the top folder 'a' with all its 10 files, in which 10 others are now (first",
-        ),
-        (
-            [*folder("a", MANY), *folder("b", 9), present("x", "X", size=50)],
-            [*folder("b", 9), *folder("a/new", 1, mtime_ns=9), present("a/x", "X", size=50)],
-            "'a' with all its 6 files, in which 1 other is now (first",
-        ),
-        (
-            folder("a", 9),
-            folder("d", 1, mtime_ns=9),
-            "all 9 files of the corpus, in their place 1 other is now (first",
-        ),
-        (
-            [present("x", "X")],
-            folder("d", 2, mtime_ns=9),
-            "its only file, in its place 2 others are now (first",
-        ),
-    ],
-)
-def test_a_corpus_or_a_top_folder_that_is_gone_is_a_question(known, left, said):
-    line = asked(known, left)
-    assert f"Missing from /disk: {said}" in line or said in line
-    assert len(line.splitlines()) == 1 and "--accept-missing" in line
-
-
-@pytest.mark.parametrize(
-    ("known", "left"),
-    [
-        (folder("a", 9), folder("a", 9)),
-        (folder("a", 9), folder("a", 1)),  # the folder is there
-        ([*folder("a", HANDFUL), *folder("b", 9)], folder("b", 9)),  # a handful
-        (folder("a", 9), folder("renamed", 9)),
-        (SCANS, folder("renamed", 1000, size=5)),
-        (folder("a", 9, etag="e"), folder("copied", 9, etag="e", mtime_ns=8)),  # by its store
-        ([*map(missing, folder("a", 9)), *folder("b", 1)], folder("b", 1)),  # since long
-        ([present(str(number), str(number)) for number in range(9)], [present("0", "0")]),
-        ([], []),
-    ],
-)
-def test_what_is_there_moved_or_gone_since_long_is_none(known, left):
-    assert asked(known, left) == ""
-
-
-def test_what_could_not_be_listed_or_was_left_out_by_a_person_is_no_question():
-    known = [*folder("a", 9), *folder("b", 1)]
-    assert asked(known, folder("b", 1), unreadable=["a/"]) == ""
-    assert asked(known, folder("b", 1), takes=lambda path: not path.startswith("a/")) == ""
-    assert "all 10 files" in asked(known, [], takes=lambda path: True)
 
 
 def test_an_added_file_has_an_image_that_is_new():
