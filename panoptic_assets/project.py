@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -167,7 +167,9 @@ class Project:
                 root=self._project.images,
                 include=settings.include,
                 exclude=settings.exclude,
+                exclude_leftovers=settings.exclude_leftovers,
                 storage_options=settings.images_options,
+                cache=str(self._project.downloads),
                 **self._readers,
             ),
             engine=LocalEngine(),
@@ -247,6 +249,11 @@ class Project:
         - corpus: version (number), sha256, changed_at (of its newest version; None before the
           first), nb_images, nb_files, nb_missing, nb_quarantined (files), and not_embedded: for
           each vector type in use, how many images lack a vector;
+        - left_out: what the last refresh left out of the images' folder, by kind: why, files and
+          folders (how many), extensions (of the files, how many each) and first (paths);
+        - questions: what a refresh asks until somebody answers, see
+          :meth:`refresh`: kind (``files`` or ``values`` of the file of metadata, that are missing),
+          text, message, and asked_at;
         - staleness, stale ones first: what (``clustering``, ``labels`` or ``property``), key,
           run_key, state (``up to date``, ``stale``, or ``unknown`` if a model would have to be
           loaded to tell), text, and reasons: kind, count and text of each, and the message that
@@ -259,6 +266,8 @@ class Project:
         Raises:
             InputError: There is none of that key.
         """
+        from panoptic_assets.corpus.accounting import KINDS, read_left_out
+        from panoptic_assets.corpus.open_questions import open_questions
         from panoptic_assets.upkeep import reasons as core_staleness
         from panoptic_assets.upkeep import staleness
         from resources.registry import Registry
@@ -276,6 +285,19 @@ class Project:
                 "changed_at": version.at if version else None,
                 **{name: value for name, value in vars(corpus).items() if name != "version"},
             },
+            "left_out": {
+                kind: {"why": KINDS[kind], **vars(found)}
+                for kind, found in read_left_out(self._store).items()
+            },
+            "questions": [
+                {
+                    "kind": asked.kind,
+                    "text": asked.text,
+                    "message": asked.message,
+                    "asked_at": asked.asked_at,
+                }
+                for asked in open_questions(self._store)
+            ],
             "staleness": [
                 {
                     "what": judged.what,
@@ -854,7 +876,9 @@ class Project:
         if property is not None and run is not None:
             raise InputError("Export a property or a run, not both.", id="property-or-run")
         source = ImageSource(
-            root=self._project.images, storage_options=self._project.settings.images_options
+            root=self._project.images,
+            storage_options=self._project.settings.images_options,
+            cache=str(self._project.downloads),
         )
         if run is not None:
             tables = transfer.run_tags(self._store, run)
@@ -1178,6 +1202,7 @@ class Project:
         *vector_types: str,
         batch_size: int | None = None,
         accept_missing: bool = False,
+        reread: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Read what is new in the images' folder, embed it, and find its nearest neighbours.
 
@@ -1187,29 +1212,41 @@ class Project:
         Args:
             vector_types: By default the project's.
             batch_size: Images in one pass of the model.
-            accept_missing: Whether it is meant that the whole corpus or a whole top folder is gone.
+            accept_missing: Whether it is meant that so much is gone at once: files, or values of
+                the file of metadata.
+            reread: Patterns, as in a .gitignore file, of files to read again though nothing about
+                them has changed; ``*`` is all.
 
         Raises:
             InputError: A vector type is unknown, what would make its vectors is missing, or the
                 images cannot be reached.
         """
         from panoptic_assets.corpus import ingestion
+        from panoptic_assets.corpus.absence import FILES_MISSING
+        from panoptic_assets.corpus.open_questions import note_question
         from panoptic_assets.features import embedding
         from panoptic_assets.features import table as vector_tables
         from panoptic_assets.upkeep.forgetting import unfinished
 
-        accepted = {"accept_missing": True} if accept_missing else {}
+        asked: dict[str, Any] = {"accept_missing": True} if accept_missing else {}
+        if reread:
+            asked["reread"] = list(reread)
         given = {} if batch_size is None else {"batch_size": batch_size}
         wanted = list(vector_types) or [self._project.settings.vector_type]
         context = self.context.now()
         for vector_type in wanted:
             embedding.check_embedding(context, vector_type, given)
-        ingestion.check_refresh(context, accepted)
+        ingestion.check_refresh(context, asked)
         if unfinished(self._store):
             self._reporter.tell(
                 "Forgetting an image was interrupted: `panoptic-assets forget` ends it.", "yellow"
             )
-        self._act("images", None, accepted)
+        try:
+            self._act("images", None, asked)
+        except InputError as error:
+            if error.id == FILES_MISSING:  # whoever looks next is asked as well
+                note_question(self._opened, "files", error.message)
+            raise
         for vector_type in wanted:
             self._act("embeddings", vector_type, given)
             # Not, as long as there is no image.

@@ -45,7 +45,9 @@ _DEMO_RUN = "demo"
 )
 @click.pass_obj
 def init(folder: Path | None, images: str | None, vector_type: str, update: bool) -> None:
-    """Make the working directory a project of a folder of images, or of its URL (s3://…)."""
+    """Make the working directory a project of images: a folder, an archive, a URL (s3://…, a
+    IIIF manifest).
+    """
     from panoptic_assets.orchestration.dagster_yaml import update_settings
     from panoptic_assets.spec.keys import parse_name
     from resources.project_folder import find
@@ -125,7 +127,15 @@ def demo(folder: Path | None) -> None:
 @click.option(
     "--accept-missing",
     is_flag=True,
-    help="Go on when the whole corpus or a whole top folder is gone.",
+    help="Go on when more is gone at once than `max_missing` of .panoptic/project.yaml allows: "
+    "files, or values of the file of metadata.",
+)
+@click.option(
+    "--reread",
+    is_flag=False,
+    flag_value="*",
+    metavar="[PATTERN]",
+    help="Read files again though nothing about them has changed: all, or those that match.",
 )
 @click.pass_obj
 def refresh(
@@ -134,10 +144,16 @@ def refresh(
     batch_size: int | None,
     readers: int | None,
     accept_missing: bool,
+    reread: str | None,
 ) -> None:
     """Read what is new in the images' folder, embed it, and find its nearest neighbours."""
     project = open_project(folder, readers=readers)
-    project.refresh(*vector_type, batch_size=batch_size, accept_missing=accept_missing)
+    project.refresh(
+        *vector_type,
+        batch_size=batch_size,
+        accept_missing=accept_missing,
+        reread=[] if reread is None else [reread],
+    )
     import pyarrow.compute as pc
 
     files = project.files()

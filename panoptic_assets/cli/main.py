@@ -119,7 +119,8 @@ def _remedy(number: int | None) -> str:
 _COMMANDS = {
     "init": Late(
         "corpus:init",
-        "Make the working directory a project of a folder of images, or of its URL (s3://…).",
+        "Make the working directory a project of images: a folder, an archive, a URL (s3://…, a "
+        "IIIF manifest).",
     ),
     "demo": Late(
         "corpus:demo", "Run the whole chain on the sample of 253 images that the project ships."

@@ -8,6 +8,7 @@ Long because each command is its options with their help.
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -182,6 +183,9 @@ def status(
         _print_json(found | {"staleness": staleness})
     else:
         _print_corpus(found["corpus"])
+        for asked in found["questions"]:
+            say(f"To be answered since {_moment(asked['asked_at'])}: {asked['text']}")
+        _print_left_out(found["left_out"])
         _print_staleness(staleness, len(found["staleness"]), nb_stale)
     if exit_code and nb_stale:
         context.exit(1)
@@ -278,6 +282,18 @@ def _print_corpus(corpus: dict[str, Any]) -> None:
     for vector_type, count in corpus["not_embedded"].items():
         if count:
             say(f"Not embedded as {vector_type}: {counted(count, 'image')}")
+
+
+def _print_left_out(found: dict[str, dict[str, Any]]) -> None:
+    from panoptic_assets.corpus.accounting import in_a_line
+    from resources.listing import LeftOut
+
+    left_out = {
+        kind: LeftOut(entry["files"], entry["folders"], Counter(entry["extensions"]))
+        for kind, entry in found.items()
+    }
+    if left_out:
+        say(in_a_line(left_out))
 
 
 def _print_staleness(staleness: list[dict[str, Any]], total: int, nb_stale: int) -> None:

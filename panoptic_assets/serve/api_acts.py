@@ -108,7 +108,14 @@ class RefreshAct(PlainAct):
         default=None, ge=1, le=4096, description="Images in one pass of the model."
     )
     accept_missing: bool = Field(
-        default=False, description="Whether it is meant that a whole top folder is gone."
+        default=False,
+        description="Whether it is meant that so much is gone at once: files, or values of the "
+        "file of metadata.",
+    )
+    reread: list[str] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Patterns of files to read again though nothing about them has changed.",
     )
 
 
@@ -385,7 +392,10 @@ def _unusable(error: ValidationError) -> InputError:
 
 def _refresh(project: "Project", asked: RefreshAct) -> Any:
     return project.refresh(
-        *asked.vector_types, batch_size=asked.batch_size, accept_missing=asked.accept_missing
+        *asked.vector_types,
+        batch_size=asked.batch_size,
+        accept_missing=asked.accept_missing,
+        reread=asked.reread,
     )
 
 

@@ -576,7 +576,8 @@ def told_of_image(project: "Project", asked: AskedImage) -> dict[str, Any]:
     rows = project.store.read("images", columns, where).to_pylist()
     if not rows:
         raise no_such_image(asked.image_id)
-    files = project.store.read("files", ["path", "status", "reason", "size"], where)
+    columns = ["path", "status", "reason", "size", "nb_pages"]
+    files = project.store.read("files", columns, where)
     values = project.store.read("property_values", where=where).to_pylist()
     tags = project.image_tags()
     tags = tags.filter(pc.equal(tags["image_id"], asked.image_id)).drop_columns(["image_id"])

@@ -17,6 +17,7 @@ from panoptic_assets.serve.previews import from_files
 from panoptic_assets.spec.fields import Parameters
 from panoptic_assets.spec.keys import parse_run_key
 from resources.lance import quoted
+from resources.page_paths import file_of
 
 if TYPE_CHECKING:
     from panoptic_assets.project import Project
@@ -118,11 +119,14 @@ def _original_name(project: "Project", asked: AskedImage) -> str:
 
     where = f"image_id = {quoted(asked.image_id)} AND status = 'present'"
     paths = project.store.read("files", ["path"], where)["path"].to_pylist()
-    return safe_name(min(paths, default=asked.image_id[:12]).rpartition("/")[2])
+    return safe_name(file_of(min(paths, default=asked.image_id[:12])).rpartition("/")[2])
 
 
 def _write_original(project: "Project", asked: AskedImage, path: Path) -> object:
-    _, data = from_files(project.store, project.context.source, asked.image_id, bytes)
+    source = project.context.source
+    data = from_files(
+        project.store, asked.image_id, lambda path: source.bytes_of(path, asked.image_id)
+    )
     return path.write_bytes(data)
 
 

@@ -52,6 +52,7 @@ class AskedHome(Parameters):
 
 def _home(project: "Project", asked: AskedHome, to: LiveAddresses) -> dict[str, Any]:
     from panoptic_assets.clustering.table import Clusterings
+    from panoptic_assets.corpus.accounting import KINDS, read_left_out
 
     status = project.status()
     corpus = status["corpus"]
@@ -77,12 +78,14 @@ def _home(project: "Project", asked: AskedHome, to: LiveAddresses) -> dict[str, 
         "nb_runs": len(runs),
         "number": number,
         "nb_pages": nb_pages,
+        "questions": status["questions"],
         "unreadable": [found.error.message for found in clusterings.unreadable.values()],
         "stale": stale[:_STALE_SHOWN],
         "nb_stale": len(stale),
         "nb_judged": len(status["staleness"]),
         "sweeps": _sweeps(project, clusterings),
         "properties": _properties(project),
+        "left_out": [(KINDS[kind], found) for kind, found in read_left_out(project.store).items()],
         "acts": switched(project, project.history(_ACTS_SHOWN)[::-1]),
     }
 

@@ -18,6 +18,8 @@ from panoptic_assets.serve.page_address import LiveAddresses, PageAddress
 from panoptic_assets.spec.fields import Parameters
 from panoptic_assets.spec.languages import N_
 from resources.errors import InputError, Message
+from resources.lance import quoted
+from resources.page_paths import file_of, page_number, page_path
 
 if TYPE_CHECKING:
     from panoptic_assets.project import Project
@@ -207,6 +209,7 @@ def _image(project: "Project", asked: AskedImage, to: LiveAddresses) -> dict[str
         "is_present": name is not None,
         "taken_at": taken["taken_at"],
         "files": files,
+        "pages": _pages(project, name),
         "properties": [(row["property"], _value(row)) for row in known["properties"]],
         "tags": known["tags"].to_pylist(),
         "remark": known["remark"],
@@ -216,6 +219,28 @@ def _image(project: "Project", asked: AskedImage, to: LiveAddresses) -> dict[str
         "neighbours": neighbours,
         "why_none": why_none,
         "seen": known["seen"],
+    }
+
+
+def _pages(project: "Project", path: str | None) -> dict[str, Any] | None:
+    """Which page of its file an image is, and the images of the others; None of a file with one."""
+    if path is None:
+        return None
+    file = file_of(path)
+    where = f"path = {quoted(file)} OR starts_with(path, {quoted(page_path(file, 2)[:-1])})"
+    columns = ["path", "image_id", "status", "nb_pages"]
+    found = [
+        (page_number(row["path"]), row)
+        for row in project.store.read("files", columns, where).to_pylist()
+        if file_of(row["path"]) == file and row["status"] == "present"
+    ]
+    nb_pages = next((row["nb_pages"] for _, row in found if row["path"] == path), None)
+    if not nb_pages or nb_pages == 1:
+        return None
+    return {
+        "number": page_number(path),
+        "nb_pages": nb_pages,
+        "images": [(page, row["image_id"]) for page, row in sorted(found, key=lambda one: one[0])],
     }
 
 

@@ -9,7 +9,6 @@ most, and each once however many ask for it; what is shown is a WebP made anew, 
 else was in the file.
 """
 
-import hashlib
 import re
 import threading
 from collections import OrderedDict
@@ -23,11 +22,11 @@ from pydantic import BeforeValidator, Field
 
 from panoptic_assets.corpus.table import read_thumbnails
 from panoptic_assets.serve.api_reads import AskedImage, no_such_image
-from resources.decoding import UnreadableImage, thumbnail
-from resources.errors import InputError, UnavailableError
+from resources.decoding import thumbnail
+from resources.errors import InputError, UnavailableError, UnreadableImage
 from resources.lance import LanceStore, quoted
 from resources.preview_folder import PreviewFolder
-from resources.source import ImageSource, UnavailableFile
+from resources.source import ImageSource
 
 T = TypeVar("T")
 
@@ -192,10 +191,10 @@ class Previews:
             self._keep((image_id, side), kept)
             return kept
 
-        def shown(data: bytes) -> bytes:
-            return thumbnail(self._source.decode(data, side).rgb, side)
+        def shown(path: str) -> bytes:
+            return thumbnail(self._source.picture(path, image_id, side).rgb, side)
 
-        _, picture = from_files(self._store, self._source, image_id, shown)
+        picture = from_files(self._store, image_id, shown)
         self._keep((image_id, side), picture)
         if self._on_disk is not None:
             self._on_disk.put(image_id, side, picture)
@@ -217,16 +216,14 @@ class Previews:
                 self._bytes -= len(oldest)
 
 
-def from_files(
-    store: LanceStore, source: ImageSource, image_id: str, use: Callable[[bytes], T]
-) -> tuple[str, T]:
-    """The path of the first file that still holds an image, and what was made of its bytes.
+def from_files(store: LanceStore, image_id: str, use: Callable[[str], T]) -> T:
+    """What was made of the first file that still shows an image.
 
     Args:
         store: Where the files of images are known.
-        source: Where they are.
         image_id: The image.
-        use: Makes something of a file's bytes; may raise UnreadableImage.
+        use: Makes something of a file, or a page of it, by its path; raises UnreadableImage where
+            that cannot be read or shows another image by now.
 
     Raises:
         PictureGoneError: No file holds it, or none can be used.
@@ -241,12 +238,8 @@ def from_files(
     reason = next((file["reason"] for file in files if file["reason"]), None)
     for path in (file["path"] for file in files if file["status"] == "present"):
         try:
-            data = source.read(path)
-            if hashlib.sha256(data).hexdigest() != image_id:
-                reason = "the file was changed since it was last read: refresh"
-                continue
-            return path, use(data)
-        except (UnavailableFile, UnreadableImage) as error:
+            return use(path)
+        except UnreadableImage as error:
             reason = error.reason
     raise PictureGoneError(
         "None of the {nb_files} files of image {image_id} can be shown: {reason}.",

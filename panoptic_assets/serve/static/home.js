@@ -23,7 +23,7 @@ async function readImages(button, body = {}) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-refresh]");
-  if (button) readImages(button);
+  if (button) readImages(button, "acceptMissing" in button.dataset ? { accept_missing: true } : {});
 });
 
 key("n", _("New clustering"), () => (location.href = `${base}/new`));
