@@ -5,13 +5,13 @@ belong here: decoding (``resources.decoding``), and who looks.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from panoptic_assets.corpus.table import present_files
-from resources.decoding import UnreadableImage, decode
+from resources.decoding import decode
+from resources.errors import UnreadableImage
 from resources.lance import LanceStore, quoted
 from resources.source import ImageSource
 
@@ -45,9 +45,7 @@ class Pictures:
         """
         for path in self.files.get(image_id, ()):
             with contextlib.suppress(UnreadableImage):
-                data = self.source.read(path)
-                if hashlib.sha256(data).hexdigest() == image_id:
-                    return self.source.decode(data, side).rgb
+                return self.source.picture(path, image_id, side).rgb
         return None
 
     def from_thumbnail(self, image_id: str) -> "Image | None":

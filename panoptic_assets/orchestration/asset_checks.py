@@ -38,6 +38,22 @@ def specs(asset: dg.AssetsDefinition, checks: dict[str, str]) -> list[dg.AssetCh
         ]
 
 
+def evaluation_of(asset: dg.AssetsDefinition, verdict: ContractVerdict) -> dg.AssetCheckEvaluation:
+    """What is reported of a contract of an asset without partitions, from elsewhere than its check.
+
+    Args:
+        asset: The asset.
+        verdict: Whether the contract holds.
+    """
+    return dg.AssetCheckEvaluation(
+        asset_key=asset.key,
+        check_name=verdict.check,
+        passed=verdict.passed,
+        severity=verdict.severity,
+        metadata=verdict.found,
+    )
+
+
 def report_evaluation(
     context: dg.OpExecutionContext,
     asset_key: dg.AssetKey,

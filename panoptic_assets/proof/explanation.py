@@ -22,11 +22,11 @@ from panoptic_assets.spec.tag_words import in_words
 from panoptic_assets.spec.text import beginning
 from panoptic_assets.tags.edits import DEFAULT_PROPERTY, EditError, find_tag
 from panoptic_assets.tags.table import LoggedEvent, read_log, tags_are
-from resources.decoding import UnreadableImage
-from resources.errors import InputError, text_of
+from resources.errors import InputError, UnreadableImage, text_of
 from resources.lance import LanceStore, VersionGoneError, quoted
+from resources.listing import UnavailableFile
 from resources.schemas import vectors_table
-from resources.source import ImageSource, UnavailableFile
+from resources.source import ImageSource
 
 _TAGS_SHOWN = 10
 
@@ -277,7 +277,7 @@ def _file_steps(
 
 def _file_step(source: ImageSource, path: str, image_id: str) -> ExplanationStep:
     try:
-        found = hashlib.sha256(source.read(path)).hexdigest()
+        found = source.image_id(path, source.read(path))
     except UnavailableFile as error:
         return ExplanationStep("file", f"{path}: {error}", None)
     except UnreadableImage as error:

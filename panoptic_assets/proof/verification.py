@@ -71,13 +71,14 @@ from panoptic_assets.spec.resolution import parse
 from panoptic_assets.spec.text import beginning, cut
 from panoptic_assets.upkeep.refreshing import assigned_again, carried_again
 from resources import decoding
-from resources.decoding import UnreadableImage
-from resources.errors import InputError
+from resources.errors import InputError, UnreadableImage
 from resources.lance import LanceStore, VersionGoneError, one_of, quoted
+from resources.listing import UnavailableFile
 from resources.models import OpenClipModels
+from resources.page_paths import file_of, page_id, page_number
 from resources.registry import Registry
 from resources.schemas import vectors_table
-from resources.source import ImageSource, UnavailableFile
+from resources.source import ImageSource
 
 _NOTE_SHOWN = 200
 _TOLERANCE = 1e-5
@@ -120,22 +121,25 @@ _INPUT_LINKS = frozenset({"vectors", "points", "model", "neighbours", "tags", "r
 
 @dataclass
 class FileHashes:
-    """SHA-256 of files, each of which is read once."""
+    """Which images files show, by their bytes; each file is read once."""
 
     source: ImageSource
     known: dict[str, str | None] = field(default_factory=dict)
-    """By path; None for a file that is not there, or not to be had now."""
+    """SHA-256 by path; None for a file that is not there, or not to be had now."""
 
     def of(self, paths: Sequence[str]) -> dict[str, str | None]:
-        """The hashes of some files.
+        """The ids of the images that some files, or pages of them, show.
 
         Raises:
             InputError: The folder of images cannot be reached.
         """
-        new = [path for path in paths if path not in self.known]
+        new = sorted({file_of(path) for path in paths} - self.known.keys())
         with ThreadPoolExecutor(self.source.readers) as pool:
             self.known.update(zip(new, pool.map(self._hash, new), strict=True))
-        return {path: self.known[path] for path in paths}
+        found = {path: self.known[file_of(path)] for path in paths}
+        return {
+            path: sha256 and page_id(sha256, page_number(path)) for path, sha256 in found.items()
+        }
 
     def _hash(self, path: str) -> str | None:
         try:
@@ -674,7 +678,7 @@ class _Verification:
             if any(state == "differs" for state, _ in self.links[name])
         ]
         if computed.record.output == record.output:
-            is_todays = record.algorithm == algorithm_of(next(iter(record.config["method"])))
+            is_todays = record.algorithm == algorithm_of(record.config["method"])
             how = "" if is_todays else f", by algorithm {record.algorithm}"
             self._say("output", "same", f"sha256 {record.output}{how}")
             if broken:  # distances and scores differ then, which is no fault of the stored ones
@@ -850,8 +854,9 @@ class _Verification:
         else:
             count, now = len(paths) - missing, decoding.ALGORITHM
             text = f"the files of {count:,} images hold their bytes{lost}"
-            if self.decoder == now:
-                self._say("pixels", "same", text)
+            if self.decoder in decoding.SHIPPED:
+                by = "" if self.decoder == now else f"; decoded by algorithm {self.decoder}"
+                self._say("pixels", "same", f"{text}{by}")
             else:
                 text = f"{text}; decoded by algorithm {self.decoder} then, by {now} now"
                 self._say("pixels", "other", f"{text}: not compared")

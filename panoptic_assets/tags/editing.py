@@ -125,7 +125,9 @@ def check_edits(
         InputError: One of the edits cannot be done.
     """
     log = read_log(store)
-    names = image_names(store, folder)
+    # Those as well whose files hold other images by now: they have their tags still.
+    seen = store.read("images", ["image_id"])["image_id"].to_pylist()
+    names = image_names(store, folder, also=seen)
     images = Images(lambda name: names.find(name) or None)
     try:
         events = resolve_edits(config.edits, [entry.event for entry in log], images)

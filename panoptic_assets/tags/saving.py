@@ -5,7 +5,7 @@ not belong here: what becomes of which tag (``tags.carry_over``), and edits (``t
 """
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from panoptic_assets.clustering.config import ClusteringConfig
 from panoptic_assets.clustering.scopes import FoundByText
 from panoptic_assets.clustering.selection import select
 from panoptic_assets.clustering.table import Clusterings
+from panoptic_assets.corpus.absence import Limits
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.features.table import read_vectors
 from panoptic_assets.labels.table import read_labels
@@ -31,6 +32,7 @@ from panoptic_assets.spec.text import counted
 from panoptic_assets.tags.carry_over import CarryOver, CarryOverError, Change, Means, carry_over
 from panoptic_assets.tags.config import EditsConfig, SaveConfig
 from panoptic_assets.tags.edits import LONGEST_NAME
+from panoptic_assets.tags.effects import NO_EFFECT, Effect, check_unasked, effect_of
 from panoptic_assets.tags.table import LoggedEvent, append_events, read_log
 from resources.errors import InputError
 from resources.lance import LanceStore
@@ -132,24 +134,44 @@ def store(plan: SavingPlan) -> Saved:
     return _appended(plan.context.store, plan.decision, plan.config, record)
 
 
-def save_run(
-    store: LanceStore, clusterings: Clusterings, run_key: str, config: SaveConfig
-) -> Saved:
+def save_unasked(
+    store: LanceStore,
+    clusterings: Clusterings,
+    run_key: str,
+    config: SaveConfig,
+    limits: Limits,
+) -> tuple[Saved, Effect]:
     """Append the event to the tag log that saves a run's tree, unless it is saved just so.
+
+    Nobody watches, so what takes many tags away is not done.
 
     Args:
         store: The store.
         clusterings: Those of the run.
         run_key: The run.
         config: How it is saved.
+        limits: How much it may take away.
+
+    Returns:
+        The save, and what it did to the tags.
 
     Raises:
-        InputError: There is no such run, its property holds other tags, or it is not certain which
-            tag belongs to which cluster now. Nothing is saved then.
+        InputError: There is no such run, its property holds other tags, it is not certain which
+            tag belongs to which cluster now, or too many would go. Nothing is saved then.
     """
     record = clusterings.get(run_key)
     made = _made(store, clusterings, run_key, config)
-    return _appended(store, _decide(store, made, config, record), config, record)
+    present = present_files(store).keys()
+    effects: list[Effect] = []
+
+    def check(decision: Decision) -> None:
+        if decision.carried is not None:
+            events = [entry.event for entry in decision.log]
+            effects.append(effect_of(events, decision.carried.event, present))
+            check_unasked(effects[-1], limits)
+
+    saved = _appended(store, _decide(store, made, config, record), config, record, check)
+    return saved, effects[-1] if effects else NO_EFFECT
 
 
 def _made(
@@ -170,8 +192,15 @@ def _decide(store: LanceStore, made: tag_log.Event, config: SaveConfig, record: 
     return Decision(made, log, there, found)
 
 
-def _appended(store: LanceStore, decision: Decision, config: SaveConfig, record: Record) -> Saved:
+def _appended(
+    store: LanceStore,
+    decision: Decision,
+    config: SaveConfig,
+    record: Record,
+    check: Callable[[Decision], None] = lambda decision: None,
+) -> Saved:
     while decision.carried is not None:
+        check(decision)
         event = decision.carried.event
         if append_events(store, decision.log, [event], author_of(config), config.reason):
             break

@@ -4,34 +4,42 @@ Belongs here: when what is computed, and what is told when that fails. Does not 
 computing itself, which is the assets' and the jobs' of operations.
 
 A sensor runs in Dagster's code server, which stays: it lists, compares and asks for runs, and never
-decodes, embeds or writes. What it must remember lies in its cursor.
+decodes, embeds or writes, but for the question whether what is missing is gone for good. What it
+must remember lies in its cursor.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import dagster as dg
 
-from panoptic_assets.corpus import manifest
+from panoptic_assets.corpus import absence
 from panoptic_assets.corpus import table as image_tables
-from panoptic_assets.corpus.assets import images
+from panoptic_assets.corpus.assets import images, nothing_missing
+from panoptic_assets.corpus.config import ImagesConfig
+from panoptic_assets.corpus.ingestion import KnownFiles
+from panoptic_assets.corpus.manifest import File
+from panoptic_assets.corpus.open_questions import note_question, open_questions
+from panoptic_assets.corpus.properties import values_at_stake
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.features.projecting import outdated_map
+from panoptic_assets.orchestration.asset_checks import evaluation_of
 from panoptic_assets.orchestration.insides import PARTITION_TAG
 from panoptic_assets.orchestration.partitions import PROJECTIONS, VECTOR_TYPES
 from panoptic_assets.orchestration.runs import NOT_FINISHED, pending, read_cursor
 from panoptic_assets.upkeep.environment import sensor_seconds, timezone
 from panoptic_assets.upkeep.jobs import project, refresh_corpus
-from resources.errors import InputError
+from resources.errors import InputError, Message, text_of
 from resources.lance import LanceStore
+from resources.listing import Listing
 from resources.notifier import Notifier, without_secrets
 from resources.registry import Registry
-from resources.source import ImageSource, Listing
+from resources.source import ImageSource
 
 if TYPE_CHECKING:
     from panoptic_assets.orchestration.insides import Job
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
 _LOOK_TAG = "panoptic/look"
 """Dagster tag of the refreshes that one look of ``corpus_changed`` asked for, each time it did."""
 _LOOK_SECONDS = sensor_seconds(60)
+_LIBRARY_SECONDS = 3600
+"""So long a manifest of a library counts as it was: no library should be asked each minute."""
 _MOST_SECONDS = 3600
 """The longest pause before a refresh that did not succeed is asked for again."""
 
@@ -86,15 +96,15 @@ def corpus_changed(
     A look lists the folder, with sizes and times, and reads no file. A file that was only touched
     costs one refresh, which changes nothing. While a refresh waits or runs, none is asked for. One
     that failed, or was never carried out, is asked for again: after two pauses between looks, then
-    after twice as long each time, an hour at most. Where the whole corpus or a whole top folder is
-    gone, none is asked for until a person has decided.
+    after twice as long each time, an hour at most. Where so much is gone at once that a person must
+    be asked, none is asked for until somebody has answered; the question is noted.
     """
     before = _Look.read(context.cursor)
     try:
-        listing = source.list()
+        listing = source.list(max_age=_LIBRARY_SECONDS)
         for line in listing.warnings:
             dg.get_dagster_logger().warning(line)
-        metadata = _stat(registry.metadata_file)
+        metadata = _stat(registry.metadata_file or source.inventory())
     except InputError as error:
         return _skipped(str(error), before)
     found = _hash_of(listing, metadata)
@@ -106,12 +116,18 @@ def corpus_changed(
     if busy := _refreshing(context.instance):
         return _skipped(f"The corpus has changed, but the run {busy} refreshes it already.", before)
     handled = replace(before, handled=True, metadata=metadata)
-    known = image_tables.read_manifest(store)
-    todo = manifest.outstanding(known, listing.files, listing.unreadable_folders, source.reader)
+    known = KnownFiles.of(store)
+    forgotten = image_tables.forgotten_images(store)
+    todo = known.outstanding(listing, source, registry, ImagesConfig(), forgotten)
     if metadata == before.metadata and not (todo.read or todo.gone or _lacks_vectors(store)):
-        return _skipped(f"{_files(listing)}, which a refresh has read already.", handled)
-    if question := manifest.absence(known, todo, source.takes, source.place):
-        return _skipped(str(question), before)
+        # Nor is a disk away any more.
+        said = f"{_files(listing)}, which a refresh has read already."
+        return _skipped(said, handled, _noted(store, None))
+    limits = absence.Limits.of(registry.settings)
+    gone = absence.lost_files(known.files, todo, listing.mounts, source.takes, source.place, limits)
+    if gone:
+        asked = _question(gone, known.files, store, registry, limits)
+        return _skipped(text_of(asked), before, _noted(store, asked))
     if not listing.files and not vector_tables.vector_types(store):
         return _skipped("The folder holds no image yet.", handled)
     # By the time, too: a folder that is again what it was once is still to be refreshed.
@@ -153,7 +169,8 @@ def corpus_changed(
     job=refresh_corpus,
     cron_schedule="0 3 * * *",
     execution_timezone=timezone(),
-    description="Refreshes the corpus every night, whatever has changed.",
+    description="Refreshes the corpus every night, whatever has changed, and reads a share of the "
+    "files again.",
 )
 def daily_refresh(
     context: dg.ScheduleEvaluationContext,
@@ -162,16 +179,25 @@ def daily_refresh(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Refreshes the corpus every night, whatever has changed; so also what failed the day before.
 
-    An unchanged corpus costs a listing and changes nothing.
+    An unchanged corpus costs a listing, and the reading of a share of the files
+    (``reread_share`` of the project): disks do not tell of everything that happens to files.
     """
     if busy := _refreshing(context.instance):
         yield dg.SkipReason(f"The run {busy} refreshes the corpus already.")
         return
     vector_types = vector_types_to_refresh(store, registry)
     context.instance.add_dynamic_partitions(str(VECTOR_TYPES.name), vector_types)
+    at = context.scheduled_execution_time.isoformat()
+    share = registry.settings.reread_share
     for vector_type in vector_types:
-        at = context.scheduled_execution_time.isoformat()
-        yield dg.RunRequest(run_key=f"{vector_type} {at}", partition_key=vector_type)
+        yield dg.RunRequest(
+            run_key=f"{vector_type} {at}",
+            partition_key=vector_type,
+            run_config={"ops": {images.key.path[-1]: {"config": {"reread_share": share}}}}
+            if share
+            else None,
+        )
+        share = 0.0  # one run reads for all
 
 
 def vector_types_to_refresh(store: LanceStore, registry: Registry) -> list[str]:
@@ -297,7 +323,8 @@ def _hash_of(listing: Listing, metadata: str) -> str:
     for folder in listing.unreadable_folders:
         digest.update(f"{folder}\n".encode())
     for file in listing.files:
-        digest.update(f"{file.path}\n{file.size} {file.mtime_ns} {file.etag}\n".encode())
+        stamp = f"{file.size} {file.mtime_ns} {file.ctime_ns} {file.inode} {file.etag}"
+        digest.update(f"{file.path}\n{stamp}\n".encode())
     return digest.hexdigest()
 
 
@@ -332,8 +359,34 @@ def _refreshing(instance: dg.DagsterInstance) -> str | None:
     )
 
 
-def _skipped(reason: str, look: _Look) -> dg.SensorResult:
-    return dg.SensorResult(skip_reason=reason, cursor=json.dumps(asdict(look)))
+def _question(
+    lost: absence.LostFiles,
+    files: Mapping[str, File],
+    store: LanceStore,
+    registry: Registry,
+    limits: absence.Limits,
+) -> Message:
+    """What is asked; the file of metadata is read only where that was not asked before."""
+    for question in open_questions(store):
+        if question.kind == "files" and lost.is_said_by(question.message):
+            return question.message
+    paths = image_tables.paths_of_images(files.values())
+    values = values_at_stake(store, registry.metadata_file, paths, registry.images, limits)
+    return lost.question(values).message
+
+
+def _noted(store: LanceStore, question: Message | None) -> Sequence[dg.AssetCheckEvaluation]:
+    """Note what is asked about files; what Dagster is told of it, if that is news."""
+    if not note_question(store, "files", question):
+        return []
+    return [evaluation_of(images, nothing_missing(store))]
+
+
+def _skipped(
+    reason: str, look: _Look, told: Sequence[dg.AssetCheckEvaluation] = ()
+) -> dg.SensorResult:
+    cursor = json.dumps(asdict(look))
+    return dg.SensorResult(skip_reason=reason, cursor=cursor, asset_events=told)
 
 
 def _files(listing: Listing) -> str:

@@ -7,7 +7,8 @@ table loses its older versions (``resources.lance``), and Dagster's database
 
 1. The tombstones come first, in one commit: from then on no refresh takes the images in. Until all
    is done they also hold what must be known to complete the work, such as the paths.
-2. The tables of the store, with their older versions; the reports; Dagster's events.
+2. The tables of the store, with their older versions; the reports; the previews; what is kept of
+   servers' answers and packed archives; Dagster's events.
 3. The certificate, a file in ``.panoptic/certificates``. Then the tombstones lose all but the id.
 
 Every step may be done twice. The tables, reports and events of several images cost one pass.
@@ -21,6 +22,7 @@ import importlib.metadata
 import itertools
 import json
 import os
+import re
 import shutil
 import zipfile
 from base64 import b64encode
@@ -29,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -51,9 +53,13 @@ from panoptic_assets.features.table import (
 from panoptic_assets.orchestration.history import Cleared
 from panoptic_assets.spec import seals
 from panoptic_assets.spec.marks import IMAGE
+from panoptic_assets.spec.text import some
 from panoptic_assets.upkeep.redaction import Redaction, without_images
+from resources.archive_folder import is_archive
+from resources.download_folder import remove_downloads
 from resources.errors import InputError
 from resources.lance import LanceStore, one_of, quoted
+from resources.page_paths import file_of, page_id, page_number
 from resources.preview_folder import PreviewFolder
 from resources.project_folder import ProjectFolder, write_file
 from resources.report_folder import ReportFolder, thumbnail_path
@@ -63,6 +69,10 @@ _TABLE = "forgotten"
 _LARGEST_FILE = 2**30
 """Bytes of a file of the people's, or of a part of an archive, that is searched for an image."""
 _BLOCK = 2**22
+_PAGE = r"\\?(?:#|%23)page\\?(?:=|%3D)[0-9]"
+"""What follows a file's path in that of a page, as pages, scripts and addresses write it."""
+_PAGE_BYTES = 20
+_PAGES_SHOWN = 10
 
 
 class Found(BaseModel, frozen=True):
@@ -84,6 +94,8 @@ class Unfinished(BaseModel, frozen=True):
     """When the image came."""
     nb_bytes: int
     found: Found
+    other_pages: str = ""
+    """Of its files; empty if there are none."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +222,9 @@ def begin(
     """
     if not targets:
         return
-    redaction = Redaction(
-        [target.image_id for target in targets], [p for t in targets for p in t.paths], images
-    )
+    left = _pages_left(store, targets)
+    named = {target.image_id: _named(target, left) for target in targets}
+    redaction = Redaction(named, [path for paths in named.values() for path in paths], images)
     found = _survey(store, redaction)
     now = datetime.now(UTC)
     # Of two in one second, each keeps its own.
@@ -226,15 +238,78 @@ def begin(
             "reason": redaction.text(reason),
             "records": found.records,
             "unfinished": Unfinished(
-                paths=list(target.paths),
+                paths=named[target.image_id],
                 since=target.since,
                 nb_bytes=target.nb_bytes,
                 found=found,
+                other_pages=_other_pages(target, left),
             ).model_dump_json(),
         }
         for target in targets
     ]
     store.upsert(_TABLE, pa.Table.from_pylist(rows, schema=SCHEMAS[_TABLE]))
+
+
+@dataclass
+class _PagesLeft:
+    """The pages of one file that are not forgotten."""
+
+    images: dict[int, str]
+    """By number; empty for one in quarantine."""
+    nb_others: int
+    """That are no images of the corpus."""
+
+
+def _pages_left(store: LanceStore, targets: Sequence[Target]) -> dict[str, _PagesLeft]:
+    """For each file of some images the pages of it that stay."""
+    gone = {path for target in targets for path in target.paths}
+    files = {file_of(path) for path in gone}
+    left = {file: _PagesLeft({}, 0) for file in files}
+    pages: dict[str, int] = {}
+    nb_known: Counter[str] = Counter()
+    for row in store.read("files", ["path", "image_id", "nb_pages"]).to_pylist():
+        path, file = row["path"], file_of(row["path"])
+        if file in files:
+            nb_known[file] += 1
+            pages[file] = max(pages.get(file, 1), row["nb_pages"] or 1)
+            if path not in gone:
+                left[file].images[page_number(path)] = row["image_id"] or ""
+    for file, nb_pages in pages.items():
+        left[file].nb_others = max(0, nb_pages - nb_known[file])
+    return left
+
+
+def _named(target: Target, left: dict[str, _PagesLeft]) -> list[str]:
+    """The paths by which texts may name an image: a file's too, if no other page of it stays."""
+    files = {file_of(path) for path in target.paths}
+    return sorted({*target.paths, *(file for file in files if not left[file].images)})
+
+
+def _other_pages(target: Target, left: dict[str, _PagesLeft]) -> str:
+    """What else the files of an image show, without their names; empty if nothing."""
+    images: dict[int, str] = {}
+    nb_others = 0
+    for path in target.paths:
+        found = left[file_of(path)]
+        images |= found.images
+        nb_others = max(nb_others, found.nb_others)
+    parts = [
+        f"page {page} (image {image_id[:12]})" if image_id else f"page {page} (in quarantine)"
+        for page, image_id in sorted(images.items())
+    ]
+    told = [some(parts, _PAGES_SHOWN)] if parts else []
+    if nb_others:
+        pages = "page that is no image" if nb_others == 1 else "pages that are no images"
+        told.append(
+            f"{nb_others:,} {pages} of the corpus now (with `pages: all` each that was not "
+            "forgotten is one)"
+        )
+    if not told:
+        return ""
+    return (
+        f"other pages of the file of {target.image_id[:12]}, which may show more of the same: "
+        f"{'; '.join(told)}"
+    )
 
 
 def complete(
@@ -273,6 +348,7 @@ def complete(
         nb_versions, nb_pins = _clear_store(store, redaction)
         removed = _clear_reports(reports, redaction, found.records)
         PreviewFolder(project.previews, 0).remove(redaction.image_ids)
+        remove_downloads(project.downloads, _shows_one(redaction), redaction.paths)
         if removed:
             write_index()
         report("Removing the runs of Dagster that may show it")
@@ -294,7 +370,7 @@ def complete(
             write_again=[_command(place) for place in removed],
             nb_dagster_runs=cleared.nb_runs,
             nb_materializations=cleared.nb_reported_again,
-            outside=_outside(project, redaction, {state.nb_bytes for state in states}),
+            outside=_outside(project, redaction, states),
             nb_files_searched=searched,
             still_there=still_there,
         )
@@ -318,20 +394,22 @@ def _where(redaction: Redaction) -> str:
 def _rows_to_erase(store: LanceStore, table: str, redaction: Redaction) -> str:
     """Which rows of a table name the images: by their id, or by a path that they had."""
     schema = store.schema_of(table)
-    where = _where(redaction)
-    if schema is not None and "path" in schema.names and redaction.paths:
-        where += f" OR {one_of('path', sorted(redaction.paths))}"
-    return where
+    names = [] if schema is None else schema.names
+    parts = [_where(redaction)] if "image_id" in names else []
+    if "path" in names and redaction.paths:
+        parts.append(one_of("path", sorted(redaction.paths)))
+    return " OR ".join(parts) or "false"
 
 
 def _tables(store: LanceStore) -> tuple[list[str], list[str]]:
-    """The tables with a row for an image, and the others; but not the tombstones."""
+    """The tables with a row for an image or a file, and the others; but not the tombstones."""
     by_image: list[str] = []
     others: list[str] = []
     for table in sorted(store.tables()):
         schema = store.schema_of(table)
         if table != _TABLE and schema is not None:
-            (by_image if "image_id" in schema.names else others).append(table)
+            is_erased = not {"image_id", "path"}.isdisjoint(schema.names)
+            (by_image if is_erased else others).append(table)
     return by_image, others
 
 
@@ -400,6 +478,9 @@ def _rewritten(store: LanceStore, table: str, redaction: Redaction) -> list[dict
             if row["kind"] == "remark" and row["key"].removeprefix(IMAGE) in redaction.image_ids:
                 content, new["reason"] = {}, None  # which tell of the image
             new["content"] = json.dumps(content, ensure_ascii=False)
+        elif table == "questions":
+            said = redaction.data(json.loads(row["message"]))
+            new["message"] = json.dumps(said, ensure_ascii=False)
         elif table == "records":
             content = redaction.data(json.loads(row["content"]))
             if content != json.loads(row["content"]):
@@ -498,7 +579,7 @@ def _command(place: str) -> str:
 
 def _names_one(redaction: Redaction) -> Callable[[str], bool]:
     needles = [needle.decode("utf-8", "surrogateescape") for needle in _needles(redaction)]
-    return lambda text: any(needle in text for needle in needles)
+    return lambda text: _is_in(text, needles, re.compile(_PAGE), len(text))
 
 
 def _needles(redaction: Redaction) -> list[bytes]:
@@ -535,14 +616,35 @@ def _holds(path: Path, needles: Sequence[bytes]) -> bool:
 
 
 def _stream_holds(file: IO[bytes], needles: Sequence[bytes]) -> bool:
-    overlap = max(map(len, needles)) - 1
-    before = b""
+    page = re.compile(_PAGE.encode())
+    overlap = max(map(len, needles)) + _PAGE_BYTES
+    text = b""
     read = 0
     while (block := file.read(_BLOCK)) and read <= _LARGEST_FILE:
-        text = before + block
-        if any(needle in text for needle in needles):
+        text = text[-overlap:] + block
+        # What follows a needle at the end is in the next block.
+        if _is_in(text, needles, page, len(text) - _PAGE_BYTES):
             return True
-        before, read = text[-overlap:], read + len(block)
+        read += len(block)
+    return _is_in(text[-overlap:], needles, page, overlap)
+
+
+def _is_in(text: AnyStr, needles: Sequence[AnyStr], page: re.Pattern[AnyStr], most: int) -> bool:
+    """Whether a text has one of the needles, but not as the beginning of another page's path.
+
+    Args:
+        text: The text.
+        needles: What is looked for.
+        page: :data:`_PAGE`.
+        most: Only needles that end here or before count.
+    """
+    for needle in needles:
+        end, is_page = 0, page.search(needle) is not None
+        while (at := text.find(needle, end)) >= 0:
+            end = at + len(needle)
+            is_another = page.match(text, end) or (is_page and text[end : end + 1].isdigit())
+            if end <= most and not is_another:
+                return True
     return False
 
 
@@ -567,35 +669,59 @@ def _search(
     return len(seen), sorted(found)
 
 
-def _outside(project: ProjectFolder, redaction: Redaction, sizes: set[int]) -> list[str]:
-    """What people keep in the project's folder that names or holds the images."""
-    present = sum(_is_there(project, path) for path in redaction.paths)
-    found = []
-    if present:
-        found.append(
-            f"{present} of its files in the images' folder: delete them. As long as they are "
-            "there, each refresh reads them, and leaves them out."
-        )
+def _outside(
+    project: ProjectFolder, redaction: Redaction, states: Sequence[Unfinished]
+) -> list[str]:
+    """What is not the program's to remove: where the images came from, and people's own files."""
+    found = [*_at_the_source(project, redaction)]
+    found += filter(None, dict.fromkeys(state.other_pages for state in states))
     found.append(
         "copies that were made of the project: backups, exports and bundles outside its folder, "
         "and the freed blocks of the disk"
     )
-    needles = _needles(redaction)
+    needles, shows = _needles(redaction), _shows_one(redaction)
+    names = {comparable_path(Path(file_of(path)).name) for path in redaction.paths}
+    sizes = {state.nb_bytes for state in states}
     for path in _own_files(project):
         named = path.relative_to(project.folder)
         holds = path.suffix == ".zip" and _archive_holds(path, needles)
-        if holds or _holds(path, needles) or _is_copy(path, redaction, sizes):
+        if holds or _holds(path, needles) or _is_copy(path, shows, sizes):
             parts = [redaction.text(part) for part in named.parts]
             found.append(f"the file {Path(*parts)}")
-        elif comparable_path(path.name) in {
-            comparable_path(Path(name).name) for name in redaction.paths
-        }:
+        elif comparable_path(path.name) in names:
             found.append(f"a file of one of its names in the folder {named.parent}")
     return found
 
 
-def _is_there(project: ProjectFolder, path: str) -> bool:
-    return "://" not in project.images and (Path(project.images) / path).is_file()
+def _at_the_source(project: ProjectFolder, redaction: Redaction) -> Iterator[str]:
+    """What the images came from, if it may hold them still."""
+    from resources.iiif_folder import manifest_address
+
+    root = project.images
+    if manifest_address(root):
+        yield (
+            "the manifest that the images come from, if it names it still: each refresh asks for "
+            "it, leaves it out, and keeps it in .panoptic/downloads with what the manifest says. "
+            "Exclude its path in .panoptic/project.yaml, and it is not asked for."
+        )
+    elif "://" in root:
+        yield (
+            f"what {root} still holds of it: delete it there. As long as it is there, each refresh "
+            "reads it, and leaves it out."
+        )
+    elif is_archive(Path(root)):
+        yield (
+            f"the archive {redaction.text(Path(root).name)}, if it holds it still: pack it anew "
+            "without it. Until then each refresh reads it, and leaves it out; one that is packed "
+            "as a whole is unpacked again in .panoptic/downloads."
+        )
+    else:
+        files = {file_of(path) for path in redaction.paths}
+        if present := sum((Path(root) / file).is_file() for file in files):
+            yield (
+                f"{present} of its files in the images' folder: delete them. As long as they are "
+                "there, each refresh reads them, and leaves them out."
+            )
 
 
 def _own_files(project: ProjectFolder) -> Iterator[Path]:
@@ -609,15 +735,21 @@ def _own_files(project: ProjectFolder) -> Iterator[Path]:
         )
         if Path(folder) in left_out:
             continue
-        yield from (Path(folder) / name for name in sorted(names))
+        yield from (path for name in sorted(names) if (path := Path(folder) / name) not in left_out)
 
 
-def _is_copy(path: Path, redaction: Redaction, sizes: set[int]) -> bool:
+def _shows_one(redaction: Redaction) -> Callable[[str], bool]:
+    """What tells, by the SHA-256 of a file, whether a page of it is one of the images."""
+    pages = {1, *map(page_number, redaction.paths)}
+    return lambda sha256: any(page_id(sha256, page) in redaction.image_ids for page in pages)
+
+
+def _is_copy(path: Path, shows: Callable[[str], bool], sizes: set[int]) -> bool:
     try:
         if path.stat().st_size not in sizes:
             return False
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() in redaction.image_ids
+            return shows(hashlib.file_digest(file, "sha256").hexdigest())
     except OSError:
         return False
 

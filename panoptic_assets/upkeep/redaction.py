@@ -33,8 +33,10 @@ class Redaction:
         places = ["", *(f"{form}/" for form in _forms(root.rstrip("/")))]
         names = {f"{place}{path}" for place in places for path in written}
         # A path is no part of a longer one: not "a.jpg" in "data.jpg", "b/a.jpg" or "a.jpg.old".
+        # And a file's first page is not its others: not "a.tif" in "a.tif#page=2".
         any_name = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-        self._paths = re.compile(rf"(?<![\w./\\-])(?:{any_name})(?![\w/-]|\.\w)") if names else None
+        after = r"(?![\w/-]|\.\w|#page=\d)"
+        self._paths = re.compile(rf"(?<![\w./\\-])(?:{any_name}){after}") if names else None
 
     def text(self, text: str) -> str:
         """A text in which :data:`FORGOTTEN` stands for ids, beginnings of ids, and paths."""

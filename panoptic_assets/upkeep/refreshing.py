@@ -55,6 +55,7 @@ from panoptic_assets.clustering.table import (
     rows_of,
     write_clustering,
 )
+from panoptic_assets.corpus.absence import Limits
 from panoptic_assets.corpus.table import files_input
 from panoptic_assets.features.table import Features, ReadVectors, read_vectors
 from panoptic_assets.spec import tag_log
@@ -69,7 +70,7 @@ from panoptic_assets.spec.keys import (
 from panoptic_assets.spec.records import Drift, Input, Record, Refreshed
 from panoptic_assets.spec.tag_log import normalised
 from panoptic_assets.tags.config import SaveConfig
-from panoptic_assets.tags.saving import Saved, save_run
+from panoptic_assets.tags.saving import Saved, save_unasked
 from panoptic_assets.tags.table import read_log, saved_runs, write_tags
 from panoptic_assets.upkeep import out_of_sample
 from panoptic_assets.upkeep.config import BackfillConfig
@@ -491,6 +492,7 @@ class _RefreshedTree:
             return
         valid = self._clusterings.valid(self._run_key)
         line = _lineage(valid[self._run_key], self._history)
+        limits = Limits.of(self._dividing.registry.settings)
         events = [entry.event for entry in read_log(self._store)]
         # Not of a property whose tags people deleted.
         for name in sorted({tag.property for tag in tag_log.replayed(events).tags.values()}):
@@ -517,7 +519,9 @@ class _RefreshedTree:
                 reason=f"refresh policy {'replay' if self._replay else self._policy.name}",
             )
             try:
-                saved = save_run(self._store, self._clusterings, self._run_key, config)
+                saved, effect = save_unasked(
+                    self._store, self._clusterings, self._run_key, config, limits
+                )
             except InputError as error:
                 text = f"{name!r} is not saved again (`panoptic-assets save {self._run_key}`): "
                 yield RefreshStep(self._run_key, "asks", f"{text}{error}")
@@ -525,7 +529,10 @@ class _RefreshedTree:
             if saved.appended:
                 # Runs whose scope is a tag come after this one, and read the tags.
                 write_tags(self._store, tag_log.replay(saved.events))
-                yield RefreshStep(self._run_key, "saved", f"saved again as {name!r}", saved=saved)
+                did = f": {effect.said}" if effect.said else ""
+                undo = f"undo: panoptic-assets tag undo {len(saved.events)}"
+                text = f"saved again as {name!r}{did}; {undo}"
+                yield RefreshStep(self._run_key, "saved", text, saved=saved)
             else:
                 yield RefreshStep(self._run_key, "same", f"saved as {name!r}", saved=saved)
 

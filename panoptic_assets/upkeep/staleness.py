@@ -28,6 +28,7 @@ from panoptic_assets.clustering.readings import tag_paths
 from panoptic_assets.clustering.scopes import FoundByText, InNode, SimilarTo
 from panoptic_assets.clustering.selection import Selection, left_out, select
 from panoptic_assets.clustering.table import Clusterings
+from panoptic_assets.corpus.manifest import files_by_status
 from panoptic_assets.corpus.table import files_input, present_files
 from panoptic_assets.corpus.versions import CorpusVersion, versions
 from panoptic_assets.features.table import (
@@ -87,8 +88,9 @@ def corpus_state(store: LanceStore, default_vector_type: str) -> CorpusState:
         store: The store.
         default_vector_type: In use even if it has no vector yet.
     """
-    rows = store.read("files", ["image_id", "status"])
-    statuses = Counter(rows["status"].to_pylist())
+    rows = store.read("files", ["path", "image_id", "status"])
+    lines = (rows[name].to_pylist() for name in ("path", "status"))
+    statuses = files_by_status(zip(*lines, strict=True))
     present = set(rows.filter(pc.equal(rows["status"], "present"))["image_id"].to_pylist())
     known = vector_types(store)
     in_use = sorted({default_vector_type, *known})
@@ -758,7 +760,7 @@ class _Features:
 
 def _algorithm_changed(record: Record) -> list[Reason]:
     """Whether the method's algorithm has another number by now."""
-    then, now = record.algorithm, algorithm_of(next(iter(record.config["method"])))
+    then, now = record.algorithm, algorithm_of(record.config["method"])
     if now is None or then == now:
         return []
     if then > now:

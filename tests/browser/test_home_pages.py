@@ -225,7 +225,7 @@ def test_a_run_goes_on_while_somebody_looks_elsewhere_and_its_end_is_told(ui, fo
     assert told_run(ui, "slow")["stability"] is not None
 
 
-def test_the_first_steps_lead_from_a_folder_to_clusters(browser, tmp_path):
+def test_the_first_steps_lead_from_a_folder_to_clusters(browser, tmp_path, shot, accessible):
     """A5, A6, C3: read, cluster, look; then a folder that is gone is asked about."""
     project = tiny_project(tmp_path, 40)
     shutil.copytree(tmp_path / "images" / "0000", tmp_path / "images" / "other")
@@ -242,8 +242,15 @@ def test_the_first_steps_lead_from_a_folder_to_clusters(browser, tmp_path):
         shutil.rmtree(tmp_path / "images" / "other")
         page.goto("/panoptic/")
         page.get_by_role("button", name="Read what is new").click()
-        page.get_by_role("button", name="They are gone for good").click()
+        page.get_by_role("button", name="They are gone for good").first.wait_for()
+        page.goto("/panoptic/")  # whoever comes next is asked as well
+        question = page.get_by_role("region", name="A question")
+        expect(question).to_contain_text("with all its 40 files")
+        accessible(page)
+        shot(page, "home-question")
+        question.get_by_role("button", name="They are gone for good").click()
         page.get_by_text("files missing").wait_for()
+        expect(question).to_have_count(0)
     finally:
         page.close()
         assert stop(process) == 0

@@ -1,7 +1,7 @@
 """Makes the reference of the manual from the code: ``python -m tests.manual.reference``.
 
-It writes ``command-line``, ``configuration``, ``python-api``, ``http-api``, ``tables`` and
-``definitions`` below ``panoptic_assets/manual/en/reference``;
+It writes ``command-line``, ``configuration``, ``python-api``, ``http-api``, ``tables``,
+``definitions`` and ``file-kinds`` below ``panoptic_assets/manual/en/reference``;
 ``tests/pipeline/manual/test_reference.py`` compares them with the code. What the pages say of a
 thing is said where the thing is: the help of options, the descriptions of fields, docstrings. The
 other pages of the reference are written by hand.
@@ -55,6 +55,7 @@ from resources.models import ModelSpec
 from resources.project_folder import ProjectSettings
 from resources.source import ImageSource
 from resources.vectors_file import VectorsFile
+from tests.manual.file_kinds import file_kinds
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "panoptic_assets" / "manual" / "en" / "reference"
@@ -842,6 +843,7 @@ MADE: dict[str, Callable[[], Lines]] = {
     "tables": tables,
     "definitions": dagster,
     "http-api": http_api,
+    "file-kinds": file_kinds,
 }
 """By the names of the pages."""
 

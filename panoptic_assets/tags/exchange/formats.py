@@ -43,6 +43,7 @@ from panoptic_assets.tags.edits import (
     split_path,
 )
 from resources.errors import PlainError
+from resources.page_paths import file_of, page_number
 
 Mode = Literal["add", "replace", "keep"]
 
@@ -54,7 +55,7 @@ _FORMAT = "panoptic-assets tags"
 # FiftyOne's own, those that it keeps for itself, and that of our entries.
 _TAKEN_FIELDS = frozenset(
     {"id", "filepath", "tags", "metadata", "media_type", "created_at", "last_modified_at"}
-    | {"group", "frames", "image_id"}
+    | {"group", "frames", "image_id", "page"}
 )
 
 
@@ -84,12 +85,7 @@ class Labelled:
 
     def several(self) -> set[str]:
         """The properties of which some image has more than one tag."""
-        return {
-            tag.property
-            for _, tags in self
-            for tag, following in itertools.pairwise(tags)
-            if tag.property == following.property
-        }
+        return _several(tags for _, tags in self)
 
     def event(self, tag: Tag, image_id: str) -> int | None:
         """The number of the event that gave a tag; None if there was none."""
@@ -135,14 +131,16 @@ def write_csv(labelled: Labelled, file: TextIO) -> None:
 def write_panoptic(labelled: Labelled, file: TextIO) -> None:
     """The CSV that Panoptic imports: one line for each file, one column for each property.
 
-    Images without a file are left out. Brackets in a property's name become parentheses, since
+    Panoptic knows no pages: a file of several that are images has the tags of all of them. Images
+    without a file are left out. Brackets in a property's name become parentheses, since
     Panoptic reads no header with more than one.
 
     Raises:
         ExchangeError: The name of a tag has a comma, where images have several tags.
     """
     named = paths(labelled.tables.tags)
-    several = labelled.several()
+    files = _tags_of_files(labelled)
+    several = labelled.several() | _several(files.values())
     properties = list(dict.fromkeys(tag.property for tag in labelled.tables.tags))
     for tag in labelled.tables.tags:
         if "," in tag.name and tag.property in several:
@@ -160,13 +158,40 @@ def write_panoptic(labelled: Labelled, file: TextIO) -> None:
         for name in properties
     ]
     writer.writerow(["path", *map(protected, headers)])
-    for image_id, tags in labelled:
+    for file_path, tags in files.items():
         cells = [
             ",".join(named[tag.tag_id] for tag in tags if tag.property == name)
             for name in properties
         ]
-        for path in labelled.files.get(image_id, ()):
-            writer.writerow([protected(cell) for cell in (path, *cells)])
+        writer.writerow([protected(cell) for cell in (file_path, *cells)])
+
+
+def _tags_of_files(labelled: Labelled) -> dict[str, list[Tag]]:
+    """For each file the tags of all its pages, in the order of the tree."""
+    found: dict[str, list[Tag]] = {}
+    shared: set[str] = set()
+    for image_id, tags in labelled:
+        for file in {file_of(path): None for path in labelled.files.get(image_id, ())}:
+            if file in found:
+                shared.add(file)
+                found[file] = [*found[file], *tags]
+            else:
+                found[file] = tags
+    place = {tag.tag_id: number for number, tag in enumerate(labelled.tables.tags)}
+    for file in shared:
+        each = {tag.tag_id: tag for tag in found[file]}
+        found[file] = [each[tag_id] for tag_id in sorted(each, key=place.__getitem__)]
+    return found
+
+
+def _several(carried: Iterable[Sequence[Tag]]) -> set[str]:
+    """The properties of which something has more than one tag, given the tags of each thing."""
+    return {
+        tag.property
+        for tags in carried
+        for tag, following in itertools.pairwise(tags)
+        if tag.property == following.property
+    }
 
 
 def document(labelled: Labelled) -> Iterator[tuple[str, Iterable[Any]]]:
@@ -211,6 +236,7 @@ def document_head() -> dict[str, Any]:
 def samples(labelled: Labelled, locate: Callable[[str], str]) -> Iterator[dict[str, Any]]:
     """The entries of the file for FiftyOne, one for each file of an image.
 
+    An image that is a page of a file has the path of that file, and the page's number beside it.
     Under ``labels`` each field has the arguments of a ``fiftyone.Classification``, or a list of
     them where images have several tags of the property. What a person calls a cluster (``label``)
     and which one it is (``cluster``) are two fields of it.
@@ -236,7 +262,12 @@ def samples(labelled: Labelled, locate: Callable[[str], str]) -> Iterator[dict[s
             else:
                 labels[fields[tag.property]] = label
         for path in labelled.files.get(image_id, ()):
-            yield {"filepath": locate(path), "image_id": image_id, "labels": labels}
+            yield {
+                "filepath": locate(file_of(path)),
+                "page": page_number(path),
+                "image_id": image_id,
+                "labels": labels,
+            }
 
 
 def _fields(properties: Iterable[str]) -> dict[str, str]:

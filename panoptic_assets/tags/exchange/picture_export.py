@@ -5,7 +5,6 @@ other programs (``tags.exchange.transfer``), and which images are meant.
 """
 
 import csv
-import hashlib
 import io
 import zipfile
 from collections.abc import Iterable
@@ -21,9 +20,10 @@ from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.spec.tag_log import TagTables, paths
 from panoptic_assets.tags.exchange.folders import FolderNames
 from panoptic_assets.tags.exchange.formats import protected
-from resources.decoding import UnreadableImage, jpeg
-from resources.errors import InputError
+from resources.decoding import jpeg
+from resources.errors import InputError, UnreadableImage
 from resources.lance import LanceStore
+from resources.page_paths import file_name, file_of
 
 PictureSize = Literal["512", "1024", "2048", "original"]
 """Pixels of a picture's longer side, at most, as a JPEG made anew; or the file as it is."""
@@ -94,6 +94,7 @@ def write_pictures(
     """Write the pictures of images as one zip file; how many there are in it.
 
     Their names are those of their files, in the same folders, but safe on every disk and each once.
+    An original that shows several of the images, each on a page, is there once.
     ``images.csv`` says which is which, and of which image there is no picture.
 
     Args:
@@ -114,17 +115,20 @@ def write_pictures(
             most=MOST_PICTURES,
         )
     places, names, total = _Places(), [], 0
+    originals: dict[str, str] = {}
     # JPEG and the like do not get smaller by compression.
     with zipfile.ZipFile(destination, "w", zipfile.ZIP_STORED) as archive:
         for image_id in image_ids:
             path = next(iter(pictures.files.get(image_id, ())), "")
-            content, ending = _picture(pictures, image_id, size)
-            name = ""
+            name = originals.get(file_of(path), "")
+            content, ending = (None, "") if name else _picture(pictures, image_id, size)
             if content is not None:
                 total += len(content)
                 _check_bytes(total)
                 name = places.free(path or image_id, ending)
                 archive.writestr(name, content)
+                if size == "original":
+                    originals[file_of(path)] = name
             names.append((name, image_id, path))
         table = io.StringIO()
         _write_rows(table, ("file", "image_id", "path"), names)
@@ -147,9 +151,7 @@ def _picture(pictures: Pictures, image_id: str, size: PictureSize) -> tuple[byte
     if size == "original":
         for path in pictures.files.get(image_id, ()):
             with suppress(UnreadableImage):
-                data = pictures.source.read(path)
-                if hashlib.sha256(data).hexdigest() == image_id:
-                    return data, ""
+                return pictures.source.bytes_of(path, image_id), ""
         return None, ""
     side = int(size)
     with suppress(UnreadableImage):
@@ -170,11 +172,11 @@ class _Places:
         """A name for the picture of a file.
 
         Args:
-            path: The file's.
-            ending: In place of its own; empty to leave that.
+            path: The file's, or of a page of it.
+            ending: In place of its own; empty for the file itself.
         """
         *above, last = path.split("/")
-        name = f"{PurePosixPath(last).stem}{ending}" if ending else last
+        name = f"{PurePosixPath(file_name(last)).stem}{ending}" if ending else file_of(last)
         folder = self._folder(tuple(above))
         return "/".join((*folder, self._names.free(folder, name)))
 

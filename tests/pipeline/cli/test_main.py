@@ -593,7 +593,7 @@ def test_an_interrupted_command_ends_without_a_stack_trace_and_can_be_run_again(
 
 
 @pytest.mark.parametrize("mount", [".", "disk"])
-def test_a_disk_that_is_away_is_a_question_and_nothing_is_written(tmp_path, mount):
+def test_a_disk_that_is_away_is_a_question_and_nothing_else_is_written(tmp_path, mount):
     """An empty mount point looks like a folder from which everything was deleted."""
     project = tiny_project(tmp_path, 10)
     images = tmp_path / "images"
@@ -604,9 +604,10 @@ def test_a_disk_that_is_away_is_a_question_and_nothing_is_written(tmp_path, moun
     (images / mount).mkdir()
     line = refused("refresh", cwd=project.folder)
     what = "all 18 files of the corpus" if mount == "." else "the top folder 'disk' with all its 8"
-    assert f"Missing from {images}: {what}" in line
+    assert f"Missing from {images}: " in line and what in line
     assert "--accept-missing" in line
-    assert everything(project.folder) == before
+    now = everything(project.folder)
+    assert {path: size for path, size in now.items() if "questions.lance" not in path} == before
 
     (images / mount).rmdir()
     (tmp_path / "away").rename(images / mount)

@@ -53,6 +53,23 @@ def keys(page):
     return re.findall(r'aria-labelledby="run\.([^"]+)"', page)
 
 
+def test_values_that_would_go_at_once_are_asked_about(tmp_path):
+    project = tiny_project(tmp_path, 8)
+    settings = project.settings_file
+    settings.write_text(settings.read_text().replace("metadata: ''", "metadata: inventory.csv"))
+    inventory, lines = project.folder / "inventory.csv", [f"{n:06}.jpg;{n}" for n in range(8)]
+    inventory.write_text("\n".join(["path;<img src=x onerror=alert(1)>[text]", *lines]) + "\n")
+    bench = bench_of(project.folder)
+    bench.make("images")
+    assert 'data-key="asked' not in Site(project.folder).page()
+    inventory.write_text("path;made\n")
+    bench.make("images")
+    page = Site(project.folder).page()
+    assert "inventory.csv no longer has all 8 values of" in page and "<img src=x" not in page
+    assert "data-accept-missing>They are gone for good: take them away</button>" in page
+    assert "data-accept-missing" not in Site(project.folder, read_only=True).page()
+
+
 def test_before_anything_was_read_the_first_step_is_to_read_the_folder(tmp_path):
     project = tiny_project(tmp_path, 2)
     page = Site(project.folder).page()

@@ -275,13 +275,23 @@ def test_a_disk_that_is_away_is_said_and_waited_for(tiny, gone):
     mount.rename(away)
     mount.mkdir()
     assert "other than before" in tiny.said(corpus_changed)
+    told = []
     for _ in range(3):
-        said = tiny.said(corpus_changed)
+        found = tiny.tick(corpus_changed)
+        told += found.asset_events
+        assert found.run_requests == []
+        said = found.skip_message
         assert "Missing from" in said and "--accept-missing" in said
+    # Once, on Dagster's page of the images, and on the first page.
+    assert [(event.check_name, event.passed) for event in told] == [("nothing_missing", False)]
+    assert [question["text"] for question in tiny.read.status()["questions"]] == [said]
     mount.rmdir()
     away.rename(mount)
     tiny.said(corpus_changed)
-    assert "has read already" in tiny.said(corpus_changed)
+    found = tiny.tick(corpus_changed)
+    assert "has read already" in found.skip_message
+    assert [event.passed for event in found.asset_events] == [True]
+    assert tiny.read.status()["questions"] == []
 
 
 def test_a_disk_that_is_gone_for_good_is_not_asked_about_again(tiny):
@@ -304,7 +314,8 @@ def test_a_refresh_without_its_disk_changes_nothing_and_may_be_tried_again(tiny)
     with pytest.raises(dg.Failure, match="all 10 files of the corpus") as caught:
         tiny.run("images")
     assert caught.value.allow_retries
-    assert {name: tiny.store.version(name) for name in tiny.store.tables()} == versions
+    now = {name: tiny.store.version(name) for name in tiny.store.tables() if name != "questions"}
+    assert now == versions
 
 
 def test_a_refresh_of_a_touched_file_commits_nothing(tiny):
@@ -504,6 +515,12 @@ def test_each_night_is_refreshed_once(nightly):
     nights = [NIGHT, NIGHT, NIGHT + timedelta(days=1)]
     keys = [scheduled(nightly, night).run_requests[0].run_key for night in nights]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_each_night_a_share_of_the_files_is_read_again(nightly):
+    """Disks do not tell of everything: the schedule reads what was not read for longest."""
+    [request] = scheduled(nightly, NIGHT).run_requests
+    assert request.run_config == {"ops": {"images": {"config": {"reread_share": 0.03}}}}
 
 
 def test_the_schedule_asks_for_nothing_while_a_refresh_runs(nightly):

@@ -1,5 +1,6 @@
 """Refresh policies on a corpus that grows and shrinks: what changes, what stays, what is told."""
 
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -543,7 +544,9 @@ def test_tags_keep_their_names_and_get_the_new_images(bench):
     bench.make("tags", edits=[{"rename": {"tag": "2", "to": "Vases grecs"}}])
     grow(bench)
     steps = apply(bench, Assign())
-    assert steps[-1] == ("greek", "saved", "saved again as 'Clustering'")
+    assert steps[-1][:2] == ("greek", "saved")
+    said = r"saved again as 'Clustering': \d+ images got a tag; undo: panoptic-assets tag undo 3"
+    assert re.fullmatch(said, steps[-1][2])
     bench.make("tags")
     tags = {tag["path"]: tag for tag in bench.read.tags("Clustering")}
     assert tags["Vases grecs"]["node"] == "greek/2"
@@ -551,6 +554,25 @@ def test_tags_keep_their_names_and_get_the_new_images(bench):
     assert {"3 > 0", "3 > 1 > 0", "3 > 1 > 1"} <= tags.keys()
     assert apply(bench, Assign())[-1][:2] == ("greek", "same")
     assert bench.store.count("tag_log") == 3
+
+
+def test_tags_stay_where_a_save_that_nobody_watches_would_take_many_away(bench):
+    def tagged():
+        bench.make("tags")
+        return {tag["path"]: tag["image_ids"] for tag in bench.read.tags("Clustering")}
+
+    bench.make("saved_clustering", "greek", depth=1)
+    before = tagged()
+    settings = bench.project.settings_file
+    text = settings.read_text().replace("max_missing: 0.33", "max_missing: 0.0")
+    settings.write_text(text.replace("few_missing: 5", "few_missing: 0"))
+    grow(bench, 5)
+    step = apply(bench, Recluster())[-1]
+    assert step[1] == "asks" and "more than `max_missing` of" in step[2]
+    assert "`panoptic-assets save greek`" in step[2]
+    assert tagged() == before
+    bench.make("saved_clustering", "greek", depth=1)  # a person may
+    assert tagged() != before
 
 
 @pytest.mark.parametrize("policy", [Assign(), Recluster()], ids=["assign", "recluster"])

@@ -159,6 +159,21 @@ def test_panoptics_columns_say_whether_images_have_several_tags():
     ]
 
 
+def test_a_file_with_pages_is_one_line_for_panoptic_and_a_path_with_a_number_for_fiftyone():
+    """A23, K10: neither program knows a file of the name that a page has."""
+    labelled = simple(("t9", "b"), ("t91", "a"))
+    labelled.files.update(a=["x.tif"], b=["x.tif#page=2"])
+    assert written(labelled, formats.write_panoptic).splitlines() == [
+        "path;Clustering[multi_tags]",
+        "x.tif;9,9 > 1",
+    ]
+    found = formats.samples(labelled, lambda path: f"/images/{path}")
+    assert [(sample["filepath"], sample["page"]) for sample in found] == [
+        ("/images/x.tif", 1),
+        ("/images/x.tif", 2),
+    ]
+
+
 def test_a_comma_that_panoptic_would_take_for_the_end_of_a_tag_is_refused():
     tags = (Tag("1", "P", "a, b"), Tag("2", "P", "c"))
     labelled = Labelled(replay([Event("import", "P", tags, (("1", "i"), ("2", "i")))]), {})

@@ -23,10 +23,18 @@ REDACTION = Redaction([ID], ["a/cat.jpg"], "/home/ada/images")
         ("b/a/cat.jpg", "b/a/cat.jpg"),
         ("a/cat.jpg.old", "a/cat.jpg.old"),
         ("a/cat.jpg_2", "a/cat.jpg_2"),
+        ("a/cat.jpg#page=2", "a/cat.jpg#page=2"),  # another page
+        ("a/cat.jpg#page of", f"{FORGOTTEN}#page of"),
     ],
 )
 def test_a_text_loses_ids_beginnings_of_ids_and_whole_paths(text, left):
     assert REDACTION.text(text) == left
+
+
+def test_a_page_is_no_other_page():
+    redaction = Redaction([], ["a.tif#page=2"], "")
+    text = "a.tif, a.tif#page=2, a.tif#page=23 and b/a.tif#page=2"
+    assert redaction.text(text) == f"a.tif, {FORGOTTEN}, a.tif#page=23 and b/a.tif#page=2"
 
 
 @pytest.mark.parametrize("of_root", ["NFC", "NFD"])
