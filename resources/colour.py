@@ -3,16 +3,25 @@
 Belongs here: profiles, and which value is white. Does not belong here: reading samples out of files
 (``decoding``, ``tiff``).
 
+Long because the two rules are said at length, and algorithm 1 stays beside its successor.
+
 **Depth.** More than 8 bits, whole numbers or not, grey or in colour, become 8 by one rule. White is
 the value that the file states (TIFF's MaxSampleValue, PNG's sBIT), if that is less than its bits
 can hold and no pixel exceeds it; else the smallest of 2⁸−1, 2¹⁰−1, 2¹²−1, 2¹⁴−1 and 2¹⁶−1 that no
-pixel exceeds, and of fractions 1 or 100. Scanners and microscopes store 10 to 14 bits in 16, and
-say so nowhere; a viewer that takes 65,535 for white shows them nearly black, and all alike. The
+pixel exceeds, and of floats also 1, 4, 16 or 100. Scanners and microscopes store 10 to 14 bits in
+16, and say so nowhere; a viewer that takes 65,535 for white shows them nearly black, all alike. The
 steps are those of real devices, four values apart, so that a picture of full range that happens to
 be dark stays as it is, and below 8 bits nothing is stretched: one step of the file is never more
 than one of the picture, and the noise of a dark frame no larger than in a file of 8 bits. Numbers
 below 0 or beyond 65,535 are stretched from the darkest to the brightest. WhiteIsZero is inverted
 afterwards.
+
+Floats have no white that their type could not exceed, and sharpening, scaling, lossy compression
+and mere rounding leave values just above it: one of 1.01 must not turn a picture of 0 to 1 nearly
+black. So among floats a white counts as not exceeded, and what lies beyond is white too, if none is
+beyond it by more than a tenth; or at most one in a thousand is, as highlights are, and none beyond
+four times the white, so that nothing is stretched further than by a step. Whole numbers are taken
+at their word: a scanner's of 12 bits end at 4,095.
 
 **Colour.** An embedded ICC profile, or what PNG, AVIF and HEIC say in its place (cICP, nclx, gAMA
 and cHRM), is applied by LittleCMS, to sRGB, relative colorimetric with black point compensation:
@@ -44,6 +53,8 @@ _ALIKE = 3
 """Of 255: a profile that moves no colour further is sRGB, of which there are dozens of versions."""
 
 _WHITES = tuple(2.0**bits - 1 for bits in (8, 10, 12, 14, 16))
+_FLOAT_WHITES = (1.0, 4.0, 16.0, 100.0)
+"""Fractions and per cent, and between them steps as for devices: of light beyond white."""
 
 _SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 """White, red, green and blue as x and y."""
@@ -60,6 +71,8 @@ _PRIMARIES = {
 _CURVES = {4: 2.2, 5: 2.8, 8: 1.0}
 """Likewise the exponents of curves that have one; all others that are no HDR are near sRGB's."""
 _HDR = (16, 18)
+_UNSAID = (0, 2, 3)
+"""Numbers of curves that say nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +98,21 @@ def eight_bits(samples: Samples, nb_colours: int) -> np.ndarray:
     height, width = samples.height, samples.width
     step = max(1, _BAND // max(width, 1))
     bands = [(start, min(start + step, height)) for start in range(0, height, step)]
-    ends: list[list[float]] = []
-    is_whole = True
+    extents: list[_Extent] = []
     for start, stop in bands:
         values = samples.rows(start, stop)
         is_whole = values.dtype.kind in "ui"
         groups = _groups(values, nb_colours)
-        ends = ends or [[math.inf, -math.inf] for _ in groups]
-        for found, group in zip(ends, groups, strict=True):
-            low, high = _extent(group)
-            found[0], found[1] = min(found[0], low), max(found[1], high)
-    scales = [_scale(low, high, is_whole, samples) for low, high in ends]
+        extents = extents or [_Extent(_whites(is_whole, samples), is_whole) for _ in groups]
+        for extent, group in zip(extents, groups, strict=True):
+            extent.add(group)
+    scales = [extent.scale() for extent in extents]
     shown = np.empty((height, width, len(scales) - 1 + nb_colours), np.uint8)
     for start, stop in bands:
         into = _groups(shown[start:stop], nb_colours)
         groups = _groups(samples.rows(start, stop), nb_colours)
-        for target, group, scale, (darkest, _) in zip(into, groups, scales, ends, strict=True):
-            target[...] = _scaled(group, *scale, darkest)
+        for target, group, scale, extent in zip(into, groups, scales, extents, strict=True):
+            target[...] = _scaled(group, *scale, extent.low)
     return shown
 
 
@@ -114,25 +125,51 @@ def _groups(values: np.ndarray, nb_colours: int) -> list[np.ndarray]:
     return [values[..., :nb_colours], *others]
 
 
-def _extent(values: np.ndarray) -> tuple[float, float]:
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
-    return (float(values.min()), float(values.max())) if values.size else (math.inf, -math.inf)
-
-
-def _scale(low: float, high: float, is_whole: bool, samples: Samples) -> tuple[float, float]:
-    """The values of black and white."""
-    if low > high:  # not one finite number
-        return 0, 1
-    stated = samples.white
-    if low < 0 or (high > _WHITES[-1] and not (stated and high <= stated)):
-        return low, high
-    if stated and high <= stated:
-        return 0, stated
-    whites = (*(() if is_whole else (1.0, 100.0)), *_WHITES)
+def _whites(is_whole: bool, samples: Samples) -> list[float]:
+    """The values that may be white, in the order in which they are tried."""
+    whites = [*(() if is_whole else _FLOAT_WHITES), *_WHITES]
     if samples.is_signed:
-        whites = (*whites[:-1], 32767.0, whites[-1])
-    return 0, next(white for white in whites if high <= white)
+        whites.insert(-1, 32767.0)
+    return [*([samples.white] if samples.white else ()), *whites]
+
+
+class _Extent:
+    """How far the values of some channels reach."""
+
+    def __init__(self, whites: list[float], is_whole: bool):
+        self._whites, self._is_whole = whites, is_whole
+        self.low, self._high, self._count = math.inf, -math.inf, 0
+        self._nb_beyond = dict.fromkeys(whites, 0)
+
+    def add(self, values: np.ndarray) -> None:
+        if values.dtype.kind == "f":
+            values = values[np.isfinite(values)]
+        if not values.size:
+            return
+        high = float(values.max())
+        self.low, self._high = min(self.low, float(values.min())), max(self._high, high)
+        self._count += values.size
+        for white in () if self._is_whole else self._whites:
+            if high > white * _OVERSHOOT:
+                self._nb_beyond[white] += int(np.count_nonzero(values > white * _OVERSHOOT))
+
+    def scale(self) -> tuple[float, float]:
+        """The values of black and white."""
+        if self.low > self._high:  # not one finite number
+            return 0, 1
+        whites = self._whites if self.low >= 0 else []
+        found = next((white for white in whites if self._holds(white)), None)
+        return (self.low, self._high) if found is None else (0, found)
+
+    def _holds(self, white: float) -> bool:
+        if self._is_whole:
+            return self._high <= white
+        is_rare = self._nb_beyond[white] * 1000 <= self._count
+        return is_rare and self._high <= white * _HIGHLIGHT
+
+
+_OVERSHOOT, _HIGHLIGHT = 1.1, 4.0
+"""Of white, in floats: where any value may lie, and one in a thousand."""
 
 
 def _scaled(values: np.ndarray, black: float, white: float, darkest: float) -> np.ndarray:
@@ -220,26 +257,32 @@ class Colour:
     chromaticities: tuple[float, ...] | None = None
     """White, red, green and blue as x and y, as PNG gives them."""
 
-    @property
-    def profile(self) -> bytes | None:
+    def profile_for(self, mode: str) -> bytes | None:
         """An ICC profile; None where the pixels are sRGB's, for all that is said.
+
+        Made of numbers, it is one of grey for grey pixels, which have a curve but no primaries.
 
         What is said first counts: code, profile, and PNG's gAMA and cHRM last, of which a PNG that
         also says sRGB has none here.
+
+        Args:
+            mode: Pillow's mode of the pixels.
         """
+        is_grey = mode == "L"
         if self.code:
             primaries, curve = self.code
-            if curve in _HDR:
+            is_srgb = primaries == 1 and curve not in _UNSAID
+            if curve in _HDR or (is_srgb and curve not in _CURVES):
                 return None
             if primaries in _PRIMARIES or curve in _CURVES:
-                return _matrix_profile(_PRIMARIES.get(primaries, _SRGB), _CURVES.get(curve))
+                return _made_profile(_PRIMARIES.get(primaries, _SRGB), _CURVES.get(curve), is_grey)
         if self.icc:
             return self.icc
         if self.gamma and 0.1 < self.gamma < 10:
             is_usual = abs(self.gamma - 1 / 2.2) < 0.01
             if self.chromaticities or not is_usual:
                 exponent = None if is_usual else 1 / self.gamma
-                return _matrix_profile(self.chromaticities or _SRGB, exponent)
+                return _made_profile(self.chromaticities or _SRGB, exponent, is_grey)
         return None
 
 
@@ -254,7 +297,7 @@ def to_srgb(image: Image.Image, colour: Colour) -> Image.Image:
     """Mode RGB, in sRGB, of an opaque picture of any mode; the image itself where it is that."""
     if image.mode in ("1", "P"):
         image = image.convert("RGB" if image.mode == "P" else "L")
-    profile = colour.profile
+    profile = colour.profile_for(image.mode)
     transform = _TRANSFORMS.of(profile, image.mode) if profile else None
     if transform is None and image.mode == "LAB":  # what L*a*b* means needs no profile
         transform = _TRANSFORMS.of(b"", "LAB")
@@ -337,8 +380,10 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     return bool(np.abs(one - other).max() <= _ALIKE)
 
 
-def _matrix_profile(chromaticities: tuple[float, ...], exponent: float | None) -> bytes | None:
-    """The ICC profile of three colours and a curve (sRGB's, if no exponent is given)."""
+def _made_profile(
+    chromaticities: tuple[float, ...], exponent: float | None, is_grey: bool
+) -> bytes | None:
+    """The ICC profile of three colours, or grey, and a curve (sRGB's, if there is no exponent)."""
     points = np.array(chromaticities, float).reshape(4, 2)
     if not ((points > 0) & (points < 1)).all():
         return None
@@ -362,15 +407,19 @@ def _matrix_profile(chromaticities: tuple[float, ...], exponent: float | None) -
     else:
         curve = b"para\0\0\0\0\0\0\0\0" + _fixed(exponent)
     tags = [(b"wtpt", _xyz(d50))]
-    tags += [
-        (name, _xyz(adapted[:, place])) for place, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))
-    ]
-    tags += [(name, curve) for name in (b"rTRC", b"gTRC", b"bTRC")]
+    if is_grey:
+        tags.append((b"kTRC", curve))
+    else:
+        tags += [
+            (name, _xyz(adapted[:, at])) for at, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))
+        ]
+        tags += [(name, curve) for name in (b"rTRC", b"gTRC", b"bTRC")]
     place, table, body = 132 + 12 * len(tags), b"", b""
     for name, content in tags:
         table += name + struct.pack(">II", place + len(body), len(content))
         body += content + bytes(-len(content) % 4)
-    head = struct.pack(">I4sI4s4s4s", place + len(body), b"", 0x04200000, b"mntr", b"RGB ", b"XYZ ")
+    space = b"GRAY" if is_grey else b"RGB "
+    head = struct.pack(">I4sI4s4s4s", place + len(body), b"", 0x04200000, b"mntr", space, b"XYZ ")
     head += bytes(12) + b"acsp" + bytes(28) + b"".join(map(_fixed, d50))
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
 

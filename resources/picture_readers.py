@@ -94,12 +94,16 @@ def _read_png(asked: AskedPicture) -> ReadPicture:
     first = _read_by_pillow(asked)
     image = first.image
     white = picture_headers.png_white(asked.data)
+    # The one colour that is transparent (tRNS), of 16 bits; Pillow would look for it in 8.
+    clear = image.info.pop("transparency", None)
     if image.mode.startswith("I"):
+        if clear is not None:
+            first.alpha = Image.fromarray(np.uint8(255) * (np.asarray(image) != clear))
         first.image = deep_to_grey(image, white)
         return first
     nb_colours = len(image.getbands()) - ("A" in image.getbands())
     highest = max(high for _, high in ImageStat.Stat(image).extrema[:nb_colours])
-    if highest >= 64:  # beyond 14 bits: the high bytes are the picture
+    if highest >= 64 and clear is None:  # beyond 14 bits: the high bytes are the picture
         return first
     again = PngImageFile(io.BytesIO(asked.data))
     [tile] = again.tile
@@ -115,6 +119,15 @@ def _read_png(asked: AskedPicture) -> ReadPicture:
             low = np.repeat(low[..., low_at : low_at + 1], nb_colours, 2)
         return high[..., :nb_colours].astype(np.uint16) << 8 | low[..., :nb_colours]
 
+    if clear is not None:
+        step = max(1, (1 << 20) // image.width)
+        parts = [
+            (rows(start, min(start + step, image.height)) != clear).any(axis=2)
+            for start in range(0, image.height, step)
+        ]
+        first.alpha = Image.fromarray(np.uint8(255) * np.concatenate(parts))
+    if highest >= 64:
+        return first
     shown = eight_bits(Samples(image.width, image.height, rows, white), nb_colours)
     alpha = image.getchannel("A") if "A" in image.getbands() else None
     first.image = Image.fromarray(shown if nb_colours > 1 else shown[..., 0])

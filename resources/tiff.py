@@ -174,11 +174,6 @@ class Layout:
         """Channels of the colour; 0: no reader here knows the photometric interpretation."""
         return {0: 1, 1: 1, 2: 3, 5: 4, 8: 3}.get(self.photometric, 0)
 
-    @property
-    def nb_bytes(self) -> int:
-        """Of all samples."""
-        return self.width * self.height * self.nb_channels * self.bits // 8
-
 
 def layout_of(directory: Directory) -> Layout:
     """How a directory's pixels are stored.

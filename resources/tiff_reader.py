@@ -6,7 +6,6 @@ samples mean. Does not belong here: tags (``tiff``) and other formats (``picture
 
 import contextlib
 import io
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -14,7 +13,6 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from resources import tiff
 from resources.colour import Colour, Samples, eight_bits
-from resources.errors import UnreadableImage, noted
 from resources.picture_reading import (
     AskedPicture,
     ReadPicture,
@@ -97,17 +95,6 @@ def _tiff_samples(
     nb_colours = layout.nb_colours
     if layout.nb_channels < nb_colours:
         raise ValueError("channels are missing")
-    if layout.nb_bytes > 8 * asked.max_pixels:
-        raise UnreadableImage(
-            noted(
-                "{width:d} x {height:d} pixels of {size:,} bytes; the limit is {limit:,} (8 times "
-                "max_pixels)",
-                width=layout.width,
-                height=layout.height,
-                size=layout.nb_bytes,
-                limit=8 * asked.max_pixels,
-            )
-        )
     # The first channel beyond the colour's that is alpha: 1, multiplied with it already, or 2.
     meanings = list(enumerate(layout.extra[: layout.nb_channels - nb_colours], nb_colours))
     alpha_at, meaning = next((one for one in meanings if one[1] in (1, 2)), (None, 0))
@@ -115,7 +102,7 @@ def _tiff_samples(
     samples = Samples(
         layout.width,
         layout.height,
-        _some(SamplesOf(directory, layout), kept),
+        SamplesOf(directory, layout, kept, 8 * asked.max_pixels).rows,
         tiff.stated_white(directory, layout),
         layout.kind == "i",
     )
@@ -140,10 +127,6 @@ def _tiff_samples(
     icc = directory.content(tiff.ICC)
     turned = directory.number(tiff.ORIENTATION, 1)
     return ReadPicture(image, Colour(icc), None, turned, date_of(exif), alpha)
-
-
-def _some(samples: SamplesOf, channels: list[int]) -> Callable[[int, int], np.ndarray]:
-    return lambda start, stop: samples.rows(start, stop)[..., channels]
 
 
 def _lab(samples: Samples, layout: tiff.Layout) -> np.ndarray:

@@ -7,6 +7,10 @@ Pillow reads 8 bits in many layouts. Of more it keeps, in colour, the high byte 
 WhiteIsZero it inverts 8 bits and less; 32 unsigned bits, floats of 16 bits and CMYK with alpha it
 reads in one byte order or not at all. So such pictures come from here: libtiff (through Pillow)
 only unpacks them, as bytes, and numpy does the rest.
+
+Tags may say anything: tiles far larger than the picture, thousands of channels. So what unpacking
+takes is compared with a limit before it begins, planes that are not shown are never opened, and
+channels that are not shown are dropped a few rows at a time.
 """
 
 import io
@@ -17,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from resources.errors import UnreadableImage, noted
 from resources.tiff import (
     BITS,
     CHANNELS,
@@ -42,6 +47,9 @@ from resources.tiff import (
 Rows = Callable[[int, int], np.ndarray]
 """From a row to another: the bytes of each, (rows, bytes)."""
 
+_AT_ONCE = 1 << 23
+"""Bytes of whole rows that are looked at at a time, all their channels and tiles."""
+
 
 class SamplesOf:
     """The samples of one picture, handed out in bands of rows.
@@ -49,12 +57,15 @@ class SamplesOf:
     Args:
         directory: The picture's.
         layout: Of it.
+        channels: Those that are handed out, in ascending order.
+        max_bytes: What they may take unpacked, with all that is stored between and around them.
 
     Raises:
         ValueError: The tags do not fit together, or the data are cut off.
+        UnreadableImage: They would take more.
     """
 
-    def __init__(self, directory: Directory, layout: Layout):
+    def __init__(self, directory: Directory, layout: Layout, channels: list[int], max_bytes: int):
         self._directory, self._layout = directory, layout
         self._predictor = directory.number(PREDICTOR, 1) if layout.compression != 1 else 1
         self._in_plane = 1 if layout.planar == 2 else layout.nb_channels
@@ -63,7 +74,7 @@ class SamplesOf:
         if self._is_tiled:
             tile_width = directory.number(TILE_WIDTH, 0)
             tile_length = directory.number(TILE_LENGTH, 0)
-        if tile_width <= 0 or tile_length <= 0 or layout.height <= 0:
+        if min(tile_width, tile_length, layout.width, layout.height) <= 0:
             raise ValueError("strips or tiles of no size")
         self._tile_length = min(tile_length, max(layout.height, 1024))
         self._across = -(-layout.width // tile_width)
@@ -74,6 +85,23 @@ class SamplesOf:
         if tile_width * self._across > layout.width + 4096 and tile_width > 2 * layout.width:
             raise ValueError("tiles wider than the picture")
         nb_planes = layout.nb_channels // self._in_plane
+        planes, self._kept = (channels, [0]) if self._in_plane == 1 else ([0], channels)
+        row_bytes = self._tile_bytes * self._across * len(planes)
+        nb_rows = layout.height
+        if self._is_tiled:
+            nb_rows = -(-layout.height // self._tile_length) * self._tile_length
+        if row_bytes * nb_rows > max_bytes:
+            raise UnreadableImage(
+                noted(
+                    "{width:d} x {height:d} pixels of {size:,} bytes; the limit is {limit:,} (8 "
+                    "times max_pixels)",
+                    width=layout.width,
+                    height=layout.height,
+                    size=row_bytes * nb_rows,
+                    limit=max_bytes,
+                )
+            )
+        self._step = max(1, _AT_ONCE // row_bytes)
         count = -(-layout.height // self._tile_length) * self._across
         where = (TILES, TILE_BYTES) if self._is_tiled else (STRIPS, STRIP_BYTES)
         places, sizes = (
@@ -83,16 +111,21 @@ class SamplesOf:
         if len(places) < count * nb_planes:
             raise ValueError(f"{len(places)} of {count * nb_planes} strips or tiles")
         self._planes: list[Rows] = []
-        for start in range(0, count * nb_planes, count):
-            some = places[start : start + count]
+        for plane in planes:
+            some = slice(plane * count, (plane + 1) * count)
             if layout.compression == 1 and not self._is_tiled:
-                self._planes.append(self._stored(some))
+                self._planes.append(self._stored(places[some]))
             else:
-                self._planes.append(self._unpacked(some, sizes[start : start + count]))
+                self._planes.append(self._unpacked(places[some], sizes[some]))
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """(rows, width, channels), as stored."""
-        return np.concatenate([self._band(plane(start, stop)) for plane in self._planes], axis=2)
+        """(rows, width, the channels that were asked for), as stored."""
+        parts = []
+        for begin in range(start, stop, self._step):
+            end = min(begin + self._step, stop)
+            # Copied at once, as a band is a view of all that its tiles hold.
+            parts.append(np.concatenate([self._band(one(begin, end)) for one in self._planes], 2))
+        return np.concatenate(parts)
 
     def _band(self, rows: np.ndarray) -> np.ndarray:
         width = self._tile_bytes
@@ -103,18 +136,18 @@ class SamplesOf:
         return np.concatenate(tiles, axis=1)[:, : self._layout.width]
 
     def _tile(self, rows: np.ndarray) -> np.ndarray:
-        """The samples of some rows of one tile: (rows, width, channels)."""
+        """The samples of some rows of one tile: (rows, width, channels that are kept)."""
         layout, shape = self._layout, (len(rows), -1, self._in_plane)
-        kind, size = layout.kind, layout.bits // 8
+        kind, size, kept = layout.kind, layout.bits // 8, self._kept
         if layout.bits % 8:
-            return _joined(rows, layout.bits, self._tile_width * self._in_plane).reshape(shape)
+            return _joined(rows, layout.bits, self._tile_width, self._in_plane, kept)
         if self._predictor == 3:
-            sums = np.cumsum(rows.reshape(shape), axis=1, dtype=np.uint8)
+            sums = np.cumsum(_some(rows.reshape(shape), kept), axis=1, dtype=np.uint8)
             # The bytes of all values lie together, those of the highest rank first.
-            ranks = sums.reshape(len(rows), size, -1)
-            return np.ascontiguousarray(ranks.swapaxes(1, 2)).view(f">{kind}{size}").reshape(shape)
+            ranks = np.ascontiguousarray(sums.reshape(len(rows), size, -1).swapaxes(1, 2))
+            return ranks.view(f">{kind}{size}").reshape(len(rows), -1, len(kept))
         order = self._directory.order if size > 1 else "|"
-        values = rows.view(f"{order}{kind}{size}").reshape(shape)
+        values = _some(rows.view(f"{order}{kind}{size}").reshape(shape), kept)
         if self._predictor == 2:
             sums = np.cumsum(values.view(f"{order}u{size}"), axis=1, dtype=f"u{size}")
             return sums.view(f"{kind}{size}")
@@ -164,8 +197,10 @@ class SamplesOf:
         where = (TILES, TILE_BYTES) if self._is_tiled else (STRIPS, STRIP_BYTES)
         for tag, numbers in zip(where, (places, sizes), strict=True):
             tags[tag] = 4, struct.pack(f"<{len(numbers)}I", *numbers)
-        image = _Bytes(io.BytesIO(with_directory("<", directory.data, tags)))
-        image.load()
+        opened = _Bytes(io.BytesIO(with_directory("<", directory.data, tags)))
+        opened.load()
+        # Without the copy of the whole file that it was read from.
+        image = Image.Image._new(opened, opened.im)
 
         def rows(start: int, stop: int) -> np.ndarray:
             band = image.crop((0, start, image.width, stop)).tobytes()
@@ -187,10 +222,30 @@ _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder=
 """Each byte with its lowest bit first."""
 
 
-def _joined(rows: np.ndarray, nb_bits: int, count: int) -> np.ndarray:
-    """Values of 9 to 15 bits that lie bit by bit behind each other, the highest first."""
-    bits = np.unpackbits(rows, axis=1)[:, : count * nb_bits].reshape(len(rows), count, nb_bits)
-    values = np.zeros((len(rows), count), np.uint16)
-    for place in range(nb_bits):
-        values |= bits[..., place].astype(np.uint16) << (nb_bits - 1 - place)
+def _some(values: np.ndarray, channels: list[int]) -> np.ndarray:
+    if len(channels) == values.shape[-1]:
+        return values
+    return np.take(values, channels, axis=-1)
+
+
+def _joined(
+    rows: np.ndarray, nb_bits: int, width: int, nb_channels: int, kept: list[int]
+) -> np.ndarray:
+    """Values of 9 to 15 bits that lie bit by bit behind each other, the highest first.
+
+    Returns:
+        (rows, width, channels that are kept).
+    """
+    values = np.empty((len(rows), width, len(kept)), np.uint16)
+    rows = np.pad(rows, ((0, 0), (0, 2)))  # each value lies in the three bytes where it begins
+    step = max(1, _AT_ONCE // (64 * len(rows)))
+    for start in range(0, width, step):
+        stop = min(start + step, width)
+        for place, channel in enumerate(kept):
+            begin = (np.arange(start, stop) * nb_channels + channel) * nb_bits
+            three = rows[:, begin >> 3].astype(np.uint32) << 16
+            three |= rows[:, (begin >> 3) + 1].astype(np.uint32) << 8
+            three |= rows[:, (begin >> 3) + 2]
+            three >>= (24 - nb_bits - (begin & 7)).astype(np.uint32)
+            values[:, start:stop, place] = three & (1 << nb_bits) - 1
     return values

@@ -503,10 +503,12 @@ def file_kinds() -> Iterator[str]:
     yield (
         "Of more than 8 bits, white is the value that the file states (TIFF's MaxSampleValue, "
         "PNG's sBIT) if it is less than the bits can hold and no pixel exceeds it; else the "
-        "smallest of 255, 1,023, 4,095, 16,383 and 65,535 that no pixel exceeds, and of fractions "
-        "1 or 100. Numbers below 0 or beyond 65,535 are stretched from the darkest to the "
-        "brightest. So scans of 10 to 14 bits, which say so nowhere, are not nearly black, and a "
-        "picture of 16 bits that is dark stays dark."
+        "smallest of 255, 1,023, 4,095, 16,383 and 65,535 that no pixel exceeds, and of floats "
+        "also 1, 4, 16 or 100. Numbers below 0 or beyond 65,535 are stretched from the darkest to "
+        "the brightest. Floats may exceed white by a tenth, and one in a thousand may reach four "
+        "times it; all of them are white, as sharpening and rounding leave such values. So scans "
+        "of 10 to 14 bits, which say so nowhere, are not nearly black, and a picture of 16 bits "
+        "that is dark stays dark."
     )
     yield (
         "Vectors that were made by algorithm 1, which ignored profiles and took 65,535 for white "

@@ -157,10 +157,23 @@ def tiff(
     return head + behind + count + listed + bytes(width_of)
 
 
+def tiff_of(tags: dict[int, list[int]], body: bytes) -> bytes:
+    """A TIFF of any tags, all of 32 bits; its body begins at byte 8."""
+    body += bytes(len(body) % 2)
+    listed, behind = struct.pack("<H", len(tags)), b""
+    start = 8 + len(body) + 2 + 12 * len(tags) + 4
+    for tag, values in sorted(tags.items()):
+        content = struct.pack(f"<{len(values)}I", *values)
+        if len(values) > 1:
+            content, behind = struct.pack("<I", start + len(behind)), behind + content
+        listed += struct.pack("<HHI", tag, 4, len(values)) + content
+    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + listed + bytes(4) + behind
+
+
 def swapped_profile() -> bytes:
     """An ICC profile that takes red for blue: nobody can overlook that it was applied."""
     white, red, green, blue = (0.3127, 0.3290), (0.64, 0.33), (0.30, 0.60), (0.15, 0.06)
-    profile = Colour(gamma=1 / 2.2, chromaticities=(*white, *blue, *green, *red)).profile
+    profile = Colour(gamma=1 / 2.2, chromaticities=(*white, *blue, *green, *red)).profile_for("RGB")
     assert profile
     return profile
 

@@ -1,7 +1,11 @@
 """Colour and depth: what a scan says becomes what a viewer shows, by one rule."""
 
 import io
+import subprocess
+import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -17,6 +21,7 @@ from tests.unit.resources.fuzz_decoding import (
     png_16_bit,
     swapped_profile,
     tiff,
+    tiff_of,
 )
 
 SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
@@ -196,6 +201,116 @@ def test_many_bytes_for_each_pixel_are_held_to_the_limit() -> None:
     assert "3,200 bytes" in reason_of(lambda: decode(data, max_pixels=399))
 
 
+def unfitting_tiff(width: int, height: int, bits: int, channels: int, **said: list[int]) -> bytes:
+    """A deflated TIFF of zeros, whose strips or tiles all are the same bytes of the file."""
+    tags = {256: [width], 257: [height], 258: [bits] * channels, 259: [8], 262: [1]}
+    tags |= {277: [channels]}
+    if "tile" in said:
+        across, down = said["tile"]
+        places, strip = -(-height // down), across * down * channels * bits // 8
+        tags |= {322: [across], 323: [down]}
+        where = 324
+    else:
+        is_planar = "planar" in said
+        places = channels if is_planar else 1
+        strip = width * height * bits // 8 * (1 if is_planar else channels)
+        tags |= {278: [height], 284: [2 if is_planar else 1]}
+        where = 273
+    packed = zlib.compress(bytes(strip), 9)
+    tags |= {where: [8] * places, (325 if where == 324 else 279): [len(packed)] * places}
+    return tiff_of(tags, packed + bytes(4_000_000 if "planar" in said else 0))
+
+
+def test_tiles_far_larger_than_the_picture_are_held_to_the_limit() -> None:
+    data = unfitting_tiff(1, 10_000, 16, 1, tile=[4096, 1024])
+    reason = reason_of(lambda: decode(data, max_pixels=10_000))
+    assert reason.startswith("1 x 10000 pixels of 83,886,080 bytes; the limit is 80,000")
+
+
+_PEAKS = """
+import sys
+from pathlib import Path
+from resources.decoding import decode
+for path in sys.argv[1:]:
+    decode(Path(path).read_bytes())
+    lines = Path("/proc/self/status").read_text().splitlines()
+    print(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def test_what_is_not_shown_of_a_tiff_takes_no_memory(tmp_path: Path) -> None:
+    """Files of some kB to 4 MB, each of which once took 300 to 1,200 MB; now 12 to 105."""
+    files = {
+        "an ordinary one": tiff(deep("12 bits")),
+        "300 planes of 1 pixel in 4 MB": unfitting_tiff(1, 1, 16, 300, planar=[]),
+        "1,500 channels of 12 bits": unfitting_tiff(100, 100, 12, 1500),
+        "tiles 4,096 times as wide as the picture": unfitting_tiff(
+            1, 10_000, 16, 1, tile=[4096, 1024]
+        ),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    found = subprocess.run(
+        [sys.executable, "-c", _PEAKS, *(tmp_path / name for name in files)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    peaks = [int(line) >> 10 for line in found.stdout.split()]
+    assert len(peaks) == len(files)
+    grown = dict(zip(files, (peak - peaks[0] for peak in peaks), strict=True))
+    assert max(grown.values()) < 200, grown
+
+
+def test_only_the_channels_of_the_colour_are_looked_at() -> None:
+    """Of what is packed bit by bit, predicted or not, in planes or not, the rest is passed over."""
+    values = np.zeros((20, 30, 70), np.uint16)
+    values[..., 0] = np.linspace(0, 4095, 30)
+    values[..., 1:] = 65535
+    expected = values[0, :, 0] / 4095 * 255
+    assert near(pixels(tiff(values, {262: 1, 338: 0}))[5, :, 0], expected, 1)
+    bits = np.unpackbits(values.astype(">u2").view(np.uint8), axis=-1).reshape(20, 30, 70, 16)
+    rows = np.packbits(bits[..., 4:].reshape(20, -1), axis=-1)
+    said = {258: [12] * 70, 259: [8], 262: [1], 277: [70], 278: [20], 273: [8]}
+    packed = zlib.compress(rows.tobytes())
+    shown = pixels(tiff_of({256: [30], 257: [20], **said, 279: [len(packed)]}, packed))
+    assert near(shown[5, :, 0], expected, 1)
+    planes = [zlib.compress(np.ascontiguousarray(values[..., at]).tobytes()) for at in range(70)]
+    ends = np.cumsum([8, *map(len, planes)]).tolist()
+    said |= {258: [16] * 70, 284: [2], 273: ends[:-1], 279: [len(plane) for plane in planes]}
+    shown = pixels(tiff_of({256: [30], 257: [20], **said}, b"".join(planes)))
+    assert near(shown[5, :, 0], expected, 1)
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8"])
+def test_floats_a_little_beyond_white_are_white(kind: str) -> None:
+    """Sharpening, scaling and lossy compression leave values there, in a picture of 0 to 1."""
+    for top, white in ((1.01, 1), (1.09, 1), (109, 100), (270, 255)):
+        shown = pixels(tiff(np.array([[0, white / 2, white, top]]).astype(kind)))[0, :, 0]
+        assert near(shown, [0, 128, 255, 255], 1), top
+    if kind == "f4":
+        lossy = imagecodecs.jpegxl_encode(np.array([[[0.5], [1.01]]] * 8, kind), lossless=True)
+        assert near(pixels(lossy)[0, :, 0], [128, 255], 1)
+
+
+def test_a_few_highlights_do_not_darken_a_picture_of_floats() -> None:
+    values = np.full((50, 40), 0.5)
+    values[0, :2] = 3
+    assert near(pixels(tiff(values))[0, :3, 0], [255, 255, 128], 1)
+    values[0, 2] = 3
+    assert near(pixels(tiff(values))[0, :4, 0], [191, 191, 191, 32], 1), "more than one in 1,000"
+    values[0, 1:3] = 0.5
+    values[0, 0] = 90
+    assert near(pixels(tiff(values))[0, :2, 0], [230, 1], 1), "further than four times"
+
+
+def test_whole_numbers_beyond_white_have_the_next_white() -> None:
+    values = np.full((50, 40), 2048, np.uint16)
+    values[0, 0] = 4096
+    assert near(pixels(tiff(values))[0, :2, 0], [64, 32], 1)
+
+
 # Profiles
 
 
@@ -247,7 +362,7 @@ def test_any_version_of_srgb_changes_no_pixel() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     picture = Image.fromarray(noise)
     assert (pixels(encoded(picture, "PNG", icc_profile=srgb())) == noise).all()
-    exact = Colour(gamma=1 / 2.2, chromaticities=SRGB).profile
+    exact = Colour(gamma=1 / 2.2, chromaticities=SRGB).profile_for("RGB")
     assert (pixels(encoded(picture, "PNG", icc_profile=exact)) == noise).all()
 
 
@@ -399,6 +514,43 @@ def test_the_gamma_of_a_png_counts_unless_it_says_srgb() -> None:
     assert near(first(png_of((b"sRGB", b"\0"), linear)), [128] * 3, 0)
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "I;16"])
+def test_the_gamma_of_a_grey_png_counts_too(mode: str) -> None:
+    half = Image.new("L", (8, 8), 128)
+    data = encoded(half.convert(mode), "PNG")
+    if mode == "I;16":
+        data = png_16_bit(np.array([[[32896], [65535]]], np.uint16))
+    linear = with_png_chunk(data, b"gAMA", (100_000).to_bytes(4))
+    assert near(first(data), [128] * 3, 1)
+    assert near(first(linear), [188] * 3, 1)
+    assert len(set(first(linear))) == 1, "grey stays grey"
+    assert near(first(linear, algorithm=1), [128] * 3, 1)
+
+
+def test_numbers_that_say_srgb_win_over_all_that_follows() -> None:
+    """PNG, third edition: cICP counts before iCCP, sRGB, gAMA and cHRM."""
+    says_srgb = b"cICP", bytes([1, 13, 0, 1])
+    linear = b"gAMA", (100_000).to_bytes(4)
+    assert first(png_of(linear, says_srgb)) == [128] * 3
+    red = encoded(Image.new("RGB", (8, 8), RED), "PNG", icc_profile=swapped_profile())
+    assert near(first(with_png_chunk(red, *says_srgb)), RED, 0)
+    unsaid = b"cICP", bytes([2, 2, 0, 1])
+    assert near(first(png_of(linear, unsaid)), [188] * 3)
+
+
+@pytest.mark.parametrize("top", [65535, 0x30FF])
+def test_the_transparent_colour_of_a_png_of_16_bits_is_white(top: int) -> None:
+    """It is compared with all 16 bits, and black is not taken for it."""
+    said = b"tRNS", (0x2000).to_bytes(2)
+    row = np.array([[[0x2000], [0x2001], [0], [top]]], np.uint16)
+    grey = png_16_bit(row)
+    colour = png_16_bit(np.repeat(row, 3, 2))
+    for data, content in ((grey, said[1]), (colour, said[1] * 3)):
+        shown = pixels(with_png_chunk(data, said[0], content))[0]
+        assert shown[0].tolist() == [255] * 3
+        assert (shown[1:] == pixels(data)[0, 1:]).all()
+
+
 def test_chromaticities_that_are_none_are_passed_over() -> None:
     gamma = b"gAMA", (45_455).to_bytes(4)
     for numbers in ((0,) * 8, (31270, 32900) * 4, (2**31 - 1,) * 8):
@@ -414,7 +566,9 @@ def test_threads_share_transformations() -> None:
         encoded(picture.convert("CMYK"), "TIFF", icc_profile=cmyk_profile()),
         encoded(picture.convert("L"), "PNG", icc_profile=grey_profile()),
         *(
-            encoded(picture, "PNG", icc_profile=Colour(gamma=1 / (1 + step / 40)).profile)
+            encoded(
+                picture, "PNG", icc_profile=Colour(gamma=1 / (1 + step / 40)).profile_for("RGB")
+            )
             for step in range(40)  # more than are kept
         ),
     ]
