@@ -106,7 +106,7 @@ class ArchiveFolder:
 
     def check(self) -> None:
         """Refuse an archive that is not there."""
-        with self._faults(), self.file.open("rb"):
+        with self._faults(), self._open():
             pass
 
     def listing(self) -> Listing:
@@ -160,7 +160,7 @@ class ArchiveFolder:
     def _opened(self) -> Iterator[tuple[BinaryIO, Contents]]:
         """The archive, unpacked, and what it holds."""
         with self._faults():
-            file = self.file.open("rb")
+            file = self._open()
             try:
                 stamp = _stamp(file)
                 packing = _packing(file)
@@ -175,8 +175,16 @@ class ArchiveFolder:
         with file:
             yield file, contents
 
+    def _open(self) -> BinaryIO:
+        # Opening a FIFO waits for ever, opening a device may act on it.
+        if not stat.S_ISREG(self.file.stat().st_mode):
+            raise ArchiveError(_NOT_PLAIN)
+        return self.file.open("rb")
+
     def _indexed(self, file: BinaryIO, stamp: Stamp) -> Contents:
         state = str(self.file), stamp
+        if (known := _INDEXES.get(state)) is not None:
+            return known
         with _INDEXING:  # of several readers that find a new archive, one reads its directory
             if state not in _INDEXES:
                 before = _stamp(file)
@@ -249,10 +257,14 @@ class ArchiveFolder:
                 # Of an older archive of this name, and of processes that were killed.
                 for other in folder.glob(f"{mine}-*"):
                     other.unlink()
-                self._unpack(file, packing, draft)
-                if _stamp(file) != stamp:
-                    raise ArchiveError(_BEING_WRITTEN)
-                draft.replace(copy)
+                try:
+                    self._unpack(file, packing, draft)
+                    if _stamp(file) != stamp:
+                        raise ArchiveError(_BEING_WRITTEN)
+                    draft.replace(copy)
+                finally:  # whoever only waits must leave the draft of another process alone
+                    with suppress(OSError):
+                        draft.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(
                 "The archive of images {archive} cannot be unpacked in {folder} ({reason}): make "
@@ -262,9 +274,6 @@ class ArchiveFolder:
                 folder=folder,
                 reason=error.strerror or error_line(error),
             ) from error
-        finally:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
         return copy
 
     def _unpack(self, file: BinaryIO, packing: str, draft: Path) -> None:
@@ -305,6 +314,7 @@ class ArchiveFolder:
         return tempfile.TemporaryDirectory(prefix="panoptic-assets-")
 
 
+_NOT_PLAIN = message("it is not a plain file", id="archive-not-a-file")
 _BEING_WRITTEN = message("it is being written", id="archive-being-written")
 
 _INDEXES: dict[tuple[str, Stamp], Contents] = {}
@@ -316,7 +326,7 @@ _INDEXING = threading.Lock()
 def _stamp(file: BinaryIO) -> Stamp:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
-        raise ArchiveError(message("it is not a plain file", id="archive-not-a-file"))
+        raise ArchiveError(_NOT_PLAIN)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -334,7 +344,9 @@ def _bytes_of(file: BinaryIO, entry: ArchivedFile, most: int | None = None) -> b
 
 
 def _packing(file: BinaryIO) -> str | None:
-    head = file.read(8)
+    head = file.read(512)
+    if is_tar(head):  # whose first name may begin like a packed file
+        return None
     return next((name for magic, name in _PACKINGS.items() if head.startswith(magic)), None)
 
 

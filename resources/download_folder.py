@@ -34,6 +34,8 @@ def remove_downloads(folder: Path, shows: Callable[[str], bool], paths: Collecti
     """
     shutil.rmtree(folder / "archives", ignore_errors=True)
     for path in sorted(folder.glob("iiif/*/*")):
+        if path.is_dir():
+            continue
         if path.name == "index.json":
             _rewrite(path, lambda content: _index_without(content, paths))
         elif path.name == "inventory.csv":

@@ -163,6 +163,13 @@ class UnavailableError(InputError):
     """
 
 
+class MissingError(UnavailableError):
+    """Something is no longer there, and whether it is gone for good only a person can say.
+
+    To ask again at once would be in vain, so no run tries again.
+    """
+
+
 def newer_format(what: str, found: int, newest: int) -> InputError:
     """The refusal of what a newer version of this program wrote.
 

@@ -76,8 +76,11 @@ _DOCUMENTS = "application/ld+json, application/json;q=0.9, */*;q=0.1"
 _PICTURES = "image/jpeg, image/*;q=0.9, */*;q=0.1"
 _REFUSED = frozenset({400, 404, 500, 501})
 """Answers that may mean that a service cannot give a picture of this size, but of another."""
+_FORBIDDEN = (401, 403)
+_NOTHING_THERE = (404, 410)
 _FAILURES = 5
-"""So many documents in a row may fail before the source as a whole cannot be read."""
+"""So many documents in a row, of which nothing is kept, may be on servers that cannot be reached
+before the source as a whole cannot be read."""
 _NAME_BYTES = 250
 """Of a file's name without its extension: most disks take 255, should it ever be written there."""
 _FOLDER_BYTES = 120
@@ -130,16 +133,46 @@ def recognised(root: str) -> str:
         InputError: It is the address of a manifest that cannot be used.
     """
     address = manifest_address(root)
-    if address is None:
-        web = Web(root, attempts=1)
-        try:
-            answer = web.get(root, MAX_BYTES, _DOCUMENTS, packed=True)
-            read_presentation(parsed_json(answer.body), root)
-        except (WebError, ManifestError):
-            return root
-        return f"{_MARK}{root}"
-    _checked(address, {})
-    return root
+    if address is not None:
+        _checked(address, {})
+    try:
+        answer = Web(address or root, attempts=1).get(
+            address or root, MAX_BYTES, _DOCUMENTS, packed=True
+        )
+        read_presentation(parsed_json(answer.body), address or root)
+    except WebError as error:
+        # One that is away or busy may be there at the first refresh.
+        if address is not None and error.status in (*_FORBIDDEN, *_NOTHING_THERE):
+            raise _no_manifest(address, error) from error
+        return root
+    except ManifestError as error:
+        if address is not None:
+            raise _no_manifest(address, error) from error
+        return root
+    return root if address is not None else f"{_MARK}{root}"
+
+
+def _no_manifest(address: str, error: WebError | ManifestError) -> InputError:
+    """What to say of an address that a person gives for a manifest's, and that is none."""
+    if isinstance(error, WebError) and error.status in _FORBIDDEN:
+        return _forbidden(address, error.reason)
+    return InputError(
+        "There is no IIIF manifest at {url} ({reason}): open the address in a browser, and give "
+        "that of the manifest itself.",
+        id="manifest-not-there",
+        url=shown_address(address),
+        reason=error.reason,
+    )
+
+
+def _forbidden(address: str, reason: str) -> InputError:
+    return UnavailableError(
+        "The IIIF manifest {url} is not for everybody ({reason}). Manifests that ask for a "
+        "password cannot be read. Nothing was changed.",
+        id="manifest-forbidden",
+        url=shown_address(address),
+        reason=reason,
+    )
 
 
 class IiifOptions(BaseModel):
@@ -186,20 +219,37 @@ def _checked(url: str, options: Mapping[str, Any]) -> IiifOptions:
         ) from error
 
 
-_Index = dict[str, PaintedPicture]
+@dataclass(frozen=True)
+class _Indexed:
+    """What a path stands for."""
+
+    picture: PaintedPicture
+    manifest: str
+    """The address that its manifest was asked for at: whose folder it is."""
+
+
+_Index = dict[str, _Indexed]
 """Which picture each path is."""
+
+_Stamp = tuple[int, int, int] | None
+"""Tells one state of a file from another; None: it is not there."""
 
 
 def _written(index: _Index) -> bytes:
-    return json.dumps({path: asdict(picture) for path, picture in index.items()}).encode()
+    return json.dumps(
+        {path: {**asdict(of.picture), "manifest": of.manifest} for path, of in index.items()}
+    ).encode()
 
 
 def _read_index(path: Path) -> _Index | None:
     """What was written; None where nothing was, or not by this version."""
     try:
         return {
-            name: PaintedPicture(**{**fields, "service": _service_of(fields["service"])})
+            name: _Indexed(
+                PaintedPicture(**{**fields, "service": _service_of(fields["service"])}), manifest
+            )
             for name, fields in json.loads(path.read_bytes()).items()
+            for manifest in [str(fields.pop("manifest"))]
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -219,8 +269,11 @@ class _FoundPictures:
     rows: list[tuple[str, IiifManifest, Canvas]] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left_out: dict[LeftOutKind, LeftOut] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    """Folders, ending in ``/``, of manifests that were not had, neither now nor before; empty: all
+    may be."""
     is_whole: bool = True
-    """Whether all documents were had, now or before."""
+    """Whether all collections were had, now or before: no document is unknown."""
     documents: set[str] = field(default_factory=set)
     nb_canvases: int = 0
 
@@ -230,13 +283,20 @@ class _State:
     """What a folder remembers while it is used."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    index: _Index | None = None
-    is_listed: bool = False
+    listed: _FoundPictures | None = None
+    """What the last listing of this process found."""
+    stamp_listed: _Stamp = None
+    """Of the index, as that listing left it."""
+    kept: _Index | None = None
+    """The index as it was last read."""
+    stamp_kept: _Stamp = None
     inventory: Path | None = None
     spare: TemporaryDirectory[str] | None = None
     """Holds the inventory where it cannot be kept."""
     plain: set[str] = field(default_factory=set)
     """Hosts whose services refused a size that most know."""
+    failures: int = 0
+    """Pictures in a row whose server gave nothing."""
 
 
 @dataclass(frozen=True)
@@ -269,24 +329,46 @@ class IiifFolder:
         with self._state.lock:
             found = self._found(max_age)
             self._keep(found)
-            self._state.index, self._state.is_listed = found.index, True
         size = self._settings.size
         files: list[SourceFile] = []
-        for path, picture in found.index.items():
+        for path, of in found.index.items():
             if kind := self.wanted.left_out(path):
                 leave_out(found.left_out, kind, path)
             else:
-                files.append(SourceFile(path, 0, 0, _etag(picture, size)))
-        unreadable = set() if found.is_whole else {""}
-        return sorted_listing(files, found.skipped, unreadable, found.left_out)
+                files.append(SourceFile(path, 0, 0, _etag(of.picture, size)))
+        return sorted_listing(files, found.skipped, found.unknown, found.left_out)
+
+    def accepted(self) -> None:
+        """Let go of what the last listing no longer names, as a refresh has taken it for true.
+
+        Until then all is kept, as a collection may be cut for a while, and a person be asked.
+        """
+        with self._state.lock:
+            found = self._state.listed
+            if found is None or self._cache.folder is None:
+                return
+            unknown = tuple(found.unknown)
+            index = found.index | {
+                path: of
+                for path, of in (self._kept_index() or {}).items()
+                if path not in found.index and path.startswith(unknown)
+            }
+            self._cache.write(_INDEX_FILE, _written(index))
+            self._state.stamp_listed = self._stamp()
+            if found.is_whole:
+                size = self._settings.size
+                names = {f"picture {_etag(of.picture, size)}" for of in index.values()}
+                self._cache.forget_others(
+                    names | {f"document {address}" for address in found.documents}
+                )
 
     def read(self, path: str, max_bytes: int, listed: SourceFile | None = None) -> bytes:
         """All bytes of a picture: as they were kept, else asked for."""
-        return self._read(path, max_bytes, False)
+        return self._read(path, max_bytes, False, listed)
 
-    def read_again(self, path: str, max_bytes: int) -> bytes:
+    def read_again(self, path: str, max_bytes: int, listed: SourceFile | None = None) -> bytes:
         """All bytes of a picture, after its server was asked whether they are still those."""
-        return self._read(path, max_bytes, True)
+        return self._read(path, max_bytes, True, listed)
 
     def head(self, path: str) -> bytes:
         """The first bytes of a picture; all are asked for, and kept."""
@@ -318,8 +400,12 @@ class IiifFolder:
 
     def _found(self, max_age: float) -> _FoundPictures:
         """Ask for all documents, those in a collection in its order."""
-        found, names = _FoundPictures(), _PictureNames()
+        self._web.begin_anew()
+        found = _FoundPictures()
+        # Names are given when all are known. Of a member that could not be had there is none.
+        members: list[tuple[Member, IiifManifest | None]] = []
         manifests: dict[str, IiifManifest] = {}
+        lost: list[Member] = []
         failures = 0
         pending = [Member(self.url, "", True)]
         depths = {self.url: 0}
@@ -334,15 +420,21 @@ class IiifFolder:
                 document = self._read_document(member, max_age)
                 failures = 0
             except (WebError, ManifestError) as error:
-                failures += 1
-                if address == self.url or failures >= _FAILURES:
-                    raise self._fault(address, error.reason) from error
+                if address == self.url:
+                    raise self._fault(address, error) from error
                 kept = self._kept_document(member)
+                if kept is None and isinstance(error, WebError) and error.unreachable:
+                    failures += 1
+                    if failures >= _FAILURES:
+                        raise self._fault(address, error) from error
                 place = member.label or shown_address(address)
                 if kept is None:
                     found.skipped[f"could not be read ({error.reason})"].append(place)
                     leave_out(found.left_out, "unreadable", f"{place.rstrip('/')}/")
-                    found.is_whole = False
+                    if not isinstance(error, WebError) or error.status not in _NOTHING_THERE:
+                        lost.append(member)
+                    if not member.is_collection:
+                        members.append((member, None))
                     continue
                 reason = f"could not be asked for again ({error.reason}), and count as they were"
                 found.skipped[reason].append(place)
@@ -351,7 +443,11 @@ class IiifFolder:
                 # By another address, too; but careless programs give all manifests one id.
                 twin = manifests.setdefault(document.address, document)
                 if twin is document or twin.canvases != document.canvases:
-                    self._take(found, names, document, member.label)
+                    members.append((member, document))
+                    found.nb_canvases += sum(
+                        len(canvas.pictures) or 1 for canvas in document.canvases
+                    )
+                    self._check_bounds(found, 0)
                 continue
             following = list(document.members)
             for each in following:
@@ -360,7 +456,59 @@ class IiifFolder:
                 following.append(Member(document.next, member.label, True))
                 depths.setdefault(document.next, depths[address])
             pending += reversed(following)
+        self._name(found, members, lost)
         return found
+
+    def _name(
+        self,
+        found: _FoundPictures,
+        members: list[tuple[Member, IiifManifest | None]],
+        lost: list[Member],
+    ) -> None:
+        """Give all pictures their paths, and tell which folders are unknown.
+
+        Args:
+            found: What is filled.
+            members: The manifests in order, None for what one that could not be had says.
+            lost: The members that may be there although they could not be had.
+        """
+        kept = self._kept_index()
+        folders = {of.manifest: path.partition("/")[0] for path, of in (kept or {}).items()}
+        found.is_whole = not any(member.is_collection for member in lost)
+        labels = {
+            member.address: manifest.label or member.label or _last_part(manifest.address)
+            for member, manifest in members
+            if manifest
+        }
+        names = _PictureNames(
+            {
+                address: folder
+                for address, folder in folders.items()
+                if (address in found.documents or not found.is_whole)
+                and (address not in labels or _is_name_of(folder, labels[address]))
+            }
+        )
+        for member, manifest in members:
+            if manifest:
+                folder = names.folder(labels[member.address], member.address)
+                self._take(found, folder, member.address, manifest)
+                continue
+            label = member.label or _last_part(member.address)
+            folders[member.address] = names.folder(label, member.address)
+        if not lost:
+            return
+        if kept is None:
+            # What was known before is known no more, and tables may have it by other names.
+            found.unknown = {""}
+            return
+        found.unknown = {
+            f"{folder}/"
+            for address, folder in folders.items()
+            if not found.is_whole and address not in found.documents
+        }
+        found.unknown |= {
+            f"{folders[member.address]}/" for member in lost if member.address in folders
+        }
 
     def _read_document(self, member: Member, max_age: float) -> IiifManifest | IiifCollection:
         """What a member of a collection is; it is asked for unless it stands in the collection."""
@@ -398,18 +546,13 @@ class IiifFolder:
         return document
 
     def _take(
-        self, found: _FoundPictures, names: "_PictureNames", manifest: IiifManifest, label: str
+        self, found: _FoundPictures, folder: str, address: str, manifest: IiifManifest
     ) -> None:
         """Give the pictures of a manifest their paths."""
-        found.nb_canvases += sum(len(canvas.pictures) or 1 for canvas in manifest.canvases)
-        self._check_bounds(found, 0)
-        folder = names.folder(
-            manifest.label or label or _last_part(manifest.address), manifest.address
-        )
         for number, canvas in enumerate(manifest.canvases, start=1):
             for at, picture in enumerate(canvas.pictures, start=1):
                 path = f"{folder}/{_file_name(number, at, canvas.label, picture)}"
-                found.index[path] = picture
+                found.index[path] = _Indexed(picture, address)
                 found.rows.append((path, manifest, canvas))
             if not canvas.pictures:
                 path = f"{folder}/{_safe(f'{number:04d} {canvas.label}', _NAME_BYTES)}"
@@ -435,52 +578,78 @@ class IiifFolder:
                 canvases=MAX_CANVASES,
             )
 
-    def _fault(self, address: str, reason: str) -> InputError:
+    def _fault(self, address: str, error: WebError | ManifestError) -> InputError:
+        if isinstance(error, WebError) and error.status in _FORBIDDEN:
+            return _forbidden(address, error.reason)
         return UnavailableError(
             "The IIIF manifest {url} cannot be read ({reason}). Nothing was changed. Open the "
             "address in a browser; if it has changed, correct `images` in .panoptic/project.yaml.",
             id="manifest-unreadable",
             url=shown_address(address),
-            reason=reason,
+            reason=error.reason,
         )
 
     def _keep(self, found: _FoundPictures) -> None:
-        """Write what the documents hold, and let go of pictures that they no longer name."""
-        self._cache.write(_INDEX_FILE, _written(found.index))
+        """Write what the documents hold, and keep what was there until that is accepted."""
+        # Of one path the older picture counts for others: it is what the tables have.
+        self._cache.write(_INDEX_FILE, _written(found.index | (self._kept_index() or {})))
+        self._state.listed, self._state.stamp_listed = found, self._stamp()
         table = _inventory(found.rows)
+        found.rows.clear()
         self._state.inventory = self._cache.write(_INVENTORY_FILE, table)
         if self._state.inventory is None:
             # Without a table the images would lose all values, for want of room to keep things.
             self._state.spare = self._state.spare or TemporaryDirectory(prefix="panoptic-")
             self._state.inventory = Path(self._state.spare.name) / _INVENTORY_FILE
             self._state.inventory.write_bytes(table)
-        if found.is_whole:
-            size = self._settings.size
-            names = {f"picture {_etag(picture, size)}" for picture in found.index.values()}
-            self._cache.forget_others(
-                names | {f"document {address}" for address in found.documents}
-            )
 
-    def _known(self) -> _Index:
-        """What the last listing found, in this process or before."""
-        if self._state.index is None:
+    def _stamp(self) -> _Stamp:
+        """The state of the index, which other processes write, too."""
+        if self._cache.folder is None:
+            return None
+        try:
+            found = (self._cache.folder / _INDEX_FILE).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def _kept_index(self) -> _Index | None:
+        """The index as it is by now; None where there is none that can be read."""
+        state, stamp = self._state, self._stamp()
+        if stamp != state.stamp_kept:
             folder = self._cache.folder
-            self._state.index = (_read_index(folder / _INDEX_FILE) if folder else None) or {}
-        return self._state.index
+            state.kept = _read_index(folder / _INDEX_FILE) if folder and stamp else None
+            state.stamp_kept = stamp
+        return state.kept
 
-    def _picture(self, path: str) -> PaintedPicture:
-        with self._state.lock:
-            known = self._known().get(path)
-            is_listed = self._state.is_listed
-        if known is None and not is_listed:
+    def _picture(self, path: str, listed: SourceFile | None) -> PaintedPicture:
+        known, is_known = self._known(path, listed)
+        if not is_known:
             self.listing()
-            known = self._known().get(path)
+            known, _ = self._known(path, listed)
         if known is None:
             raise UnavailableFile(GONE)
-        return known
+        return known.picture
 
-    def _read(self, path: str, max_bytes: int, again: bool) -> bytes:
-        picture = self._picture(path)
+    def _known(self, path: str, listed: SourceFile | None) -> tuple[_Indexed | None, bool]:
+        """What a path stands for, and whether that is known although it may be nothing."""
+        with self._state.lock:
+            own = self._state.listed
+            of = own.index.get(path) if own else None
+            if of and listed and _etag(of.picture, self._settings.size) == listed.etag:
+                return of, True
+            # Once another process has written the index, what this one listed is old.
+            if of and self._state.stamp_listed == self._stamp():
+                return of, True
+            kept = self._kept_index()
+            if kept is not None:
+                return kept.get(path), True
+            return of, own is not None
+
+    def _read(
+        self, path: str, max_bytes: int, again: bool, listed: SourceFile | None = None
+    ) -> bytes:
+        picture = self._picture(path, listed)
         name = f"picture {_etag(picture, self._settings.size)}"
         kept = self._cache.get(name)
         if kept is None or again:
@@ -495,6 +664,7 @@ class IiifFolder:
                 raise UnavailableFile(
                     noted("the picture cannot be had: {reason}", reason=error.reason)
                 ) from error
+            self._state.failures = 0
             if answer.status == 200:
                 _check_picture(answer)
                 self._cache.put(name, answer.body, answer.headers)
@@ -570,28 +740,43 @@ class IiifFolder:
         """Raise InputError where the manifest's own server gives nothing any more."""
         if not error.unreachable:
             return
+        self._state.failures += 1
+        # At the first failure in a row, the second, the fourth, and so on: thousands of pictures
+        # that fail must not be as many requests for the manifest.
+        if self._state.failures & (self._state.failures - 1):
+            return
         try:
             self._web.forgive(self.url)
             self._asked_document(self.url)
         except ManifestError as fault:
-            raise self._fault(self.url, fault.reason) from fault
+            raise self._fault(self.url, fault) from fault
         except WebError as fault:
             if fault.unreachable:
-                raise self._fault(self.url, fault.reason) from fault
+                raise self._fault(self.url, fault) from fault
 
 
 class _PictureNames:
     """Names of folders, each given once, whatever the letter case of a disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Mapping[str, str]) -> None:
+        """Names that are given already, by the address of a manifest."""
+        self._held: dict[str, str] = {}
         self._taken: set[str] = set()
+        for address, name in held.items():
+            # One that was dropped and comes back may find its name given to another.
+            if name.casefold() not in self._taken:
+                self._held[address] = name
+                self._taken.add(name.casefold())
 
     def folder(self, label: str, address: str) -> str:
         """The name of a manifest's folder.
 
-        The first of a name has it alone; others have a mark, which is their address's.
+        It is the one that it had. The first of a new name has it alone; others have a mark, which
+        is their address's.
         """
-        name = _safe(label, _FOLDER_BYTES).lstrip(". ") or "untitled"
+        if address in self._held:
+            return self._held[address]
+        name = _folder_name(label)
         mark = hashlib.sha256(address.encode("utf-8", "replace")).hexdigest()
         for number in range(len(mark)):
             taken = (
@@ -599,12 +784,18 @@ class _PictureNames:
             )
             if taken.casefold() not in self._taken:
                 break
-        return self.reserved(taken)
+        self._taken.add(taken.casefold())
+        return taken
 
-    def reserved(self, name: str) -> str:
-        """The name, which no other folder gets."""
-        self._taken.add(name.casefold())
-        return name
+
+def _folder_name(label: str) -> str:
+    return _safe(label, _FOLDER_BYTES).lstrip(". ") or "untitled"
+
+
+def _is_name_of(folder: str, label: str) -> bool:
+    """Whether a folder has the name of a label, with or without a mark."""
+    name = _folder_name(label)
+    return folder == name or re.fullmatch(r" \([0-9a-f]+\)", folder.removeprefix(name)) is not None
 
 
 def _server_of(address: str) -> str:

@@ -204,6 +204,14 @@ class LocalFolder:
             raise self._fault(error) from error
 
     def _fault(self, error: OSError) -> InputError:
+        if isinstance(error, NotADirectoryError):
+            return InputError(
+                "{root} is neither a folder nor an archive that is read (.zip, .tar, .tar.gz, "
+                ".tar.bz2, .tar.xz, .tar.zst): unpack it and give the folder, or correct `images` "
+                "in .panoptic/project.yaml.",
+                id="images-not-a-folder-or-archive",
+                root=self.root,
+            )
         return UnavailableError(
             "The folder of images {root} cannot be read ({reason}): create or mount it, or "
             "correct `images` in .panoptic/project.yaml (the `root` of the source in Dagster).",

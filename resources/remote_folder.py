@@ -38,6 +38,8 @@ _SECRETS = frozenset({"key", "secret", "token", "username", "password"})
 
 _PASSWORD = re.compile(r"\w+://[^/@]*:[^/@]*@")
 
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,8 +58,9 @@ class RemoteFolder:
 
     @property
     def place(self) -> str:
-        """The URL."""
-        return self.url
+        """The URL; of one of http without its query, which may hold a token."""
+        address, mark, _ = self.url.partition("?")
+        return f"{address}?…" if mark and _HTTP.match(address) else self.url
 
     def check(self) -> None:
         """Refuse a URL whose filesystem cannot be used."""
@@ -189,10 +192,15 @@ class RemoteFolder:
                 "`images_options` in .panoptic/project.yaml (`storage_options` of the source in "
                 "Dagster) and the credentials, which come from {credentials}.",
                 id="images-store-unreadable",
-                url=self.url,
-                reason=error_line(error),
+                url=self.place,
+                reason=self._said(error),
                 credentials=self.credentials,
             ) from error
+
+    def _said(self, error: BaseException) -> str:
+        """What an error says, without what the place leaves out."""
+        query = self.url.partition("?")[2] if self.place != self.url else ""
+        return error_line(error).replace(query, "…") if query else error_line(error)
 
     @property
     def _filesystem(self) -> Any:
@@ -223,8 +231,8 @@ class RemoteFolder:
             raise InputError(
                 "{url} needs a package that is missing ({reason}): {remedy}.",
                 id="images-store-needs-package",
-                url=self.url,
-                reason=error_line(error),
+                url=self.place,
+                reason=self._said(error),
                 remedy=self.remedy,
             ) from error
         except (TypeError, ValueError) as error:
@@ -232,8 +240,8 @@ class RemoteFolder:
                 "{url} cannot be used ({reason}): give a protocol that fsspec knows, such as "
                 "s3://, and options that it knows.",
                 id="images-store-unusable",
-                url=self.url,
-                reason=error_line(error),
+                url=self.place,
+                reason=self._said(error),
             ) from error
         return filesystem, str(root).rstrip("/")
 

@@ -139,7 +139,7 @@ class ImageSource(BaseModel):
                 the file.
         """
         if again and self._manifest:
-            return self._manifest.read_again(_inside(path), self.max_bytes)
+            return self._manifest.read_again(_inside(path), self.max_bytes, listed)
         return self._folder.read(_inside(path), self.max_bytes, listed)
 
     def head(self, path: str) -> bytes:
@@ -197,9 +197,22 @@ class ImageSource(BaseModel):
         """
         return self._folder.wanted.left_out(file_of(path)) is None
 
+    def settle(self) -> None:
+        """Let go of what is kept of pictures that the last listing no longer names.
+
+        To be called when a refresh has taken that listing for true, and never before.
+        """
+        if self._manifest:
+            self._manifest.accepted()
+
     def inventory(self) -> Path | None:
         """The table of metadata that the source itself is, as it was last listed; else None."""
         return self._manifest.inventory() if self._manifest else None
+
+    @property
+    def marks_contents(self) -> bool:
+        """Whether the source itself marks each content (S3's ETag), so that a change is told."""
+        return isinstance(self._folder, S3Folder)
 
     @property
     def place(self) -> str:
@@ -267,7 +280,8 @@ class ImageSource(BaseModel):
         from resources.iiif_folder import IiifFolder, manifest_address
 
         if address := manifest_address(root):
-            return IiifFolder(address, options, wanted, cache)
+            # Labels are people's words: none is what a system leaves in a folder.
+            return IiifFolder(address, options, Wanted(include, exclude, []), cache)
         kind = S3Folder if protocol in ("s3", "s3a") else RemoteFolder
         return kind(root, options, wanted)
 

@@ -16,6 +16,10 @@ _BLOCK = 512
 _MOST_OF_HEADERS = 2**20
 """Bytes that the headers of one entry may have; names and times take 2,000."""
 _SAMPLED = 4096
+_RECORD = 10_240
+_MOST_BEHIND = 2**21
+"""Bytes that may stand behind the last entry: an archive is written in records of 10,240 bytes,
+seldom of a megabyte, and the last one is filled up."""
 
 
 def is_tar(block: bytes) -> bool:
@@ -79,9 +83,12 @@ def contents_of_tar(file: BinaryIO) -> Contents:
             _take(found, member, file)
             headers.left = _MOST_OF_HEADERS
         file.seek(archive.offset)
-        if file.read(_BLOCK) != bytes(_BLOCK):
-            # Whatever writes an archive is between two entries most of the time, and tarfile takes
-            # a header that is none for the end.
+        is_ended = file.read(_BLOCK) == bytes(_BLOCK)
+        behind = file.seek(0, 2) - archive.offset
+        if not is_ended or behind > (_MOST_BEHIND if found.files else _RECORD):
+            # Room for the whole archive may be there before its bytes are; and whatever writes an
+            # archive is between two entries most of the time, and tarfile takes a header that is
+            # none for the end.
             raise ArchiveError(
                 message(
                     "its end is missing: it may still be written, or is damaged",

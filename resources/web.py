@@ -48,10 +48,18 @@ _BUSY = frozenset({429, 502, 503, 504})
 """Answers after which the same request may succeed."""
 _TAKEN = frozenset({200, 301, 302, 303, 304, 307, 308})
 _PATIENCE = 3
-"""So many requests in a row may fail, each with all its attempts, before a host is left alone."""
+"""So many requests in a row may get no answer, each with all its attempts, before a host is left
+alone."""
+_PATIENCE_BUSY = 10
+"""So many requests of one kind in a row may be put off by a host that is busy: its documents may
+be there while its pictures are not."""
 _LEFT_ALONE_SECONDS = 60.0
+"""Doubled with each further time."""
+_MOST_ALONE_SECONDS = 3600.0
+_AWAY = ""
 _POOLS = 64
 _CUT = noted("the connection ended before the answer did")
+_LATE = noted("the server does not answer in time")
 _SHOWN = 200
 
 
@@ -99,12 +107,17 @@ def reach_of(address: str) -> Reach:
         address: Of version 4 or 6; one of version 4 inside one of version 6 counts as that.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
+    if str(ip) in _METADATA:
+        return Reach.LINK
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-        if not inner and (ip in _NAT64 or ip in _COMPATIBLE):
+        if not inner and any(ip in network for network in _EMBEDDING):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner and not (ip.is_loopback or ip.is_unspecified):
-            return reach_of(str(inner))
+            found = reach_of(str(inner))
+            return max(found, Reach.PRIVATE) if ip in _LOCAL_NAT64 else found
+        if ip.is_site_local:
+            return Reach.PRIVATE
     if ip.is_loopback or ip.is_unspecified or ip in _THIS_NETWORK:
         return Reach.MACHINE
     if ip.is_link_local:
@@ -112,8 +125,18 @@ def reach_of(address: str) -> Reach:
     return Reach.PUBLIC if ip.is_global and not ip.is_multicast else Reach.PRIVATE
 
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.ip_network("::/96")
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+_EMBEDDING = (
+    ipaddress.ip_network("64:ff9b::/96"),
+    _LOCAL_NAT64,
+    ipaddress.ip_network("::/96"),
+    ipaddress.ip_network("::ffff:0:0:0/96"),
+)
+"""Networks whose addresses have one of version 4 at their end."""
+_METADATA = frozenset(
+    {"169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"}
+)
+"""Where clouds hand out the secrets of their machines, be it on the same wire or not."""
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 
 
@@ -137,9 +160,13 @@ class _Host:
     lock: threading.Lock = field(default_factory=threading.Lock)
     not_before: float = 0.0
     """On the clock of time.monotonic."""
-    failures: int = 0
-    """Requests in a row that gave nothing since the host was busy or away."""
-    alone_until: float = 0.0
+    failures: dict[str, int] = field(default_factory=dict)
+    """Requests in a row that gave nothing, since the host was away; or by what they accept, since
+    it was busy."""
+    alone_until: dict[str, float] = field(default_factory=dict)
+    """Until when, by the same."""
+    spells: int = 0
+    """How often it was left alone."""
     reason: str = ""
 
 
@@ -163,7 +190,7 @@ class Web:
     _hosts: dict[str, _Host] = field(default_factory=dict, repr=False)
     _pools: dict[tuple[str, str, int, str], Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _reach: Reach | None = None
+    _of_home: list[str] | None = None
 
     def get(
         self,
@@ -209,24 +236,39 @@ class Web:
         """Ask the host of an address again, even if it was let down too often."""
         host = self._host(_target(url).host or "")
         with host.lock:
-            host.alone_until = 0.0
+            host.alone_until.pop(_AWAY, None)
+
+    def begin_anew(self) -> None:
+        """Forget which hosts have failed."""
+        with self._lock:
+            hosts = list(self._hosts.values())
+        for host in hosts:
+            with host.lock:
+                host.failures.clear()
+                host.alone_until.clear()
+                host.spells = 0
 
     def _answer(self, url: str, max_bytes: int, headers: Mapping[str, str]) -> WebAnswer:
         """The answer of one host, after as many attempts as it takes."""
         target = _target(url)
-        host = self._host(target.host or "")
+        host, kind = self._host(target.host or ""), headers["Accept"]
         with host.free:
             failure: WebError | None = None
+            failing = _AWAY
             for attempt in range(self.attempts):
-                self._wait(host)
+                self._wait(host, kind)
                 wait: float | None = None
                 try:
                     answer = self._attempt(target, max_bytes, headers)
                 except _NoAnswerError as error:
-                    failure = WebError(error.reason, unreachable=True)
+                    failure, failing = WebError(error.reason, unreachable=True), _AWAY
                 else:
+                    failing = kind
+                    with host.lock:
+                        host.failures.pop(_AWAY, None)
                     if answer.status not in _BUSY:
-                        host.failures = 0
+                        with host.lock:
+                            host.failures.pop(kind, None)
                         if answer.status not in _TAKEN:
                             raise WebError(_status(answer.status), answer.status)
                         return answer
@@ -243,17 +285,19 @@ class Web:
                         host.not_before = max(host.not_before, pause)
             assert failure  # noqa: S101  # there is at least one attempt
             with host.lock:
-                host.failures += 1
-                if host.failures >= _PATIENCE:
-                    host.alone_until = time.monotonic() + _LEFT_ALONE_SECONDS
+                host.failures[failing] = host.failures.get(failing, 0) + 1
+                if host.failures[failing] >= (_PATIENCE if failing == _AWAY else _PATIENCE_BUSY):
+                    seconds = _LEFT_ALONE_SECONDS * 2 ** min(host.spells, 10)
+                    host.alone_until[failing] = time.monotonic() + min(seconds, _MOST_ALONE_SECONDS)
+                    host.spells += 1
                     host.reason = failure.reason
             raise failure
 
-    def _wait(self, host: _Host) -> None:
+    def _wait(self, host: _Host, kind: str) -> None:
         """Wait for the host's turn; refuse where it has been let down too often."""
         with host.lock:
             now = time.monotonic()
-            if host.failures >= _PATIENCE and now < host.alone_until:
+            if now < max(host.alone_until.get(each, 0.0) for each in (_AWAY, kind)):
                 raise WebError(host.reason, unreachable=True)
             start = max(now, host.not_before)
             host.not_before = start + self.pause
@@ -264,7 +308,11 @@ class Web:
         self, target: urllib3.util.Url, max_bytes: int, headers: Mapping[str, str]
     ) -> WebAnswer:
         deadline = time.monotonic() + _WHOLE_SECONDS
-        with _faults_of_the_net(), self._asked(target, headers) as response:
+        with (
+            _faults_of_the_net(),
+            self._asked(target, headers) as response,
+            _cut_after(response.connection_socket, _WHOLE_SECONDS),
+        ):
             names = {name.lower(): value for name, value in response.headers.items()}
             if response.status != 200:
                 # Whatever is said besides the status is not read: the connection is given up.
@@ -274,6 +322,9 @@ class Web:
                 raise TooLargeError(_too_many(max_bytes))
             body = b"".join(_read(response, names, max_bytes, deadline))
             if length.isdecimal() and "content-encoding" not in names and len(body) != int(length):
+                raise _NoAnswerError(_CUT)
+            # Headers that are cut off are, to http.client, headers that end there.
+            if not body and not length and "transfer-encoding" not in names:
                 raise _NoAnswerError(_CUT)
             return WebAnswer(response.status, names, body)
 
@@ -345,7 +396,7 @@ class Web:
     def _address(self, host: str, port: int) -> str:
         """An address of a host that may be asked."""
         found = _resolved(host, port)
-        allowed = [address for address in found if self._is_allowed(reach_of(address))]
+        allowed = [address for address in found if self._is_allowed(address)]
         if not allowed:
             raise WebError(
                 noted(
@@ -367,7 +418,7 @@ class Web:
             if "." in host:
                 return
             found = ["127.0.0.1"]
-        if not all(self._is_allowed(reach_of(address)) for address in found):
+        if not all(map(self._is_allowed, found)):
             raise WebError(
                 noted(
                     "{host} lies in a private network, which a document of the web may not name",
@@ -375,36 +426,70 @@ class Web:
                 )
             )
 
-    def _is_allowed(self, reach: Reach) -> bool:
-        if self._reach is None:
+    def _is_allowed(self, address: str) -> bool:
+        reach = reach_of(address)
+        if self._of_home is None:
             host = urlsplit(self.home).hostname or ""
             try:
-                # The most public of its addresses: no answer of its name server opens more.
-                self._reach = min(map(reach_of, _resolved(host, 0)))
+                self._of_home = _resolved(host, 0)
             except _NoAnswerError:  # behind a proxy names may mean nothing here
                 return reach == Reach.PUBLIC
+        # The most public of its addresses: no answer of its name server opens more.
+        home = min(map(reach_of, self._of_home))
         if reach == Reach.LINK:
-            return self._reach == Reach.LINK
-        return reach <= self._reach
+            bare = address.partition("%")[0]
+            is_metadata = bare in _METADATA or not _is_link_local(bare)
+            return home == Reach.LINK and (not is_metadata or address in self._of_home)
+        return reach <= home
+
+
+def _is_link_local(address: str) -> bool:
+    """Whether it is of version 4 or 6 itself, not one inside the other."""
+    return ipaddress.ip_address(address).is_link_local
+
+
+@contextmanager
+def _cut_after(connected: socket.socket | None, seconds: float) -> Iterator[None]:
+    """Give up on what drips: the time-out of a socket begins anew with each byte.
+
+    Raises:
+        _NoAnswerError: The time was over, whatever became of the answer.
+    """
+    is_over = threading.Event()
+
+    def cut() -> None:
+        is_over.set()
+        if connected is not None:
+            with suppress(OSError):
+                # Below TLS, whose own way to end would be waited for.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    watch = threading.Timer(seconds, cut)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    except Exception as error:
+        if is_over.is_set():
+            raise _NoAnswerError(_CUT) from error
+        raise
+    finally:
+        watch.cancel()
+    if is_over.is_set():
+        raise _NoAnswerError(_LATE)
 
 
 class _Watched:
-    """Gives up on headers that drip: the time-out of a socket begins anew with each byte."""
+    """Bounds the time of all headers, and tells the socket that the body comes by."""
 
     sock: Any
 
     def getresponse(self, *args: Any, **options: Any) -> Any:
-        watch = threading.Timer(_HEAD_SECONDS, self._cut)
-        watch.daemon = True
-        watch.start()
-        try:
-            return super().getresponse(*args, **options)  # type: ignore[misc]
-        finally:
-            watch.cancel()
-
-    def _cut(self) -> None:
-        with suppress(OSError, AttributeError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+        connected = self.sock  # is taken away with the last answer of a connection
+        with _cut_after(connected, _HEAD_SECONDS):
+            response = super().getresponse(*args, **options)  # type: ignore[misc]
+        response.connection_socket = connected
+        return response
 
 
 class _WatchedHttp(_Watched, urllib3.connection.HTTPConnection):
@@ -435,8 +520,12 @@ class _NoAnswerError(Exception):
 def _faults_of_the_net() -> Iterator[None]:
     try:
         yield
+    except urllib3.exceptions.NewConnectionError as error:  # to urllib3 a time-out, too
+        raise _NoAnswerError(
+            noted("the server cannot be reached: {error}", error=_cause(error))
+        ) from error
     except urllib3.exceptions.TimeoutError as error:
-        raise _NoAnswerError(noted("the server does not answer in time")) from error
+        raise _NoAnswerError(_LATE) from error
     except urllib3.exceptions.SSLError as error:
         raise WebError(
             noted("the server's certificate is refused: {error}", error=error_line(error))
@@ -494,11 +583,21 @@ def _is_this_machine(host: str) -> bool:
 def _proxy(url: str) -> urllib3.ProxyManager:
     parts = urllib3.util.parse_url(url if "://" in url else f"http://{url}")
     headers = urllib3.make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
-    return urllib3.ProxyManager(
+    if parts.scheme not in ("http", "https"):
+        raise WebError(
+            noted(
+                "the proxy that this machine names is one of {kind}, which cannot be used: name "
+                "one of http in https_proxy, or the server in no_proxy",
+                kind=parts.scheme,
+            )
+        )
+    manager = urllib3.ProxyManager(
         parts._replace(auth=None).url,
         proxy_headers=headers,
         ssl_context=ssl.create_default_context(),
     )
+    manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    return manager
 
 
 def _read(
@@ -518,7 +617,7 @@ def _read(
             part := response.read1(_CHUNK, decode_content=False)
         ):
             if time.monotonic() > deadline:
-                raise _NoAnswerError(noted("the server does not answer in time"))
+                raise _NoAnswerError(_LATE)
             if unpack:
                 part = unpack.decompress(part, left + 1)
                 while unpack.unconsumed_tail and len(part) <= left:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Collection, Mapping
@@ -23,6 +24,8 @@ _VALIDATORS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 _SUFFIX = ".answer"
 _DRAFT = ".draft-"
 _DAY = 86_400
+_FREE_BYTES = 2**30
+"""So many bytes of the disk stay free of answers: the project needs room for its own."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class WebCache:
         return KeptAnswer(body, validators, age)
 
     def put(self, name: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Keep an answer, if the disk takes it.
+        """Keep an answer, if the disk takes it and is not nearly full.
 
         Args:
             name: By which it is found again.
@@ -74,6 +77,8 @@ class WebCache:
             for told, asked in _VALIDATORS.items()
             if len(headers.get(told, "")) in range(1, 1000)
         }
+        if not _has_room(self.folder, len(body)):
+            return
         head = {"sha256": hashlib.sha256(body).hexdigest(), "validators": validators}
         self._write(self._path(self.folder, name), json.dumps(head).encode() + b"\n" + body)
 
@@ -128,3 +133,12 @@ class WebCache:
             Path(draft).unlink(missing_ok=True)
             return False
         return True
+
+
+def _has_room(folder: Path, nb_bytes: int) -> bool:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return shutil.disk_usage(folder).free - nb_bytes >= _FREE_BYTES
+    except OSError:
+        return False

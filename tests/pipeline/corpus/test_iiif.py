@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from panoptic_assets.project import Project
+from resources.errors import InputError
 from resources.project_folder import ProjectSettings
 from tests import commands, library
 from tests.library import Sent, canvas, manifest
@@ -84,6 +85,21 @@ def test_an_address_that_does_not_tell_is_asked_what_it_is_of(server):
     server.sent["/scans"] = Sent(file.getvalue())
     for other in (f"{server.url}/scans", f"{server.url}/nothing"):
         assert ProjectSettings.of(other, "mini").images == other
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (Sent(status=401), "ask for a password cannot be read"),
+        (Sent(status=403), "ask for a password cannot be read"),
+        (Sent(status=404), "There is no IIIF manifest at"),
+        (Sent(b"<!doctype html>"), "a page for people"),
+    ],
+)
+def test_an_address_without_a_manifest_is_refused_before_it_is_written(server, sent, said):
+    server.sent["/refused/manifest.json"] = sent
+    with pytest.raises(InputError, match=said):
+        ProjectSettings.of(f"{server.url}/refused/manifest.json", "mini")
 
 
 def test_a_manifest_with_a_password_is_refused_before_it_is_written(tmp_path):

@@ -152,6 +152,60 @@ def test_a_tar_archive_that_ends_between_two_files_is_not_whole(tmp_path: Path) 
     assert "its end is missing" in refusal(path)
 
 
+def test_room_that_is_kept_for_the_rest_of_a_tar_archive_is_no_end(tmp_path: Path) -> None:
+    """A copy that is under way may have its size already, and zeros where bytes will come."""
+    path = tarred(tmp_path / "a.tar", {"a.png": PNG, "b.png": PNG})
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(10 * 2**20))
+    assert "may still be written" in refusal(path)
+    path.write_bytes(bytes(100_000))
+    assert "may still be written" in refusal(path)
+    path.write_bytes(whole + bytes(2**20))  # records of a megabyte
+    assert len(contents(path)) == 2
+
+
+def test_a_tar_archive_whose_first_name_begins_like_a_packed_file_is_read(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "a.tar", {"BZh9.png": PNG})
+    assert contents(path) == {"BZh9.png": PNG}
+
+
+def test_nobody_waits_for_a_pipe_with_the_name_of_an_archive(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.zip")
+    assert "not a plain file" in refusal(tmp_path / "a.zip")
+
+
+def test_a_file_that_is_no_archive_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "a.7z").write_bytes(b"7z")
+    assert "nor an archive that is read (.zip, .tar" in refusal(tmp_path / "a.7z")
+
+
+def test_whoever_waits_for_an_unpacking_leaves_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archive(tmp_path, ".tar.gz", {"a.png": PNG})
+    cache = tmp_path / "cache" / "archives"
+    unpack = archive_folder.ArchiveFolder._unpack
+
+    def interrupted(self: object, timeout: float | None = None) -> None:
+        [draft] = cache.glob("*.part")
+        assert draft.read_bytes() == b"half"
+        raise KeyboardInterrupt
+
+    def slow(
+        self: archive_folder.ArchiveFolder, file: io.BufferedReader, packing: str, draft: Path
+    ) -> None:
+        draft.write_bytes(b"half")
+        with monkeypatch.context() as patched:
+            patched.setattr("filelock.FileLock.acquire", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                source(path).list()
+        assert draft.exists()
+        unpack(self, file, packing, draft)
+
+    monkeypatch.setattr(archive_folder.ArchiveFolder, "_unpack", slow)
+    assert [file.path for file in source(path).list().files] == ["a.png"]
+
+
 @patterns
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
 def test_patterns_hold_in_archives(

@@ -1,13 +1,16 @@
 """A IIIF manifest as a source: what is listed, what is asked for, and what servers may do."""
 
+import contextlib
 import csv
 import gzip
 import io
 import json
 import os
+import shutil
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -86,6 +89,14 @@ def book(library: Library, *names: str, label: Any = "Book") -> dict[str, Any]:
     return manifest(
         label, *(canvas({"none": [name]}, library.image(name, 60, 40)) for name in names)
     )
+
+
+def shelf(library: Library, *names: str) -> None:
+    """A collection of books of one page."""
+    for name in names:
+        library.document(f"/{name}", book(library, name, label=name))
+    items = [{"type": "Manifest", "id": f"{library.url}/{name}", "label": name} for name in names]
+    library.document("/collection", {"type": "Collection", "items": items})
 
 
 def inventory(source: ImageSource) -> list[dict[str, str]]:
@@ -172,6 +183,9 @@ def test_a_paged_collection_of_version_2_begins_at_its_first_page(library, sourc
         ("line\nfeed\x00\x1b\u202e \ud800", "line feed"),
         ("<b>Livre</b> d&#39;heures<script>x</script>", "Livre d'heures"),
         ("a < b & c > d", "a < b & c > d"),
+        ('<p>One<br/>two</p><!-- > --><a title="x > y">three</a>', "One two three"),
+        ("<i>a</i> &#" + "9" * 5000 + ";b", "a b"),
+        ("<title>x<style>y</style></title>z<b", "z<b"),
         ("e\u0301t\u00e9", "\u00e9t\u00e9"),
         ("é" * 300, "é" * 60),
     ],
@@ -412,8 +426,62 @@ def test_pictures_that_a_manifest_no_longer_names_are_not_kept(library, source, 
         made.read(path)
     assert len(list(tmp_path.rglob("*.answer"))) == 3
     library.document("/manifest.json", book(library, "a"))
-    source().list()
+    made = source()
+    made.list()
+    assert len(list(tmp_path.rglob("*.answer"))) == 3
+    made.settle()
     assert len(list(tmp_path.rglob("*.answer"))) == 2
+    unavailable(source(), "Book/0002 b.jpg")
+
+
+def test_what_a_collection_no_longer_names_is_kept_until_a_refresh_takes_it_for_true(
+    library, source
+):
+    """A library may cut its collection for a while, and a person be asked."""
+    shelf(library, "a", "b")
+    made = source("/collection")
+    data = {path: made.read(path) for path in paths_of(made)}
+    made.settle()
+    shelf(library, "a")
+    assert len(paths_of(source("/collection"))) == 1
+    before = len(library.asked)
+    assert {path: source("/collection").read(path) for path in data} == data
+    shelf(library, "a", "b")
+    made = source("/collection")
+    assert {path: made.read(path) for path in paths_of(made)} == data
+    assert not [path for path in library.paths_since(before) if path.startswith("/image")]
+
+
+def test_a_server_that_lives_long_shows_what_another_process_has_refreshed(library, source):
+    library.document("/manifest.json", book(library, "a", "b"))
+    first = source()
+    for path in paths_of(first):
+        first.read(path)
+    server = source()
+    red = server.read("Book/0001 a.jpg")
+    library.services["b"].colour = "blue"
+    library.document("/manifest.json", book(library, "b", "a", "c"))
+    second = source()
+    for file in second.list().files:
+        second.read(file.path, file)
+    before = len(library.asked)
+    assert server.read("Book/0001 a.jpg") == red  # not yet taken for true
+    second.settle()
+    unavailable(server, "Book/0001 a.jpg")
+    assert server.read("Book/0002 a.jpg") == red
+    assert server.read("Book/0003 c.jpg")
+    assert library.paths_since(before) == []
+
+
+def test_answers_leave_room_on_the_disk(library, source, tmp_path, monkeypatch):
+    """Archives do, too; the project needs it for its tables."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2**30))
+    library.document("/manifest.json", book(library, "a"))
+    made = source()
+    assert made.read(*paths_of(made))
+    assert not list(tmp_path.rglob("*.answer"))
+    assert made.inventory()
 
 
 def test_reading_again_asks_the_server_and_takes_what_has_changed(library, source):
@@ -494,14 +562,94 @@ def test_a_page_that_a_member_sends_instead_takes_no_place(library, source):
         assert source("/collection").list(max_age=3600).files == before
 
 
-def test_a_member_that_was_never_had_leaves_open_what_is_gone(library, source):
-    library.document("/b", book(library, "b"))
-    items = [{"type": "Manifest", "id": f"{library.url}/{name}"} for name in ("a", "b")]
-    library.document("/collection", {"type": "Collection", "items": items})
+def test_a_member_that_was_never_had_leaves_open_what_is_gone_of_it_alone(library, source):
+    shelf(library, "a", "b")
+    library.sent["/a"] = Sent(status=403)
     listing = source("/collection").list()
-    assert [file.path for file in listing.files] == ["Book/0001 b.jpg"]
-    assert listing.unreadable_folders == [""]
+    assert [file.path for file in listing.files] == ["b/0001 b.jpg"]
+    assert listing.unreadable_folders == [""]  # nothing tells what was known before
     assert listing.left_out["unreadable"].folders == 1
+    assert source("/collection").list().unreadable_folders == ["a/"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_member_that_is_not_there_leaves_nothing_open(library, source, status):
+    shelf(library, "a", "b")
+    library.sent["/a"] = Sent(status=status)
+    listing = source("/collection").list()
+    assert [file.path for file in listing.files] == ["b/0001 b.jpg"]
+    assert listing.unreadable_folders == []
+    assert listing.left_out["unreadable"].folders == 1
+
+
+def test_a_collection_inside_that_was_never_had_leaves_open_what_is_in_no_other(library, source):
+    shelf(library, "a", "b")
+    made = source("/collection")
+    made.list()
+    made.settle()
+    library.sent["/inner"] = Sent(status=403)
+    items = [
+        {"type": "Manifest", "id": f"{library.url}/a"},
+        {"type": "Collection", "id": f"{library.url}/inner"},
+    ]
+    library.document("/collection", {"type": "Collection", "items": items})
+    made = source("/collection")
+    assert made.list().unreadable_folders == ["b/"]
+    made.settle()
+    assert source("/collection").list().unreadable_folders == ["b/"]
+    assert source("/collection").read("b/0001 b.jpg")
+
+
+def test_a_folder_keeps_its_name_whatever_becomes_of_others(library, source):
+    """Two books of one label: the name says by its mark which is which."""
+    for name in ("a", "b"):
+        library.document(f"/{name}", book(library, name))
+    members = [
+        {"type": "Manifest", "id": f"{library.url}/{name}", "label": "Book"} for name in ("a", "b")
+    ]
+    library.document("/collection", {"type": "Collection", "items": members})
+    there = library.sent.pop("/a")
+    [second] = paths_of(source("/collection"))
+    library.sent["/a"] = there
+    both = paths_of(source("/collection"))
+    assert second in both
+    library.document("/collection", {"type": "Collection", "items": members[::-1]})
+    assert paths_of(source("/collection")) == both
+    library.document("/collection", {"type": "Collection", "items": members[1:]})
+    made = source("/collection")
+    assert paths_of(made) == [second]
+    made.settle()
+    assert paths_of(source("/collection")) == [second]
+
+
+def test_a_book_that_comes_back_does_not_hide_the_one_that_got_its_name(library, source):
+    library.document("/a", book(library, "a"))
+    library.document("/b", book(library, "b", "c"))
+    a, b = ({"type": "Manifest", "id": f"{library.url}/{name}"} for name in ("a", "b"))
+    for members, nb_files in (([a], 1), ([b], 2), ([a, b], 3), ([b, a], 3)):
+        library.document("/collection", {"type": "Collection", "items": members})
+        assert len(paths_of(source("/collection"))) == nb_files
+
+
+def test_labels_that_systems_use_for_what_they_leave_behind_are_labels(library, source):
+    library.document("/manifest.json", book(library, "Thumbs.db", label="@eaDir"))
+    assert paths_of(source()) == ["@eaDir/0001 Thumbs.db.jpg"]
+
+
+def test_a_busy_library_is_not_asked_for_its_manifest_with_each_picture(library, source, impatient):
+    """Nor for each picture: what puts off ten in a row is left alone for a while."""
+    names = [f"p{number}" for number in range(40)]
+    library.document("/manifest.json", book(library, *names))
+    library.sent |= {f"/image/{name}/full/max/0/default.jpg": Sent(status=503) for name in names}
+    made = source()
+    paths = paths_of(made)
+    for path in paths:
+        unavailable(made, path)
+    assert len([path for path in library.paths if path.startswith("/image")]) == 10 * 4
+    assert library.paths.count("/manifest.json") < 10
+    made.list()
+    library.sent = {"/manifest.json": library.sent["/manifest.json"]}
+    assert made.read(paths[0])
 
 
 def test_a_server_that_is_busy_is_asked_again_after_the_wait_that_it_wants(
@@ -659,10 +807,28 @@ def test_a_public_document_cannot_name_this_machine_or_its_network(library, monk
         ("::", Reach.MACHINE),
         ("::ffff:127.0.0.1", Reach.MACHINE),
         ("64:ff9b::127.0.0.1", Reach.MACHINE),
+        ("64:ff9b:1::8.8.8.8", Reach.PRIVATE),
+        ("64:ff9b:1::a9fe:a9fe", Reach.LINK),
+        ("::ffff:0:127.0.0.1", Reach.MACHINE),
+        ("fec0::1", Reach.PRIVATE),
+        ("fd00:ec2::254", Reach.LINK),
+        ("100.100.100.200", Reach.LINK),
+        ("168.63.129.16", Reach.LINK),
+        ("192.0.0.192", Reach.LINK),
     ],
 )
 def test_addresses_are_as_private_as_they_are(address, reach):
     assert reach_of(address) == reach
+
+
+def test_what_hands_out_secrets_of_machines_is_asked_only_where_a_person_names_it():
+    for home in ("http://169.254.7.7/m", "http://10.0.0.1/m", "http://127.0.0.1/m"):
+        web = Web(home, attempts=1)
+        for host in ("169.254.169.254", "100.100.100.200", "[fd00:ec2::254]"):
+            with pytest.raises(WebError, match="private network"):
+                web.get(f"http://{host}/latest", 100, "*/*")
+    assert Web("http://169.254.7.7/m")._is_allowed("169.254.7.8")
+    assert Web("http://169.254.169.254/m")._is_allowed("169.254.169.254")
 
 
 @pytest.fixture(scope="module")
@@ -788,6 +954,75 @@ def test_headers_that_never_end_are_given_up(library, monkeypatch):
         Web(url, attempts=1).get(url, 100, "*/*")
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"a: b\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n{}", b" "),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "),
+    ],
+    ids=["headers", "size of a chunk", "extension of a chunk", "trailers", "body", "long body"],
+)
+def test_an_answer_that_drips_is_given_up_wherever_it_does(monkeypatch, first, then):
+    monkeypatch.setattr("resources.web._HEAD_SECONDS", 0.1)
+    monkeypatch.setattr("resources.web._WHOLE_SECONDS", 0.1)
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(first)
+        while True:
+            connection.sendall(then)
+            time.sleep(0.01)
+
+    with raw_server(drip) as url, pytest.raises(WebError, match="in time|ended before"):
+        Web(url, attempts=1).get(url, 10**6, "*/*")
+
+
+def test_headers_that_are_cut_off_are_no_empty_answer():
+    cut = b"HTTP/1.1 200 OK\r\na: b\r\n"
+    with (
+        raw_server(lambda each: each.sendall(cut)) as url,
+        pytest.raises(WebError, match="ended before"),
+    ):
+        Web(url, attempts=1).get(url, 100, "*/*")
+
+
+@contextlib.contextmanager
+def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that writes what it likes to the one who asks; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(10_000)
+                    answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+        thread.join()
+
+
+def test_a_server_that_refuses_connections_is_not_called_slow():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+    with pytest.raises(WebError, match="cannot be reached: Connection refused"):
+        Web(url, attempts=1).get(url, 100, "*/*")
+
+
+def test_a_proxy_of_another_kind_is_refused_plainly(monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("https_proxy", "socks5://me:geheim@127.0.0.1:9")
+    with pytest.raises(WebError, match="proxy .* socks5") as caught:
+        Web("https://93.184.216.34/m").get("https://93.184.216.34/m", 100, "*/*")
+    assert "geheim" not in str(caught.value)
+
+
 def test_a_packed_manifest_is_unpacked(library, source):
     body = gzip.compress(json.dumps(book(library, "a")).encode())
     library.sent["/manifest.json"] = Sent(body, headers={"Content-Encoding": "gzip"})
@@ -877,12 +1112,33 @@ def test_collections_without_end_are_refused_in_one_line(library, source, monkey
         source("/0/collection").list()
 
 
-def test_five_members_in_a_row_that_fail_are_a_library_that_is_away(library, source):
-    items = [{"type": "Manifest", "id": f"{library.url}/{number}"} for number in range(9)]
-    library.document("/collection", {"type": "Collection", "items": items})
-    with pytest.raises(UnavailableError, match="404"):
+def test_five_members_in_a_row_that_cannot_be_reached_are_a_library_that_is_away(
+    library, source, impatient
+):
+    names = [str(number) for number in range(9)]
+    shelf(library, *names)
+    library.sent |= {f"/{name}": Sent(status=503) for name in names}
+    with pytest.raises(UnavailableError, match="503"):
         source("/collection").list()
-    assert len(library.asked) == 6
+    assert len(set(library.paths)) == 6
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_members_that_are_refused_keep_no_others_away(library, source, status):
+    """Restricted books stand together in a collection, and are so for ever."""
+    names = [str(number) for number in range(9)]
+    shelf(library, *names)
+    library.sent |= {f"/{name}": Sent(status=status) for name in names[:7]}
+    assert paths_of(source("/collection")) == ["7/0001 7.jpg", "8/0001 8.jpg"]
+
+
+def test_members_of_which_all_is_kept_may_be_away_in_any_number(library, source, impatient):
+    names = [str(number) for number in range(9)]
+    shelf(library, *names)
+    before = source("/collection").list().files
+    library.sent |= {f"/{name}": Sent(status=503) for name in names}
+    listing = source("/collection").list()
+    assert listing.files == before and not listing.unreadable_folders
 
 
 @pytest.mark.parametrize(
@@ -909,6 +1165,15 @@ def test_what_an_address_says_to_its_server_alone_is_shown_to_nobody(library, so
     with pytest.raises(UnavailableError) as caught:
         made.list()
     assert "geheim" not in f"{caught.value} {made.place}"
+
+
+def test_nor_is_the_query_of_a_folder_of_the_web(library):
+    made = ImageSource(root=f"{library.url}/scans?token=geheim")
+    library.sent["/scans?token=geheim"] = Sent(status=404)
+    with pytest.raises(UnavailableError) as caught:
+        made.list()
+    assert "geheim" not in f"{caught.value} {made.place}"
+    assert ImageSource(root="s3://bucket/a?b").place == "s3://bucket/a?b"
 
 
 # The inventory.

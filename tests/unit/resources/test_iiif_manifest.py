@@ -5,10 +5,14 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from resources.iiif_folder import IiifFolder
 from resources.iiif_manifest import (
+    MAX_TEXT,
     ImageService,
     ManifestError,
+    plain_text,
     read_image_information,
     read_presentation,
 )
@@ -101,3 +105,18 @@ def test_documents_with_senseless_parts_break_nothing(monkeypatch):
             assert len(parts) == 2 and all(parts) and not file.path.startswith(".")
             assert all(len(part.encode()) <= 255 for part in parts)
     assert nb_read > 300
+
+
+def test_markup_without_end_takes_no_time_without_end():
+    """Labels of 32 MB take seconds: Python's own reader of HTML would take minutes."""
+    for text in ("<a ", '<a x="', "<!--", "<![CDATA[", "<script>", "</p", "<a x='\"", "&#", "&"):
+        for _ in range(100):
+            assert len(plain_text(f"<b>{text * 10_000}")) <= MAX_TEXT
+
+
+def test_nesting_that_json_bears_and_texts_do_not_is_refused():
+    label: Any = "x"
+    for _ in range(5000):
+        label = [{"@value": label}]
+    with pytest.raises(ManifestError, match="nested too deeply"):
+        read_presentation({"type": "Manifest", "label": label}, "http://x")
