@@ -294,6 +294,7 @@ class Project:
                     "kind": asked.kind,
                     "text": asked.text,
                     "message": asked.message,
+                    "answer": asked.answer,
                     "asked_at": asked.asked_at,
                 }
                 for asked in open_questions(self._store)
@@ -1202,6 +1203,7 @@ class Project:
         *vector_types: str,
         batch_size: int | None = None,
         accept_missing: bool = False,
+        accepted: str = "",
         reread: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Read what is new in the images' folder, embed it, and find its nearest neighbours.
@@ -1214,6 +1216,8 @@ class Project:
             batch_size: Images in one pass of the model.
             accept_missing: Whether it is meant that so much is gone at once: files, or values of
                 the file of metadata.
+            accepted: The same of one question alone: its ``answer``, as :meth:`status` gives it.
+                Where by now something else is gone, that is asked.
             reread: Patterns, as in a .gitignore file, of files to read again though nothing about
                 them has changed; ``*`` is all.
 
@@ -1229,6 +1233,8 @@ class Project:
         from panoptic_assets.upkeep.forgetting import unfinished
 
         asked: dict[str, Any] = {"accept_missing": True} if accept_missing else {}
+        if accepted:
+            asked["accepted"] = accepted
         if reread:
             asked["reread"] = list(reread)
         given = {} if batch_size is None else {"batch_size": batch_size}

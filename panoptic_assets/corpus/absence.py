@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from panoptic_assets.corpus.manifest import File, ListedFile, ListedT, Pending
-from resources.errors import Message, UnavailableError, message
+from panoptic_assets.spec.records import digest
+from resources.errors import Message, MissingError, message
 from resources.page_paths import file_of
 from resources.project_folder import ProjectSettings
 
@@ -72,7 +73,7 @@ class LostFiles:
         what = question["values"]["what"]
         return self.what in (what, what["values"].get("files"))
 
-    def question(self, values: Message | None = None) -> UnavailableError:
+    def question(self, values: Message | None = None) -> MissingError:
         """Says what, how many, where, and what to do.
 
         Args:
@@ -83,14 +84,15 @@ class LostFiles:
             what = message(
                 "{files}; and {values}", id="files-and-values", files=what, values=values
             )
-        return UnavailableError(
+        return MissingError(
             "Missing from {place}: {what}. Nothing was changed. If a disk is away "
             "or a folder has moved, mount it or correct `images` in .panoptic/project.yaml; if "
             "all of that is gone for good, `panoptic-assets refresh --accept-missing` goes on (in "
-            "Dagster: `accept_missing: true` in the configuration of `images`).",
+            "Dagster: `accepted: {answer}` in the configuration of `images`).",
             id="corpus-or-folder-missing",  # FILES_MISSING: ids are literals
             place=self.place,
             what=what,
+            answer=_answer(self.place, what),
         )
 
 
@@ -107,8 +109,9 @@ def lost_files(
     It is a question when too much of the corpus or of a top folder is gone, all of the corpus, or
     anything that lay on a disk which is no longer mounted, even where other files are there now:
     another disk may be in the place of the one that is away. Files that came up elsewhere with
-    their size and etag, or time of change, were moved; those that the patterns no longer take
-    were left out by a person. The pages of a file count as that file.
+    their size and etag, or time of change, were moved, and are still the corpus's; those that the
+    patterns no longer take were left out by a person. A file that is empty now is gone as well: so
+    do drives leave them that keep the contents elsewhere. The pages of a file count as that file.
 
     Args:
         known: The manifest by path.
@@ -120,17 +123,23 @@ def lost_files(
     """
     gone = [file for file in todo.gone if file_of(file.path) == file.path]
     wanted = [file for file in gone if takes(file.path)]
-    moved_to = _moved_to(wanted, todo.read)
-    lost = [file for file in wanted if file.path not in moved_to]
+    there = {path: file for path, file in known.items() if file.status != "missing"}
+    before = {file_of(path) for path in there}
+    new = [file for file in todo.read if file.path not in before]
+    moved_to = _moved_to(wanted, new)
+    emptied = [
+        there[file.path]
+        for file in todo.read
+        if file.size == 0 and file.path in there and there[file.path].size > 0
+    ]
+    lost = [file for file in wanted if file.path not in moved_to] + emptied
+    lost.sort(key=lambda file: file.path)
     if not lost:
         return None
-    explained = {file.path for file in gone} - {file.path for file in lost}
-    expected = [
-        file
-        for path, file in known.items()
-        if file.status != "missing" and path not in explained and file_of(path) == path
-    ]
-    others = {file_of(file.path) for file in todo.read}.difference(moved_to.values())
+    left_out = {file.path for file in gone}.difference(file.path for file in wanted)
+    files = [file for path, file in there.items() if path not in left_out and file_of(path) == path]
+    expected = [file for file in files if file.path not in moved_to]
+    others = {file.path for file in new}.difference(moved_to.values())
     disks = _losses(
         [file.mount for file in lost if file.mount and file.mount not in mounts],
         [file.mount for file in expected],
@@ -140,7 +149,7 @@ def lost_files(
         for loss in _losses(*(map(_top_folder, files) for files in (lost, expected)))
         if loss.name and limits.ask(loss.lost, loss.of)
     ]
-    corpus = Loss("", len(lost), len(expected))
+    corpus = Loss("", len(lost), len(files))
     said: list[Message] = []
     if corpus.lost == corpus.of:
         said.append(_whole_corpus(corpus.lost, len(others)))
@@ -148,15 +157,17 @@ def lost_files(
         if limits.ask(corpus.lost, corpus.of):
             said.append(_part_of_corpus(corpus))
         if folders:
-            new = Counter(path.partition("/")[0] for path in others if "/" in path)
-            several = _listed([_with_others(_share(loss), new[loss.name]) for loss in folders])
-            said.append(message("the top folder {folders}", id="top-folders", folders=several))
+            came = Counter(path.partition("/")[0] for path in others if "/" in path)
+            said.append(
+                _of_folders([_with_others(_share(loss), came[loss.name]) for loss in folders])
+            )
     if disks:
-        several = _listed([_share(loss) for loss in disks])
-        said.append(message("of the disk mounted at {disks}", id="disks-away", disks=several))
+        said.append(_of_disks([_share(loss) for loss in disks]))
     if not said:
         return None
     what = functools.reduce(_then, said)
+    if emptied:
+        what = _with_empty(what, len(emptied))
     first = message("{what} (first: {first!r})", id="what-and-first", what=what, first=lost[0].path)
     return LostFiles(place, first)
 
@@ -176,6 +187,15 @@ def lost_values(losses: Iterable[Loss], file: str, limits: Limits) -> Message | 
     return message("{file} no longer has {what}", id="values-gone", file=file, what=what)
 
 
+def answer_to(question: Message) -> str:
+    """What says that a person means just what was asked, and nothing that came meanwhile.
+
+    Args:
+        question: What was asked, of files or of values.
+    """
+    return str(question["values"]["answer"])
+
+
 def values_question(values: Message) -> Message:
     """What a refresh says that has kept the values of the file of metadata as they were.
 
@@ -185,10 +205,16 @@ def values_question(values: Message) -> Message:
     return message(
         "{values}. The values of all images stay as they were. If the file is being saved or was "
         "cut off, mend it; if they are gone for good, `panoptic-assets refresh --accept-missing` "
-        "takes them away (in Dagster: `accept_missing: true` in the configuration of `images`).",
+        "takes them away (in Dagster: `accepted: {answer}` in the configuration of `images`).",
         id="values-kept",
         values=values,
+        answer=_answer(values),
     )
+
+
+def _answer(*asked: str | Message) -> str:
+    # A word with a letter in front: YAML would take some digests for numbers.
+    return f"gone-{digest(*asked)[:12]}"
 
 
 def _moved_to(gone: Iterable[File], listed: Iterable[ListedFile]) -> dict[str, str]:
@@ -249,6 +275,31 @@ def _part_of_corpus(loss: Loss) -> Message:
         id="part-of-files",
         lost=loss.lost,
         count=loss.of,
+    )
+
+
+def _of_folders(folders: Sequence[Message]) -> Message:
+    if len(folders) == 1:
+        return message("the top folder {folder}", id="top-folder", folder=folders[0])
+    return message("the top folders {folders}", id="top-folders", folders=_listed(folders))
+
+
+def _of_disks(disks: Sequence[Message]) -> Message:
+    if len(disks) == 1:
+        return message("of the disk mounted at {disk}", id="disk-away", disk=disks[0])
+    return message("of the disks mounted at {disks}", id="disks-away", disks=_listed(disks))
+
+
+def _with_empty(what: Message, nb_empty: int) -> Message:
+    if nb_empty == 1:
+        return message(
+            "{what}; in all, 1 file is there but empty", id="missing-and-empty", what=what
+        )
+    return message(
+        "{what}; in all, {count:,} files are there but empty",
+        id="missing-and-emptied",
+        what=what,
+        count=nb_empty,
     )
 
 

@@ -28,16 +28,16 @@ KINDS = {
     "leftover": N_("left behind by systems and network storages"),
     "hidden": N_("hidden"),
     "excluded": N_("excluded by the project's patterns"),
-    "not_included": N_("without a pattern that includes them"),
+    "not_included": N_("included by no pattern"),
     "no_image": N_("of another kind, by the extension"),
     "foreign": N_("in formats that are not read"),
     "other": N_("of another kind, by the first bytes"),
     "page_name": N_("named like a page of another file"),
-    "link": N_("that are links out of the folder, to a folder or to nothing"),
-    "unreadable": N_("that could not be listed"),
-    "unfinished": N_("being written, which wait for the next refresh"),
-    "unavailable": N_("that were not handed out, and stay what they were"),
-    "forgotten": N_("forgotten, which stay out"),
+    "link": N_("as links out of the folder, to a folder or to nothing"),
+    "unreadable": N_("not to be listed"),
+    "unfinished": N_("being written, left for the next refresh"),
+    "unavailable": N_("not handed out this time, left as before"),
+    "forgotten": N_("forgotten, to stay out"),
 }
 """For each kind, what its files are. ``foreign``, ``other`` and those from ``unfinished`` on are
 found by looking into files, the others (:data:`resources.listing.LeftOutKind`) by their names."""

@@ -6,7 +6,7 @@ Belongs here: ``images``, and what Dagster shows of it. Does not belong here: re
 
 import dagster as dg
 
-from panoptic_assets.corpus import absence, ingestion, manifest
+from panoptic_assets.corpus import ingestion, manifest
 from panoptic_assets.corpus.accounting import rows_of_kinds
 from panoptic_assets.corpus.config import ImagesConfig
 from panoptic_assets.corpus.contact_sheet import in_rows
@@ -19,7 +19,7 @@ from panoptic_assets.orchestration.config_schema import schema_of
 from panoptic_assets.orchestration.running import CORPUS_POOL, FRESHNESS, plain_failures
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.records import digest
-from resources.errors import UnavailableError, text_of
+from resources.errors import MissingError, text_of
 from resources.lance import LanceStore
 
 _IMAGES_SHOWN = 24
@@ -56,12 +56,10 @@ def images(
     """
     try:
         plan = acts.plan(context, ingestion.prepare)
-    except UnavailableError as error:
-        if error.id == absence.FILES_MISSING:
-            store = acts.context_of(context).store
-            note_question(store, "files", error.message)
-            if context.retry_number == 0:  # Dagster keeps one evaluation for each check and run
-                context.log_event(evaluation_of(images, nothing_missing(store)))
+    except MissingError as error:
+        store = acts.context_of(context).store
+        note_question(store, "files", error.message)
+        context.log_event(evaluation_of(images, nothing_missing(store)))
         raise
     return _corpus_result(ingestion.store(ingestion.run(plan)))
 

@@ -17,6 +17,11 @@ class ImagesConfig(Parameters):
         "allows: those files are taken for missing, and values of the file of metadata are taken "
         "away. Otherwise they stay as they are, since a disk may only be away, or a file cut off.",
     )
+    accepted: str = Field(
+        default="",
+        description="As `accept_missing`, of just one question: the `answer` that it came with. "
+        "Where by now something else is gone, that is asked.",
+    )
     reread: list[str] = Field(
         default=[],
         description="Read the files that match one of these patterns again, as in a .gitignore "

@@ -81,7 +81,9 @@ class KnownFiles:
             InputError: A pattern cannot be used.
         """
         patterns = compiled(config.reread, "reread")
-        longest = manifest.longest_unread(self.files, config.reread_share)
+        # Where a store marks contents itself, reading tells no more, and may be paid for.
+        share = 0 if source.marks_contents else config.reread_share
+        longest = manifest.longest_unread(self.files, share)
 
         def again(path: str) -> bool:
             return path in longest or (
@@ -117,6 +119,8 @@ class IngestionPlan:
     metadata: Path | None
     """The inventory, if the project names one."""
     listing: Listing
+    takes_all: bool
+    """Whether a person means that all values go which the inventory no longer has."""
 
     @property
     def before(self) -> dict[str, manifest.File]:
@@ -158,7 +162,7 @@ def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
     Raises:
         InputError: The configuration cannot be used, the folder cannot be reached, or there is no
             such inventory.
-        UnavailableError: So much is gone at once that a person must be asked, and the configuration
+        MissingError: So much is gone at once that a person must be asked, and the configuration
             does not accept that.
     """
     config = parse(ImagesConfig, given)
@@ -171,13 +175,17 @@ def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
     todo = known.outstanding(listing, source, context.registry, config, forgotten)
     limits = absence.Limits.of(context.registry.settings)
     lost = absence.lost_files(known.files, todo, listing.mounts, source.takes, source.place, limits)
-    if lost and not config.accept_missing:
-        for line in listing.warnings:
-            context.reporter.tell(line, "yellow")
+    takes_all = config.accept_missing
+    if lost and not takes_all:
         # Whoever says that the files are gone says so of the values, too.
         paths = paths_of_images(known.files.values())
         values = values_at_stake(store, metadata, paths, context.registry.images, limits)
-        raise lost.question(values)
+        question = lost.question(values)
+        if absence.answer_to(question.message) != config.accepted:
+            for line in listing.warnings:
+                context.reporter.tell(line, "yellow")
+            raise question
+        takes_all = values is not None
     rows = store.read("images", ["image_id", "added_at", "decoder"])
     ids = rows["image_id"].to_pylist()
     numbers = rows["decoder"].to_pylist()
@@ -188,7 +196,7 @@ def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
     }
     images = dict(zip(ids, rows["added_at"].to_pylist(), strict=True))
     return IngestionPlan(
-        context, config, known, todo, images, decoded, forgotten, metadata, listing
+        context, config, known, todo, images, decoded, forgotten, metadata, listing, takes_all
     )
 
 
@@ -278,12 +286,14 @@ def store(ingestion: Ingestion) -> Ingested:
         plan.metadata,
         paths_of_images(after.values()),
         context.registry.images,
-        None if plan.config.accept_missing else absence.Limits.of(context.registry.settings),
+        None if plan.takes_all else absence.Limits.of(context.registry.settings),
+        plan.config.accepted,
     )
     note_question(context.store, "files", None)
     note_question(context.store, "values", properties.kept)
     if properties.kept:
         context.reporter.tell(text_of(properties.kept), "yellow")
+    context.source.settle()
     return Ingested(plan, after, len(refused), left_out, properties)
 
 

@@ -226,9 +226,6 @@ def outstanding(
 def longest_unread(known: Mapping[str, File], share: float) -> set[str]:
     """The files that were not read for the longest time.
 
-    Those of a store that marks contents itself (``etag``) are none of them: a change tells itself
-    there, and reading may be paid for.
-
     Args:
         known: The manifest by path.
         share: How many of those that are there, from 0 to 1; rounded up.
@@ -239,9 +236,7 @@ def longest_unread(known: Mapping[str, File], share: float) -> set[str]:
     if not share:
         return set()
     read_at = {
-        file_of(path): file.read_at
-        for path, file in known.items()
-        if file.status != "missing" and not file.etag
+        file_of(path): file.read_at for path, file in known.items() if file.status != "missing"
     }
     # By a checksum among equals: else a night would be all of one folder, and new files of a
     # folder early in the alphabet would put off the others.

@@ -34,6 +34,12 @@ class OpenQuestion:
     """When it was first asked."""
 
     @property
+    def answer(self) -> str:
+        """What a refresh is told by whoever means just this."""
+        # A question that an earlier version has noted has none, and is asked anew.
+        return str(self.message["values"].get("answer", ""))
+
+    @property
     def text(self) -> str:
         """In English, one line."""
         return text_of(self.message)

@@ -62,6 +62,7 @@ def apply_inventory(
     paths_of_images: dict[str, list[str]],
     folder: str = "",
     limits: absence.Limits | None = None,
+    accepted: str = "",
 ) -> InventoryReport:
     """Make the values that a file of metadata gives to images the stored ones, in one commit.
 
@@ -76,6 +77,7 @@ def apply_inventory(
         paths_of_images: For each image that is present, the paths of its files.
         folder: Where the images' folder is, for lines that name files by whole paths.
         limits: How many values may be gone at once; None: all.
+        accepted: The answer to a question about values that a person means to go.
 
     Raises:
         InputError: The file is missing, cannot be read, or is no table of metadata. Nothing is
@@ -86,7 +88,10 @@ def apply_inventory(
     if path is not None:
         resolved = inventory.match_images(_parse_inventory(path), paths_of_images, folder)
         if limits is not None:
-            kept = _lost(store, path, resolved, paths_of_images.keys(), limits)
+            lost = _lost(store, path, resolved, paths_of_images.keys(), limits)
+            kept = lost and absence.values_question(lost)
+            if kept and absence.answer_to(kept) == accepted:
+                kept = None
     result = hashlib.sha256()
     parts = [SCHEMAS["property_values"].empty_table()]
     if kept is None:
@@ -112,7 +117,7 @@ def apply_inventory(
         resolved.findings,
         result.hexdigest(),
         kept is None and write_properties(store, rows),
-        kept and absence.values_question(kept),
+        kept,
     )
 
 

@@ -15,7 +15,14 @@ from panoptic_assets.orchestration.partitions import PARSERS
 from panoptic_assets.spec.computation import NotComputableError
 from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.text import cut
-from resources.errors import InputError, Message, PlainError, UnavailableError, is_message
+from resources.errors import (
+    InputError,
+    Message,
+    MissingError,
+    PlainError,
+    UnavailableError,
+    is_message,
+)
 from resources.report_folder import live_address
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ def failure_of(error: PlainError, metadata: Mapping[str, Any] | None = None) -> 
     return dg.Failure(
         description=str(error),
         metadata={**(metadata or {}), **said},
-        allow_retries=isinstance(error, UnavailableError),
+        allow_retries=isinstance(error, UnavailableError) and not isinstance(error, MissingError),
     )
 
 

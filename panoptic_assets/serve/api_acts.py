@@ -112,6 +112,12 @@ class RefreshAct(PlainAct):
         description="Whether it is meant that so much is gone at once: files, or values of the "
         "file of metadata.",
     )
+    accepted: str = Field(
+        default="",
+        max_length=64,
+        description="The same of one question alone: its `answer`, as the status gives it. Where "
+        "by now something else is gone, that is asked.",
+    )
     reread: list[str] = Field(
         default_factory=list,
         max_length=100,
@@ -395,6 +401,7 @@ def _refresh(project: "Project", asked: RefreshAct) -> Any:
         *asked.vector_types,
         batch_size=asked.batch_size,
         accept_missing=asked.accept_missing,
+        accepted=asked.accepted,
         reread=asked.reread,
     )
 

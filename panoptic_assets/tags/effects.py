@@ -5,7 +5,7 @@ asked. Does not belong here: what becomes of which tag (``tags.carry_over``).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from panoptic_assets.corpus.absence import Limits
@@ -22,10 +22,8 @@ class Effect:
     """There were before; of an image that is missing from the corpus nothing is counted."""
     nb_gone: int
     nb_new: int
-    nb_given: int
-    """Tags of images, each counted for each image, there were before."""
-    nb_taken: int
-    """Of those, that are no longer there."""
+    nb_images: int
+    """Images that had a tag before."""
     nb_moved: int
     """Images that have another tag than before."""
     nb_bare: int
@@ -46,7 +44,7 @@ class Effect:
         return ", ".join(f"{counted(count, noun)} {did}" for count, noun, did in parts if count)
 
 
-NO_EFFECT = Effect(0, 0, 0, 0, 0, 0, 0, 0)
+NO_EFFECT = Effect(0, 0, 0, 0, 0, 0, 0)
 
 
 def effect_of(events: Sequence[tag_log.Event], event: tag_log.Event, present: Set[str]) -> Effect:
@@ -58,17 +56,12 @@ def effect_of(events: Sequence[tag_log.Event], event: tag_log.Event, present: Se
         present: Ids of the images that are there.
     """
     before, after = (_seen(part, event.property, present) for part in (events, [*events, event]))
-    pairs = [
-        {(tag, image) for tag, images in seen.items() for image in images}
-        for seen in (before, after)
-    ]
-    had, has = _by_image(pairs[0]), _by_image(pairs[1])
+    had, has = _by_image(before), _by_image(after)
     return Effect(
         nb_tags=len(before),
         nb_gone=len(before.keys() - after.keys()),
         nb_new=len(after.keys() - before.keys()),
-        nb_given=len(pairs[0]),
-        nb_taken=len(pairs[0] - pairs[1]),
+        nb_images=len(had),
         nb_moved=sum(image in has and has[image] != tags for image, tags in had.items()),
         nb_bare=len(had.keys() - has.keys()),
         nb_tagged=len(has.keys() - had.keys()),
@@ -78,22 +71,25 @@ def effect_of(events: Sequence[tag_log.Event], event: tag_log.Event, present: Se
 def check_unasked(effect: Effect, limits: Limits) -> None:
     """Refuse what a person must be asked about first.
 
+    Images that get another tag lose nothing: that is what clustering again is for.
+
     Args:
         effect: What would be done.
         limits: How much of it may be done unasked.
 
     Raises:
-        InputError: It takes away too many of the tags, or of the tags of images.
+        InputError: It takes away too many of the tags, or leaves too many images without one.
     """
-    if limits.ask(effect.nb_gone, effect.nb_tags) or limits.ask(effect.nb_taken, effect.nb_given):
+    if limits.ask(effect.nb_gone, effect.nb_tags) or limits.ask(effect.nb_bare, effect.nb_images):
         raise InputError(
-            "{gone:,} of its {tags:,} tags would go, and {taken:,} of the {given:,} tags of images "
-            "with them, more than `max_missing` of .panoptic/project.yaml allows unasked.",
+            "{gone:,} of its {tags:,} tags would go, and {bare:,} of the {images:,} images that "
+            "have one would have none any more: more than `max_missing` of .panoptic/project.yaml "
+            "allows unasked.",
             id="save-takes-much",
             gone=effect.nb_gone,
             tags=effect.nb_tags,
-            taken=effect.nb_taken,
-            given=effect.nb_given,
+            bare=effect.nb_bare,
+            images=effect.nb_images,
         )
 
 
@@ -113,8 +109,9 @@ def _seen(
     return found
 
 
-def _by_image(pairs: Set[tuple[str, str]]) -> dict[str, set[str]]:
+def _by_image(seen: Mapping[str, Set[str]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for tag_id, image_id in pairs:
-        found[image_id].add(tag_id)
+    for tag_id, image_ids in seen.items():
+        for image_id in image_ids:
+            found[image_id].add(tag_id)
     return found

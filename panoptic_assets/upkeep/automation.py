@@ -6,12 +6,14 @@ computing itself, which is the assets' and the jobs' of operations.
 A sensor runs in Dagster's code server, which stays: it lists, compares and asks for runs, and never
 decodes, embeds or writes, but for the question whether what is missing is gone for good. What it
 must remember lies in its cursor.
+
+Long because what asks for refreshes shares how it looks and what it waits for.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -23,8 +25,8 @@ from panoptic_assets.corpus import table as image_tables
 from panoptic_assets.corpus.assets import images, nothing_missing
 from panoptic_assets.corpus.config import ImagesConfig
 from panoptic_assets.corpus.ingestion import KnownFiles
-from panoptic_assets.corpus.manifest import File
-from panoptic_assets.corpus.open_questions import note_question, open_questions
+from panoptic_assets.corpus.manifest import Pending
+from panoptic_assets.corpus.open_questions import OpenQuestion, note_question, open_questions
 from panoptic_assets.corpus.properties import values_at_stake
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.features.projecting import outdated_map
@@ -39,7 +41,7 @@ from resources.lance import LanceStore
 from resources.listing import Listing
 from resources.notifier import Notifier, without_secrets
 from resources.registry import Registry
-from resources.source import ImageSource
+from resources.source import ImageSource, SourceFile
 
 if TYPE_CHECKING:
     from panoptic_assets.orchestration.insides import Job
@@ -104,7 +106,8 @@ def corpus_changed(
         listing = source.list(max_age=_LIBRARY_SECONDS)
         for line in listing.warnings:
             dg.get_dagster_logger().warning(line)
-        metadata = _stat(registry.metadata_file or source.inventory())
+        inventory = registry.metadata_file or source.inventory()
+        metadata = _stat(inventory)
     except InputError as error:
         return _skipped(str(error), before)
     found = _hash_of(listing, metadata)
@@ -123,10 +126,7 @@ def corpus_changed(
         # Nor is a disk away any more.
         said = f"{_files(listing)}, which a refresh has read already."
         return _skipped(said, handled, _noted(store, None))
-    limits = absence.Limits.of(registry.settings)
-    gone = absence.lost_files(known.files, todo, listing.mounts, source.takes, source.place, limits)
-    if gone:
-        asked = _question(gone, known.files, store, registry, limits)
+    if asked := _question(listing, todo, known, source, store, registry, inventory):
         return _skipped(text_of(asked), before, _noted(store, asked))
     if not listing.files and not vector_tables.vector_types(store):
         return _skipped("The folder holds no image yet.", handled)
@@ -176,16 +176,25 @@ def daily_refresh(
     context: dg.ScheduleEvaluationContext,
     store: dg.ResourceParam[LanceStore],
     registry: dg.ResourceParam[Registry],
+    source: dg.ResourceParam[ImageSource],
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Refreshes the corpus every night, whatever has changed; so also what failed the day before.
 
     An unchanged corpus costs a listing, and the reading of a share of the files
-    (``reread_share`` of the project): disks do not tell of everything that happens to files.
+    (``reread_share`` of the project): disks do not tell of everything that happens to files. While
+    a person is asked whether files are gone for good, and they still are, nothing is asked for.
     """
     if busy := _refreshing(context.instance):
         yield dg.SkipReason(f"The run {busy} refreshes the corpus already.")
         return
+    before = _asked_of_files(store)
+    asked = before and _asked_now(source, store, registry)
+    if before and asked == before.message:
+        yield dg.SkipReason(before.text)
+        return
     vector_types = vector_types_to_refresh(store, registry)
+    if asked:
+        vector_types = vector_types[:1]  # one is enough to ask it
     context.instance.add_dynamic_partitions(str(VECTOR_TYPES.name), vector_types)
     at = context.scheduled_execution_time.isoformat()
     share = registry.settings.reread_share
@@ -276,35 +285,53 @@ def _schedule(job: "Job", name: str, cron: str, when: str) -> dg.ScheduleDefinit
     minimum_interval_seconds=sensor_seconds(30),
     description="Posts a line about each run that fails to the address in $PANOPTIC_NOTIFY_URL.",
 )
-def notify_of_failures(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+def notify_of_failures(
+    context: dg.RunFailureSensorContext, store: dg.ResourceParam[LanceStore]
+) -> dg.SkipReason | None:
     """Posts a line about each run that fails to the address in $PANOPTIC_NOTIFY_URL.
 
     As JSON: job, partition, message, run_id. Of a fault of the program only its kind is told; the
-    run's page has the rest. Runs of commands fail before somebody's eyes and are not posted.
+    run's page has the rest. Runs of commands fail before somebody's eyes and are not posted; a
+    question about files that are missing is posted once, whoever asks it first.
     """
     notifier = Notifier.from_environment()
     if notifier is None:
         return dg.SkipReason("Nobody is told: PANOPTIC_NOTIFY_URL is not set.")
     run = context.dagster_run
+    said = _message(context)
+    asked = _asked_of_files(store)
+    if asked and asked.text == said and asked.asked_at.timestamp() < _began(context):
+        return dg.SkipReason("Somebody was told already: the same question was asked before.")
+    _post(notifier, run.job_name, run.tags.get(PARTITION_TAG), said, run.run_id)
+    return None
+
+
+def _began(context: dg.RunFailureSensorContext) -> float:
+    """When the last of a run's steps that failed began, in seconds since 1970."""
+    failed = {event.step_key for event in context.get_step_failure_events()}
+    steps = context.instance.get_run_step_stats(context.dagster_run.run_id)
+    return max((step.start_time or 0.0 for step in steps if step.step_key in failed), default=0.0)
+
+
+def _post(
+    notifier: Notifier, job: str, partition: str | None, said: str, run_id: str | None
+) -> None:
+    document = {
+        "job": job,
+        "partition": partition,
+        "message": without_secrets(said),
+        "run_id": run_id,
+    }
     try:
-        notifier.post(
-            {
-                "job": run.job_name,
-                "partition": run.tags.get(PARTITION_TAG),
-                "message": without_secrets(_message(context)),
-                "run_id": run.run_id,
-            }
-        )
+        notifier.post(document)
     except OSError as error:
         # Named by its kind: the address is a secret with many services.
         raise InputError(
-            "The failure of run {run_id} could not be posted ({reason}): check "
-            "PANOPTIC_NOTIFY_URL and what answers there.",
+            "What failed could not be posted ({reason}): check PANOPTIC_NOTIFY_URL and what "
+            "answers there.",
             id="notice-not-posted",
-            run_id=run.run_id,
             reason=type(error).__name__,
         ) from None
-    return None
 
 
 def _message(context: dg.RunFailureSensorContext) -> str:
@@ -360,25 +387,55 @@ def _refreshing(instance: dg.DagsterInstance) -> str | None:
 
 
 def _question(
-    lost: absence.LostFiles,
-    files: Mapping[str, File],
+    listing: Listing,
+    todo: Pending[SourceFile],
+    known: KnownFiles,
+    source: ImageSource,
     store: LanceStore,
     registry: Registry,
-    limits: absence.Limits,
-) -> Message:
-    """What is asked; the file of metadata is read only where that was not asked before."""
-    for question in open_questions(store):
-        if question.kind == "files" and lost.is_said_by(question.message):
-            return question.message
-    paths = image_tables.paths_of_images(files.values())
-    values = values_at_stake(store, registry.metadata_file, paths, registry.images, limits)
+    inventory: Path | None,
+) -> Message | None:
+    """What must be asked; the file of metadata is read only where that was not asked before."""
+    limits = absence.Limits.of(registry.settings)
+    lost = absence.lost_files(known.files, todo, listing.mounts, source.takes, source.place, limits)
+    if lost is None:
+        return None
+    asked = _asked_of_files(store)
+    if asked and lost.is_said_by(asked.message):
+        return asked.message
+    paths = image_tables.paths_of_images(known.files.values())
+    values = values_at_stake(store, inventory, paths, registry.images, limits)
     return lost.question(values).message
 
 
+def _asked_of_files(store: LanceStore) -> OpenQuestion | None:
+    return next((asked for asked in open_questions(store) if asked.kind == "files"), None)
+
+
+def _asked_now(source: ImageSource, store: LanceStore, registry: Registry) -> Message | None:
+    """What a refresh would ask about files."""
+    try:
+        listing = source.list(max_age=_LIBRARY_SECONDS)
+        inventory = registry.metadata_file or source.inventory()
+        known = KnownFiles.of(store)
+        forgotten = image_tables.forgotten_images(store)
+        todo = known.outstanding(listing, source, registry, ImagesConfig(), forgotten)
+        return _question(listing, todo, known, source, store, registry, inventory)
+    except InputError:  # which the refresh says
+        return None
+
+
 def _noted(store: LanceStore, question: Message | None) -> Sequence[dg.AssetCheckEvaluation]:
-    """Note what is asked about files; what Dagster is told of it, if that is news."""
-    if not note_question(store, "files", question):
+    """Note what is asked about files; what Dagster is told of it, if that is news.
+
+    Whoever is told of failures is told of it first: it is not news any more once it is noted.
+    """
+    before = _asked_of_files(store)
+    if question == (before.message if before else None):
         return []
+    if question is not None and (notifier := Notifier.from_environment()):
+        _post(notifier, refresh_corpus.name, None, text_of(question), None)
+    note_question(store, "files", question)
     return [evaluation_of(images, nothing_missing(store))]
 
 

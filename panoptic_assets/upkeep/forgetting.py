@@ -64,6 +64,7 @@ from resources.preview_folder import PreviewFolder
 from resources.project_folder import ProjectFolder, write_file
 from resources.report_folder import ReportFolder, thumbnail_path
 from resources.schemas import SCHEMAS, neighbors_table
+from resources.source import ImageSource
 
 _TABLE = "forgotten"
 _LARGEST_FILE = 2**30
@@ -706,8 +707,8 @@ def _at_the_source(project: ProjectFolder, redaction: Redaction) -> Iterator[str
         )
     elif "://" in root:
         yield (
-            f"what {root} still holds of it: delete it there. As long as it is there, each refresh "
-            "reads it, and leaves it out."
+            f"what {ImageSource(root=root).place} still holds of it: delete it there. As long as "
+            "it is there, each refresh reads it, and leaves it out."
         )
     elif is_archive(Path(root)):
         yield (

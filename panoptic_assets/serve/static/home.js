@@ -13,7 +13,7 @@ async function readImages(button, body = {}) {
     onRefused: (error) => {
       if (error.id !== "corpus-or-folder-missing") return false;
       // They may be on a disk that is away, or gone for good: somebody must know which.
-      tell(error.message, { wrong: true, doing: [[_("They are gone for good: go on without them"), () => readImages(button, { accept_missing: true })]] });
+      tell(error.message, { wrong: true, doing: [[_("They are gone for good: go on without them"), () => readImages(button, { accepted: error.values.answer })]] });
       return true;
     },
   });
@@ -23,7 +23,7 @@ async function readImages(button, body = {}) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-refresh]");
-  if (button) readImages(button, "acceptMissing" in button.dataset ? { accept_missing: true } : {});
+  if (button) readImages(button, button.dataset.accepted ? { accepted: button.dataset.accepted } : {});
 });
 
 key("n", _("New clustering"), () => (location.href = `${base}/new`));

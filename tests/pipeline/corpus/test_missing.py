@@ -169,6 +169,39 @@ def test_a_folder_that_is_gone_for_good_goes_once_a_person_says_so(bench):
     bench.make("images")
 
 
+def test_an_answer_takes_away_what_was_asked_and_nothing_that_went_meanwhile(bench):
+    """Such as the answer to an older question about values, while the disk is away."""
+    bench.make("images")
+    write(bench, inventory("made"))
+    bench.make("images")
+    [question] = bench.read.status()["questions"]
+    files = sorted(Path(bench.project.images).rglob("*.jpg"))
+    for file in files[8:]:
+        file.unlink()
+    with pytest.raises(UnavailableError, match="8 of its 16 files .*; and inv") as first:
+        bench.make("images", accepted=question["answer"])
+    assert bench.read.status()["corpus"]["nb_files"] == 16
+    files[7].unlink()
+    with pytest.raises(UnavailableError, match="with 9 of its 16 files") as second:
+        bench.make("images", accepted=first.value.values["answer"])
+    assert bench.read.status()["corpus"]["nb_files"] == 16
+    bench.make("images", accepted=second.value.values["answer"])
+    assert bench.read.status()["corpus"]["nb_missing"] == 9
+    assert given(bench) == {"made": 7} and asked(bench) == []
+
+
+def test_an_answer_about_values_takes_those_away(bench):
+    bench.make("images")
+    write(bench, inventory("made"))
+    bench.make("images")
+    answer = bench.read.status()["questions"][0]["answer"]
+    write(bench, inventory(rows=[]))
+    bench.make("images", accepted=answer)
+    assert given(bench) == {"made": 16, "place": 16}
+    bench.make("images", accepted=bench.read.status()["questions"][0]["answer"])
+    assert given(bench) == {} and asked(bench) == []
+
+
 def test_the_file_of_a_disk_that_is_no_longer_mounted_is_asked_about(bench, monkeypatch):
     """However few they are; that the disk is there again is enough to go on."""
     lists = ImageSource.list

@@ -305,15 +305,15 @@ def test_a_disk_that_is_gone_for_good_is_not_asked_about_again(tiny):
     assert metadata(tiny.run("images"), "images")["nb_files_missing"] == 8
 
 
-def test_a_refresh_without_its_disk_changes_nothing_and_may_be_tried_again(tiny):
-    """By the time that the job tries again, the disk may be mounted."""
+def test_a_refresh_without_its_disk_changes_nothing_and_is_not_tried_again(tiny):
+    """A person is asked: no run that tries again knows the answer."""
     tiny.refresh()
     versions = {name: tiny.store.version(name) for name in tiny.store.tables()}
     tiny.images.rename(tiny.images.parent / "away")
     tiny.images.mkdir()
     with pytest.raises(dg.Failure, match="all 10 files of the corpus") as caught:
         tiny.run("images")
-    assert caught.value.allow_retries
+    assert not caught.value.allow_retries
     now = {name: tiny.store.version(name) for name in tiny.store.tables() if name != "questions"}
     assert now == versions
 
@@ -500,7 +500,7 @@ def scheduled(tiny, at):
         dg.build_schedule_context(
             instance=tiny.instance,
             scheduled_execution_time=at,
-            resources={name: tiny.resources[name] for name in ("store", "registry")},
+            resources=tiny.resources,
             repository_def=tiny.definitions.get_repository_def(),
         ) as context,
         partition_loading_context(dynamic_partitions_store=tiny.instance),
@@ -528,6 +528,22 @@ def test_the_schedule_asks_for_nothing_while_a_refresh_runs(nightly):
         nightly.definitions.resolve_job_def("refresh_corpus"), status=dg.DagsterRunStatus.STARTED
     )
     assert "refreshes the corpus already" in scheduled(nightly, NIGHT).skip_message
+
+
+def test_the_schedule_asks_for_nothing_while_a_person_is_asked_whether_files_are_gone(nightly):
+    """Each night a run for each vector type would fail, and somebody be told of each."""
+    nightly.refresh()
+    away = nightly.images.parent / "away"
+    nightly.images.rename(away)
+    nightly.images.mkdir()
+    assert len(scheduled(nightly, NIGHT).run_requests) == 1  # which asks
+    with pytest.raises(dg.Failure, match="Missing from"):
+        nightly.run("images")
+    assert "all 10 files of the corpus" in scheduled(nightly, NIGHT).skip_message
+    nightly.images.rmdir()
+    assert len(scheduled(nightly, NIGHT).run_requests) == 1  # which says that there is no folder
+    away.rename(nightly.images)
+    assert len(scheduled(nightly, NIGHT).run_requests) == 1
 
 
 def switched_on(tiny):
@@ -792,6 +808,10 @@ def listener(monkeypatch) -> Iterator[SimpleNamespace]:
 def failed(tiny):
     """A refresh of a folder that is not there, and what the sensor makes of it."""
     tiny.images.rename(tiny.images.parent / "unmounted")
+    return refreshed_in_vain(tiny)
+
+
+def refreshed_in_vain(tiny):
     tiny.instance.add_dynamic_partitions("vector_types", ["tiny"])
     job = dg.define_asset_job("nightly", selection=["images", "embeddings"])
     definitions = dg.Definitions(
@@ -806,6 +826,7 @@ def failed(tiny):
         dagster_instance=tiny.instance,
         dagster_run=tiny.instance.get_run_by_id(result.run_id),
         dagster_event=tiny.instance.all_logs(result.run_id)[-1].dagster_event,
+        resources={"store": tiny.store},
     ).for_run_failure()
     return result.run_id, lambda: notify_of_failures(context)
 
@@ -818,6 +839,21 @@ def test_a_failure_is_posted_in_plain_words(tiny, listener):
         f"The folder of images {tiny.images} cannot be read (No such file or directory)"
     )
     assert document == {"job": "nightly", "partition": "tiny", "run_id": run_id}
+
+
+@pytest.mark.parametrize("first", ["a run", "the sensor"])
+def test_a_question_about_missing_files_is_posted_once(tiny, listener, first):
+    """Of whatever asks it first: the sensor, or one of the runs of a night."""
+    settled(tiny)
+    shutil.rmtree(tiny.images / "0000")
+    tiny.said(corpus_changed)
+    asks = [lambda: refreshed_in_vain(tiny)[1](), lambda: tiny.said(corpus_changed)]
+    for ask in [*asks, *asks] if first == "a run" else [*asks[::-1], *asks]:
+        ask()
+    [document] = listener.documents
+    assert document["message"].startswith("Missing from") and "all 10 files" in document["message"]
+    assert document["job"] == ("nightly" if first == "a run" else "refresh_corpus")
+    assert bool(document["run_id"]) is (first == "a run")
 
 
 def test_without_an_address_nobody_is_told(tiny, monkeypatch):

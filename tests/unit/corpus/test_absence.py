@@ -82,7 +82,7 @@ SCANS = folder("disk", 1000, size=5)
         (
             [*(file for name in "abcdefgh" for file in folder(name, MANY)), present("x", "X")],
             [present("x", "X")],
-            "48 of the 49 files of the corpus, the top folder 'a' with all its 6 files, 'b' with "
+            "48 of the 49 files of the corpus, the top folders 'a' with all its 6 files, 'b' with "
             "all its 6 files, 'c' with all its 6 files, 'd' with all its 6 files, 'e' with all its "
             "6 files, 3 more (",
         ),
@@ -201,7 +201,66 @@ def test_what_lay_on_a_disk_that_is_no_longer_mounted_is_a_question_however_litt
 def test_each_of_several_disks_is_named():
     known = [*folder("a", 2, mount="a/"), *folder("b", 1, mount="b/"), *folder("c", 90)]
     line = asked(known, folder("c", 90))
-    assert "the disk mounted at 'a/' with all its 2 files, 'b/' with its only file (" in line
+    assert "the disks mounted at 'a/' with all its 2 files, 'b/' with its only file (" in line
+
+
+def elsewhere(files, folder="elsewhere"):
+    return [replace(file, path=f"{folder}/{file.path}") for file in files]
+
+
+@pytest.mark.parametrize(
+    ("known", "left"),
+    [
+        (folder("a", 100), elsewhere(folder("a", 99))),
+        (folder("a", 40), elsewhere(folder("a", 38))),
+        # Of a top folder, those that are elsewhere by now are not what was to be there.
+        ([*folder("a", 100), *folder("c", 9)], [*elsewhere(folder("a", 95)), *folder("c", 9)]),
+    ],
+)
+def test_what_was_moved_still_counts_as_the_corpus_of_which_a_few_may_go(known, left):
+    assert asked(known, left) == ""
+
+
+def test_what_was_moved_counts_as_kept_where_another_folder_has_lost_most():
+    a, c = folder("a", 1000), folder("c", 8, start=2000)
+    line = asked([*a, *c], [*elsewhere(a), *c[6:]])
+    assert line.startswith("Missing from /disk: the top folder 'c' with 6 of its 8 files (first")
+    line = asked([*a, *c], [*elsewhere(a[:500]), *c])
+    assert "500 of the 1,008 files of the corpus, the top folder 'a' with all its 500" in line
+
+
+def test_a_file_that_was_there_before_is_not_what_another_one_became():
+    """Though it is read again, as after a disk was mounted anew."""
+    files = folder("a", 20)
+    known = {file.path: file for file in [*files, *elsewhere(files, "copy")]}
+    there = [Listed(f.path, f.size, f.mtime_ns, f.etag) for f in elsewhere(files, "copy")]
+    todo = outstanding(known, there, (), "", again=lambda path: True)
+    assert len(todo.read) == 20
+    lost = lost_files(known, todo, (), lambda path: True, "/disk", LIMITS)
+    assert "the top folder 'a' with all its 20 files (first" in str(lost.question())
+
+
+def test_what_is_read_again_is_no_other_file_in_a_folder():
+    known = {file.path: file for file in folder("a", 20)}
+    there = [Listed(f.path, f.size, 9, f.etag) for f in folder("a", 10)]
+    todo = outstanding(known, there, (), "")
+    lost = lost_files(known, todo, (), lambda path: True, "/disk", LIMITS)
+    assert "'a' with 10 of its 20 files (first" in str(lost.question())
+
+
+def test_files_that_are_empty_now_are_gone():
+    """So does a drive leave them whose contents are elsewhere; another content is a person's."""
+    files = folder("a", 60, start=1)
+    empty = [replace(file, size=0, mtime_ns=9) for file in files]
+    line = asked(files, empty)
+    assert "all 60 files of the corpus; in all, 60 files are there but empty (" in line
+    line = asked(files, empty[:1])
+    assert "all 60 files of the corpus; in all, 1 file is there but empty (" in line
+    line = asked([*files, *folder("b", 9)], [*files[:40], *empty[40:], *folder("b", 9)])
+    assert "folder 'a' with 20 of its 60 files; in all, 20 files are there but empty" in line
+    assert asked(files, [*files[5:], *empty[:5]]) == ""
+    assert asked(files, [replace(file, size=file.size + 1000, mtime_ns=9) for file in files]) == ""
+    assert asked([replace(file, size=0) for file in files], empty) == ""  # since long
 
 
 def test_the_pages_of_a_file_count_as_that_file():

@@ -210,11 +210,6 @@ def test_every_file_is_read_within_the_nights_that_the_share_promises(count, sha
     assert night <= -(-1 // share)
 
 
-def test_a_store_that_marks_contents_is_not_read_for_nothing():
-    known = {"a": line("a", etag="x"), "b": line("b")}
-    assert longest_unread(known, 1) == {"b"}
-
-
 def test_pages_of_one_file_are_read_together():
     known = {file.path: replace(file, read_at=NOW) for file in pages(3)} | {"b": line("b")}
     assert longest_unread(known, 0.5) == {"b"}
