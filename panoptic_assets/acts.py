@@ -216,6 +216,12 @@ ACTS = {
     act.asset: act
     for act in (
         Act("images", "corpus.ingestion:prepare", "corpus.config:ImagesConfig", False),
+        Act(
+            "inventory",
+            "corpus.taking_inventory:prepare",
+            "corpus.config:InventoryConfig",
+            False,
+        ),
         Act("embeddings", "features.embedding:prepare", "features.config:EmbeddingsConfig", False),
         Act(
             "neighbors",

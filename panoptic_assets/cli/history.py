@@ -60,7 +60,7 @@ def history(folder: Path | None, number: int | None, as_json: bool) -> None:
             act["author"],
             act["kind"] + (" (undone)" if act["undone"] else ""),
             _of(act),
-            act["text"],
+            "; ".join([act["text"], *(f"renamed: {name}" for name in act["named"])]),
             act["reason"],
         ]
         style = "dim" if act["undone"] else ""
@@ -104,6 +104,8 @@ def _say_undone(done: dict[str, Any]) -> None:
         f"{verb}: {done['act']}, {done['kind']}{of}: {done['change']} "
         f"(`panoptic-assets {back} {done['act']}` takes it back)"
     )
+    for note in done["notes"]:
+        say(f"  {note}")
 
 
 @click.command()

@@ -53,6 +53,12 @@ def _edit(
             f"Event {event['number']}: {kind} of event {meant['number']}, {meant['kind']} "
             f"{meant['change']} (`panoptic-assets tag {other} {meant['number']}` takes it back)"
         )
+        _say_notes(event)
+
+
+def _say_notes(event: dict[str, Any]) -> None:
+    for note in event["notes"]:
+        say(f"  {note}")
 
 
 @tag_group.command("create")
@@ -244,21 +250,23 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
     """Do all edits of FILE, or none if one cannot be done.
 
     FILE is YAML: `edits:` with a list (see `tag edits`), or a run config of the asset `tags`. Or it
-    is CSV: a column `edit` with the kind, and one for each field; `|` parts several tags or images.
+    is a table (.csv, .xlsx, .ods): a column `edit` with the kind, and one for each field; `|` parts
+    several tags or images.
     """
     from panoptic_assets.spec.resolution import parse, registered_config
+    from panoptic_assets.spec.tables import SUFFIXES
     from panoptic_assets.tags.config import EditsConfig
     from resources.project_folder import read_yaml
 
     known: dict[str, Any] | None
     if not file.is_file():  # opening a FIFO would wait for ever
         raise InputError(
-            "{file} does not exist or is not a file: name a YAML or CSV file.",
+            "{file} does not exist or is not a file: name a YAML file or a table.",
             id="no-file-of-edits",
             file=file,
         )
-    if file.suffix.lower() == ".csv":
-        known = {"edits": _edits_of_csv(file)}
+    if file.suffix.lower() in SUFFIXES:
+        known = {"edits": _edits_of_table(file)}
     else:
         with read_yaml(file) as content:
             known = registered_config(content, "tags", str(file)) if "ops" in content else content
@@ -269,12 +277,14 @@ def tag_apply(folder: Path | None, file: Path, author: str | None, reason: str |
             id="file-without-edits",
             file=file,
         )
-    open_project(folder).edit(
+    made = open_project(folder).edit(
         config.edits, author or config.author or None, reason or config.reason or None
     )
+    for event in made:
+        _say_notes(event)
 
 
-def _edits_of_csv(file: Path) -> list[Any]:
+def _edits_of_table(file: Path) -> list[Any]:
     from panoptic_assets.spec.tables import TableError, read_records
     from panoptic_assets.tags.edits import FIELDS, EditError, from_rows
 

@@ -8,7 +8,7 @@ here: what an event means (``spec.tag_log``), and what lies behind a saved clust
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from panoptic_assets.spec.tag_log import Event, Tag, replayed, undone
+from panoptic_assets.spec.tag_log import Event, Tag, replayed, superseded, undone
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def origin(events: Sequence[Event], tag_id: str, image_id: str) -> Origin:
             ),
             None,
         )
-    left_out = undone(events)
+    left_out = undone(events) | superseded(events)
     numbers = [
         number
         for number, event in enumerate(events, start=1)

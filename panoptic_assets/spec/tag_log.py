@@ -5,7 +5,9 @@ here: where the log is stored, and the words in which a person asks for an event
 
 The log is append-only; tags are never edited in place, but replayed from the events in order. An
 event that was undone is left out of the replay, as if it had never happened; what later events did
-to tags that are not there then has no effect. So any event can be undone, in any order.
+to tags that are not there then has no effect. So any event can be undone, in any order. Where that
+would leave two tags of one name beside each other, the undoing itself says what one of them is
+called as long as it holds.
 
 Long because the bundles carry it whole, so that they replay by the very same rules.
 """
@@ -16,12 +18,15 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 HIERARCHY = " > "
 """Joins the names of a tag and of those above it."""
 
 _NUMBERED = re.compile(r"(\d+|remainder)( \(\d+\))?")
+
+LONGEST_NAME = 200
+"""Characters of a tag's or a property's name."""
 
 Kind = Literal[
     "save",
@@ -44,6 +49,9 @@ Kind = Literal[
 
 Pair = tuple[str, str]
 """(tag id, image id)."""
+
+Place = tuple[str, str | None, str]
+"""(property, id of the tag above, name as :func:`comparable` has it)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,8 @@ class Event:
     kind: Kind
     property: str = ""
     tags: tuple[Tag, ...] = ()
-    """Tags that it makes; a ``save`` also those that it finds again."""
+    """Tags that it makes; a ``save`` also those that it finds again. Of an ``undo`` or ``redo``,
+    those that would have a name that another one beside them has, with the names they get."""
     images: tuple[Pair, ...] = ()
     """Which image gets or loses which tag."""
     tag_ids: tuple[str, ...] = ()
@@ -206,6 +215,18 @@ def undone(events: Sequence[Event]) -> set[int]:
     return found
 
 
+def superseded(events: Sequence[Event]) -> set[int]:
+    """Numbers of the undoings and redoings that a later one of the same event takes back."""
+    last: dict[int, int] = {}
+    found: set[int] = set()
+    for number, event in enumerate(events, start=1):
+        if event.kind in ("undo", "redo") and event.event is not None:
+            if event.event in last:
+                found.add(last[event.event])
+            last[event.event] = number
+    return found
+
+
 def replay(events: Sequence[Event]) -> TagTables:
     """The tags that the events leave, oldest event first.
 
@@ -226,14 +247,15 @@ def replay(events: Sequence[Event]) -> TagTables:
       and those in ``tag_ids``, which lay below it.
     - ``unassign`` takes away, ``refuse`` says that it must not be given; both are remembered.
     - ``delete``: removes ``tag_ids`` with all that lies below them.
-    - ``undo``, ``redo``: see :func:`undone`.
+    - ``undo``, ``redo``: see :func:`undone`. ``tags`` get their names, until the same event is done
+      again, or undone again.
     """
     return replayed(events).tables()
 
 
 def replayed(events: Sequence[Event]) -> "State":
     """:func:`replay`, in a form to which one event more can be applied."""
-    left_out = undone(events)
+    left_out = undone(events) | superseded(events)
     state = State()
     for number, event in enumerate(events, start=1):
         if number not in left_out:
@@ -244,30 +266,42 @@ def replayed(events: Sequence[Event]) -> "State":
 class State:
     """The tags at one moment of the log.
 
+    Whatever is asked for each event is kept by what it is asked by: a log of twice the length takes
+    twice the time.
+
     Attributes:
         tags: All tags, by id.
+        below: For each tag that has some, the ids of the tags right below it.
+        named: For a property, the tag above (None at the top) and a name as :func:`comparable` has
+            it, the ids of the tags there that are called so.
         members: For each tag, its own images with the number of the event that gave it.
         carried: For each image, its tags.
         properties: Names of the properties that were ever named.
-        refused: Pairs that a person refused, or took apart.
+        spelt: For each of them as :func:`normalised` has it, how it is written.
+        refused: For each tag, the images for which a person refused it, or took it from.
         saves: Numbers of the events that were saves.
         saved: For each property, the saves of it since it was last saved anew, oldest first.
         edited: For each tag that an edit of a person made, changed, gave or took away, the number
             of ``saved`` of its property at the last one.
         gone: For each tag that people merged, the one that it went to; for each that they deleted,
             None.
+        gone_by: For each of these, the number of the event.
     """
 
     def __init__(self) -> None:
         self.tags: dict[str, Tag] = {}
+        self.below: dict[str, set[str]] = {}
+        self.named: dict[Place, set[str]] = {}
         self.members: dict[str, dict[str, int]] = {}
         self.carried: dict[str, set[str]] = defaultdict(set)
         self.properties: set[str] = set()
-        self.refused: set[Pair] = set()
+        self.spelt: dict[str, str] = {}
+        self.refused: dict[str, set[str]] = {}
         self.saves: set[int] = set()
         self.saved: dict[str, list[Event]] = {}
         self.edited: dict[str, int] = {}
         self.gone: dict[str, str | None] = {}
+        self.gone_by: dict[str, int] = {}
 
     def tables(self) -> TagTables:
         """All of it in order."""
@@ -277,7 +311,12 @@ class State:
             for image_id in sorted(self.members[tag_id])
         }
         used = {tag.property for tag in self.tags.values()}
-        refused = frozenset(pair for pair in self.refused if pair[0] in self.tags)
+        refused = frozenset(
+            (tag_id, image_id)
+            for tag_id, images in self.refused.items()
+            if tag_id in self.tags
+            for image_id in images
+        )
         return TagTables(
             in_tree_order(self.tags.values()),
             pairs,
@@ -289,15 +328,19 @@ class State:
     def apply(self, event: Event, number: int) -> None:
         """Do what an event says; to undo or redo one, the log is replayed anew."""
         if event.kind in ("undo", "redo"):
+            for numbered in event.tags:
+                self._change(numbered.tag_id, name=numbered.name)
             return
-        if event.property:
+        if event.property and event.property not in self.properties:
             self.properties.add(event.property)
+            name = normalised(event.property)
+            self.spelt[name] = min(event.property, self.spelt.get(name, event.property))
         tag = self.tags.get(event.tag_id or "")
         if event.kind == "save":
             self._save(event, number)
         elif event.kind == "delete":
-            below = self._subtree(event.tag_ids)
-            self.gone |= dict.fromkeys(below)
+            below = self.subtree(event.tag_ids)
+            self._take_for_gone(below, None, number)
             self._remove(below)
         elif event.kind in ("create", "assign", "accept", "import"):
             self._make(event.tags)
@@ -305,13 +348,13 @@ class State:
         elif event.kind in ("unassign", "refuse"):
             self._take(event)
         elif tag is not None and event.kind == "rename":
-            self.tags[tag.tag_id] = replace(tag, name=event.name or tag.name)
+            self._change(tag.tag_id, name=event.name or tag.name)
         elif tag is not None and event.kind == "recolour":
-            self.tags[tag.tag_id] = replace(tag, colour=event.colour)
+            self._change(tag.tag_id, colour=event.colour)
         elif tag is not None and event.kind == "move":
             self._move(tag, event.parent_id)
         elif tag is not None and event.kind == "merge":
-            self._merge(tag, event.tag_ids)
+            self._merge(tag.tag_id, event.tag_ids, number)
         elif tag is not None and event.kind == "split":
             self._make(event.tags)
             for tag_id, image_id in event.images:
@@ -319,13 +362,13 @@ class State:
                     self._drop(tag.tag_id, image_id)
                     self._add(tag_id, image_id, number)
                     if not event.tags:
-                        self.refused.add((tag.tag_id, image_id))
-                        self.refused.discard((tag_id, image_id))
+                        self._refuse(tag.tag_id, image_id)
+                        self._allow(tag_id, image_id)
         if event.kind != "save":
             named = {event.tag_id or "", *(tag.tag_id for tag in event.tags)}
             named |= {tag_id for tag_id, _ in event.images}
             nb_saved = len(self.saved.get(event.property, ()))
-            self.edited |= dict.fromkeys(named & self.tags.keys(), nb_saved)
+            self._take_for_edited(named & self.tags.keys(), nb_saved)
 
     def survivor(self, tag_id: str | None) -> Tag | None:
         """The tag of an id, through merges; None if it is not there, or no more."""
@@ -350,7 +393,8 @@ class State:
         self.saved.setdefault(event.property, []).append(event)
         if not event.carries_over:
             self.saved[event.property] = [event]
-            self.refused = {pair for pair in self.refused if pair[0] not in event.tag_ids}
+            for tag_id in event.tag_ids:
+                self.refused.pop(tag_id, None)
             for tag in event.tags:
                 self.gone.pop(tag.tag_id, None)
         saved = {tag.tag_id for tag in event.tags}
@@ -363,8 +407,11 @@ class State:
                 if not (lost and event.carries_over):
                     self._make([replace(tag, parent_id=above.tag_id if above else None)])
             elif known.tag_id == tag.tag_id or (known.record_id and known.tag_id not in saved):
-                self.tags[known.tag_id] = replace(
-                    known, record_id=tag.record_id, node=tag.node, is_remainder=tag.is_remainder
+                self._change(
+                    known.tag_id,
+                    record_id=tag.record_id,
+                    node=tag.node,
+                    is_remainder=tag.is_remainder,
                 )
         for saved_id, image_id in event.images:
             own = False
@@ -374,7 +421,7 @@ class State:
                 else:
                     own = True
             known = self.survivor(saved_id)
-            if not own and known and (known.tag_id, image_id) not in self.refused:
+            if not own and known and image_id not in self.refused.get(known.tag_id, ()):
                 self._add(known.tag_id, image_id, number)
 
     def _make(self, tags: Iterable[Tag]) -> None:
@@ -382,7 +429,7 @@ class State:
             if tag.tag_id not in self.tags:
                 above = self.tags.get(tag.parent_id or "")
                 parent_id = above.tag_id if above and above.property == tag.property else None
-                self.tags[tag.tag_id] = replace(tag, parent_id=parent_id)
+                self._put(replace(tag, parent_id=parent_id))
                 self.members[tag.tag_id] = {}
                 self.gone.pop(tag.tag_id, None)
 
@@ -395,9 +442,9 @@ class State:
             if tag_id in self.tags:
                 if event.kind == "accept":
                     self._leave_remainder(tag_id, image_id, event.tag_ids)
-                self.refused.discard((tag_id, image_id))
+                self._allow(tag_id, image_id)
                 # What a save gave and a person gives again is the person's from now on.
-                if self.members[tag_id].get(image_id) in {None, *self.saves}:
+                if not self._is_of_people(tag_id, image_id):
                     self._add(tag_id, image_id, number)
 
     def _leave_remainder(self, tag_id: str, image_id: str, below: Collection[str]) -> None:
@@ -408,67 +455,113 @@ class State:
     def _take(self, event: Event) -> None:
         for tag_id, image_id in event.images:
             if tag_id in self.tags:
-                self.refused.add((tag_id, image_id))
+                self._refuse(tag_id, image_id)
                 if event.kind == "unassign" and image_id in self.members[tag_id]:
                     self._drop(tag_id, image_id)
 
     def _move(self, tag: Tag, parent_id: str | None) -> None:
         if parent_id is not None:
             above = self.tags.get(parent_id)
-            inside = parent_id in self._subtree([tag.tag_id])
-            if above is None or above.property != tag.property or inside:
+            if above is None or above.property != tag.property or self._is_in(above, tag.tag_id):
                 return
-        self.tags[tag.tag_id] = replace(tag, parent_id=parent_id)
+        self._change(tag.tag_id, parent_id=parent_id)
 
-    def _merge(self, kept: Tag, tag_ids: Iterable[str]) -> None:
+    def _merge(self, kept_id: str, tag_ids: Iterable[str], event: int) -> None:
         for tag_id in tag_ids:
-            gone = self.tags.get(tag_id)
-            if gone is None or tag_id == kept.tag_id or gone.property != kept.property:
+            gone, kept = self.tags.get(tag_id), self.tags[kept_id]
+            if gone is None or tag_id == kept_id or gone.property != kept.property:
                 continue
-            if kept.tag_id in self._subtree([tag_id]):
+            if self._is_in(kept, tag_id):
                 # What lies between the two goes below the one that stays, which moves up.
-                kept = self.tags[kept.tag_id]
-                self.tags[kept.tag_id] = replace(kept, parent_id=gone.parent_id)
-            own = self.members[kept.tag_id]
+                self._change(kept_id, parent_id=gone.parent_id)
+            own = self.members[kept_id]
             for image_id, number in self.members[tag_id].items():
-                if own.get(image_id) in {None, *self.saves}:  # else a person gave it, which stays
-                    self._add(kept.tag_id, image_id, number)
-                self.refused.discard((kept.tag_id, image_id))
-            for refused_id, image_id in list(self.refused):
-                if refused_id == tag_id and image_id not in own:
-                    self.refused.add((kept.tag_id, image_id))
-            for child in [tag for tag in self.tags.values() if tag.parent_id == tag_id]:
-                if child.tag_id != kept.tag_id:
-                    self.tags[child.tag_id] = replace(child, parent_id=kept.tag_id)
+                if not self._is_of_people(kept_id, image_id):  # else a person gave it, which stays
+                    self._add(kept_id, image_id, number)
+                self._allow(kept_id, image_id)
+            for image_id in self.refused.get(tag_id, set()) - own.keys():
+                self._refuse(kept_id, image_id)
+            for child_id in sorted(self.below.get(tag_id, ())):
+                self._change(child_id, parent_id=kept_id)
             self._remove({tag_id})
-            self.gone[tag_id] = kept.tag_id
+            self._take_for_gone({tag_id}, kept_id, event)
 
-    def _subtree(self, tag_ids: Iterable[str]) -> set[str]:
-        children = defaultdict(list)
-        for tag in self.tags.values():
-            if tag.parent_id:
-                children[tag.parent_id].append(tag.tag_id)
+    def _is_in(self, tag: Tag, tag_id: str) -> bool:
+        """Whether a tag is another one, or lies below it."""
+        while tag.tag_id != tag_id:
+            if tag.parent_id is None:
+                return False
+            tag = self.tags[tag.parent_id]
+        return True
+
+    def subtree(self, tag_ids: Iterable[str]) -> set[str]:
+        """Ids of some tags, as far as they are there, and of those below them."""
         found: set[str] = set()
         waiting = [tag_id for tag_id in tag_ids if tag_id in self.tags]
         while waiting:
             tag_id = waiting.pop()
-            found.add(tag_id)
-            waiting += children[tag_id]
+            if tag_id not in found:
+                found.add(tag_id)
+                waiting += self.below.get(tag_id, ())
         return found
 
     def _remove(self, tag_ids: set[str]) -> None:
         """Remove tags; what lies below them and stays comes up to where they were."""
-        gone = {tag_id: self.tags.pop(tag_id) for tag_id in tag_ids if tag_id in self.tags}
+        gone = {tag_id: self.tags[tag_id] for tag_id in tag_ids if tag_id in self.tags}
         for tag_id in gone:
+            for child_id in self.below.get(tag_id, set()) - gone.keys():
+                parent_id = self.tags[child_id].parent_id
+                while parent_id in gone:
+                    parent_id = gone[parent_id].parent_id
+                self._change(child_id, parent_id=parent_id)
+        for tag_id in gone:
+            self._leave(self.tags.pop(tag_id))
             self.edited.pop(tag_id, None)
             for image_id in self.members.pop(tag_id):
                 self.carried[image_id].discard(tag_id)
-        for tag in list(self.tags.values()):
-            parent_id = tag.parent_id
-            while parent_id in gone:
-                parent_id = gone[parent_id].parent_id
-            if parent_id != tag.parent_id:
-                self.tags[tag.tag_id] = replace(tag, parent_id=parent_id)
+
+    def _take_for_gone(self, tag_ids: set[str], into: str | None, number: int) -> None:
+        self.gone |= dict.fromkeys(tag_ids, into)
+        self.gone_by |= dict.fromkeys(tag_ids, number)
+
+    def _take_for_edited(self, tag_ids: set[str], nb_saved: int) -> None:
+        self.edited |= dict.fromkeys(tag_ids, nb_saved)
+
+    def _change(self, tag_id: str, **fields: Any) -> None:
+        """Give a tag that is there other fields."""
+        tag = self.tags.get(tag_id)
+        if tag is not None:
+            self._leave(tag)
+            self._put(replace(tag, **fields))
+
+    def _put(self, tag: Tag) -> None:
+        self.tags[tag.tag_id] = tag
+        self.named.setdefault(place_of(tag), set()).add(tag.tag_id)
+        if tag.parent_id is not None:
+            self.below.setdefault(tag.parent_id, set()).add(tag.tag_id)
+
+    def _leave(self, tag: Tag) -> None:
+        """Forget where a tag is."""
+        here = self.named[place_of(tag)]
+        here.remove(tag.tag_id)
+        if not here:
+            del self.named[place_of(tag)]
+        if tag.parent_id is not None:
+            beside = self.below[tag.parent_id]
+            beside.remove(tag.tag_id)
+            if not beside:
+                del self.below[tag.parent_id]
+
+    def _is_of_people(self, tag_id: str, image_id: str) -> bool:
+        number = self.members[tag_id].get(image_id)
+        return number is not None and number not in self.saves
+
+    def _refuse(self, tag_id: str, image_id: str) -> None:
+        self.refused.setdefault(tag_id, set()).add(image_id)
+
+    def _allow(self, tag_id: str, image_id: str) -> None:
+        if tag_id in self.refused:
+            self.refused[tag_id].discard(image_id)
 
     def _of_property(self, image_id: str, property_name: str) -> list[str]:
         return [
@@ -507,10 +600,14 @@ def remainders(tags: Iterable[Tag], edited: Collection[str]) -> set[str]:
     """
     found: set[str] = set()
     for tag in tags:
-        unnamed = tag.record_id is not None and is_numbered(tag.name) and tag.tag_id not in edited
-        if tag.is_remainder or (tag.parent_id in found and unnamed):
+        if tag.is_remainder or (tag.parent_id in found and is_unnamed(tag, edited)):
             found.add(tag.tag_id)
     return found
+
+
+def is_unnamed(tag: Tag, edited: Collection[str]) -> bool:
+    """Whether a tag is a cluster that nobody named or used."""
+    return tag.record_id is not None and is_numbered(tag.name) and tag.tag_id not in edited
 
 
 def is_numbered(name: str) -> bool:
@@ -564,6 +661,11 @@ def _sibling_order(tag: Tag) -> tuple[bool, list[tuple[int, int, str]], str]:
 def normalised(name: str) -> str:
     """A name in the form in which names are compared: Unicode NFC, without outer spaces."""
     return unicodedata.normalize("NFC", name).strip()
+
+
+def place_of(tag: Tag) -> Place:
+    """Where a tag is, by which others that are called so beside it are found."""
+    return tag.property, tag.parent_id, comparable(tag.name)
 
 
 def known_property(name: str, known: Iterable[str]) -> str:

@@ -69,6 +69,13 @@ def _said(event: Event, names: dict[str, str], nb_images: int) -> Message:
                 tags=tags_in_words(len(event.tags)),
                 images=images_in_words(nb_images),
             )
+        case "undo" | "redo" if event.tags:
+            return message(
+                "event {number}; renamed: {names}",
+                id="event-of-event-with-names",
+                number=event.event,
+                names=made,
+            )
         case "undo" | "redo":
             return message("event {number}", id="event-of-event", number=event.event)
         case "split" if event.tags:

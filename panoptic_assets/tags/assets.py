@@ -153,13 +153,15 @@ def tags(
     plan = edited.plan
     for note in plan.notes:
         context.log.warning(note)
+    notes = [*plan.notes, *(note for said in plan.event_notes.values() for note in said)]
     return dg.MaterializeResult(
         metadata={
             **tags_metadata(edited.tables, edited.nb_events, len(plan.config.edits)),
             "appended_events": dg.MetadataValue.json(
                 [len(plan.log) + 1 + place for place in range(len(plan.events))]
             ),
-            **({"notes": dg.MetadataValue.md(bullets(plan.notes))} if plan.notes else {}),
+            "event_notes": dg.MetadataValue.json({str(n): s for n, s in plan.event_notes.items()}),
+            **({"notes": dg.MetadataValue.md(bullets(notes))} if notes else {}),
         },
         data_version=tags_version(edited.tables),
     )

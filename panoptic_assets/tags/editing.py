@@ -5,6 +5,7 @@ the log says. Does not belong here: what an edit is (``tags.edits``), and what e
 (``spec.tag_log``).
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,6 +34,8 @@ class EditingPlan:
     """That do the edits after it; none where there are no edits."""
     notes: list[str]
     """What a person must know, one sentence each."""
+    event_notes: dict[int, list[str]]
+    """The same of single events, by their numbers."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,18 @@ def prepare(context: Context, key: str, given: Document) -> EditingPlan:
 
 def _planned(context: Context, config: EditsConfig) -> EditingPlan:
     if not config.edits:
-        return EditingPlan(context, config, read_log(context.store), [], [])
+        return EditingPlan(context, config, read_log(context.store), [], [], {})
     notes: dict[str, None] = {}
+    of_events: dict[int, list[str]] = defaultdict(list)
     folder = context.registry.images
-    events, log = check_edits(context.store, config, folder, notes.setdefault)
-    return EditingPlan(context, config, log, events, list(notes))
+    events, log = check_edits(
+        context.store,
+        config,
+        folder,
+        notes.setdefault,
+        lambda number, note: of_events[number].append(note),
+    )
+    return EditingPlan(context, config, log, events, list(notes), dict(of_events))
 
 
 def run(plan: EditingPlan) -> Edited:
@@ -112,6 +122,7 @@ def check_edits(
     config: EditsConfig,
     folder: str = "",
     report: Callable[[str], object] = lambda _: None,
+    report_of_event: Callable[[int, str], object] = lambda number, note: None,
 ) -> tuple[list[tag_log.Event], list[LoggedEvent]]:
     """The events that do some edits after the log as it is; and that log.
 
@@ -120,6 +131,7 @@ def check_edits(
         config: The edits.
         folder: The images' folder or its URI, for names of images that are whole paths.
         report: Called with sentences that a person must know.
+        report_of_event: Called with those of one event, and its number.
 
     Raises:
         InputError: One of the edits cannot be done.
@@ -130,7 +142,8 @@ def check_edits(
     names = image_names(store, folder, also=seen)
     images = Images(lambda name: names.find(name) or None)
     try:
-        events = resolve_edits(config.edits, [entry.event for entry in log], images)
+        before = [entry.event for entry in log]
+        events = resolve_edits(config.edits, before, images, report_of_event)
     except EditError as error:
         raise InputError.of(error) from error
     for note in names.notes:

@@ -17,33 +17,32 @@ Long because each edit is a few lines, on one tree and in one vocabulary.
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.tag_log import (
     HIERARCHY,
+    LONGEST_NAME,
     Event,
     Pair,
     State,
     Tag,
     comparable,
     in_tree_order,
-    known_property,
+    is_unnamed,
     normalised,
     paths,
-    remainders,
     replayed,
-    undone,
 )
 from panoptic_assets.spec.text import nearest
+from panoptic_assets.tags.taking_back import LogInProgress
 from resources.errors import Message, PlainError, message
 
 Edit = Mapping[str, Mapping[str, Any]]
 
 DEFAULT_PROPERTY = "Clustering"
-LONGEST_NAME = 200
 DEEPEST = 50
 """Levels of a property's tree."""
 
@@ -99,22 +98,28 @@ class Images:
     """The id of an image that was ever seen; None if there is none."""
 
 
-def resolve_edits(edits: Sequence[Edit], log: Sequence[Event], images: Images) -> list[Event]:
+def resolve_edits(
+    edits: Sequence[Edit],
+    log: Sequence[Event],
+    images: Images,
+    report: Callable[[int, str], object] = lambda number, note: None,
+) -> list[Event]:
     """The events that do some edits, one after the other; none if one of them cannot be done.
 
     Args:
         edits: In the order in which they are to be done; later ones see what earlier ones did.
         log: All events so far.
         images: All images.
+        report: Called with the number of an event and a sentence that a person must know of it.
 
     Raises:
         EditError: One of them cannot be done; the message says which, and why.
     """
-    events = list(log)
-    state = replayed(events)
+    kinds = [kind for edit in edits if isinstance(edit, Mapping) for kind in edit]
+    whole = LogInProgress(log, kinds.count("undo") + kinds.count("redo"))
     for number, edit in enumerate(edits, start=1):
         try:
-            event = _event(edit, events, state, images)
+            notes = _do(edit, whole, images)
         except EditError as error:
             if len(edits) == 1:
                 raise
@@ -125,13 +130,22 @@ def resolve_edits(edits: Sequence[Edit], log: Sequence[Event], images: Images) -
                 nb_edits=len(edits),
                 reason=error,
             ) from error
-        events.append(event)
-        if event.kind in ("undo", "redo"):
-            state = replayed(events)
-            _check_depth(state, event)
-        else:
-            state.apply(event, len(events))
-    return events[len(log) :]
+        for note in notes:
+            report(len(whole.events), note)
+    return whole.events[len(log) :]
+
+
+def _do(edit: Edit, log: LogInProgress, images: Images) -> list[str]:
+    """Add the event of an edit to the log; what a person must know of it."""
+    kind, fields = _checked(edit)
+    if kind not in ("undo", "redo"):
+        log.add(_event(kind, fields, log.state, images))
+        return []
+    event, notes, changed = _take_back(
+        "undo" if kind == "undo" else "redo", fields.get("event"), log
+    )
+    _check_depth(log.state, event, changed)
+    return notes
 
 
 def find_tag(name: str, log: Sequence[Event], property_name: str) -> Tag:
@@ -140,7 +154,7 @@ def find_tag(name: str, log: Sequence[Event], property_name: str) -> Tag:
     Raises:
         EditError: There is none, or there are several; the message names the nearest ones.
     """
-    return _TagTree(replayed(log), normalised(property_name)).find(name)
+    return _TagTree(replayed(log), property_name).find(name)
 
 
 def assigning(
@@ -176,8 +190,8 @@ def reassigning(
 
 def _making(name: str, log: Sequence[Event], property_name: str) -> list[Edit]:
     """The edit that makes a tag; none where there is one."""
-    tree = _TagTree(replayed(log), normalised(property_name))
-    exists = name in tree.tags or comparable(name) in tree.by_path
+    tree = _TagTree(replayed(log), property_name)
+    exists = tree.get(name) or tree.called(name)
     return [] if exists else [{"create": {"tag": name, "property": property_name}}]
 
 
@@ -187,17 +201,14 @@ def carrying(name: str, log: Sequence[Event], property_name: str) -> set[str]:
     Raises:
         EditError: There is no such tag.
     """
-    tree = _TagTree(replayed(log), normalised(property_name))
+    tree = _TagTree(replayed(log), property_name)
     return set(tree.state.members[tree.find(name).tag_id])
 
 
-def _check_depth(state: State, event: Event) -> None:
-    above = {tag.tag_id: tag.parent_id for tag in state.tags.values()}
-    for tag_id in above:
-        depth, parent_id = 1, above[tag_id]
-        while parent_id is not None and depth <= DEEPEST:
-            depth, parent_id = depth + 1, above[parent_id]
-        if depth > DEEPEST:
+def _check_depth(state: State, event: Event, changed: Collection[str]) -> None:
+    for tag in [state.tags[tag_id] for tag_id in changed if tag_id in state.tags]:
+        tree = _TagTree(state, tag.property)
+        if tree.depth(tag.tag_id) + tree.height(tag.tag_id) > DEEPEST:
             raise EditError(
                 "to {kind} event {event} would make a tree of more than {deepest} levels: move "
                 "tags up first.",
@@ -262,10 +273,7 @@ def _from_row(number: int, row: Mapping[str, str]) -> Edit:
     return {kind: fields}
 
 
-def _event(edit: Edit, log: list[Event], state: State, images: Images) -> Event:
-    kind, fields = _checked(edit)
-    if kind in ("undo", "redo"):
-        return _of_event(kind, fields.get("event"), log)
+def _event(kind: str, fields: dict[str, Any], state: State, images: Images) -> Event:
     tree = _TagTree(state, fields["property"])
     make = {
         "create_property": _create_property,
@@ -353,51 +361,88 @@ def _check_type(kind: str, name: str, value: Any) -> None:
         )
 
 
-def _of_event(kind: str, number: int | None, log: list[Event]) -> Event:
-    left_out = undone(log)
-    changes = [n for n, event in enumerate(log, 1) if event.kind not in ("undo", "redo")]
+def _take_back(
+    kind: Literal["undo", "redo"], number: int | None, log: LogInProgress
+) -> tuple[Event, list[str], Collection[str]]:
     if number is None:
-        if kind == "undo":
-            candidates = [n for n in changes if n not in left_out]
-        else:
-            order = [event.event for event in log if event.kind == "undo"]
-            candidates = [n for n in order if n in left_out]
-        if not candidates:
-            raise EditError("there is nothing to {kind}.", id="nothing-to-undo-or-redo", kind=kind)
-        number = candidates[-1]
-    if number not in changes:
+        number = log.last(kind)
+    if number is None:
+        raise EditError("there is nothing to {kind}.", id="nothing-to-undo-or-redo", kind=kind)
+    if not log.is_change(number):
         raise EditError(
             "there is no event {number} to {kind}: `panoptic-assets tag log` lists them.",
             id="no-event-to-undo-or-redo",
             number=_shown(number),
             kind=kind,
         )
-    if (number in left_out) != (kind == "redo"):
+    if log.is_undone(number) != (kind == "redo"):
         if kind == "undo":
             raise EditError(
                 "event {number} is undone already.", id="event-undone-already", number=number
             )
         raise EditError("event {number} is not undone.", id="event-not-undone", number=number)
-    return Event("undo" if kind == "undo" else "redo", event=number)
+    return log.take_back(kind, number)
 
 
 class _TagTree:
-    """The tags of one property, by their paths."""
+    """The tags of one property, by their paths.
+
+    It computes nothing before it is asked for it, and looks at no more tags than are asked for: a
+    list of 10,000 edits makes 10,000 of these.
+    """
 
     def __init__(self, state: State, property_name: str):
         self.state = state
-        self.property = known_property(property_name, state.properties)
+        name = normalised(property_name)
+        self.property = state.spelt.get(name, name)
         self.exists = self.property in state.properties
-        own = [tag for tag in state.tags.values() if tag.property == self.property]
-        self.tags = {tag.tag_id: tag for tag in in_tree_order(own)}
-        self.paths = paths(self.tags.values())
-        self.by_path: dict[str, list[str]] = defaultdict(list)
-        for tag_id, path in self.paths.items():
-            self.by_path[comparable(path)].append(tag_id)
+
+    def get(self, tag_id: str) -> Tag | None:
+        """The tag of an id, if it is one of the property."""
+        tag = self.state.tags.get(tag_id)
+        return tag if tag is not None and tag.property == self.property else None
+
+    def called(self, path: str) -> list[Tag]:
+        """The tags that a path means, in the order of the tree."""
+        parts = [normalised(part) for part in path.split(HIERARCHY.strip())]
+        reached: dict[int, set[str | None]] = defaultdict(set, {0: {None}})
+        for start in range(len(parts)):
+            length = -1
+            # One part is a name; several are one as well where it has the sign between them.
+            for end in range(start + 1, len(parts) + 1) if start in reached else ():
+                length += len(parts[end - 1]) + 1
+                if length > LONGEST_NAME:
+                    break
+                name = HIERARCHY.join(parts[start:end])
+                for above in reached[start]:
+                    if found := self.state.named.get((self.property, above, name)):
+                        reached[end] |= found
+        return self._in_order(tag_id for tag_id in reached[len(parts)] if tag_id)
+
+    def _in_order(self, tag_ids: Iterable[str]) -> list[Tag]:
+        found = {tag_id: self.state.tags[tag_id] for tag_id in tag_ids}
+        if len(found) < 2:
+            return list(found.values())
+        whole = dict(found)
+        for tag in found.values():
+            whole |= {above.tag_id: above for above in self._up(tag)}
+        return [tag for tag in in_tree_order(whole.values()) if tag.tag_id in found]
+
+    def _up(self, tag: Tag) -> Iterator[Tag]:
+        """A tag and those above it, the root last."""
+        while True:
+            yield tag
+            if tag.parent_id is None:
+                return
+            tag = self.state.tags[tag.parent_id]
+
+    def path(self, tag: Tag) -> str:
+        """The names of a tag and of those above it."""
+        return HIERARCHY.join(above.name for above in reversed([*self._up(tag)]))
 
     def find(self, name: str) -> Tag:
-        if name in self.tags:
-            return self.tags[name]
+        if tag := self.get(name):
+            return tag
         if not self.exists:
             raise EditError(
                 "there is no property {property!r}: {nearest}.",
@@ -405,14 +450,15 @@ class _TagTree:
                 property=self.property,
                 nearest=_nearest(self.property, self.state.properties),
             )
-        found = self.by_path.get(comparable(name), [])
+        found = self.called(name)
         if not found:
+            own = [tag for tag in self.state.tags.values() if tag.property == self.property]
             raise EditError(
                 "there is no tag {name!r} in {property!r}: {nearest}.",
                 id="edit-tag-unknown",
                 name=name,
                 property=self.property,
-                nearest=_nearest(name, self.paths.values()),
+                nearest=_nearest(name, paths(in_tree_order(own)).values()),
             )
         if len(found) > 1:
             raise EditError(
@@ -422,33 +468,42 @@ class _TagTree:
                 nb_tags=len(found),
                 property=self.property,
                 name=name,
-                tag_ids=" or ".join(sorted(found)),
+                tag_ids=" or ".join(sorted(tag.tag_id for tag in found)),
             )
-        return self.tags[found[0]]
+        return found[0]
 
     def check_free(self, name: str, parent_id: str | None, but: Iterable[str] = ()) -> None:
-        leave = set(but)
-        for tag in self.tags.values():
-            if (
-                tag.parent_id == parent_id
-                and tag.tag_id not in leave
-                and normalised(tag.name) == normalised(name)
-            ):
-                raise EditError(
-                    "there is a tag {tag!r} already: choose another name, or merge the two.",
-                    id="edit-tag-exists",
-                    tag=self.paths[tag.tag_id],
-                )
+        here = self.state.named.get((self.property, parent_id, comparable(name)), set())
+        if taken := self._in_order(here - set(but)):
+            raise EditError(
+                "there is a tag {tag!r} already: choose another name, or merge the two.",
+                id="edit-tag-exists",
+                tag=self.path(taken[0]),
+            )
 
     def depth(self, tag_id: str | None) -> int:
-        return 0 if tag_id is None else self.paths[tag_id].count(HIERARCHY) + 1
+        return 0 if tag_id is None else self.path(self.state.tags[tag_id]).count(HIERARCHY) + 1
 
-    def below(self, tag_id: str) -> set[str]:
-        found = {tag_id}
-        for tag in self.tags.values():  # parents first
-            if tag.parent_id in found:
-                found.add(tag.tag_id)
-        return found
+    def height(self, tag_id: str) -> int:
+        """How many levels lie below a tag."""
+        height, level = -1, [tag_id]
+        while level:
+            level = [child for each in level for child in self.state.below.get(each, ())]
+            height += 1
+        return height
+
+    def is_in(self, tag_id: str, tag: Tag) -> bool:
+        """Whether a tag, named by its id, is another one, or lies below it."""
+        return any(above.tag_id == tag.tag_id for above in self._up(self.state.tags[tag_id]))
+
+    def is_rest(self, tag: Tag) -> bool:
+        """Whether :func:`remainders` finds a tag."""
+        for above in self._up(tag):
+            if above.is_remainder:
+                return True
+            if not is_unnamed(above, self.state.edited):
+                return False
+        return False
 
 
 def _create_property(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
@@ -482,7 +537,7 @@ def missing_tags(tag_paths: Iterable[Sequence[str]], state: State, property_name
         EditError: A name cannot be used, or a path is too deep.
     """
     tree = _TagTree(state, property_name)
-    known: dict[str, str] = {path: found[0] for path, found in tree.by_path.items()}
+    known: dict[str, str] = {}
     made = []
     for names in tag_paths:
         if len(names) > DEEPEST:
@@ -495,6 +550,8 @@ def missing_tags(tag_paths: Iterable[Sequence[str]], state: State, property_name
         parent_id = None
         for depth in range(1, len(names) + 1):
             path = comparable(HIERARCHY.join(names[:depth]))
+            if path not in known and (there := tree.called(path)):
+                known[path] = there[0].tag_id
             if path not in known:
                 name = _name(names[depth - 1], N_("tag"))
                 tag = Tag(uuid.uuid4().hex[:16], tree.property, name, parent_id)
@@ -534,8 +591,7 @@ def _merge(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     if not gone:
         raise EditError("merge needs another tag than the one that stays.", id="edit-merge-of-one")
     for tag_id in gone:
-        height = max(map(tree.depth, tree.below(tag_id))) - tree.depth(tag_id)
-        if tree.depth(kept.tag_id) + height > DEEPEST:
+        if tree.depth(kept.tag_id) + tree.height(tag_id) > DEEPEST:
             raise EditError(
                 "a tree of tags has at most {deepest} levels.",
                 id="edit-tree-too-deep",
@@ -548,21 +604,23 @@ def _split(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     tag = tree.find(fields["tag"])
     made: list[Tag] = []
     pairs: list[Pair] = []
+    names: set[str] = set()
     taken: set[str] = set()
     for given, wanted in fields["into"].items():
         name = _name(given, "tag")
         tree.check_free(name, tag.parent_id)
-        if any(normalised(other.name) == name for other in made):
+        if name in names:
             raise EditError("split names {name!r} twice.", id="edit-split-names-twice", name=name)
         new = Tag(uuid.uuid4().hex[:16], tree.property, name, tag.parent_id)
         made.append(new)
+        names.add(name)
         for image_id in _ids(wanted, images):
             if image_id not in tree.state.members[tag.tag_id]:
                 raise EditError(
                     "the image {image_id} does not carry the tag {tag!r}.",
                     id="edit-split-of-image-without-tag",
                     image_id=image_id[:12],
-                    tag=tree.paths[tag.tag_id],
+                    tag=tree.path(tag),
                 )
             if image_id in taken:
                 raise EditError(
@@ -580,15 +638,13 @@ def _split(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
 def _move(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
     tag = tree.find(fields["tag"])
     parent_id = tree.find(fields["under"]).tag_id if fields["under"] else None
-    below = tree.below(tag.tag_id)
-    if parent_id in below:
+    if parent_id is not None and tree.is_in(parent_id, tag):
         raise EditError(
             "{tag!r} cannot be moved below itself.",
             id="edit-moves-below-itself",
-            tag=tree.paths[tag.tag_id],
+            tag=tree.path(tag),
         )
-    height = max(tree.depth(tag_id) for tag_id in below) - tree.depth(tag.tag_id)
-    if tree.depth(parent_id) + 1 + height > DEEPEST:
+    if tree.depth(parent_id) + 1 + tree.height(tag.tag_id) > DEEPEST:
         raise EditError(
             "a tree of tags has at most {deepest} levels.", id="edit-tree-too-deep", deepest=DEEPEST
         )
@@ -602,7 +658,7 @@ def _recolour(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
 
 
 def _delete(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
-    below = tree.below(tree.find(fields["tag"]).tag_id)
+    below = tree.state.subtree([tree.find(fields["tag"]).tag_id])
     return Event("delete", tree.property, tag_ids=tuple(sorted(below)))
 
 
@@ -614,11 +670,11 @@ def _give_or_take(kind: str, fields: dict[str, Any], tree: _TagTree, images: Ima
     only = bool(fields.get("only", False))
     left: tuple[str, ...] = ()
     if kind == "accept":
-        rest = remainders(tree.tags.values(), tree.state.edited)
-        below = {tag_id for tag_id in rest if not tree.tags[tag_id].is_remainder} - {tag.tag_id}
-        given = {image_id for _, image_id in pairs}
-        carried = (t for t in below if not given.isdisjoint(tree.state.members[t]))
-        left = tuple(sorted(carried))
+        carried = {
+            other for _, image_id in pairs for other in tree.state.carried.get(image_id, ())
+        } - {tag.tag_id}
+        found = [each for other in carried if (each := tree.get(other)) and tree.is_rest(each)]
+        left = tuple(sorted(each.tag_id for each in found if not each.is_remainder))
     event = Event(kind, tree.property, images=tuple(sorted(pairs)), only=only)  # type: ignore[arg-type]
     return replace(event, tag_ids=left)
 
@@ -630,7 +686,7 @@ def _reassign(fields: dict[str, Any], tree: _TagTree, images: Images) -> Event:
         raise EditError(
             "{tag!r} is the tag that the images carry: name another one, that they get.",
             id="edit-reassign-to-itself",
-            tag=tree.paths[tag.tag_id],
+            tag=tree.path(tag),
         )
     image_ids = _some_ids("reassign", fields, images)
     _check_carried(tag, image_ids, tree)
@@ -646,7 +702,7 @@ def _check_carried(tag: Tag, image_ids: Sequence[str], tree: _TagTree) -> None:
             id="edit-of-images-without-tag",
             nb_without=len(without),
             nb_images=len(image_ids),
-            tag=tree.paths[tag.tag_id],
+            tag=tree.path(tag),
             without=without[0][:12] + (", …" if len(without) > 1 else ""),
         )
 
@@ -687,6 +743,42 @@ def _some_ids(kind: str, fields: dict[str, Any], images: Images) -> list[str]:
     if not found:
         raise EditError("{kind} names no image.", id="edit-without-images", kind=kind)
     return found
+
+
+def check_tag_name(name: str) -> None:
+    """Refuse what no tag can be called.
+
+    Not the sign that parts the names of a path, which edits do not take: a document that names tags
+    by ids may hold names that another program has made.
+
+    Raises:
+        EditError: It is empty, too long or unreadable.
+    """
+    _name(name.replace(HIERARCHY.strip(), "›"), N_("tag"))
+
+
+def check_depth_of(tags: Iterable[Tag], state: State) -> None:
+    """Refuse new tags that would make a tree of too many levels.
+
+    Args:
+        tags: The new tags, parents first.
+        state: Those that are there.
+
+    Raises:
+        EditError: They would.
+    """
+    depths: dict[str, int] = {}
+    for tag in tags:
+        above, depth = tag.parent_id, 1
+        while above is not None and above not in depths:
+            above, depth = state.tags[above].parent_id, depth + 1
+        depths[tag.tag_id] = depth + (depths[above] if above is not None else 0)
+        if depths[tag.tag_id] > DEEPEST:
+            raise EditError(
+                "a tree of tags has at most {deepest} levels.",
+                id="edit-tree-too-deep",
+                deepest=DEEPEST,
+            )
 
 
 def _name(text: Any, what: str) -> str:

@@ -31,7 +31,6 @@ from panoptic_assets.spec.tag_log import known_property
 from panoptic_assets.spec.text import counted
 from panoptic_assets.tags.carry_over import CarryOver, CarryOverError, Change, Means, carry_over
 from panoptic_assets.tags.config import EditsConfig, SaveConfig
-from panoptic_assets.tags.edits import LONGEST_NAME
 from panoptic_assets.tags.effects import NO_EFFECT, Effect, check_unasked, effect_of
 from panoptic_assets.tags.table import LoggedEvent, append_events, read_log
 from resources.errors import InputError
@@ -383,7 +382,7 @@ def saved(
         {key: (record.record_id, record.output) for key, record in valid},
         clusterings.places(run_key),
         REMAINDER_NAME,
-        tag_log.tag_names(names, LONGEST_NAME),
+        tag_log.tag_names(names, tag_log.LONGEST_NAME),
         depth,
     )
 

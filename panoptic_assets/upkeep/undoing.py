@@ -60,6 +60,8 @@ class PastAct:
     undone: bool
     dagster_run_id: str
     """Empty where it is not known: the tag log names none."""
+    named: tuple[str, ...] = ()
+    """Of an undo or redo of an event of tags: names that tags got, since others had theirs."""
     text: str = field(init=False)
     """``said`` in English."""
 
@@ -297,9 +299,14 @@ def _of_tags(log: list[LoggedEvent]) -> list[PastAct]:
             reason=entry.reason,
             undone=entry.number in left_out,
             dagster_run_id="",
+            named=_names_given(entry.event),
         )
         for entry, said in zip(log, in_words(events, [e.nb_images for e in log]), strict=True)
     ]
+
+
+def _names_given(event: tag_log.Event) -> tuple[str, ...]:
+    return tuple(tag.name for tag in event.tags) if event.kind in ("undo", "redo") else ()
 
 
 def find_act(

@@ -277,6 +277,27 @@ def test_a_switch_of_the_history_undoes_an_act_and_does_it_again(page, corpus, t
     assert paths("Switched") == ["b"]
 
 
+def test_a_name_that_another_tag_has_by_now_comes_back_with_a_number_and_that_is_said(
+    page, corpus, tags_in, paths
+):
+    """A25: nobody is left with two tags of one name beside each other without a word."""
+    line = tags_in("Twice", "vase", "coupe")
+    for before, after in (("vase", "amphore"), ("coupe", "vase")):
+        rename(line(before), after)
+        told(page, f"is now called “{after}”")
+    page.goto(f"{corpus}/history?key=Twice&kind=rename")
+    switch = page.get_by_role("switch").last
+    switch.click()
+    told(page, "Another tag has the name by now, so a number was added")
+    assert paths("Twice") == ["vase", "vase (2)"]
+    page.goto(f"{corpus}/history?kind=undo")
+    expect(page.get_by_text("renamed: vase (2)").first).to_be_visible()
+    page.goto(f"{corpus}/history?key=Twice&kind=rename")
+    switch.click()
+    expect(switch).to_be_checked()
+    assert paths("Twice") == ["amphore", "vase"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_tree_and_the_history_are_accessible(page, corpus, tags_in, scheme, shot, accessible):
     """By the rules of axe, in light and in dark."""

@@ -53,6 +53,7 @@ const followed = new Set();
 // What this person did on the page before may go on here, which shows what was before it: nothing
 // that is done here must be refused for that, so it waits until the page has caught up.
 const SECONDS_TO_CATCH_UP = 5; // what takes longer is a clustering or the like, and is not waited for
+const SECONDS_TO_READ = 30; // notes are longer than "Done."
 const JUST_NOW = 10_000; // milliseconds in which a page is made and loaded
 let caughtUp = Promise.resolve();
 
@@ -137,9 +138,9 @@ async function carriedOut(name, body, what = nameOf(name)) {
 //   what: what it is called meanwhile; stays: whether the page shows it already;
 //   after(result): what to do once the page shows it; from: the element that it was asked for with;
 //   undone: a list that gets the ids by which it is undone, where the caller tells of several acts
-//   at once (`silent`); onRefused(error): what to do, too, where it was refused;
+//   at once (`silent`); notes: one that gets what must be known of each, told with the last; onRefused(error): what to do, too, where it was refused;
 //   true: it was told there.
-export async function act(name, body = {}, { subjects, said, what, stays = false, after, silent = false, from, undone, onRefused } = {}) {
+export async function act(name, body = {}, { subjects, said, what, stays = false, after, silent = false, from, undone, notes = [], onRefused } = {}) {
   if (isReadOnly) {
     tell(_("This server is read-only: everything can be looked at and nothing changed."), { wrong: true });
     return null;
@@ -149,10 +150,11 @@ export async function act(name, body = {}, { subjects, said, what, stays = false
     await caughtUp.finally(() => (waiting -= 1));
     const { result, undo = [] } = await carriedOut(name, { ...body, seen: seenOf(subjects, from) }, what);
     undone?.push(...undo);
+    notes.push(...notesOf(result));
     if (!stays) await refresh();
     if (!silent) {
       const text = typeof said === "function" ? said(result) : said || _("Done.");
-      tell(text, { doing: undo.length ? [[_("Undo"), () => takeBack(undo)]] : [] });
+      tellWith(notes, text, undo.length ? [[_("Undo"), () => takeBack(undo)]] : []);
     }
     after?.(result);
     return result ?? {};
@@ -166,10 +168,16 @@ export async function act(name, body = {}, { subjects, said, what, stays = false
 
 // Undo what an act has done, the last of it first.
 export async function takeBack(ids) {
+  const notes = [];
   for (const id of [...ids].reverse()) {
-    if ((await act("undo", { act: id }, { said: _("Undone."), silent: id !== ids[0] })) === null) return;
+    if ((await act("undo", { act: id }, { said: _("Undone."), silent: id !== ids[0], notes })) === null) return;
   }
 }
+
+// What an act's answer says that a person must know, as of tags that got a number by an undo.
+const notesOf = (result) => [result].flat().flatMap((one) => one?.notes ?? []);
+
+const tellWith = (notes, text, doing) => tell([text, ...notes].join(" "), { doing, seconds: notes.length ? SECONDS_TO_READ : undefined });
 
 export const undoLast = () => act("undo", {}, { said: (done) => _("Undone: {change}", { change: done?.change || "" }) });
 export const redoLast = () => act("redo", {}, { said: (done) => _("Done again: {change}", { change: done?.change || "" }) });
@@ -205,7 +213,7 @@ async function toItsEnd(other, isMine) {
     const place = PLACES[other.name]?.(result);
     const doing = place ? [[_("Look at it"), () => (location.href = `${base}/${encodeURI(place)}`)]] : [];
     if (isMine && undo.length) doing.push([_("Undo"), () => takeBack(undo)]);
-    tell(_("{act}: done.", { act: nameOf(other.name) }), { doing });
+    tellWith(notesOf(result), _("{act}: done.", { act: nameOf(other.name) }), doing);
   } catch (error) {
     refused(error);
   }

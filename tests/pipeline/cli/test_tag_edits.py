@@ -4,8 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from panoptic_assets.cli.main import main
-from panoptic_assets.cli.tag_edits import _edits_of_csv
+from panoptic_assets.cli.tag_edits import _edits_of_table
 from tests.commands import run
+from tests.spreadsheets import xlsx
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -17,16 +18,22 @@ def test_a_table_of_edits_may_have_any_separator(separator, tmp_path):
         ["assign", "9", "", "a|b"],
     ]
     file.write_bytes("\r\n".join(map(separator.join, cells)).encode("utf-8-sig"))
-    assert _edits_of_csv(file) == [
+    assert _edits_of_table(file) == [
         {"rename": {"tag": "9", "to": "Été"}},
         {"assign": {"tag": "9", "images": ["a", "b"]}},
     ]
 
 
+def test_a_spreadsheet_may_hold_edits(tmp_path):
+    file = tmp_path / "edits.xlsx"
+    file.write_bytes(xlsx(("Tags", [["edit", "tag", "to"], ["rename", "9", "Été"]])))
+    assert _edits_of_table(file) == [{"rename": {"tag": "9", "to": "Été"}}]
+
+
 def test_columns_that_are_no_fields_may_be_there_twice_or_have_no_name(tmp_path):
     file = tmp_path / "edits.csv"
     file.write_bytes(b"edit;;tag;notes;notes;\ncreate;mine;9;;;yours\n")
-    assert _edits_of_csv(file) == [{"create": {"tag": "9"}}]
+    assert _edits_of_table(file) == [{"create": {"tag": "9"}}]
 
 
 @pytest.mark.parametrize(
@@ -61,3 +68,37 @@ def test_a_colour_is_shown_and_taken_away(vectors_bench):
     assert "Vases: no colour" in run("history", cwd=folder).stdout
     run("undo", cwd=folder)
     assert "#4477aa" in run("tags", cwd=folder).stdout
+
+
+def test_a_tag_that_comes_back_under_a_taken_name_gets_a_number_and_that_is_said(vectors_bench):
+    """A25: by the command, in the history, and to whoever undoes an act of it."""
+    folder = vectors_bench.project.folder
+    vectors_bench.make(
+        "tags",
+        edits=[
+            *({"create": {"tag": tag}} for tag in ("vase", "coupe", "coupe > a")),
+            {"rename": {"tag": "vase", "to": "amphore"}},
+            {"rename": {"tag": "coupe", "to": "vase"}},
+            {"delete": {"tag": "vase > a"}},
+        ],
+    )
+    note = "Another tag has the name by now, so a number was added; rename one, or merge them: "
+    assert f"{note}'vase' → 'vase (2)'." in run("tag", "undo", 4, cwd=folder).stdout
+    shown = run("tags", cwd=folder).stdout
+    assert "vase (2)" in shown
+    assert "amphore" not in shown
+    assert "tag-4; renamed: vase (2)" in run("history", "--number", 1, cwd=folder).stdout
+    assert "event 4; renamed: vase (2)" in run("tag", "log", cwd=folder).stdout
+    assert note not in run("redo", cwd=folder).stdout
+    assert note in run("undo", "tag-4", cwd=folder).stdout
+    done = run("undo", "tag-3", cwd=folder).stdout
+    assert "(`panoptic-assets redo tag-3`" in done
+    edits = folder / "edits.yaml"
+    edits.write_text(
+        "edits: [{redo: {event: 3}}, {move: {tag: 'vase (2)', under: vase}}, "
+        "{delete: {tag: vase}}, {undo: {event: 12}}]\n"
+    )
+    assert run("tag", "apply", "edits.yaml", cwd=folder).stdout.splitlines()[-2:] == [
+        "  Still deleted by event 6, which can be undone as well: 'a'.",
+        "  Still deleted by event 13, which can be undone as well: 'vase (2)'.",
+    ]

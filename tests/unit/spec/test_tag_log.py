@@ -389,6 +389,11 @@ def test_undone_and_redone_any_event_is_as_it_was(seed):
         if found.kind in ("undo", "redo") or number in left_out:
             continue
         without = [*log, Event("undo", event=number)]
-        kept = [Event("undo") if n in {number, *left_out} else e for n, e in enumerate(log, 1)]
+        kept = [
+            # Nor the names that undoing it, or doing it again, gave to others before.
+            Event("undo") if n in {number, *left_out} or e.event == number else e
+            for n, e in enumerate(log, 1)
+        ]
         assert replay(without) == replay(kept)  # numbers stay, what is undone is not there
-        assert replay([*without, Event("redo", event=number)]) == states[-1]
+        if not any(e.tags for e in log if e.event == number):  # which this one does not give again
+            assert replay([*without, Event("redo", event=number)]) == states[-1]

@@ -4,10 +4,9 @@ import unicodedata
 
 import pytest
 
-from panoptic_assets.spec.tag_log import Event, Tag, known_property, paths, replay
+from panoptic_assets.spec.tag_log import LONGEST_NAME, Event, Tag, known_property, paths, replay
 from panoptic_assets.tags.edits import (
     DEEPEST,
-    LONGEST_NAME,
     EditError,
     Images,
     from_rows,
@@ -297,6 +296,15 @@ def test_an_undo_that_would_make_a_tree_too_deep_is_refused():
     ]
     with pytest.raises(EditError, match="levels: move tags up first"):
         resolve_edits([{"undo": {"event": 3}}], log, FIND)
+
+
+def test_a_path_of_more_parts_than_any_tag_has_is_none_and_names_with_signs_are_found():
+    signs = "x>" * 60
+    log = [Event("create", "Clustering", (tag("s", signs), tag("t", "y", "s")))]
+    event = resolve_edits([{"recolour": {"tag": f"{signs} > y", "colour": ""}}], log, FIND)
+    assert [each.tag_id for each in event] == ["t"]
+    with pytest.raises(EditError, match="there is no tag"):
+        resolve_edits([{"recolour": {"tag": "x>" * 100_000, "colour": ""}}], log, FIND)
 
 
 def test_a_number_that_python_does_not_write_is_refused_in_words():
