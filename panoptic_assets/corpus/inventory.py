@@ -1,4 +1,4 @@
-"""Metadata kept beside the images: a CSV file whose columns become properties of images.
+"""Metadata kept beside the images: a table whose columns become properties of images.
 
 Belongs here: what the file's text says, which image each line speaks of, and which value an image
 gets. Does not belong here: opening the file and storing the values
@@ -7,44 +7,76 @@ gets. Does not belong here: opening the file and storing the values
 The form is the one that Panoptic imports and exports (``core/importer`` and ``dateformat.py`` of
 CERES-Sorbonne/Panoptic): ``;`` between cells, headers ``name[type]``, a point in numbers, dates
 with the day first or in ISO 8601, tags separated by commas. Read here as well: ``,`` or tabs
-between cells, headers without a type, ``a > b`` for a tag below another, and the decimal comma in
-files with ``;``, which is how spreadsheets write them where it is the custom.
+between cells, headers without a type, ``a > b`` for a tag below another, the decimal comma where
+no comma separates cells, dates as museums write them, and spreadsheets.
 
 The file is made by hand and may be anything. What breaks the table as a whole is a
-:class:`InventoryError`; a cell that cannot be read is left out and becomes a :class:`Finding`.
+:class:`InventoryError`; a cell that cannot be read is left out, which is a finding
+(``corpus.inventory_findings``).
 
 Long because the file's values are read column by column, and whatever is wrong with one is said.
 """
 
-import heapq
 import re
-from bisect import bisect_left
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, get_args
 
-from panoptic_assets.corpus.names import ImageNames, comparable_path, first_pages
+from panoptic_assets.corpus.foreign_names import Corpus, ForeignNames, plain_name
+from panoptic_assets.corpus.inventory_findings import FindingCounter, Findings
+from panoptic_assets.corpus.names import first_pages
+from panoptic_assets.corpus.nearest_files import NearestFiles
 from panoptic_assets.corpus.values import (
     CONTROL_CHARACTERS,
     MAX_NAME,
     READERS,
     PropertyType,
     Value,
+    are_doubtful_decimals,
     inferred_type,
+    look_like_dates,
     shown_cell,
     written,
 )
-from panoptic_assets.spec.tables import CsvTable, Separator, TableError, folded, read_table
-from resources.errors import InputError
-from resources.page_paths import file_of, page_number
+from panoptic_assets.spec.formulas import unprotected
+from panoptic_assets.spec.languages import N_
+from panoptic_assets.spec.tables import (
+    HEADER_WITHIN,
+    EmptyTableError,
+    OpenTable,
+    TableError,
+    folded,
+    read_table,
+)
+from resources.errors import InputError, noted
 
 MAX_CELLS = 2**23
 """Of a whole file; a million cells take up to 150 MB of memory here, 600 with storing them."""
 MAX_COLUMNS = 256
-MAX_FINDINGS = 100
 MAX_UNMATCHED = 20
 
-_FILE_COLUMNS = ("path", "chemin", "file", "fichier", "filename", "file name", "image")
+_FILE_COLUMNS = (
+    *("path[path]", "path", "filepath", "file path", "chemin", "chemin du fichier"),
+    *("chemin d acces", "global path", "local path", "file", "fichier", "filename", "file name"),
+    *("nom du fichier", "nom de fichier", "nom fichier", "fichier image", "image"),
+    *("nom du media", "file url", "media url"),
+    # Of items and media as Omeka S exports them, if the items came from here.
+    *("dcterms:source:literal", "o:source", "dcterms:source"),
+)
+"""Names of the column of files, :func:`folded`; of several the first counts: whole paths are surer
+than names of files, and these than addresses."""
+_OFFERED = ("chemin", "file", "fichier", "filename", "nom du fichier", "image")
+"""Those that a message offers beside ``path``."""
+_FRENCH_TYPES: dict[str, PropertyType] = {
+    "nombre": "number",
+    "texte": "text",
+    "etiquette": "tag",
+    "etiquettes": "multi_tags",
+}
+_DATE_WORDS = frozenset(
+    {"date", "dates", "datation", "datations", "annee", "annees", "millesime", "year", "years"}
+)
+"""In the header of a column, :func:`folded`, which then may hold dates."""
 _KEPT_AS_TEXT = frozenset({"url", "color", "checkbox", "path"})
 """Panoptic's types that have no equivalent here."""
 
@@ -52,28 +84,18 @@ _HEADER = re.compile(r"(.*\S) ?\[ ?(\w+) ?\]")
 
 
 class InventoryError(InputError):
-    """The file is no table of metadata; the message is one plain line with cause and remedy."""
-
-
-@dataclass(frozen=True, order=True)
-class Finding:
-    """Something in the file that is left out, or is not read as it was written."""
-
-    line: int
-    """Of the file, from 1; of several that make one line of the table, the first."""
-    column: str
-    """The property's name; empty when the finding is about the whole line."""
-    value: str
-    """What stands there, shortened, with control characters escaped."""
-    cause: str
+    """The file is no inventory; the message is one plain line with cause and remedy."""
 
 
 @dataclass(frozen=True)
-class Findings:
-    """The first findings by line, and how many there are."""
+class Unmatched:
+    """A line that names no file of the corpus, or not a single one."""
 
-    first: tuple[Finding, ...]
-    total: int
+    line: int
+    name: str
+    """What stands there, shortened, with control characters escaped."""
+    nearest: str
+    """The file whose name looks most like it; empty if none does, or the line names several."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +118,7 @@ class Column:
 class Inventory:
     """The table as it was read: n lines that each name a file."""
 
-    separator: Separator
+    separator: str
     files: list[str]
     """(n,) the name of the file on each line, as it was written."""
     lines: list[int]
@@ -115,31 +137,39 @@ class ImageValues:
     """Lines of the table."""
     nb_unmatched: int
     """Lines that name no file of the corpus, or not a single one."""
-    unmatched: tuple[str, ...]
-    """The first of the names on those lines."""
+    unmatched: tuple[Unmatched, ...]
+    """The first of those lines."""
     findings: Findings
 
 
 def parse_inventory(source: bytes | BinaryIO) -> Inventory:
-    """Read a table of metadata, in the form that :mod:`panoptic_assets.spec.tables` states.
+    """Read an inventory, in the form that :mod:`panoptic_assets.spec.tables` states.
 
-    The header needs a column for the file's name: ``path``, or the first that there is of
-    ``chemin``, ``file``, ``fichier``, ``filename``, ``file name``, ``image``, in any case.
+    The header needs a column for the file's name: the first that there is of ``path[path]``
+    (Panoptic's whole paths), ``path``, ``filepath``, ``chemin``, ``chemin du fichier``, ``chemin
+    d'accès``, ``global_path``, ``local_path``, ``file``, ``fichier``, ``filename``, ``nom du
+    fichier``, ``nom de fichier``, ``nom fichier``, ``fichier image``, ``image``, ``nom du média``,
+    ``file_url``, ``media_url``, in any case, with or without accents, spaces or ``_``.
 
-    Every other column is a property: ``name[type]`` with the type text, number, date, tag or
+    Every other column is a property, but for Panoptic's own ``id``, ``sha1[sha1]`` and
+    ``folder[folder]`` in its exports: ``name[type]`` with the type text, number, date, tag or
     multi_tags; Panoptic's url, color, checkbox and path are kept as text. Without a type, a column
     is a number when all its cells are plain decimal numbers (no leading zeros, no sign ``+``, no
-    exponent, no comma, integers below 2**53), a date when all are dates ``YYYY-MM-DD`` with or
-    without a time, otherwise text; never tags.
+    exponent, no comma, integers below 2**53), or when all are as the French write them (``950``,
+    ``12,5``) and one has thousands with decimals (``1 234,50``) or with a space that does not
+    break; a date when all are dates ``YYYY-MM-DD`` with or without a time, otherwise text; never
+    tags.
 
     * text: as written, formulas included.
-    * number: ``-1.5``, ``1e3``; in a file with ``;`` also ``1,5``. Rounded to float64; integers
-      that it cannot hold exactly are refused.
-    * date: ``2024-03-09``, ``2024/3/9``, ``09/03/2024`` (day first), each with an optional time
-      ``13:45``, ``13:45:30.5`` and zone (UTC without one); ``2024-03``, ``03/2024`` and ``2024``
-      are the first day of the month or year.
+    * number: ``-1.5``, ``1e3``; where cells are not separated by ``,`` also ``1,5``. Between
+      thousands may be a space of any kind or an apostrophe, and then ``1 234,5`` everywhere.
+      Rounded to float64; integers that it cannot hold exactly are refused.
+    * date: as :mod:`panoptic_assets.spec.written_dates` reads it, with an optional time ``13:45``
+      and zone (UTC without one) after a day in numbers.
     * tag: the whole cell. multi_tags: separated by commas. ``a > b`` is the tag b below a.
 
+    Of a cell, a tag or a header that begins with an apostrophe and what a spreadsheet would take
+    for a formula (``'=1``), the apostrophe is no part: see :mod:`panoptic_assets.spec.formulas`.
     Blank cells have no value. Columns without a name count for nothing while they are blank.
 
     Args:
@@ -151,10 +181,10 @@ def parse_inventory(source: bytes | BinaryIO) -> Inventory:
             quotes that do not close, or is too large.
     """
     try:
-        with read_table(source, _FILE_COLUMNS) as table:
+        with read_table(source, _FILE_COLUMNS, says_notes=True) as table:
             return _parse(table)
     except TableError as error:
-        raise InventoryError.of(error) from error
+        raise _refusal(error) from error
 
 
 def inventory_rows(source: BinaryIO) -> Generator[tuple[int, list[str]], None, None]:
@@ -172,7 +202,18 @@ def inventory_rows(source: BinaryIO) -> Generator[tuple[int, list[str]], None, N
             for line, row in table.rows:
                 yield line, _filled(row, table.headers)
     except TableError as error:
-        raise InventoryError.of(error) from error
+        raise _refusal(error) from error
+
+
+def _refusal(error: TableError) -> InventoryError:
+    if not isinstance(error, EmptyTableError):
+        return InventoryError.of(error)
+    return InventoryError(
+        "The file is empty: one of its first {within} lines must name the columns, one of them "
+        "`path` or `nom du fichier`.",
+        id="inventory-empty",
+        within=HEADER_WITHIN,
+    )
 
 
 def typed(header: str) -> tuple[str, str]:
@@ -191,7 +232,7 @@ def file_column(headers: list[str]) -> int:
     for word in _FILE_COLUMNS:
         if word in names:
             return names.index(word)
-    shown, others = shown_cell(", ".join(headers)), ", ".join(_FILE_COLUMNS[1:])
+    shown, others = shown_cell(", ".join(headers)), ", ".join(_OFFERED)
     if names[:1] == ["id"]:
         raise InventoryError(
             "No column names the files; the header is {header}. Separate columns by ';', ',' or "
@@ -215,8 +256,9 @@ def match_images(
 ) -> ImageValues:
     """Give each image its values.
 
-    A line names a file as :class:`Corpus` has it; one that does so in another letter case is a
-    finding. Of a file with several pages that are images, each gets the values.
+    A line names a file as :class:`ForeignNames` has it; one that does so otherwise than by its path
+    or the end of it is a finding, and so is one whose file another line names rather. Of a file
+    with several pages that are images, each gets the values.
 
     Values belong to images. Where several lines speak of one image (lines for copies of it, or two
     lines for one file), the first by path, then by line, gives the value, and others that differ
@@ -227,29 +269,44 @@ def match_images(
         paths_of_images: For each image id, the paths of its files, POSIX, below the images' folder.
         folder: Where the images' folder is, if lines may name files by whole paths.
     """
-    findings = _Collector(inventory.findings)
+    findings = FindingCounter(inventory.findings)
     corpus = Corpus(paths_of_images, folder)
+    names = ForeignNames(corpus, inventory.files)
     placed: list[tuple[str, int]] = []
-    unmatched: list[str] = []
+    unmatched: list[tuple[int, str, bool]] = []
     nb_placed = 0
     for row, given in enumerate(inventory.files):
-        paths, other_case = corpus.find(given)
+        meant = names.find(given)
+        paths = meant.paths
         if len(paths) == 1:
             nb_placed += 1
             placed += [(path, row) for path in corpus.pages(given, paths[0])]
-            if other_case:
-                cause = f"taken for {shown_cell(paths[0])}, whose name differs in letter case"
+            if meant.how:
+                cause = noted("taken for {path}, {why}", path=shown_cell(paths[0]), why=meant.how)
                 findings.add(inventory.lines[row], "", given, cause)
             continue
         if len(unmatched) < MAX_UNMATCHED:
-            unmatched.append(shown_cell(given))
+            unmatched.append((inventory.lines[row], given, bool(paths or meant.rival)))
+        if meant.rival is not None:
+            path, other = map(shown_cell, meant.rival)
+            cause = noted(
+                "it could be {path}, as could {other}, and only one of them can: write the path "
+                "below the images' folder",
+                path=path,
+                other=other,
+            )
+            findings.add(inventory.lines[row], "", given, cause)
         if paths:
             findings.add(
                 inventory.lines[row],
                 "",
                 given,
-                f"several files could be meant, such as {shown_cell(paths[0])} and "
-                f"{shown_cell(paths[1])}: write the path below the images' folder",
+                noted(
+                    "several files could be meant, such as {one} and {other}: write the path "
+                    "below the images' folder",
+                    one=shown_cell(paths[0]),
+                    other=shown_cell(paths[1]),
+                ),
             )
     placed.sort()
     images = [(corpus.images[path], row) for path, row in placed]
@@ -262,114 +319,44 @@ def match_images(
         values,
         len(inventory.files),
         len(inventory.files) - nb_placed,
-        tuple(unmatched),
+        _with_nearest(unmatched, corpus),
         findings.findings(),
     )
 
 
-class _Collector:
-    """Counts findings and keeps the first by line, in bounded memory."""
-
-    def __init__(self, start: Findings = Findings((), 0)):
-        self._kept = list(start.first)
-        self._total = start.total
-
-    def add(self, line: int, column: str, value: str, cause: str) -> None:
-        self._total += 1
-        self._kept.append(Finding(line, column, shown_cell(value), cause))
-        if len(self._kept) > 10 * MAX_FINDINGS:
-            self._kept = heapq.nsmallest(MAX_FINDINGS, self._kept)
-
-    def findings(self) -> Findings:
-        return Findings(tuple(sorted(self._kept)[:MAX_FINDINGS]), self._total)
-
-
-class Corpus:
-    """Finds the files that a line of another program's file can mean.
-
-    A line names an image as everywhere, see :mod:`panoptic_assets.corpus.names`. Failing that, by a
-    path that begins with the last name of the images' folder (Panoptic's exports), or by the end of
-    a path (a file name, or one with some folders) that only one file has. All of these come before
-    another letter case.
-
-    Args:
-        paths_of_images: As in :func:`resolve_edits`.
-        folder: As in :func:`resolve_edits`.
-    """
-
-    def __init__(self, paths_of_images: Mapping[str, Iterable[str]], folder: str):
-        self._paths = {image_id: list(paths) for image_id, paths in paths_of_images.items()}
-        self.images = {path: image_id for image_id, paths in self._paths.items() for path in paths}
-        several = {file_of(path) for path in self.images if page_number(path) > 1}
-        self._pages: dict[str, list[str]] = {file: [] for file in several}
-        for path in sorted(self.images, key=page_number) if several else ():
-            if (file := file_of(path)) in several:
-                self._pages[file].append(path)
-        self._names = ImageNames(self.images, folder=folder)
-        name = comparable_path(folder).rstrip("/").rpartition("/")[2]
-        self._prefix = f"{name}/" if name else ""
-        # Reversed, all paths with one ending are neighbours: any is found in logarithmic time,
-        # however many files share it.
-        self._endings: dict[bool, list[tuple[str, str]]] = {}
-
-    def pages(self, given: str, path: str) -> list[str]:
-        """What a line speaks of that was found to name a path: all pages of a file, or the one.
-
-        Args:
-            given: What stands on the line.
-            path: What it names.
-        """
-        return [path] if page_number(given) > 1 else self._pages.get(file_of(path), [path])
-
-    def find(self, given: str) -> tuple[list[str], bool]:
-        """No path, the one, or two of several, and whether only their letter case differs."""
-        for any_case in (False, True):
-            if found := self._find(given, any_case):
-                return found[:2], any_case
-        return [], False
-
-    def _find(self, given: str, any_case: bool) -> list[str]:
-        if found := self._names.files(given, any_case):
-            return found
-        if not any_case and (ids := self._names.beginning(given)):
-            return [self._paths[image_id][0] for image_id in ids]
-        readings = [comparable_path(reading) for reading in self._names.readings(given.strip())]
-        for name in readings:
-            if self._prefix and name.startswith(self._prefix):
-                rest = name.removeprefix(self._prefix)
-                if found := self._names.files(rest, any_case):
-                    return found
-        for name in readings:
-            if found := self._with_ending(name.lstrip("/"), any_case):
-                return found
-        return []
-
-    def _with_ending(self, name: str, any_case: bool) -> list[str]:
-        if not name:
-            return []
-        if any_case not in self._endings:
-            self._endings[any_case] = sorted(
-                (_ending(file_of(path), any_case), path) for path in first_pages(self.images)
-            )
-        endings, wanted = self._endings[any_case], _ending(name, any_case)
-        at = bisect_left(endings, (wanted,))
-        return [path for key, path in endings[at : at + 2] if key.startswith(wanted)]
-
-
-def _ending(path: str, any_case: bool) -> str:
-    """A path from its end on, to be compared with the ends of others."""
-    return comparable_path(path, any_case)[::-1] + "/"
+def _with_nearest(lines: list[tuple[int, str, bool]], corpus: Corpus) -> tuple[Unmatched, ...]:
+    """Lines, of which each tells whether it names several files: then a finding has two of them."""
+    files = NearestFiles(first_pages(corpus.images)) if lines else None
+    return tuple(
+        Unmatched(
+            line,
+            shown_cell(name),
+            "" if files is None or is_ambiguous else files.nearest(plain_name(name)),
+        )
+        for line, name, is_ambiguous in lines
+    )
 
 
 def _filled(row: list[str], headers: list[str]) -> list[str]:
     return [*row, *[""] * (len(headers) - len(row))][: len(headers)]
 
 
-def _parse(table: CsvTable) -> Inventory:
-    findings = _Collector()
-    separator, headers = table.separator, table.headers
+def _parse(table: OpenTable) -> Inventory:
+    findings = FindingCounter()
+    for note in table.notes:
+        findings.add(note.line, "", note.value, note.cause)
+    separator = table.separator
+    headers = [unprotected(header) for header in table.headers]
     files = file_column(headers)
-    names = [_property_of(header, table.header_line, findings) for header in headers]
+    own = _of_panoptic(headers)
+    if own:
+        shown = shown_cell(", ".join(headers[at] for at in own))
+        cause = N_("Panoptic's own columns say nothing of an image here, and are left out")
+        findings.note(table.header_line, "", shown, cause)
+    names = [
+        ("", None) if at in (files, *own) else _property_of(header, table.header_line, findings)
+        for at, header in enumerate(headers)
+    ]
     _check_names([name for name, _ in names], files)
 
     nameless = [at for at, header in enumerate(headers) if not header]
@@ -384,11 +371,15 @@ def _parse(table: CsvTable) -> Inventory:
                     column=at + 1,
                 )
         if len(given) < len(headers):
-            cause = f"the line has {len(given)} cells, the header {len(headers)}; the rest is empty"
+            cause = noted(
+                "the line has {count:d} cells, the header {expected:d}; the rest is empty",
+                count=len(given),
+                expected=len(headers),
+            )
             findings.add(line, "", given[0], cause)
         row = _filled(given, headers)
         if not row[files].strip():
-            findings.add(line, "", "", "the line names no file")
+            findings.add(line, "", "", N_("the line names no file"))
             continue
         numbers.append(line)
         if len(numbers) * len(headers) > MAX_CELLS:
@@ -405,29 +396,65 @@ def _parse(table: CsvTable) -> Inventory:
     columns = []
     for at, (name, given_type) in enumerate(names):
         if at != files and name:
-            found = Property(name, given_type or inferred_type(texts[at]))
+            found = Property(name, given_type or inferred_type(texts[at], separator))
+            if given_type is None and _may_be_dates(found, texts[at]):
+                cause = noted(
+                    "no dates are read without a type: if it has some, write {header}",
+                    header=shown_cell(f"{name}[date]"),
+                )
+                findings.note(table.header_line, name, name, cause)
+            if found.type == "number" and are_doubtful_decimals(texts[at], separator):
+                place, cell = next(one for one in enumerate(texts[at]) if "," in one[1])
+                cause = N_(
+                    "commas are read as those of decimals, and stand before three digits in the "
+                    "whole column: leave them out if they stand between thousands"
+                )
+                findings.note(numbers[place], name, cell, cause)
             columns.append(Column(found, _read(found, texts[at], numbers, separator, findings)))
             texts[at] = []  # the text of a column is let go as soon as its values are known
-    return Inventory(separator, texts[files], numbers, columns, findings.findings())
+    named = [unprotected(file) for file in texts[files]]
+    return Inventory(separator, named, numbers, columns, findings.findings())
 
 
-def _property_of(header: str, line: int, findings: _Collector) -> tuple[str, PropertyType | None]:
+def _of_panoptic(headers: list[str]) -> list[int]:
+    """The columns of Panoptic's numbers, SHA-1 and folders in what it exports."""
+    kinds = [typed(header)[1] for header in headers]
+    own = [at for at, kind in enumerate(kinds) if kind in ("sha1", "folder")]
+    if own or any(folded(header) == "path[path]" for header in headers):
+        own += [at for at, header in enumerate(headers) if header.strip().casefold() == "id"]
+    return sorted(own)
+
+
+def _property_of(
+    header: str, line: int, findings: FindingCounter
+) -> tuple[str, PropertyType | None]:
     """Name and type of a header; no type where it is to be inferred."""
     name, word = typed(header)
     if not word:
         return header, None
+    word = _FRENCH_TYPES.get(folded(word), word)
     for known in get_args(PropertyType):
         if word == known:
             return name, known
     if word in _KEPT_AS_TEXT:
-        findings.add(line, name, header, f"values of type {word} are kept as text")
+        cause = noted("values of type {word} are kept as text", word=word)
+        findings.note(line, name, header, cause)
         return name, "text"
-    cause = (
-        f"{shown_cell(word)} is not a type, so the whole header is the name; types are "
-        f"{', '.join(get_args(PropertyType))}"
+    cause = noted(
+        "{word} is not a type, so the whole header is the name; types are {types}",
+        word=shown_cell(word),
+        types=", ".join(get_args(PropertyType)),
     )
-    findings.add(line, header, header, cause)
+    findings.note(line, header, header, cause)
     return header, None
+
+
+def _may_be_dates(property: Property, cells: list[str]) -> bool:
+    """Whether a column that is read as none of dates holds some, by its name or its cells."""
+    if property.type not in ("text", "number"):
+        return False
+    is_called = not _DATE_WORDS.isdisjoint(folded(property.name).split())
+    return (is_called or property.type == "text") and look_like_dates(cells)
 
 
 def _check_names(names: list[str], file_column: int) -> None:
@@ -471,7 +498,7 @@ def _read(
     cells: list[str],
     lines: list[int],
     separator: str,
-    findings: _Collector,
+    findings: FindingCounter,
 ) -> list[Value | None]:
     """The values of one column; equal cells share one value."""
     reader = READERS[property.type]
@@ -489,17 +516,27 @@ def _read(
         values.append(value)
         if cause:
             findings.add(line, property.name, cell, cause)
+        elif value is None and property.type == "date" and cell.strip():
+            findings.undated[property.name] += 1
     return values
 
 
 def _values(
-    column: Column, images: list[tuple[str, int]], lines: list[int], findings: _Collector
+    column: Column, images: list[tuple[str, int]], lines: list[int], findings: FindingCounter
 ) -> dict[str, Value]:
     """Image id to value; ``images`` holds (image id, row), in the order in which they count."""
     if column.property.type == "multi_tags":
         return _united(column, images)
     found: dict[str, Value] = {}
     lines_of: dict[str, int] = {}
+    remedy = N_("lines for one image, or for copies of it, must agree")
+    if column.property.type in ("text", "tag"):
+        header = shown_cell(f"{column.property.name}[multi_tags]")
+        remedy = noted(
+            "lines for one image, or for copies of it, must agree; a column {header} takes what "
+            "each of them says",
+            header=header,
+        )
     for image_id, row in images:
         value = column.values[row]
         if value is None:
@@ -507,9 +544,12 @@ def _values(
         first = found.setdefault(image_id, value)
         line = lines_of.setdefault(image_id, lines[row])
         if first != value:
-            cause = (
-                f"its image has {shown_cell(written(first))} already, from line {line}: lines for "
-                "one image, or for copies of it, must agree"
+            had = shown_cell(written(first))
+            cause = noted(
+                "its image has {had} already, from line {line:d}: {remedy}",
+                had=had,
+                line=line,
+                remedy=remedy,
             )
             findings.add(lines[row], column.property.name, written(value), cause)
     return found

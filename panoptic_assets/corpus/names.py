@@ -220,6 +220,15 @@ class ImageNames:
             self._latest = name, list(dict.fromkeys(self._read(name)))
         return self._latest[1]
 
+    def below_folder(self, name: str) -> list[str]:
+        """What follows the images' folder in a whole path, or a URI; nothing in any other name."""
+        return [
+            rest
+            for text in self._texts(name)
+            if _is_whole(text)
+            for rest in self._below_folder(text)
+        ]
+
     def beginning(self, text: str) -> list[str]:
         """The ids that a text is, or is the beginning of; sorted."""
         start = text.strip().lower()
@@ -248,15 +257,18 @@ class ImageNames:
         return next(iter(held))
 
     def _read(self, name: str) -> Iterator[str]:
+        for text in self._texts(name):
+            yield text
+            if _is_whole(text):
+                yield from self._below_folder(text)
+
+    def _texts(self, name: str) -> list[str]:
         texts = [name, name.strip()]
         if url := _FILE_URL.fullmatch(texts[1]):
             texts = [*_decoded(url[1]), url[1]]
         elif "%" in name:
             texts += [text for given in texts for text in _decoded(given)]
-        for text in dict.fromkeys(texts):
-            yield text
-            if text.startswith(("/", "\\")) or "://" in text:
-                yield from self._below_folder(text)
+        return list(dict.fromkeys(texts))
 
     def _below_folder(self, text: str) -> list[str]:
         """What follows the images' folder in a whole path, or a URI."""
@@ -349,6 +361,10 @@ class _Index:
             while (path := path.rpartition("/")[0]) and path not in found:
                 found.add(path)
         return found
+
+
+def _is_whole(text: str) -> bool:
+    return text.startswith(("/", "\\")) or "://" in text
 
 
 def _decoded(text: str) -> list[str]:

@@ -347,9 +347,9 @@ def applied(project, name, tmp_path):
     """By a file of edits, up to what the asset is given."""
     file = tmp_path / "edits.csv"
     file.write_text(f"edit;tag;images;property\nassign;Siècle;{name};{EPOQUE}\n", encoding="utf-8")
-    from panoptic_assets.cli.tag_edits import _edits_of_csv
+    from panoptic_assets.cli.tag_edits import _edits_of_table
 
-    config = parse(EditsConfig, {"edits": _edits_of_csv(file)})
+    config = parse(EditsConfig, {"edits": _edits_of_table(file)})
     [event], _ = check_edits(store_of(project), config, project.images)
     return [image_id for _, image_id in event.images]
 
@@ -489,7 +489,7 @@ def test_an_import_leaves_out_what_several_files_are_in_another_letter_case(tmp_
     file = tmp_path / "tags.csv"
     file.write_text(f"path;{EPOQUE}[tag]\nIMG.JPG;x\nother.jpg;y\n", encoding="utf-8")
     done = import_tags(store_of(project), file, parse(EditsConfig, {}), project.images)
-    assert (done.nb_images, done.unknown) == (1, ("IMG.JPG",))
+    assert (done.nb_images, done.ambiguous) == (1, ("IMG.JPG",))
     [note] = done.notes
     assert note.startswith(
         "Left out: 'IMG.JPG' may be 'Img.jpg' (image bbbbbbbbbbbb) and 'img.jpg'"

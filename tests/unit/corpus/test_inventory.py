@@ -3,26 +3,27 @@
 import csv
 import io
 import unicodedata
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import panoptic_assets
 from panoptic_assets.corpus.inventory import (
     MAX_CELLS,
     MAX_COLUMNS,
-    MAX_FINDINGS,
     MAX_UNMATCHED,
     InventoryError,
     Property,
+    Unmatched,
     match_images,
     parse_inventory,
 )
+from panoptic_assets.corpus.inventory_findings import FIRST_OF_A_CAUSE, MAX_CAUSES
 from panoptic_assets.spec.markdown import table
 from panoptic_assets.spec.tables import MAX_CELL, MAX_LINE
+from panoptic_assets.spec.written_dates import read_date
 
 PANOPTIC_EXPORT = """\
 path;motif[tag];sujets[multi_tags];titre[text];prix[number];fait[date];teinte[color];vu[checkbox]
@@ -78,7 +79,7 @@ def test_an_export_of_panoptic_is_read_with_its_types():
     assert found["motif"][1] == [("frise",), ("frise, double",)]
     assert found["sujets"][1] == [("animal", "cheval"), None]
     assert found["prix"][1] == [12.0, None]
-    assert found["fait"][1] == [datetime(2024, 9, 1, tzinfo=UTC), None]
+    assert found["fait"][1] == [read_date("2024-09-01"), None]
 
 
 def test_types_of_panoptic_that_do_not_exist_here_are_kept_as_text_and_said():
@@ -90,6 +91,18 @@ def test_types_of_panoptic_that_do_not_exist_here_are_kept_as_text_and_said():
         (1, "teinte", "values of type color are kept as text"),
         (1, "vu", "values of type checkbox are kept as text"),
     ]
+
+
+def test_panoptics_own_columns_are_no_properties_and_said_once():
+    text = "id;path[path];folder[folder];sha1[sha1];note[text]\n7;/x/a.png;3;ab12;so\n"
+    assert columns(text) == {"note": ("text", ["so"])}
+    [finding] = parse_inventory(text.encode()).findings.first
+    assert (finding.line, finding.value) == (1, "id, folder[folder], sha1[sha1]")
+    assert "left out" in finding.cause
+
+
+def test_an_id_of_ones_own_is_a_property():
+    assert columns("path;id\na;A-7\n") == {"id": ("text", ["A-7"])}
 
 
 def test_brackets_that_hold_no_type_belong_to_the_name():
@@ -192,12 +205,17 @@ def test_what_the_csv_module_writes_is_read_back(separator, newline_and_quoting,
     assert found.findings.total == 0
 
 
+READABLE = "x;1;1887;a,b;é\ny;?;?;;\n".encode()
+
+
 @given(st.binary(max_size=200))
+@example(READABLE)
 def test_no_bytes_give_anything_but_a_table_or_a_plain_refusal(data):
     """Hostile by default."""
     try:
         found = parse_inventory(b"path;a[number];b[date];c[multi_tags];d\n" + data)
     except InventoryError as error:
+        assert data != READABLE
         assert len(str(error).splitlines()) == 1
     else:
         assert all(len(column.values) == len(found.files) for column in found.columns)
@@ -212,13 +230,28 @@ def test_numbers_have_a_decimal_point():
     assert (values, findings) == ([1.5, -2.0, 1000.0, 0.5, 7.0], ())
 
 
-def test_the_decimal_comma_is_read_where_the_semicolon_separates():
-    assert cells("number", "1,5")[0] == [1.5]
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_the_decimal_comma_is_read_where_no_comma_separates(separator):
+    assert cells("number", "1,5", "1,500", separator=separator)[0] == [1.5, 1.5]
 
 
-@pytest.mark.parametrize("separator", [",", "\t"])
-def test_elsewhere_a_comma_in_a_number_may_mark_thousands_and_is_not_guessed(separator):
-    values, [finding] = cells("number", "1,500", separator=separator)
+@pytest.mark.parametrize("mark", [" ", "\u00a0", "\u202f", "\u2009", "'", "’"])
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+def test_thousands_may_be_apart_by_any_space_and_by_the_apostrophe_of_the_swiss(mark, separator):
+    written = [f"1{mark}234,50", f"-12{mark}345.5", f"\u22121{mark}234{mark}567", f"1{mark}234"]
+    values, findings = cells("number", *written, separator=separator)
+    assert (values, findings) == ([1234.5, -12345.5, -1234567.0, 1234.0], ())
+
+
+@pytest.mark.parametrize("cell", ["12,5 €", "€ 12", "12 cm", "3 x 4", "12%", "5″", '5"', "1 234 F"])
+def test_a_number_with_a_unit_or_a_currency_is_said_and_the_unit_belongs_into_the_header(cell):
+    values, [finding] = cells("number", cell)
+    assert values == [None]
+    assert "header" in finding.cause
+
+
+def test_a_comma_may_mark_thousands_where_it_separates_cells_and_is_not_guessed():
+    values, [finding] = cells("number", "1,500", separator=",")
     assert values == [None]
     assert (finding.line, finding.column, finding.value) == (2, "p", "1,500")
 
@@ -226,7 +259,8 @@ def test_elsewhere_a_comma_in_a_number_may_mark_thousands_and_is_not_guessed(sep
 @pytest.mark.parametrize(
     ("cell", "cause"),
     [
-        ("1 234", "not a number"),
+        ("12 34", "not a number"),
+        ("1 2345", "not a number"),
         ("1,234,567", "not a number"),
         ("1,234.5", "not a number"),
         ("nan", "not a number"),
@@ -250,24 +284,49 @@ def test_what_is_no_number_is_left_out_and_said(cell, cause):
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [
-        ("2024-03-09", (2024, 3, 9)),
-        ("2024/3/9", (2024, 3, 9)),
-        ("09/03/2024", (2024, 3, 9)),
-        ("9/3/2024 13:45", (2024, 3, 9, 13, 45)),
-        ("2024-03-09T13:45:30.5Z", (2024, 3, 9, 13, 45, 30, 500_000)),
-        ("2024-03-09 01:00:00+02:00", (2024, 3, 8, 23)),
-        ("2024-03", (2024, 3, 1)),
-        ("03/2024", (2024, 3, 1)),
-        ("0079", (79, 1, 1)),
+        ("2024-03-09", "2024-03-09"),
+        ("2024/3/9", "2024-03-09"),
+        ("09/03/2024", "2024-03-09"),
+        ("9/3/2024 13:45", "2024-03-09T13:45:00Z"),
+        ("2024-03-09T13:45:30.5Z", "2024-03-09T13:45:30Z"),
+        ("2024-03-09 01:00:00+02:00", "2024-03-08T23:00:00Z"),
+        ("2024-03", "2024-03"),
+        ("03/2024", "2024-03"),
+        ("0079", "0079"),
+        ("vers 1900", "1900~"),
     ],
 )
 def test_dates_are_iso_or_have_the_day_first(cell, expected):
-    assert cells("date", cell) == ([datetime(*expected, tzinfo=UTC)], ())
+    [found], findings = cells("date", cell)
+    assert (found.text, found.edtf, findings) == (cell, expected, ())
+
+
+def test_cells_that_say_that_there_is_no_date_are_counted_and_no_findings():
+    data = "path;d[date];t\nx;s. d.;s. d.\nx;sans date;?\nx;?;\nx;;\nx;vers 1850;\n"
+    found = parse_inventory(data.encode())
+    dates, texts = (column.values for column in found.columns)
+    assert dates == [None, None, None, None, read_date("ca. 1850")]
+    assert texts[:2] == ["s. d.", "?"]
+    assert (found.findings.total, found.findings.undated) == (0, {"d": 3})
+
+
+def test_dates_and_numbers_of_french_inventories_are_values():
+    written = ["vers 1850", "1850?", "1850-1860", "XIXe siècle", "09.03.1887", "[1887]", "842",
+               "-0450"]  # fmt: skip
+    values, findings = cells("date", *written)
+    assert [value.edtf for value in values] == [
+        *("1850~", "1850?", "1850/1860", "18XX", "1887-03-09", "1887", "0842", "-0450")
+    ]
+    assert [value.text for value in values] == written
+    assert findings == ()
+    values, findings = cells("number", "1 234,50", "1\u202f234", "1\u00a0234", "12,5 €")
+    assert values == [1234.5, 1234.0, 1234.0, None]
+    assert [finding.value for finding in findings] == ["12,5 €"]
 
 
 @pytest.mark.parametrize(
     "cell",
-    ["12/31/1999", "2024-02-30", "31/12/99", "vers 1900", "-44", "2024-03/09", "2024-03-09T25:00",
+    ["12/31/1999", "2024-02-30", "31/12/99", "vers 19", "-44", "2024-03/09", "2024-03-09T25:00",
      "0001-01-01T00:00+10:00", "2024-03-09T00:00+99:00", "20240309"],
 )  # fmt: skip
 def test_what_is_no_date_is_left_out_and_said(cell):
@@ -313,6 +372,14 @@ def test_text_is_kept_as_it_was_written():
         (["12E3"], "text"),
         (["1,5", "2,5"], "text"),  # a list as well as a number
         (["12345678901234567890"], "text"),
+        (["1 234,50", "950", "12,5"], "number"),  # thousands with decimals
+        (["1\u202f234", "2\u202f345", "\u22125"], "number"),  # a space that programs write
+        (["1\u202f234", "12,5"], "number"),
+        (["75\u00a0001", "75\u00a0001", "950"], "text"),  # one code, with a space that stuck
+        (["75 001", "13 002"], "text"),  # codes with a space
+        (["1 234,50", "n. d."], "text"),
+        (["12\u00a0345\u00a0678\u00a0901\u00a0234\u00a0567\u00a0890"], "text"),
+        (["vers 1850"], "text"),
         (["2024-03-09", "2024-03-10T10:00:00Z"], "date"),
         (["2024-03-09", "2024-02-30"], "text"),
         (["09/03/2024"], "text"),  # the month first, elsewhere
@@ -326,13 +393,81 @@ def test_a_column_without_a_type_is_a_number_or_date_only_when_nothing_is_lost(v
     assert columns(f"path;p\n{lines}")["p"][0] == type_
 
 
+def notes(text):
+    """Line, column, value and cause of what is found in a file."""
+    found = parse_inventory(text.encode()).findings.first
+    return [(one.line, one.column, one.value, one.cause) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("Date", ["1850", "1860"]),
+        ("Date de création", ["vers 1850", "s. d.", "XIXe siècle"]),
+        ("année", ["1850"]),
+        ("Époque", ["vers 1850", "1850-1860", "1887", "avant 1900", "?"]),
+    ],
+)
+def test_a_column_without_a_type_that_holds_dates_is_said(header, cells):
+    lines = "".join(f"x;{cell}\n" for cell in cells)
+    [(line, column, value, cause)] = notes(f"path;{header}\n{lines}")
+    assert (line, column, value) == (1, header, header)
+    assert f"write {header}[date]" in cause
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("prix", ["1850", "1860"]),
+        ("Date", ["2024-03-09"]),
+        ("Date", ["", ""]),
+        ("Date", ["à voir", "en cours"]),
+        ("titre", ["Amphore", "1850"]),
+        ("cote", ["1999.12.31", "1999.12.32", "1999.45.1", "1999.13.1"]),
+        ("Date[text]", ["vers 1850"]),
+    ],
+)
+def test_a_column_that_holds_no_dates_or_has_a_type_is_not_taken_for_dates(header, cells):
+    lines = "".join(f"x;{cell}\n" for cell in cells)
+    assert notes(f"path;{header}\n{lines}") == []
+
+
+def test_types_may_be_named_in_french():
+    data = "path;a[nombre];b[Texte];c[étiquette];d[etiquettes]\nx;1,5;1;a, b;b, a\n"
+    assert columns(data) == {
+        "a": ("number", [1.5]),
+        "b": ("text", ["1"]),
+        "c": ("tag", [("a, b",)]),
+        "d": ("multi_tags", [("a", "b")]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_said"),
+    [
+        (["1,234", "12 500", "2,500"], True),
+        (["1,234", "1,234,567"], True),
+        (["1,234", "1,234.5"], True),
+        (["1,234", "1,234", "12"], False),
+        (["1,234", "12,5"], False),
+        (["1,234", "2,345", "0,500"], False),
+    ],
+)
+def test_commas_of_decimals_that_all_stand_before_three_digits_are_said(cells, is_said):
+    lines = "".join(f"x;{cell}\n" for cell in cells)
+    found = parse_inventory(f"path;p[number]\n{lines}".encode())
+    said = [one for one in found.findings.first if "before three digits" in one.cause]
+    assert [(one.line, one.value) for one in said] == [(2, "1,234")] * is_said
+    assert found.columns[0].values[0] == 1.234
+
+
 # --- what is refused, and what is only reported
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "The file is empty"),
+        ("", "The file is empty: one of its first 20 lines must name the columns, one of them "),
         ("\n \n", "The file is empty"),
         (";;\n,,\n", "The file is empty"),
         ('"";""\n', "The file is empty"),
@@ -354,10 +489,8 @@ def test_a_column_without_a_type_is_a_number_or_date_only_when_nothing_is_lost(v
         ('"path;t\na;b\n', "The header cannot be read"),
         ("path;t\na;b\0c\n", "Line 2 holds a NUL byte"),
         ("path;t\na;b\n".encode("utf-16-le"), "Line 1 holds a NUL byte"),
-        ("path;t\na;b\n".encode("utf-16"), "Line 1 is not UTF-8 (byte 0xff)"),
-        ("path;t\na;b\r\nc;été\n".encode("latin-1"), "Line 3 is not UTF-8 (byte 0xe9)"),
-        (b"path;t\na;\xc3", "Line 2 is not UTF-8"),
-        (b"path;t\na;\xed\xa0\x80", "Line 2 is not UTF-8"),  # a lone surrogate
+        ("path;é\na;b\r\nc;".encode() + b"\xc3", "Line 3 is not UTF-8 (byte 0xc3)"),
+        ("path;ét\na;".encode() + b"\xed\xa0\x80", "Line 2 is not UTF-8"),  # a lone surrogate
         (
             'path;t\na;"' + "x\n" * 70_000,
             f"A cell on line 2 or just below has more than {MAX_CELL:,}",
@@ -450,11 +583,28 @@ def test_a_short_line_and_a_line_without_a_file_are_findings():
     ]
 
 
-def test_findings_are_counted_and_the_first_by_line_are_kept():
-    n = 20 * MAX_FINDINGS
+def test_findings_are_counted_by_column_and_cause_and_the_first_of_each_are_kept():
+    n = 3 * FIRST_OF_A_CAUSE
     found = parse_inventory(("path;n[number];d[date]\n" + "x;a;b\n" * n).encode()).findings
-    assert found.total == 2 * n
-    assert [f.line for f in found.first] == [2 + i // 2 for i in range(MAX_FINDINGS)]
+    assert found.total == 2 * n and found.by_column == {"n": n, "d": n}
+    lines = [*range(2, 2 + FIRST_OF_A_CAUSE)]
+    assert [(same.column, same.count) for same in found.causes] == [("d", n), ("n", n)]
+    assert all([one.line for one in same.first] == lines for same in found.causes)
+
+
+def test_causes_beyond_those_that_are_told_apart_are_counted_together():
+    n = MAX_CAUSES + 1000
+    found = images_of(
+        "path;t\n" + "".join(f"a.jpg;v{i}\n" for i in range(n)), {"a" * 64: ["a.jpg"]}
+    )[1].findings
+    assert found.total == n - 1 and found.by_column == {"t": n - 1}
+    assert sum(same.count for same in found.causes) == n - 1
+    assert len(found.causes) <= MAX_CAUSES + 1
+
+
+def test_what_is_said_of_a_header_counts_no_cell_as_left_out():
+    found = parse_inventory(b"path;c[color];x[y]\na.jpg;1;2\n").findings
+    assert (found.total, found.by_column) == (2, {})
 
 
 def test_findings_are_short_and_safe_to_show():
@@ -512,7 +662,7 @@ def test_a_line_names_a_file_by_its_path_or_by_an_end_that_only_one_has(name, im
 def test_a_line_that_names_no_file_is_counted_and_listed(name):
     values, found = images_of(f"path;t\n{name};x\n", CORPUS, "/srv/vases")
     assert (values, found.nb_rows, found.nb_unmatched) == ({}, 1, 1)
-    assert found.unmatched == (name,)
+    assert [line.name for line in found.unmatched] == [name]
 
 
 @pytest.mark.parametrize(
@@ -545,7 +695,7 @@ def test_a_line_names_an_image_as_it_is_named_everywhere(name):
 
 def test_a_name_that_several_files_have_is_not_guessed():
     values, found = images_of("path;t\na.jpg;x\n", CORPUS)
-    assert (values, found.unmatched) == ({}, ("a.jpg",))
+    assert (values, found.unmatched) == ({}, (Unmatched(2, "a.jpg", ""),))
     [finding] = found.findings.first
     assert "grec/a.jpg and romain/a.jpg" in finding.cause
 
@@ -560,7 +710,8 @@ def test_files_that_differ_only_in_the_form_of_an_accent_are_told_apart():
 def test_only_the_first_unmatched_names_are_listed():
     _, found = images_of("path;t\n" + "".join(f"n{i};x\n" for i in range(100)), CORPUS)
     assert found.nb_unmatched == 100
-    assert found.unmatched == tuple(f"n{i}" for i in range(MAX_UNMATCHED))
+    names = [(line.line, line.name) for line in found.unmatched]
+    assert names == [(2 + i, f"n{i}") for i in range(MAX_UNMATCHED)]
 
 
 def test_copies_of_an_image_must_agree_or_the_first_by_path_counts():

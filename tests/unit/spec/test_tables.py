@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from panoptic_assets.spec.tables import (
@@ -63,15 +63,16 @@ def test_a_stream_stays_open():
 
 
 def test_lines_are_given_before_those_below_are_read():
-    rows = read_records(b"term\na\n" + b"b\n" * 100_000 + b"\xff\n", ["term"])
+    rows = read_records(b"term\na\n" + b"b\n" * 100_000 + b"\0\n", ["term"])
     assert next(rows) == (2, {"term": "a"})
 
 
 def test_lines_may_be_left_behind_when_the_file_is_closed():
     with io.BytesIO(b"term\na\nb\n") as stream:
         rows = read_records(stream, ["term"])
-        next(rows)
+        assert next(rows) == (2, {"term": "a"})
     rows.close()
+    assert next(rows, None) is None
 
 
 def test_lines_are_counted_in_the_file_and_not_in_the_table():
@@ -100,7 +101,7 @@ def test_columns_without_a_name_and_repeats_of_those_that_nobody_knows_are_not_r
 @pytest.mark.parametrize("text", ["", "\ufeff".encode(), "\n;;\n\t\n", '"",""\n'])
 def test_an_empty_file_has_no_lines(text):
     assert records(text) == []
-    with pytest.raises(EmptyTableError, match="one of them `term`"):
+    with pytest.raises(EmptyTableError, match="the file is empty"):
         read(text)
 
 
@@ -138,3 +139,111 @@ def test_what_the_csv_module_writes_is_read_back(separator, rows):
     writer.writerows([("term", "end"), *rows])
     found = [tuple(cells.values()) for _, cells in records(file.getvalue().encode())]
     assert found == rows
+
+
+# --- as spreadsheets and other programs save tables
+
+
+def noted(source):
+    """Headers, lines, and the notes of a table that should have a column ``term``."""
+    with read_table(source, ["term"], says_notes=True) as table:
+        return (
+            table.headers,
+            list(table.rows),
+            [(note.line, note.value, note.cause) for note in table.notes],
+        )
+
+
+@pytest.mark.parametrize(
+    ("first", "separator"),
+    [("sep=;", ";"), ("SEP=,", ","), ('"sep=\t"', "\t"), ("sep=|", "|"), ("sep=;;", ";")],
+)
+def test_a_first_line_may_state_the_separator(first, separator):
+    text = f"{first}\r\n\r\nterm{separator}a;b,c\r\nx{separator}y\r\n"
+    with read_table(text.encode(), ["term"]) as table:
+        assert (table.separator, table.headers[0], table.header_line) == (separator, "term", 3)
+        assert [(line, row[0]) for line, row in table.rows] == [(4, "x")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_with_a_mark_is_read(encoding):
+    """'Unicode text' of Excel, with tabs."""
+    source = "\ufeffterm\tnote\r\né\t图\r\n".encode(encoding)
+    assert noted(source) == (["term", "note"], [(2, ["é", "图"])], [])
+
+
+def test_utf_16_that_breaks_off_is_refused():
+    with pytest.raises(TableError, match="begins as UTF-16 but goes on otherwise"):
+        noted("\ufeffterm\na\n".encode("utf-16-le") + b"\0")
+
+
+def test_windows_1252_is_read_and_one_word_says_so():
+    headers, rows, [(line, word, cause)] = noted("term;note\na;b\nc;l’Étrurie\n".encode("cp1252"))
+    assert (headers, rows) == (["term", "note"], [(2, ["a", "b"]), (3, ["c", "l’Étrurie"])])
+    assert (line, word) == (3, "l’Étrurie")
+    assert "not UTF-8 and was read as Windows-1252" in cause
+
+
+def test_windows_1252_is_refused_by_readers_that_tell_nobody():
+    with pytest.raises(TableError, match="line 2 is not UTF-8 .byte 0xc9.: save the file"):
+        records("term\nÉtrurie\n".encode("cp1252"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param("term\nété à Étréchy\n".encode() + b"\xe9\n", id="mostly UTF-8"),
+        pytest.param(b"\xef\xbb\xbfterm\n\xe9\n", id="with a mark"),
+    ],
+)
+def test_utf_8_with_a_damaged_place_is_refused_with_that_place(source):
+    with pytest.raises(TableError, match="is not UTF-8 .byte 0xe9."):
+        noted(source)
+
+
+@pytest.mark.parametrize("encoding", ["mac-roman", "cp850"])
+def test_other_old_encodings_are_refused_with_the_word_that_tells(encoding):
+    with pytest.raises(
+        TableError, match="neither UTF-8 nor Windows-1252: line 2 holds .*l.ve'"
+    ) as e:
+        noted("term\nélève\n".encode(encoding))
+    assert "CSV UTF-8" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("above", "line", "title", "count"),
+    [
+        ("Inventaire 2024;;\n", 1, "Inventaire 2024", 1),
+        ("\nMusée\n\nInventaire, 2024;le 3 mai\n", 2, "Musée", 2),
+    ],
+)
+def test_titles_above_the_header_are_passed_over_and_noted(above, line, title, count):
+    source = f"{above}Nr;term;note\n1;a;b\n"
+    headers, rows, notes = noted(source.encode())
+    assert headers == ["Nr", "term", "note"]
+    assert rows == [(above.count("\n") + 2, ["1", "a", "b"])]
+    cause = f"lines above the header, which are no part of the table: {count}"
+    assert notes == [(line, title, cause)]
+
+
+def test_a_cell_that_is_called_as_a_column_makes_no_header():
+    assert noted("photo;kind\na.jpg;term\n")[:2] == (["photo", "kind"], [(2, ["a.jpg", "term"])])
+
+
+def test_a_header_far_below_is_not_looked_for():
+    assert noted("x\n" * 20 + "term;n\n")[0] == ["x"]
+
+
+READABLE = 'é;1\n"a;b"\n'.encode()
+
+
+@given(st.binary(max_size=60))
+@example(READABLE)
+def test_whatever_the_bytes_are_there_is_a_table_or_one_plain_line(data):
+    try:
+        headers, rows, _ = noted(b"term;n\n" + data)
+    except TableError as error:
+        assert data != READABLE
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert all(len(cells) <= len(headers) for _, cells in rows)
