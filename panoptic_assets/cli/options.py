@@ -148,7 +148,7 @@ SCOPE_OPTIONS: dict[str, dict[str, Any]] = {
     "scope_property": {
         "metavar": "NAME",
         "help": "Only images with a value of this property; or with --value, with --minimum and "
-        "--maximum, with --since and --until.",
+        "--maximum, with --since and --until, or one of them.",
     },
     "value": {"metavar": "VALUE", "multiple": True, "help": "One of the values to take."},
     "minimum": {"metavar": "NUMBER", "type": float, "help": "The least number to take."},
@@ -158,6 +158,11 @@ SCOPE_OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Only images taken on this day, in this month (2024-03) or year, or later.",
     },
     "until": {"metavar": "DATE", "help": "Only images taken then or earlier."},
+    "certainty": {
+        "type": click.Choice(["possibly", "certainly"]),
+        "help": "Of dates of a property that are not known to the day: take those that may lie "
+        "between --since and --until (as without this), or those that must.",
+    },
     "tag": {
         "metavar": "PATH",
         "help": "Only images with this tag, as '9 > 1', of the property Clustering or "
@@ -198,6 +203,7 @@ _SCOPES: list[tuple[str, set[str], dict[str, str]]] = [
             "minimum": "minimum",
             "maximum": "maximum",
             **_DATES,
+            "certainty": "certainty",
         },
     ),
     ("dates", set(_DATES), _DATES),

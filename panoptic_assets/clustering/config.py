@@ -49,7 +49,7 @@ KIND = Kind(
         {"method", "features", "scope", "seed", "assign_remainder", "stability", "replace"}
         # Arguments and options of `cluster` and `divide`.
         | {"folder", "help", "key", "node", "files", "scope_property", "value", "minimum"}
-        | {"maximum", "since", "until", "tag", "ids", "text", "similar_to"}
+        | {"maximum", "since", "until", "certainty", "tag", "ids", "text", "similar_to"}
         | {"scope_min_similarity", "scope_nb_images", "without"}
     ),
 )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from panoptic_assets.corpus.values import MAX_NAME, tag_path
-from panoptic_assets.spec.dates import period
+from panoptic_assets.spec.dates import asked_date, asked_days, period
 from panoptic_assets.spec.fields import Name, OneLine, Parameters, Unquoted
 from panoptic_assets.spec.keys import parse_node, parse_projection
 from panoptic_assets.spec.languages import N_
@@ -31,8 +31,12 @@ def _date(text: str) -> str:
     return text
 
 
+def _any_date(text: str) -> str:
+    return asked_date(text)
+
+
 def _in_order(since: str | None, until: str | None) -> None:
-    if since and until and period(until)[1] < period(since)[0]:
+    if since and until and asked_days(until)[1] < asked_days(since)[0]:
         raise ValueError(
             noted(
                 "until ({until}) lies before since ({since}): exchange them",
@@ -64,6 +68,7 @@ def _corners(polygon: list[list[float]]) -> list[list[float]]:
 
 
 _Date = Annotated[Unquoted, AfterValidator(_date)]
+_AnyDate = Annotated[Unquoted, AfterValidator(_any_date)]
 
 
 class WholeCorpus(Parameters):
@@ -84,7 +89,7 @@ class FilesLike(Parameters):
 
 
 class WithProperty(Parameters):
-    """The images that have a value of a property of the file of metadata, or certain values."""
+    """The images that have a value of a property of the inventory, or certain values."""
 
     # `name` says which scope it is, in every class of the union.
     name: Literal["property"] = "property"
@@ -93,7 +98,8 @@ class WithProperty(Parameters):
         default_factory=list,
         max_length=_MAX_VALUES,
         description="Values, of which an image has one: a tag ('a > b') also takes what lies below "
-        "it, 2024-03 all dates of that month. Empty: any value.",
+        "it, 2024-03 all dates of that month, 1850 also what is about 1850 or uncertain (1850~, "
+        "1850?), 'vers 1850' what means the same. Empty: any value.",
     )
     minimum: float | None = Field(
         default=None, allow_inf_nan=False, description="Of a number: the least value."
@@ -101,11 +107,19 @@ class WithProperty(Parameters):
     maximum: float | None = Field(
         default=None, allow_inf_nan=False, description="Of a number: the greatest value."
     )
-    since: _Date | None = Field(
-        default=None, description="Of a date: the first day, month (2024-03) or year."
+    since: _AnyDate | None = Field(
+        default=None,
+        description="Of a date: the first day, month (2024-03), year (1850, -0449 for 450 BC), "
+        "decade (185X) or century (18XX), or as cells have it (9 mars 1887, 450 av. J.-C.).",
     )
-    until: _Date | None = Field(
-        default=None, description="Of a date: the last day, month or year, all of it included."
+    until: _AnyDate | None = Field(
+        default=None,
+        description="Of a date: the last day, month, year, decade or century, all of it included.",
+    )
+    certainty: Literal["possibly", "certainly"] | None = Field(
+        default=None,
+        description="Of a date that is not known to the day: whether it may lie between since and "
+        "until (possibly), or must, with all days that it may be (certainly). Empty: possibly.",
     )
 
     @model_validator(mode="after")
@@ -116,6 +130,8 @@ class WithProperty(Parameters):
             raise ValueError(
                 N_("give values, or minimum and maximum, or since and until: one of them")
             )
+        if self.certainty is not None and not dates:
+            raise ValueError(N_("certainty is about since and until: give one of them"))
         if self.minimum is not None and self.maximum is not None and self.maximum < self.minimum:
             raise ValueError(
                 noted(

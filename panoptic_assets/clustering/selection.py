@@ -35,17 +35,18 @@ from panoptic_assets.clustering.scopes import (
 from panoptic_assets.clustering.search import PresentCorpus, Report, present_corpus, ranked
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.corpus.names import comparable_path
-from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties, stored_property
+from panoptic_assets.corpus.properties import ids_and_values, read_properties, stored_property
 from panoptic_assets.corpus.table import files_input, image_names
 from panoptic_assets.corpus.values import PropertyType
 from panoptic_assets.features.table import projections, read_points
 from panoptic_assets.spec import tag_log
 from panoptic_assets.spec.amounts import images_in_words
-from panoptic_assets.spec.dates import within
+from panoptic_assets.spec.dates import spans, within
 from panoptic_assets.spec.keys import parse_node, vector_type_of
 from panoptic_assets.spec.records import IdList, Input, Record, digest
 from panoptic_assets.spec.tag_log import comparable
 from panoptic_assets.spec.text import counted, in_quotes, nearest
+from panoptic_assets.spec.written_dates import WrittenDate
 from resources.errors import InputError, Message, message, noted
 from resources.lance import LanceStore, quoted
 from resources.models import OpenClipModels
@@ -253,7 +254,7 @@ def _with_property(scope: WithProperty, corpus: PresentCorpus) -> _Found:
     if not rows.num_rows:
         names = set(store.read("property_values", ["property"], version=version)[0].to_pylist())
         raise InputError(
-            "There is no property {name!r}: {nearest}. The file of metadata (`metadata` in "
+            "There is no property {name!r}: {nearest}. The inventory (`metadata` in "
             ".panoptic/project.yaml) names the properties of images.",
             id="scope-property-unknown",
             name=name,
@@ -261,9 +262,7 @@ def _with_property(scope: WithProperty, corpus: PresentCorpus) -> _Found:
         )
     kind: PropertyType = rows["type"][0].as_py()
     _check_kind(scope, kind)
-    values = dict(
-        zip(rows["image_id"].to_pylist(), rows[VALUE_COLUMNS[kind]].to_pylist(), strict=True)
-    )
+    values: dict[str, Any] = dict(zip(*ids_and_values(rows), strict=True))
     if scope.values:
         chosen = _having(scope, kind, values)
     elif kind == "number":
@@ -274,7 +273,12 @@ def _with_property(scope: WithProperty, corpus: PresentCorpus) -> _Found:
         chosen = [
             image_id
             for image_id, value in values.items()
-            if within(value.date(), scope.since, scope.until)
+            if spans(
+                value.edtf,
+                scope.since,
+                scope.until,
+                scope.certainty == "certainly",
+            )
         ]
     else:
         chosen = list(values)
@@ -338,7 +342,11 @@ def _no_value(name: str, kind: PropertyType, values: list[Any]) -> InputError:
             property=name,
         )
     if kind in ("number", "date"):
-        least, most = (matching.words(kind, value)[-1] for value in (min(values), max(values)))
+        order = WrittenDate.order if kind == "date" else None
+        least, most = (
+            value.text if isinstance(value, WrittenDate) else value
+            for value in (min(values, key=order), max(values, key=order))
+        )
         return InputError(
             "No image that is present has such a {property!r}: their values go from {least} to "
             "{most}.",
@@ -423,7 +431,7 @@ def _taken_between(scope: TakenBetween, corpus: PresentCorpus) -> _Found:
     else:
         nothing = InputError(
             "None of the {nb_images:,} images has a capture date: cameras write it into the file "
-            "(EXIF). If the file of metadata has dates, take the scope `property`.",
+            "(EXIF). If the inventory has dates, take the scope `property`.",
             id="no-capture-dates",
             nb_images=len(corpus.present),
         )

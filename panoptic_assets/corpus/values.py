@@ -4,21 +4,23 @@ Belongs here: reading one cell, and what is wrong with it. Does not belong here:
 is for (``corpus.inventory``), and what people ask for in scopes (``clustering.matching``).
 """
 
+import itertools
 import math
 import re
 import unicodedata
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Callable, Iterable
 from typing import Literal
 
+from panoptic_assets.spec.formulas import unprotected
 from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.tag_log import HIERARCHY
 from panoptic_assets.spec.text import cut
+from panoptic_assets.spec.written_dates import WrittenDate, read_date
 from resources.errors import noted
 
 PropertyType = Literal["text", "number", "date", "tag", "multi_tags"]
-Value = str | float | datetime | tuple[str, ...]
-"""Of type text, number, date (in UTC), and tag or multi_tags (paths such as ``a > b``)."""
+Value = str | float | WrittenDate | tuple[str, ...]
+"""Of type text, number, date, and tag or multi_tags (paths such as ``a > b``)."""
 MAX_NAME = 200
 """Characters of a property's name, and of a tag with those above it."""
 
@@ -28,32 +30,34 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]
 
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_UNBREAKABLE = "\u00a0\u202f\u2009\u2007"
+"""No-break, narrow no-break, thin and figure space: what programs put between thousands."""
+_GROUPED = re.compile(
+    rf"[+-]?[0-9]{{1,3}}(?P<mark>[ '’{_UNBREAKABLE}])[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*"
+    r"(?:[.,][0-9]+)?"
+)
+_LEADING = re.compile(r"[+-]?[0-9][0-9., ]*")
+_UNITS = "€$£¥%°\"'′″"
 _LONGEST_NUMBER = 400
 """Characters: the largest float64 has 309 digits."""
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_PLAIN_GROUPED = re.compile(
+    rf"[-\u2212]?[1-9][0-9]{{0,2}}(?P<mark>[ {_UNBREAKABLE}])[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*"
+    r"(?P<decimals>,[0-9]+)?"
+)
+_PLAIN_FRENCH = re.compile(r"[-\u2212]?(?:0|[1-9][0-9]{0,2})(?:,[0-9]+)?")
+_DOUBTFUL = re.compile(r"[-\u2212+]?[1-9][0-9]{0,2},[0-9]{3}")
+_ENGLISH = re.compile(r"[-\u2212+]?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+\.[0-9]+|(?:,[0-9]{3}){2,})")
 _PLAIN_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?")
-_TIME = (
-    r"(?:[T ](?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})"
-    r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
-    r" ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?)?"
-)
-_YEAR_FIRST = re.compile(
-    r"(?P<year>[0-9]{4})"
-    rf"(?:(?P<mark>[-/])(?P<month>[0-9]{{1,2}})(?:(?P=mark)(?P<day>[0-9]{{1,2}}){_TIME})?)?"
-)
-_DAY_FIRST = re.compile(
-    rf"(?P<day>[0-9]{{1,2}})/(?P<month>[0-9]{{1,2}})/(?P<year>[0-9]{{4}}){_TIME}"
-)
-_MONTH = re.compile(r"(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})")
 
 
-def inferred_type(cells: list[str]) -> PropertyType:
-    """The type of a column whose header has none."""
+def inferred_type(cells: list[str], separator: str) -> PropertyType:
+    """The type of a column whose header has none, in a file with this separator."""
     distinct = {stripped for cell in cells if (stripped := cell.strip())}
     if not distinct:
         return "text"
-    if all(map(_is_plain_number, distinct)):
+    if all(map(_is_plain_number, distinct)) or _are_french_numbers(distinct, separator):
         return "number"
     if all(map(_is_plain_date, distinct)):
         return "date"
@@ -62,10 +66,44 @@ def inferred_type(cells: list[str]) -> PropertyType:
 
 def _is_plain_number(cell: str) -> bool:
     # No leading zeros, signs or exponents: inventory numbers, telephone numbers, codes as 12E3.
-    if not _PLAIN_NUMBER.fullmatch(cell):
+    return _PLAIN_NUMBER.fullmatch(cell) is not None and _is_number(cell, ",")
+
+
+def _are_french_numbers(cells: set[str], separator: str) -> bool:
+    # A space may stand in codes too (75 001), whoever put it there, so at least one cell has what
+    # only numbers have: thousands with decimals; or a space that programs put there, with decimals
+    # elsewhere or a second such cell. A comma alone (12,5) makes no number of a column, as ever.
+    nb_unbreakable, decimals, certain = 0, False, False
+    for cell in cells:
+        if match := _PLAIN_GROUPED.fullmatch(cell):
+            nb_unbreakable += match["mark"] != " "
+            certain = certain or match["decimals"] is not None
+        elif _PLAIN_FRENCH.fullmatch(cell):
+            decimals = decimals or "," in cell
+        else:
+            return False
+    certain = certain or nb_unbreakable > 1 or (nb_unbreakable == 1 and decimals)
+    return certain and all(_is_number(cell, separator) for cell in cells)
+
+
+def are_doubtful_decimals(cells: Iterable[str], separator: str) -> bool:
+    """Whether the commas in a column of numbers, which are read as those of decimals, look as if
+    they stood between thousands: all before three digits, in several cells or in English numbers.
+    """
+    if separator == ",":
         return False
+    distinct = {cell.strip() for cell in cells if "," in cell}
+    english = any(map(_ENGLISH.fullmatch, distinct))
+    doubtful = [cell for cell in distinct if _DOUBTFUL.fullmatch(cell)]
+    others = [cell for cell in distinct if not _DOUBTFUL.fullmatch(cell)]
+    return (
+        bool(doubtful) and all(map(_ENGLISH.fullmatch, others)) and (english or len(doubtful) > 1)
+    )
+
+
+def _is_number(cell: str, separator: str) -> bool:
     try:
-        read_number(cell, ",")
+        read_number(cell, separator)
     except ValueError:
         return False
     return True
@@ -81,8 +119,23 @@ def _is_plain_date(cell: str) -> bool:
     return True
 
 
+def look_like_dates(cells: Iterable[str]) -> bool:
+    """Whether at least eight of ten different cells are dates, of those that say any."""
+    nb_dates = nb_others = 0
+    for cell in itertools.islice(dict.fromkeys(cells), _MOST_TRIED):
+        try:
+            nb_dates += read_date(unprotected(cell)) is not None
+        except ValueError:
+            nb_others += 1
+    return nb_dates > 0 and nb_dates >= 4 * nb_others
+
+
+_MOST_TRIED = 100
+"""Cells: a date takes up to 60 µs, and a table may have many columns."""
+
+
 def _text(cell: str, separator: str) -> Value:
-    return cell
+    return unprotected(cell)
 
 
 def read_number(cell: str, separator: str) -> float:
@@ -91,14 +144,32 @@ def read_number(cell: str, separator: str) -> float:
     Raises:
         ValueError: It is none, too large, or an integer that float64 cannot hold exactly.
     """
-    text = cell.strip()
-    if separator == ";" and "." not in text:
+    text = cell.strip().replace("\u2212", "-")
+    if len(text) <= _LONGEST_NUMBER and (match := _GROUPED.fullmatch(text)):
+        # What stands between thousands leaves a comma no other meaning, whatever the separator.
+        text = text.replace(match["mark"], "").replace(",", ".")
+    elif separator != "," and "." not in text:
         text = text.replace(",", ".", 1)
     if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
-        decimal = ", or a comma," if separator == ";" else ""
+        if _has_unit(text):
+            raise ValueError(
+                N_(
+                    "not a number alone: name its unit or currency in the header, and leave the "
+                    "number in the cell"
+                )
+            )
+        if separator == ",":
+            raise ValueError(
+                N_(
+                    "not a number: write digits with a point before the decimals, and nothing or "
+                    "spaces between thousands"
+                )
+            )
         raise ValueError(
-            f"not a number: write digits with a point{decimal} before the decimals, and nothing "
-            "between thousands"
+            N_(
+                "not a number: write digits with a point or a comma before the decimals, and "
+                "nothing or spaces between thousands"
+            )
         )
     value = float(text)
     if not math.isfinite(value):
@@ -108,43 +179,28 @@ def read_number(cell: str, separator: str) -> float:
     return value + 0.0  # -0.0 becomes 0.0
 
 
-def _date(cell: str, separator: str) -> datetime:
-    text = cell.strip()
-    match = _YEAR_FIRST.fullmatch(text) or _DAY_FIRST.fullmatch(text) or _MONTH.fullmatch(text)
-    if match is None:
-        raise ValueError(
-            N_("not a date: write 2024-03-09, 09/03/2024, 2024-03 or 2024, and times as 13:45")
-        )
-    part = match.groupdict()
-    zone = part.get("zone") or "Z"
-    try:
-        local = datetime(
-            int(part["year"]),
-            int(part["month"] or 1),
-            int(part.get("day") or 1),
-            int(part.get("hour") or 0),
-            int(part.get("minute") or 0),
-            int(part.get("second") or 0),
-            int((part.get("fraction") or "0").ljust(6, "0")[:6]),
-            UTC if zone == "Z" else _zone(zone),
-        )
-        return local.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"no such date (day, then month, as in 31/12/2024): {error}") from error
+def _has_unit(text: str) -> bool:
+    match = _LEADING.match(text)
+    beside = text[match.end() :][:1] if match else text[:1]
+    return beside != "" and (beside in _UNITS or (match is not None and beside.isalpha()))
 
 
-def _zone(text: str) -> timezone:
-    offset = timedelta(hours=int(text[1:3]), minutes=int(text[-2:]))
-    return timezone(-offset if text[0] == "-" else offset)
+def _number(cell: str, separator: str) -> Value:
+    return read_number(unprotected(cell), separator)
+
+
+def _date(cell: str, separator: str) -> WrittenDate | None:
+    return read_date(unprotected(cell))
 
 
 def _tag(cell: str, separator: str) -> tuple[str, ...]:
-    return (tag_path(cell),)
+    return (tag_path(unprotected(cell)),)
 
 
 def _tags(cell: str, separator: str) -> tuple[str, ...] | None:
     # A comma at the end, or two in a row, are slips that mean nothing.
-    return tuple(sorted({tag_path(part) for part in cell.split(",") if part.strip()})) or None
+    parts = [part.strip() for part in cell.split(",")]
+    return tuple(sorted({tag_path(unprotected(part)) for part in parts if part})) or None
 
 
 def tag_path(text: str) -> str:
@@ -172,17 +228,19 @@ def tag_path(text: str) -> str:
 
 READERS: dict[PropertyType, Callable[[str, str], Value | None]] = {
     "text": _text,
-    "number": read_number,
+    "number": _number,
     "date": _date,
     "tag": _tag,
     "multi_tags": _tags,
 }
+"""What keeps a spreadsheet from taking a cell, or one of several tags, for a formula is no part of
+the value: the apostrophe that :func:`panoptic_assets.spec.formulas.protected` puts there."""
 
 
 def written(value: Value) -> str:
-    """A value as a cell could hold it."""
-    if isinstance(value, datetime):
-        return value.isoformat()
+    """A value as a cell could hold it; a date as a person wrote it."""
+    if isinstance(value, WrittenDate):
+        return value.text
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from panoptic_assets.clustering.readings import tag_paths
 from panoptic_assets.clustering.search import text_encoder
-from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties
+from panoptic_assets.corpus.properties import ids_and_values, read_properties
 from panoptic_assets.corpus.table import present_files
 from panoptic_assets.corpus.values import Value
 from panoptic_assets.features.table import model_identity, read_vectors
@@ -180,12 +180,14 @@ def _properties(
 
 
 def _values(store: LanceStore, name: str, image_ids: set[str]) -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    for row in read_properties(store, name).to_pylist():
-        value = row[VALUE_COLUMNS[row["type"]]]
-        if row["image_id"] in image_ids:
-            found[row["image_id"]] = tuple(value) if isinstance(value, list) else value
-    return found
+    rows = read_properties(store, name)
+    if not rows.num_rows:
+        return {}
+    return {
+        image_id: value
+        for image_id, value in zip(*ids_and_values(rows), strict=True)
+        if image_id in image_ids
+    }
 
 
 def _pixels(pictures: Pictures, image_id: str, side: int) -> Pixels | None:

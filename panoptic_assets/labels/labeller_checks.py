@@ -27,6 +27,7 @@ from panoptic_assets.labels.vocabulary import terms_of_lines
 from panoptic_assets.spec.computation import NotComputableError, Vectors
 from panoptic_assets.spec.extensions import Check, class_checks, name_of, named_check, require
 from panoptic_assets.spec.text import printable
+from panoptic_assets.spec.written_dates import date_of_moment
 from resources.errors import InputError, text_of
 
 _DIM = 32
@@ -140,7 +141,7 @@ def _data(labeller: LabellerConfig, case: _Case) -> LabellerData:
 _PROPERTIES: dict[str, Callable[[int], Value]] = {
     "Sujet": lambda place: _FOLDERS[place // 4].split("/")[0],
     "Width": lambda place: float(place),
-    "Taken": lambda place: datetime(1900 + place, 1, 1, tzinfo=UTC),
+    "Taken": lambda place: date_of_moment(datetime(1900 + place, 1, 1, tzinfo=UTC)),
     "Keywords": lambda place: ("lieux > Orléans", f"keyword {place // 4}"),
 }
 """Properties of each type, by the place of an image."""

@@ -54,8 +54,8 @@ class LabellerData:
     """For each image the paths of its files in the images' folder, sorted; an image whose files are
     missing is left out."""
     properties: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
-    """For each property of the inventory, its values by image id: text, a float, a datetime, or a
-    tuple of tags' paths (``a > b``). Images without a value are left out."""
+    """For each property of the inventory, its values by image id: text, a float, a WrittenDate, or
+    a tuple of tags' paths (``a > b``). Images without a value are left out."""
     vocabulary: Vocabulary | None = None
     pixels: Callable[[str, int], Pixels | None] = _no_picture
     """Reads the picture of an image: see :meth:`picture`."""

@@ -9,7 +9,7 @@ Assets declare the schema and parse the values themselves: Dagster checks the li
 
 import functools
 import types
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
 from pydantic import ConfigDict, Field, create_model
@@ -45,6 +45,8 @@ def _twin_type(kind: Any) -> Any:
     choices = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
     if choices and all(isinstance(one, type) and issubclass(one, Parameters) for one in choices):
         return Union[tuple(map(_twin, choices))]  # noqa: UP007 (made when the program runs)
+    if any(get_origin(one) is Literal for one in choices):
+        return str | None  # Dagster knows no choice that may be empty; whoever parses it does
     return kind
 
 

@@ -4,15 +4,18 @@ Belongs here: one category or number for each image. Does not belong here: clust
 (``review.run_map``), and packing colourings for browsers (``review.map_data``).
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from panoptic_assets.corpus.properties import read_properties
+from panoptic_assets.corpus.properties import ids_and_values, read_properties
 from panoptic_assets.review.map_data import Colouring
 from panoptic_assets.spec import tag_log
+from panoptic_assets.spec.extended_dates import year_of
 from panoptic_assets.spec.languages import Language
+from panoptic_assets.spec.written_dates import WrittenDate
 from panoptic_assets.tags.table import read_log
 from resources.lance import LanceStore
 
@@ -63,7 +66,7 @@ def by_tags(store: LanceStore, image_ids: Sequence[str], language: Language) -> 
 def by_properties(
     store: LanceStore, image_ids: Sequence[str], language: Language
 ) -> list[Colouring]:
-    """For each property of the file of metadata its value: a number, a year, a tag or a text.
+    """For each property of the inventory its value: a number, a year or longer, a tag, a text.
 
     Args:
         store: The store.
@@ -75,35 +78,64 @@ def by_properties(
     table = read_properties(store)
     found = []
     for name in dict.fromkeys(table["property"].to_pylist()):
-        values = _values(table.filter(pa.compute.equal(table["property"], name)), rows)
+        mine = table.filter(pa.compute.equal(table["property"], name))
+        values = _values(mine, rows)
         if not values:
             continue
         title = language.gettext("property: {property}").format(property=name)
         key = f"property:{name}"
-        if all(isinstance(value, float) for value in values.values()):
+        figures = {row: value for row, value in values.items() if isinstance(value, float)}
+        dates = {row: value for row, value in values.items() if isinstance(value, WrittenDate)}
+        if len(figures) == len(values):
             numbers = np.full(len(rows), np.nan, np.float32)
-            numbers[list(values)] = list(values.values())
+            numbers[list(figures)] = list(figures.values())
             found.append(Colouring(title, numbers, key=key))
-        elif len(known := sorted({str(value) for value in values.values()})) <= _MOST_TEXTS:
-            shown = [str(values.get(row, nothing)) for row in range(len(rows))]
+            continue
+        if dates:
+            shown_dates = _shown(dates.values())
+            texts = {row: shown_dates[_category(date)] for row, date in dates.items()}
+            known = list(shown_dates.values())
+        else:
+            texts = {row: str(value) for row, value in values.items()}
+            known = sorted(set(texts.values()))
+        if len(known) <= _MOST_TEXTS:
+            shown = [texts.get(row, nothing) for row in range(len(rows))]
             found.append(Colouring(title, shown, known, frozenset([nothing]), key=key))
     return found
 
 
-def _values(table: pa.Table, rows: dict[str, int]) -> dict[int, str | float]:
+def _values(table: pa.Table, rows: dict[str, int]) -> dict[int, str | float | WrittenDate]:
     """The value of each image that has one, by its row; of several tags the first."""
-    found: dict[int, str | float] = {}
-    for value in table.to_pylist():
-        row = rows.get(value["image_id"])
+    found: dict[int, str | float | WrittenDate] = {}
+    for image_id, value in zip(*ids_and_values(table), strict=True):
+        row = rows.get(image_id)
         if row is None:
             continue
-        match value["type"]:
-            case "number":
-                found[row] = float(value["number"])
-            case "date":
-                found[row] = f"{value['date'].year:04}"
-            case "text":
-                found[row] = value["text"]
-            case _ if value["tags"]:
-                found[row] = value["tags"][0]
+        if isinstance(value, tuple):
+            if value:
+                found[row] = value[0]
+        else:
+            found[row] = value
     return found
+
+
+def _category(date: WrittenDate) -> int | str:
+    """The year of a date that lies in one, and else the date in EDTF."""
+    first, last = date.first_day, date.last_day
+    if first is None or last is None or year_of(first) != year_of(last):
+        return date.edtf
+    return year_of(first)
+
+
+def _shown(dates: Iterable[WrittenDate]) -> dict[int | str, str]:
+    """What people see of each category of dates, the earliest first: a year of our era, or what
+    is written most often."""
+    found: dict[int | str, list[WrittenDate]] = {}
+    for date in sorted(dates, key=WrittenDate.order):
+        found.setdefault(_category(date), []).append(date)
+    return {
+        category: str(category)
+        if isinstance(category, int) and category > 0
+        else Counter(date.text for date in same).most_common(1)[0][0]
+        for category, same in found.items()
+    }

@@ -52,6 +52,7 @@ _CALLED = {
     "path": N_("Tag"),
     "since": N_("From"),
     "until": N_("To"),
+    "certainty": N_("Dates not known to the day"),
     "minimum": N_("Least value"),
     "maximum": N_("Greatest value"),
     "text": N_("Words"),
@@ -103,6 +104,10 @@ class FormField:
     longest: int | None = None
     choices: tuple[tuple[str, str], ...] = ()
     """Values with what is shown of each; of a text, what is proposed."""
+    is_worded: bool = False
+    """Whether what is shown of its choices are words of the program, not names."""
+    only_with: tuple[str, ...] = ()
+    """Fields of which one has to say something, for this one to count."""
     nb_choices: int = 0
     """How many there would be."""
     advanced: bool = False
@@ -180,7 +185,8 @@ def _typed(found: FormField, kind: Any, metadata: Iterable[Any] = ()) -> FormFie
     if origin is Annotated:
         return _typed(found, parts[0], parts[1:])
     if origin is Literal:
-        return replace(found, kind="choice", choices=tuple((part, part) for part in parts))
+        none = (("", "–"),) if found.optional else ()
+        return replace(found, kind="choice", choices=(*none, *((part, part) for part in parts)))
     if origin in (Union, UnionType):
         some = [part for part in parts if part is not type(None)]
         if len(some) != 1:
@@ -386,6 +392,11 @@ def _scope_field(choices: _Choices, scope: str, one: FormField) -> FormField:
         return replace(choices.choose(one, listed, "json"), name="config.scope.tag")
     if (scope, one.code) == ("property", "property"):
         return choices.choose(one, choices.properties(), "choice")
+    if (scope, one.code) == ("property", "certainty"):
+        around = one.name.removesuffix("certainty")
+        shown = (("", N_("possibly")), ("certainly", N_("certainly")))
+        dates = (f"{around}since", f"{around}until")
+        return replace(one, choices=shown, is_worded=True, only_with=dates)
     if (scope, one.code) == ("node", "node"):
         return choices.choose(one, choices.nodes(), "text")
     return one

@@ -173,7 +173,8 @@ class Language:
         Args:
             text: What :func:`resources.errors.noted` has made; another text is left as it is.
         """
-        return self._known_note(text) or text
+        # A single word is a name, such as an act's, for which no catalogue is asked.
+        return self._known_note(text) or (self.gettext(text) if " " in text else text)
 
     def _known_note(self, text: str) -> str | None:
         if len(text) > _LONGEST_NOTE:
@@ -192,11 +193,12 @@ class Language:
         return both.format(first=first, then=then) if then else None
 
     def _rewritten(self, value: str) -> str:
-        """A number that was written in English, as it is written here; all else as it is."""
+        """An amount that was written in English, as it is written here; all else as it is, as are
+        digits alone: 1850 may be a year, and amounts have their thousands apart already."""
         if value.endswith("%"):
             return f"{self._rewritten(value[:-1])}{self._percent_sign}"
         plain = value.replace(",", "")
-        if not re.fullmatch(r"[\d,]+(\.\d+)?", value):
+        if value.isdigit() or not re.fullmatch(r"[\d,]+(\.\d+)?", value):
             return value
         return self._shown(float(plain), f",.{len(plain.partition('.')[2])}f", None)
 

@@ -50,10 +50,12 @@ const plain = {
 // What a field says; undefined where nothing is to be sent.
 function valueOf(field) {
   const kind = field.dataset.kind;
+  const { onlyWith } = field.dataset;
+  if (onlyWith && !onlyWith.split(" ").some((wanted) => form.elements[wanted].value.trim())) return null;
   if (kind === "boolean") return field.checked;
   if (kind === "list") return field.value.split("\n").map((line) => line.trim()).filter(Boolean).map(plain[field.dataset.part]);
   if (kind === "json") return field.value ? JSON.parse(field.value) : undefined;
-  if (kind === "choice") return field.value;
+  if (kind === "choice") return field.value === "" && "optional" in field.dataset ? null : field.value;
   const automatic = form.querySelector(`[data-automatic="${field.id}"]`);
   if (automatic?.checked) return -1;
   const text = field.value.trim();

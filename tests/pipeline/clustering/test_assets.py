@@ -139,7 +139,7 @@ def test_images_are_attached_to_the_tags_of_a_property(bench):
     (bench.project.folder / "tags.csv").write_text("\n".join(lines), encoding="utf-8")
     settings = bench.project.settings_file
     settings.write_text(settings.read_text() + "metadata: tags.csv\n")
-    bench.make("images")
+    bench.make("inventory")
     bench.make("clustering", "by-tags", method={"cluster_by_tags": {"property": "sujet"}})
     rows = bench.read.clusters("by-tags").to_pylist()
     assert {row["name"] for row in rows} <= {"animaux", "animaux > oiseau", "véhicule", "monument"}

@@ -39,7 +39,7 @@ TWO = {"kmeans": {"nb_clusters": 2}}
 
 @pytest.fixture(scope="module")
 def described(embedded_folder, once):
-    """The embedded sample with a file of metadata; for reading only."""
+    """The embedded sample with an inventory; for reading only."""
 
     def write(folder):
         shutil.copytree(embedded_folder, folder, dirs_exist_ok=True)
@@ -48,7 +48,7 @@ def described(embedded_folder, once):
         content = yaml.safe_load(settings.read_text(encoding="utf-8"))
         content["metadata"] = "inventaire.csv"
         settings.write_text(yaml.safe_dump(content), encoding="utf-8")
-        bench_of(folder).make("images")
+        bench_of(folder).make("inventory")
 
     return bench_of(once("described", write))
 
@@ -123,10 +123,26 @@ def gone(bench, *paths):
         ({"property": "prix", "maximum": 7}, {HEN, COW}),
         ({"property": "prix", "minimum": 0, "maximum": 12.5}, {CAT, HEN, COW}),
         ({"property": "créé le", "values": [1887]}, {CAT, HEN}),
-        ({"property": "créé le", "values": ["1887-03", "1901-05-01"]}, {HEN, COW}),
-        ({"property": "créé le", "since": "1887-02", "until": "1901"}, {HEN, COW}),
+        ({"property": "créé le", "values": ["1887-03", "mai 1901"]}, {HEN, COW}),
+        ({"property": "créé le", "since": "1887-02", "until": "1901"}, {CAT, HEN, COW}),
+        (
+            {
+                "property": "créé le",
+                "since": "1887-02",
+                "until": "1901",
+                "certainty": "certainly",
+            },
+            {HEN, COW},
+        ),
+        (
+            {"property": "créé le", "since": "18XX", "until": "18XX", "certainty": "possibly"},
+            {CAT, HEN},
+        ),
+        ({"property": "créé le", "since": "-0449", "until": "1887-02"}, {CAT}),
         ({"property": "créé le", "until": "2024-03"}, {CAT, HEN, COW, DOG}),
         ({"property": "créé le", "since": "2024-04-01"}, {HAMMER}),
+        ({"property": "créé le", "since": "1er avril 2024"}, {HAMMER}),
+        ({"property": "créé le", "since": "450 av. J.-C.", "until": "01/02/1887"}, {CAT}),
     ],
 )
 def test_a_scope_is_the_images_with_a_value_of_a_property(described, given, paths):
@@ -154,7 +170,7 @@ def test_a_scope_is_the_images_with_a_value_of_a_property(described, given, path
         ({"property": "prix", "values": ["4"]}, "No image has '4' as its 'prix'"),
         ({"property": "créé le", "values": ["mars"]}, "'mars' is no value of it: not a date"),
         ({"property": "prix", "minimum": 101}, "their values go from 3.0 to 100.0"),
-        ({"property": "créé le", "since": "2025"}, "go from 1887-01-01 to 2024-04-01"),
+        ({"property": "créé le", "since": "2025"}, "go from 1887 to 2024-04-01"),
     ],
 )
 def test_a_property_or_value_that_there_is_not_is_refused_with_those_that_there_are(
@@ -170,6 +186,12 @@ def test_a_property_or_value_that_there_is_not_is_refused_with_those_that_there_
         ({"property": {"name": "matière"}}, "scope"),
         ({"property": {"property": "p", "values": ["x"], "minimum": 1}}, "one of them"),
         ({"property": {"property": "p", "since": "2024", "maximum": 1}}, "one of them"),
+        ({"property": {"property": "p", "since": -450}}, "since: not a date: write a year before"),
+        ({"property": {"property": "p", "since": "vers 1850"}}, "approximate, uncertain or open"),
+        ({"property": {"property": "p", "since": "1850~"}}, "since: not a date"),
+        ({"property": {"property": "p", "since": "19XX", "until": "18XX"}}, "exchange them"),
+        ({"property": {"property": "p", "certainty": "certainly"}}, "is about since and until"),
+        ({"property": {"property": "p", "since": "1850", "certainty": "surely"}}, "certainty"),
         ({"property": {"property": "p", "minimum": 2, "maximum": 1}}, "less than minimum"),
         ({"property": {"property": "p", "minimum": float("nan")}}, "finite number"),
         ({"property": {"property": "p", "values": ["x"] * 1001}}, "at most 1000 items"),
@@ -205,7 +227,7 @@ def test_what_only_images_have_that_are_missing_is_refused_with_what_is_there(be
 def test_a_project_without_metadata_or_tags_says_where_they_come_from(embedded_folder):
     bench = bench_of(embedded_folder)
     message = refused(bench, {"property": {"property": "matière"}})
-    assert "there are none yet. The file of metadata" in message
+    assert "there are none yet. The inventory" in message
     message = refused(bench, {"tag": {"path": "9"}})
     assert "there are none yet. Tags are saved clusters" in message
 
@@ -516,6 +538,7 @@ def test_the_order_of_files_on_disk_changes_no_scope(empty_bench, tmp_path):
         settings = bench.project.settings_file
         settings.write_text(settings.read_text().replace("metadata: ''", "metadata: m.csv"))
         bench.make("images")
+        bench.make("inventory")
         bench.make("embeddings", "mini")
         scopes = [
             {"property": {"property": "sorte", "values": ["hammers"]}},

@@ -15,6 +15,7 @@ from panoptic_assets.labels.inputs import find_inputs
 from panoptic_assets.labels.labellers import LabellerConfig
 from panoptic_assets.labels.table import clusters_to_label
 from panoptic_assets.orchestration.acting import Context
+from panoptic_assets.spec.written_dates import date_of_moment
 from resources.engine import LocalEngine
 from resources.errors import InputError
 from resources.schemas import SCHEMAS
@@ -101,7 +102,7 @@ def test_properties_are_the_inventorys_values_of_each_type(bench):
     here = {ids["0000/000000.jpg"], ids["0000/000001.jpg"]}
     assert all(values.keys() == here for values in data.properties.values())
     assert {name: next(iter(values.values())) for name, values in data.properties.items()} == {
-        "Date": datetime(1900, 1, 2, tzinfo=UTC),
+        "Date": date_of_moment(datetime(1900, 1, 2, tzinfo=UTC)),
         "Largeur": 12.5,
         "Lieux": ("France > Orléans", "Loire"),
         "Sujet": "un bœuf",

@@ -17,7 +17,7 @@ from panoptic_assets.labels.labellers import ZeroShot
 from panoptic_assets.labels.naming import ClusterToLabel, Suggestion
 from panoptic_assets.labels.table import clusters_to_label, label_rows, write_labels
 from panoptic_assets.orchestration.acting import Context
-from panoptic_assets.tags.edits import LONGEST_NAME
+from panoptic_assets.spec.tag_log import LONGEST_NAME
 from resources.engine import LocalEngine
 from resources.registry import Registry
 from tests.pipeline.test_pipeline import sample_labels

@@ -5,15 +5,21 @@ import json
 import re
 import shutil
 
+import pyarrow as pa
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from panoptic_assets.clustering.config import METHODS
+from panoptic_assets.clustering.scopes import WithProperty
+from panoptic_assets.corpus.properties import write_properties
+from panoptic_assets.corpus.table import present_files
+from panoptic_assets.serve.form_page import form_field
 from panoptic_assets.serve.live_pages import ProjectPages
 from panoptic_assets.serve.page_address import PAGES
 from panoptic_assets.spec.extensions import name_of
+from resources.schemas import SCHEMAS
 from tests.workbench import bench_of
 
 HOSTILE = "<script>alert(1)</script>{{7*7}}"
@@ -96,6 +102,41 @@ def test_a_field_has_its_default_and_its_limits(page):
     smallest = field(page, "config.method.hdbscan.min_cluster_size")
     assert (smallest["min"], smallest["max"]) == ("2", "1000000")
     assert "config.method.hdbscan.nb_clusters" not in page
+
+
+def test_a_choice_that_may_be_empty_is_empty_at_first():
+    """E7; else every scope of a property would send it."""
+    field = form_field("", "certainty", WithProperty.model_fields["certainty"], None)
+    assert (field.kind, field.optional) == ("choice", True)
+    assert [value for value, _ in field.choices] == ["", "possibly", "certainly"]
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [("en", ["possibly", "certainly"]), ("fr", ["peut-être", "sûrement"])],
+)
+def test_how_sure_a_date_must_be_is_chosen_in_words_and_counts_beside_a_date_only(
+    told_folder, tmp_path, language, shown
+):
+    """E7."""
+    bench = bench_of(shutil.copytree(told_folder, tmp_path / "dated"))
+    [image_id, *_] = present_files(bench.store)
+    row = {"property": "made", "type": "date", "text": "vers 1850", "edtf": "1850~"}
+    row |= {"image_id": image_id, "first_day": 0, "last_day": 1}
+    write_properties(bench.store, pa.Table.from_pylist([row], SCHEMAS["property_values"]))
+    dated = Form(bench.project.folder)
+    dated.headers["Accept-Language"] = language
+    page = dated.asked()
+    around = re.search(
+        r'<select id="config-scope-property-certainty".*?</select>', page, re.DOTALL
+    )[0]
+    options = re.findall(r'<option value="([^"]*)"([^>]*)>([^<]+)', around)
+    assert [text for _, _, text in options] == shown
+    assert [value for value, _, _ in options] == ["", "certainly"]
+    assert [name for name in ("since", "until") if f"config.scope.property.{name}" in around] == [
+        "since",
+        "until",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """What a scope's words match."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 
 from panoptic_assets.clustering.matching import word, words
+from panoptic_assets.clustering.scopes import WithProperty
 from panoptic_assets.features.similarity import most_similar, similarities
+from panoptic_assets.spec.written_dates import read_date
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,15 @@ from panoptic_assets.features.similarity import most_similar, similarities
         ("text", " a ", " a "),
         ("number", "1,50", 1.5),
         ("number", "-0", 0.0),
-        ("date", "1887", datetime(1887, 3, 9, tzinfo=UTC)),
-        ("date", "0900-03", datetime(900, 3, 9, tzinfo=UTC)),
-        ("date", "1887-03-09", datetime(1887, 3, 9, 23, 59, tzinfo=UTC)),
+        ("date", "1887", read_date("9 mars 1887")),
+        ("date", "0900-03", read_date("0900-03-09")),
+        ("date", "1887-03-09", read_date("1887-03-09 23:59")),
+        ("date", "09/03/1887", read_date("1887-03-09")),
+        ("date", "1850", read_date("vers 1850")),
+        ("date", "ca. 1850", read_date("vers 1850")),
+        ("date", "XIXe siècle", read_date("19th century")),
+        ("date", "450 BC", read_date("-0449")),
+        ("date", "2015-23", read_date("autumn 2015")),
         ("tag", "a>b", ["a > b > c"]),
         ("tag", "a > b > c", ["a > b > c"]),
         ("multi_tags", "b", ["a > b", "b"]),
@@ -33,13 +39,23 @@ def test_a_value_is_found_by_what_people_write_for_it(kind, text, value):
     [
         ("text", "Grès", "grès"),
         ("number", "1.51", 1.5),
-        ("date", "1887-03-08", datetime(1887, 3, 9, tzinfo=UTC)),
+        ("date", "1887-03-08", read_date("1887-03-09")),
+        ("date", "vers 1850", read_date("1850")),
+        ("date", "1850", read_date("1850-1860")),
         ("tag", "b", ["a > b"]),
         ("tag", "a", ["ab > c"]),
     ],
 )
 def test_a_value_is_not_found_by_other_words(kind, text, value):
     assert word(kind, text) not in words(kind, value)
+
+
+def test_a_scope_keeps_the_dates_that_it_asks_for_in_edtf():
+    """E7."""
+    scope = WithProperty(property="made", since="9 mars 1887", until="XIXe siècle")
+    assert (scope.since, scope.until) == ("1887-03-09", "18XX")
+    with pytest.raises(ValueError, match=r"until \(1850\) lies before since \(1860-05-18\)"):
+        WithProperty(property="made", since="18 mai 1860", until="1850")
 
 
 def test_the_most_similar_rows_come_first_and_equal_ones_in_their_order():

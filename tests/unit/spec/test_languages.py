@@ -251,6 +251,10 @@ def test_a_note_of_a_record_is_said_in_french_where_it_is_known(note, said):
             ),
             f"PNG endommagé de 9{NARROW}000 octets{NARROW}: x",
         ),
+        (
+            "until (1850) lies before since (1860): exchange them",
+            f"until (1850) vient avant since (1860){NARROW}: échangez-les",
+        ),
         ("what another library says", None),
     ],
 )

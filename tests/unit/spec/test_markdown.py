@@ -30,6 +30,7 @@ def test_a_table_that_is_cut_says_by_how_much():
     rows = [[number] for number in range(1500)]
     assert table(["a"], rows, 2) == "| a |\n| --- |\n| 0 |\n| 1 |\n\n… and 1,498 more"
     assert "more" not in table(["a"], rows[:2], 2)
+    assert table(["a"], rows[:2], total=9).endswith("\n\n… and 7 more")
 
 
 def test_counts_are_written_in_full():
