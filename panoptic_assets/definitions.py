@@ -10,8 +10,9 @@ with no_collections():
     import dagster as dg
 
     from panoptic_assets.clustering.assets import clustering, nested_clustering
-    from panoptic_assets.corpus.assets import images
+    from panoptic_assets.corpus.assets import images, inventory
     from panoptic_assets.corpus.image_contracts import image_contracts
+    from panoptic_assets.corpus.inventory_contracts import inventory_contracts
     from panoptic_assets.features.assets import embeddings, neighbors, projection
     from panoptic_assets.features.feature_contracts import neighbor_contracts, vector_contracts
     from panoptic_assets.labels.assets import cluster_labels, label_clusters_with_gpt4v
@@ -30,6 +31,7 @@ with no_collections():
         daily,
         daily_refresh,
         notify_of_failures,
+        notify_of_inventory,
         project_after_refresh_corpus,
         weekly,
     )
@@ -68,6 +70,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             images,
+            inventory,
             embeddings,
             neighbors,
             projection,
@@ -82,6 +85,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
         ],
         asset_checks=[
             image_contracts,
+            inventory_contracts,
             vector_contracts,
             neighbor_contracts,
             tag_contracts,
@@ -118,6 +122,7 @@ def build_defs(**resource_overrides: object) -> dg.Definitions:
             # After the policies, which bring runs up to date.
             after(judge_runs, backfill_runs),
             notify_of_failures,
+            notify_of_inventory,
         ],
         schedules=[
             daily_refresh,

@@ -375,7 +375,7 @@ class IiifFolder:
         return self._read(path, MAX_BYTES, False)[:SNIFFED]
 
     def inventory(self) -> Path | None:
-        """The table of metadata that the last listing wrote; None where nothing was listed."""
+        """The inventory that the last listing wrote; None where nothing was listed."""
         if self._state.inventory is None and self._cache.folder is not None:
             path = self._cache.folder / _INVENTORY_FILE
             return path if path.is_file() else None

@@ -91,9 +91,12 @@ class ProjectSettings(BaseModel, frozen=True, extra="forbid"):
     """The default vector type: a file of ``configs/models``."""
     max_quarantined: float = Field(default=0.05, ge=0, le=1)
     """Share of the files that may be in quarantine before the asset check warns."""
+    max_unmatched: float = Field(default=0.1, ge=0, le=1)
+    """Share of the inventory's lines that may name no file of the corpus, and of the cells of one
+    of its columns that may be left out, before the asset checks warn."""
     metadata: str = ""
-    """CSV file whose columns become properties of images; a relative path starts at the project's
-    folder. Empty: none."""
+    """Table (CSV or a spreadsheet: .xlsx, .ods) whose columns become properties of images; a
+    relative path starts at the project's folder. Empty: none."""
 
     @classmethod
     def of(cls, images: str, vector_type: str) -> Self:

@@ -55,7 +55,7 @@ class Registry(BaseModel):
 
     @property
     def metadata_file(self) -> Path | None:
-        """The CSV file of metadata; None where the project names none.
+        """The inventory; None where the project names none.
 
         Raises:
             InputError: It does not exist.
@@ -66,9 +66,9 @@ class Registry(BaseModel):
         path = project.folder / project.settings.metadata
         if not path.is_file():
             raise InputError(
-                "There is no file of metadata {path}: correct or empty `metadata` in "
-                "{settings_file}.",
-                id="no-file-of-metadata",
+                "There is no inventory {path}: put the file back, or name another as `metadata` in "
+                "{settings_file}. To empty that setting takes the values of the inventory away.",
+                id="no-inventory",
                 path=path,
                 settings_file=project.settings_file,
             )

@@ -2,6 +2,8 @@
 
 Belongs here: what a row holds. Does not belong here: reading and writing rows
 (``resources.lance``).
+
+Long because every column says what it holds.
 """
 
 from typing import NamedTuple
@@ -134,6 +136,13 @@ TABLES = {
             _key("kind", "See `panoptic_assets.corpus.open_questions`."),
             _column("message", _TEXT, "JSON: id, template and values of what it says."),
             _column("asked_at", _TIME, "When it was first asked."),
+        ],
+    ),
+    "inventory": Table(
+        "What is known of the inventory; none where the project has none.",
+        [
+            _key("file", "Where it is."),
+            _column("content", _TEXT, "JSON, see `panoptic_assets.corpus.inventory_state`."),
         ],
     ),
     "corpus_log": Table(
@@ -299,10 +308,24 @@ TABLES = {
                 _TEXT,
                 "`text`, `number`, `date`, `tag` or `multi_tags`: which column holds the value.",
             ),
-            _column("text", _TEXT, "Of a text."),
+            _column("text", _TEXT, "Of a text; of a date as it was written."),
             _column("number", pa.float64(), "Of a number."),
-            _column("date", _TIME, "Of a date."),
+            _column(
+                "date",
+                _TIME,
+                "Of a date: the moment at which it begins, in UTC; null before the year 1, after "
+                "9999, and where its beginning is open. Rows without `edtf`, which are older than "
+                "that column, mean this day.",
+            ),
             _column("tags", _TEXTS, "Paths such as `a > b`; of type `tag`, one."),
+            _column("edtf", _TEXT, "Of a date: in EDTF (ISO 8601-2), such as `1850~`."),
+            _column(
+                "first_day",
+                pa.int64(),
+                "Of a date: the first day that it may be, in days since 1970-01-01, by the "
+                "Gregorian calendar in all years; null: its beginning is open.",
+            ),
+            _column("last_day", pa.int64(), "The last day that it may be; null: its end is open."),
         ],
     ),
     "marks": Table(

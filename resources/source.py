@@ -205,8 +205,13 @@ class ImageSource(BaseModel):
         if self._manifest:
             self._manifest.accepted()
 
+    @property
+    def is_described(self) -> bool:
+        """Whether the source itself says something of its images, as a IIIF manifest does."""
+        return self._manifest is not None
+
     def inventory(self) -> Path | None:
-        """The table of metadata that the source itself is, as it was last listed; else None."""
+        """The inventory that the source itself is, as it was last listed; else None."""
         return self._manifest.inventory() if self._manifest else None
 
     @property

@@ -14,7 +14,7 @@ from dagster._core.execution.execute_in_process import core_execute_in_process
 from dagster._core.utils import make_new_run_id
 
 from panoptic_assets.clustering import dividing
-from panoptic_assets.corpus import ingestion
+from panoptic_assets.corpus import ingestion, taking_inventory
 from panoptic_assets.definitions import build_defs
 from panoptic_assets.features import embedding, neighbor_graph, projecting
 from panoptic_assets.labels import labelling
@@ -122,6 +122,7 @@ def execute(job, instance, partition=None, **run_config) -> dg.ExecuteInProcessR
 
 ACTS = {
     "images": ingestion,
+    "inventory": taking_inventory,
     "embeddings": embedding,
     "neighbors": neighbor_graph,
     "projection": projecting,

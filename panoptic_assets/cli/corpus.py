@@ -128,7 +128,7 @@ def demo(folder: Path | None) -> None:
     "--accept-missing",
     is_flag=True,
     help="Go on when more is gone at once than `max_missing` of .panoptic/project.yaml allows: "
-    "files, or values of the file of metadata.",
+    "files, or values of the inventory.",
 )
 @click.option(
     "--reread",
@@ -176,21 +176,27 @@ def refresh(
 @click.argument("key")
 @click.argument("vectors", metavar="FILE")
 @click.option("--ids", help="With a .npy: text file with the image id or path of each row.")
+@click.option(
+    "--field",
+    help="The Parquet column that holds them, if it is not called vector or embedding; of a "
+    "samples.json the field.",
+)
 @click.option("--model", required=True, help="What made the vectors, in words; recorded.")
 @click.pass_obj
 def import_vectors(
-    folder: Path | None, key: str, vectors: str, ids: str | None, model: str
+    folder: Path | None, key: str, vectors: str, ids: str | None, field: str | None, model: str
 ) -> None:
-    """Make the vectors in a Parquet or .npy FILE the vector type KEY.
+    """Make the vectors in a FILE of another program the vector type KEY.
 
-    Rows are named by image id or by path; a row of no image of the corpus is left out.
+    FILE is Parquet, .npy, or a samples.json of FiftyOne. Rows are named by image id or by path; a
+    row of no image of the corpus is left out.
     """
     from panoptic_assets.spec.keys import parse_name
 
     parse_name(key, "vector type")
     project = open_project(folder)
     places = [below_folder(project.folder, place) if place else None for place in (vectors, ids)]
-    project.import_vectors(key, places[0] or "", model, places[1])
+    project.import_vectors(key, places[0] or "", model, places[1], field)
 
 
 @click.command("project", cls=LateOptions)

@@ -185,6 +185,8 @@ def status(
         _print_corpus(found["corpus"])
         for asked in found["questions"]:
             say(f"To be answered since {_moment(asked['asked_at'])}: {asked['text']}")
+        if found["inventory"]:
+            _print_inventory(found["inventory"])
         _print_left_out(found["left_out"])
         _print_staleness(staleness, len(found["staleness"]), nb_stale)
     if exit_code and nb_stale:
@@ -282,6 +284,49 @@ def _print_corpus(corpus: dict[str, Any]) -> None:
     for vector_type, count in corpus["not_embedded"].items():
         if count:
             say(f"Not embedded as {vector_type}: {counted(count, 'image')}")
+
+
+def _print_inventory(inventory: dict[str, Any]) -> None:
+    if inventory["problem"]:
+        say(inventory["problem"])
+    if inventory["taken_at"]:
+        say(
+            f"{'Values of' if inventory['unread'] else 'Inventory'} "
+            f"{inventory['file']}: {counted(inventory['nb_lines'], 'line')}, "
+            f"{inventory['nb_properties']:,} "
+            f"{'property' if inventory['nb_properties'] == 1 else 'properties'}, read "
+            f"{_moment(inventory['taken_at'])}"
+        )
+    if inventory["nb_unmatched"]:
+        count = counted(inventory["nb_unmatched"], "line")
+        say(f"{count} of the inventory without a file in the corpus:")
+        for entry in inventory["unmatched"][:_PATHS_SHOWN]:
+            nearest = f" (nearest: {entry['nearest']})" if entry["nearest"] else ""
+            say(f"  line {entry['line']}: {entry['name']}{nearest}")
+        _say_rest(inventory["nb_unmatched"] - len(inventory["unmatched"][:_PATHS_SHOWN]))
+    if inventory["nb_findings"]:
+        _print_findings(inventory)
+
+
+def _print_findings(inventory: dict[str, Any]) -> None:
+    columns = [f"{name} {count:,}" for name, count in inventory["left_out"].items()]
+    others = inventory["nb_findings"] - inventory["nb_left_out"]
+    left_out = f"{counted(inventory['nb_left_out'], 'cell')} left out"
+    parts = [f"{left_out}: {some(columns, _SHOWN)}"] if columns else []
+    if others:
+        parts.append(f"{counted(others, 'other thing' if parts else 'thing')} to be looked at")
+    say(f"In the inventory, {'; '.join(parts)}:")
+    shown = inventory["findings"][:_PATHS_SHOWN]
+    for same in shown:
+        first = "; ".join(f"line {one['line']}: {one['value']}" for one in same["first"])
+        column = f"{same['column']} " if same["column"] else ""
+        say(f"  {column}{same['count']:,} ×: {same['cause']} ({first})")
+    _say_rest(inventory["nb_findings"] - sum(same["count"] for same in shown))
+
+
+def _say_rest(count: int) -> None:
+    if count > 0:
+        say(f"  … and {count:,} more")
 
 
 def _print_left_out(found: dict[str, dict[str, Any]]) -> None:

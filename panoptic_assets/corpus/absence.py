@@ -1,6 +1,6 @@
 """Absence is not deletion: whether so much is gone at once that a person must be asked.
 
-Belongs here: what of the files, the disks and the values of the file of metadata is gone, when that
+Belongs here: what of the files, the disks and the values of the inventory is gone, when that
 is a question, and how it is said. Does not belong here: finding out what is there (``manifest``,
 ``properties``), and telling people of it (``ingestion``, ``image_contracts``).
 
@@ -177,7 +177,7 @@ def lost_values(losses: Iterable[Loss], file: str, limits: Limits) -> Message | 
 
     Args:
         losses: Of each property how many of its values would go, in the order of properties.
-        file: The file of metadata.
+        file: The inventory.
         limits: How many may go.
     """
     asked = [loss for loss in losses if limits.ask(loss.lost, loss.of)]
@@ -185,6 +185,15 @@ def lost_values(losses: Iterable[Loss], file: str, limits: Limits) -> Message | 
         return None
     what = _listed([_values(loss) for loss in asked])
     return message("{file} no longer has {what}", id="values-gone", file=file, what=what)
+
+
+def asks_of_values(question: Message) -> bool:
+    """Whether a question about files is one about values, too.
+
+    Args:
+        question: As :meth:`LostFiles.question` asks it.
+    """
+    return bool(question["values"]["what"]["id"] == "files-and-values")
 
 
 def answer_to(question: Message) -> str:
@@ -197,7 +206,7 @@ def answer_to(question: Message) -> str:
 
 
 def values_question(values: Message) -> Message:
-    """What a refresh says that has kept the values of the file of metadata as they were.
+    """What a refresh says that has kept the values of the inventory as they were.
 
     Args:
         values: What :func:`lost_values` says.
@@ -205,7 +214,7 @@ def values_question(values: Message) -> Message:
     return message(
         "{values}. The values of all images stay as they were. If the file is being saved or was "
         "cut off, mend it; if they are gone for good, `panoptic-assets refresh --accept-missing` "
-        "takes them away (in Dagster: `accepted: {answer}` in the configuration of `images`).",
+        "takes them away (in Dagster: `accepted: {answer}` in the configuration of `inventory`).",
         id="values-kept",
         values=values,
         answer=_answer(values),

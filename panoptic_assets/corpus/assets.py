@@ -1,17 +1,18 @@
-"""The corpus: which images there are.
+"""The corpus: which images there are, and what the inventory says of them.
 
-Belongs here: ``images``, and what Dagster shows of it. Does not belong here: reading the folder
-(``corpus.ingestion``), and what changed in it (``corpus.manifest``).
+Belongs here: ``images`` and ``inventory``, and what Dagster shows of them. Does not belong here:
+reading the folder (``corpus.ingestion``) and the inventory (``corpus.taking_inventory``), and what
+changed in the folder (``corpus.manifest``).
 """
 
 import dagster as dg
 
-from panoptic_assets.corpus import ingestion, manifest
+from panoptic_assets.corpus import ingestion, manifest, taking_inventory
 from panoptic_assets.corpus.accounting import rows_of_kinds
-from panoptic_assets.corpus.config import ImagesConfig
+from panoptic_assets.corpus.config import ImagesConfig, InventoryConfig
 from panoptic_assets.corpus.contact_sheet import in_rows
+from panoptic_assets.corpus.inventory_state import InventoryState
 from panoptic_assets.corpus.open_questions import note_question, open_questions
-from panoptic_assets.corpus.properties import InventoryReport
 from panoptic_assets.corpus.table import read_thumbnails
 from panoptic_assets.orchestration.acting import Acts
 from panoptic_assets.orchestration.asset_checks import ContractVerdict, evaluation_of
@@ -35,7 +36,7 @@ NOTHING_MISSING = "nothing_missing"
     group_name="corpus",
     pool=CORPUS_POOL,
     kinds={"lancedb", "image"},
-    code_version="3",
+    code_version="4",
     freshness_policy=FRESHNESS,
 )
 @plain_failures()
@@ -48,11 +49,10 @@ def images(
     asks for it; a file that was moved or renamed keeps its image; one that is gone leaves a
     tombstone. Of a file with several pages, the largest is the image, or each is, as the project
     says. An image that was forgotten stays out. Every file of the folder is accounted for: taken,
-    quarantined, or left out and why. The file of metadata, if the project names one, gives the
-    images their properties.
+    quarantined, or left out and why.
 
     Where so much is gone at once that a person must be asked, nothing is done unless the
-    configuration accepts that; of values of the file of metadata, all stay as they were.
+    configuration accepts that.
     """
     try:
         plan = acts.plan(context, ingestion.prepare)
@@ -64,22 +64,103 @@ def images(
     return _corpus_result(ingestion.store(ingestion.run(plan)))
 
 
+@dg.asset(
+    deps=[images],
+    config_schema=schema_of(InventoryConfig),
+    group_name="corpus",
+    pool=CORPUS_POOL,
+    kinds={"lancedb", "table"},
+    code_version="1",
+    freshness_policy=FRESHNESS,
+)
+@plain_failures()
+def inventory(
+    context: dg.AssetExecutionContext, acts: dg.ResourceParam[Acts]
+) -> dg.MaterializeResult[None]:
+    """One value per image and property: what the table beside the images says of them.
+
+    That is the file which the project names, else what a IIIF manifest says. Where neither it nor
+    the corpus has changed, it is not read again. Where it cannot be read, or so many values are
+    gone from it at once that a person must be asked, images keep the values that they had, and a
+    check fails: it never stops the images and their vectors.
+    """
+    plan = acts.plan(context, taking_inventory.prepare)
+    read = taking_inventory.store(taking_inventory.run(plan))
+    if read.fault:
+        context.log.debug(read.fault)
+    state = read.after or InventoryState()
+    question = read.report.kept if read.report else None
+    return dg.MaterializeResult(
+        metadata={
+            "file": state.file or "(none)",
+            "unread": state.unread or "(none)",
+            "outcome": read.outcome,
+            "nb_lines": state.nb_lines,
+            "nb_properties": len(state.nb_images),
+            "nb_values": sum(state.nb_images.values()),
+            "nb_unmatched": state.nb_unmatched,
+            "nb_findings": state.nb_findings,
+            "taken_at": state.taken_at.isoformat() if state.taken_at else "(never)",
+            "problem": text_of(state.problem) if state.problem else "(none)",
+            "question": text_of(question) if question else "(none)",
+            "properties": dg.MetadataValue.md(
+                table(
+                    ["property", "images", "cells left out", "cells without a date"],
+                    [
+                        [
+                            name,
+                            f"{count:,}",
+                            f"{state.left_out.get(name, 0):,}",
+                            f"{state.undated.get(name, 0):,}",
+                        ]
+                        for name, count in state.nb_images.items()
+                    ],
+                    most=_LISTED,
+                )
+            ),
+            "unmatched": dg.MetadataValue.md(
+                table(
+                    ["line", "name", "nearest file"],
+                    [[entry.line, entry.name, entry.nearest] for entry in state.unmatched],
+                    most=_LISTED,
+                    total=state.nb_unmatched,
+                )
+            ),
+            "findings": dg.MetadataValue.md(
+                table(
+                    ["column", "cause", "how many", "the first"],
+                    [
+                        [
+                            same.column,
+                            same.cause,
+                            f"{same.count:,}",
+                            "; ".join(f"line {one.line}: {one.value}" for one in same.first),
+                        ]
+                        for same in state.findings
+                    ],
+                    most=_LISTED,
+                    total=state.nb_causes,
+                )
+            ),
+        },
+        data_version=dg.DataVersion(state.digest or digest("no inventory")),
+    )
+
+
 def nothing_missing(store: LanceStore) -> ContractVerdict:
-    """Whether a refresh has asked nothing that nobody has answered yet.
+    """Whether a refresh has asked nothing of files that nobody has answered yet.
 
     Args:
         store: Where questions are noted.
     """
-    asked = open_questions(store)
-    # Without an answer to the one about files, no image that is new comes in.
-    stops = any(question.kind == "files" for question in asked)
-    severity = dg.AssetCheckSeverity.ERROR if stops else dg.AssetCheckSeverity.WARN
-    found = {"question": " ".join(question.text for question in asked) or "(none)"}
-    return ContractVerdict(NOTHING_MISSING, not asked, found, severity)
+    asked = next((one for one in open_questions(store) if one.kind == "files"), None)
+    # Without an answer no image that is new comes in.
+    found = {"question": asked.text if asked else "(none)"}
+    return ContractVerdict(NOTHING_MISSING, asked is None, found)
 
 
 def _corpus_result(ingested: ingestion.Ingested) -> dg.MaterializeResult[None]:
-    plan, after, properties = ingested.plan, ingested.after, ingested.properties
+    plan, after = ingested.plan, ingested.after
     left_out = ingested.left_out
     changes = manifest.changes(plan.before, after)
     statuses = manifest.files_by_status((file.path, file.status) for file in after.values())
@@ -101,33 +182,18 @@ def _corpus_result(ingested: ingestion.Ingested) -> dg.MaterializeResult[None]:
             "nb_files_left_out": sum(found.files for found in left_out.values()),
             "nb_folders_left_out": sum(found.folders for found in left_out.values()),
             **{f"nb_{what}": len(paths) for what, paths in vars(changes).items()},
-            "nb_properties": properties.nb_properties,
-            "nb_metadata_rows": properties.nb_rows,
-            "nb_metadata_unmatched": properties.nb_unmatched,
-            "nb_metadata_findings": properties.findings.total,
-            "metadata_question": text_of(properties.kept) if properties.kept else "(none)",
             "corpus_version": version,
             "changes": dg.MetadataValue.md(_changes_table(changes)),
             "quarantine": dg.MetadataValue.md(table(["file", "reason"], quarantine, most=_LISTED)),
             "left_out": dg.MetadataValue.md(
                 table(["why", "files", "folders", "kinds", "first"], rows_of_kinds(left_out))
             ),
-            "metadata_findings": dg.MetadataValue.md(_findings_table(properties)),
             "contact_sheet": dg.MetadataValue.md(
                 in_rows(read_thumbnails(plan.context.store, shown))
             ),
         },
-        data_version=dg.DataVersion(digest(version, properties.digest)),
+        data_version=dg.DataVersion(version),
     )
-
-
-def _findings_table(properties: InventoryReport) -> str:
-    """Lines of the file of metadata that name no file, and cells that were left out."""
-    found = [
-        [entry.line, entry.column, entry.value, entry.cause] for entry in properties.findings.first
-    ]
-    found += [["", "", name, "no file of the corpus"] for name in properties.unmatched]
-    return table(["line", "column", "value", "cause"], found, most=_LISTED)
 
 
 def _changes_table(changes: manifest.Changes) -> str:

@@ -1,4 +1,4 @@
-"""What can be asked of reading the images' folder.
+"""What can be asked of reading the images' folder, and of reading the inventory.
 
 Belongs here: each parameter's default, limits and meaning. Does not belong here: reading.
 """
@@ -14,8 +14,8 @@ class ImagesConfig(Parameters):
     accept_missing: bool = Field(
         default=False,
         description="Go on when more is gone at once than `max_missing` of .panoptic/project.yaml "
-        "allows: those files are taken for missing, and values of the file of metadata are taken "
-        "away. Otherwise they stay as they are, since a disk may only be away, or a file cut off.",
+        "allows: those files are taken for missing. Otherwise all stays as it is, since a disk may "
+        "only be away.",
     )
     accepted: str = Field(
         default="",
@@ -34,4 +34,20 @@ class ImagesConfig(Parameters):
         le=1,
         description="Read this share of the files again, those first that were not read for the "
         "longest time.",
+    )
+
+
+class InventoryConfig(Parameters):
+    """Configuration of reading the inventory."""
+
+    accept_missing: bool = Field(
+        default=False,
+        description="Take values away though more are gone at once than `max_missing` of "
+        ".panoptic/project.yaml allows. Otherwise they stay as they are, since the file may be cut "
+        "off, or may just be saved.",
+    )
+    accepted: str = Field(
+        default="",
+        description="As `accept_missing`, of just one question: the `answer` that it came with. "
+        "Where by now something else is gone, that is asked.",
     )

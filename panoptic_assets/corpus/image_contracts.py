@@ -23,7 +23,7 @@ _IMAGES = {
     "files_have_images": "Every present file's image has a row.",
     "quarantine_share": "Of all files, the share that cannot be read is not above "
     "`max_quarantined` of .panoptic/project.yaml; `panoptic-assets diff 0 latest` names them.",
-    NOTHING_MISSING: "No more files or values were gone at once than `max_missing` of "
+    NOTHING_MISSING: "No more files were gone at once than `max_missing` of "
     ".panoptic/project.yaml allows, or a person has said that they are gone for good "
     "(`panoptic-assets refresh --accept-missing`).",
 }

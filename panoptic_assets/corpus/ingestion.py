@@ -1,8 +1,8 @@
 """The act of reading the images' folder: which images and files there are by now.
 
 Belongs here: which files are read, and committing what they hold in groups. Does not belong here:
-what a file holds (``corpus.file_reading``),
-and what became of each (``corpus.manifest``).
+what a file holds (``corpus.file_reading``), what became of each (``corpus.manifest``), and what the
+inventory says (``corpus.taking_inventory``).
 """
 
 from collections import defaultdict
@@ -10,7 +10,6 @@ from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
@@ -21,7 +20,7 @@ from panoptic_assets.corpus.config import ImagesConfig
 from panoptic_assets.corpus.file_reading import ReadFile, Reading
 from panoptic_assets.corpus.names import comparable_path
 from panoptic_assets.corpus.open_questions import note_question
-from panoptic_assets.corpus.properties import InventoryReport, apply_inventory, values_at_stake
+from panoptic_assets.corpus.properties import values_at_stake
 from panoptic_assets.corpus.table import (
     forgotten_images,
     paths_of_images,
@@ -36,7 +35,6 @@ from panoptic_assets.spec.languages import N_
 from panoptic_assets.spec.records import FIRST_ALGORITHM
 from panoptic_assets.spec.resolution import Document, parse
 from resources import decoding
-from resources.errors import text_of
 from resources.lance import LanceStore
 from resources.listing import LeftOut, Listing, SourceFile, compiled
 from resources.page_paths import file_of
@@ -116,11 +114,7 @@ class IngestionPlan:
     """Ids of the images whose row was made by the decoder at hand."""
     forgotten: set[str]
     """Ids of those that stay out."""
-    metadata: Path | None
-    """The inventory, if the project names one."""
     listing: Listing
-    takes_all: bool
-    """Whether a person means that all values go which the inventory no longer has."""
 
     @property
     def before(self) -> dict[str, manifest.File]:
@@ -148,7 +142,6 @@ class Ingested:
     """Files, or pages, that hold an image which stays out."""
     left_out: dict[str, LeftOut]
     """What is no image of the corpus, by kind."""
-    properties: InventoryReport
 
 
 def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
@@ -160,32 +153,27 @@ def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
         given: Fields of :class:`panoptic_assets.corpus.config.ImagesConfig`.
 
     Raises:
-        InputError: The configuration cannot be used, the folder cannot be reached, or there is no
-            such inventory.
+        InputError: The configuration cannot be used, or the folder cannot be reached.
         MissingError: So much is gone at once that a person must be asked, and the configuration
             does not accept that.
     """
     config = parse(ImagesConfig, given)
     store, source = context.store, context.source
-    metadata = context.registry.metadata_file
     known = KnownFiles.of(store)
     listing = source.list()
-    metadata = metadata or source.inventory()
     forgotten = forgotten_images(store)
     todo = known.outstanding(listing, source, context.registry, config, forgotten)
     limits = absence.Limits.of(context.registry.settings)
     lost = absence.lost_files(known.files, todo, listing.mounts, source.takes, source.place, limits)
-    takes_all = config.accept_missing
-    if lost and not takes_all:
+    if lost and not config.accept_missing:
         # Whoever says that the files are gone says so of the values, too.
         paths = paths_of_images(known.files.values())
-        values = values_at_stake(store, metadata, paths, context.registry.images, limits)
+        values = values_at_stake(store, context.registry, source, paths, limits)
         question = lost.question(values)
         if absence.answer_to(question.message) != config.accepted:
             for line in listing.warnings:
                 context.reporter.tell(line, "yellow")
             raise question
-        takes_all = values is not None
     rows = store.read("images", ["image_id", "added_at", "decoder"])
     ids = rows["image_id"].to_pylist()
     numbers = rows["decoder"].to_pylist()
@@ -195,9 +183,7 @@ def prepare(context: Context, key: str, given: Document) -> IngestionPlan:
         if (number or FIRST_ALGORITHM) == decoding.ALGORITHM
     }
     images = dict(zip(ids, rows["added_at"].to_pylist(), strict=True))
-    return IngestionPlan(
-        context, config, known, todo, images, decoded, forgotten, metadata, listing, takes_all
-    )
+    return IngestionPlan(context, config, known, todo, images, decoded, forgotten, listing)
 
 
 def check_refresh(context: Context, given: Document) -> None:
@@ -211,7 +197,6 @@ def check_refresh(context: Context, given: Document) -> None:
         InputError: As :func:`prepare`, of what is configured and of a folder that is not there.
     """
     compiled(parse(ImagesConfig, given).reread, "reread")
-    context.registry.metadata_file  # noqa: B018
     context.source.check()
 
 
@@ -231,10 +216,10 @@ def run(plan: IngestionPlan) -> Ingestion:
 
 
 def store(ingestion: Ingestion) -> Ingested:
-    """Write what the files hold, in groups; then the tombstones, the version and the properties.
+    """Write what the files hold, in groups; then the tombstones and the version.
 
     Raises:
-        InputError: The folder can no longer be reached, or the inventory cannot be used.
+        InputError: The folder can no longer be reached.
     """
     plan = ingestion.plan
     context, before = plan.context, plan.before
@@ -281,20 +266,9 @@ def store(ingestion: Ingestion) -> Ingested:
     if told := in_a_line(left_out):
         context.reporter.tell(told)
     record_version(context.store, after, context.dagster_run_id)
-    properties = apply_inventory(
-        context.store,
-        plan.metadata,
-        paths_of_images(after.values()),
-        context.registry.images,
-        None if plan.takes_all else absence.Limits.of(context.registry.settings),
-        plan.config.accepted,
-    )
     note_question(context.store, "files", None)
-    note_question(context.store, "values", properties.kept)
-    if properties.kept:
-        context.reporter.tell(text_of(properties.kept), "yellow")
     context.source.settle()
-    return Ingested(plan, after, len(refused), left_out, properties)
+    return Ingested(plan, after, len(refused), left_out)
 
 
 def _read(plan: IngestionPlan) -> Iterator[ReadFile]:

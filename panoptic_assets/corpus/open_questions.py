@@ -1,10 +1,10 @@
 """Open questions: what a refresh asks a person, in the store until it is answered.
 
 Belongs here: noting and reading them. Does not belong here: what is a question
-(``corpus.absence``), and the check by which Dagster shows it (``corpus.assets``).
+(``corpus.absence``), and the checks by which Dagster shows them.
 
-A refresh that nobody watches asks in vain: so the next page, the next command and Dagster's page of
-``images`` say it as well.
+A refresh that nobody watches asks in vain: so the next page, the next command and Dagster's pages
+of ``images`` and ``inventory`` say it as well.
 """
 
 import json
@@ -19,8 +19,8 @@ from resources.lance import LanceStore, quoted
 from resources.schemas import SCHEMAS
 
 QuestionKind = Literal["files", "values"]
-"""``files``: files are gone, and the refresh was refused; ``values``: the file of metadata has lost
-values, which stay as they were."""
+"""``files``: files are gone, and the refresh was refused; ``values``: values are gone from the
+inventory, and images keep them."""
 _TABLE = "questions"
 
 

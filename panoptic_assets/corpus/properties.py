@@ -7,18 +7,24 @@ here: what its cells mean (``corpus.inventory``), and the tags of people (``tags
 import hashlib
 from collections.abc import Set
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from panoptic_assets.corpus import absence, inventory
+from panoptic_assets.corpus.inventory_findings import Findings
 from panoptic_assets.corpus.values import PropertyType, Value
 from panoptic_assets.spec.records import digest
 from panoptic_assets.spec.tag_log import known_property
+from panoptic_assets.spec.written_dates import WrittenDate, date_of_moment, first_moment
 from resources.errors import InputError, Message
 from resources.lance import LanceStore, quoted
+from resources.registry import Registry
 from resources.schemas import SCHEMAS
+
+if TYPE_CHECKING:
+    from resources.source import ImageSource
 
 
 def stored_property(store: LanceStore, name: str, version: int | None = None) -> str:
@@ -36,27 +42,47 @@ def stored_property(store: LanceStore, name: str, version: int | None = None) ->
 
 @dataclass(frozen=True)
 class InventoryReport:
-    """What became of a file of metadata."""
+    """What an inventory gives to images."""
 
+    rows: pa.Table
+    """All that the table ``property_values`` is to hold: by property and image id."""
     nb_rows: int
-    nb_properties: int
-    """Properties that at least one image has."""
-    nb_values: int
-    """Pairs of an image and a property."""
+    """Lines of the inventory."""
     nb_unmatched: int
     """Lines that name no file of the corpus, or not a single one."""
-    unmatched: tuple[str, ...]
-    """The first of the names on those lines."""
-    findings: inventory.Findings
+    unmatched: tuple[inventory.Unmatched, ...]
+    """The first of those lines."""
+    findings: Findings
+    nb_images: dict[str, int]
+    """For each property that at least one image has, how many have it."""
     digest: str
     """SHA-256 of all values, whatever the order of lines and columns."""
-    changed: bool
-    """Whether the values differ from those that were stored."""
     kept: Message | None = None
     """Why the values stay as they were: what of them the file no longer has."""
 
 
-def apply_inventory(
+def inventory_file(registry: Registry, source: "ImageSource") -> Path | None:
+    """The inventory: the file that the project names, else what the source says of its images.
+
+    Args:
+        registry: Of the project.
+        source: Of its images, listed.
+
+    Raises:
+        InputError: It is not there.
+    """
+    file = registry.metadata_file or source.inventory()
+    if file is None and source.is_described:
+        raise InputError(
+            "What the manifest {place} says of its images is not here: `panoptic-assets refresh` "
+            "asks for it.",
+            id="manifest-not-listed",
+            place=source.place,
+        )
+    return file
+
+
+def read_inventory(
     store: LanceStore,
     path: Path | None,
     paths_of_images: dict[str, list[str]],
@@ -64,26 +90,25 @@ def apply_inventory(
     limits: absence.Limits | None = None,
     accepted: str = "",
 ) -> InventoryReport:
-    """Make the values that a file of metadata gives to images the stored ones, in one commit.
+    """The values that an inventory gives to images; only reads.
 
     The file is the source of truth: what it no longer says is removed, and without a file
-    everything. Equal values commit nothing. Where more is gone at once than may be, all values stay
-    as they were: the file may be cut off, or may just be saved.
+    everything. Where more is gone at once than may be, all values stay as they were: the file may
+    be cut off, or may just be saved.
 
     Args:
         store: The store.
-        path: The CSV file, as :func:`panoptic_assets.corpus.inventory.parse_inventory` reads
-            it, or None: a person wants no values.
+        path: The file, as :func:`panoptic_assets.corpus.inventory.parse_inventory` reads it, or
+            None: a person wants no values.
         paths_of_images: For each image that is present, the paths of its files.
         folder: Where the images' folder is, for lines that name files by whole paths.
         limits: How many values may be gone at once; None: all.
         accepted: The answer to a question about values that a person means to go.
 
     Raises:
-        InputError: The file is missing, cannot be read, or is no table of metadata. Nothing is
-            written then.
+        InputError: The file is missing, cannot be read, or is no inventory.
     """
-    resolved = inventory.ImageValues({}, 0, 0, (), inventory.Findings((), 0))
+    resolved = inventory.ImageValues({}, 0, 0, (), Findings())
     kept: Message | None = None
     if path is not None:
         resolved = inventory.match_images(_parse_inventory(path), paths_of_images, folder)
@@ -94,6 +119,7 @@ def apply_inventory(
                 kept = None
     result = hashlib.sha256()
     parts = [SCHEMAS["property_values"].empty_table()]
+    nb_images: dict[str, int] = {}
     if kept is None:
         for found in sorted(resolved.values, key=lambda found: found.name):
             values = resolved.values.pop(found)  # let go of one property after the other
@@ -101,47 +127,48 @@ def apply_inventory(
             in_order = [values[image_id] for image_id in image_ids]
             result.update(_values_hash(found, image_ids, in_order).encode())
             parts.append(_property_rows(found, image_ids, in_order))
+            nb_images[found.name] = len(image_ids)
     else:
         for name in _stored_names(store):
             rows = read_properties(store, name)
             found = inventory.Property(name, rows["type"][0].as_py())
-            result.update(_values_hash(found, *_ids_and_values(rows)).encode())
+            result.update(_values_hash(found, *ids_and_values(rows)).encode())
             parts.append(rows)
-    rows = pa.concat_tables(parts)
+            nb_images[name] = rows.num_rows
     return InventoryReport(
+        pa.concat_tables(parts),
         resolved.nb_rows,
-        len(parts) - 1,
-        rows.num_rows,
         resolved.nb_unmatched,
         resolved.unmatched,
         resolved.findings,
+        nb_images,
         result.hexdigest(),
-        kept is None and write_properties(store, rows),
         kept,
     )
 
 
 def values_at_stake(
     store: LanceStore,
-    path: Path | None,
+    registry: Registry,
+    source: "ImageSource",
     paths_of_images: dict[str, list[str]],
-    folder: str,
     limits: absence.Limits,
 ) -> Message | None:
-    """Which values :func:`apply_inventory` would not take away unasked; None if there are none.
+    """Which values :func:`read_inventory` would not let go unasked; None if there are none.
 
     Args:
-        store: As there, as the others.
-        path: The CSV file. One that cannot be read takes no values away.
+        store: The store.
+        registry: Names the inventory. One that cannot be read takes no values away.
+        source: As of :func:`inventory_file`.
         paths_of_images: For each image that is present, the paths of its files.
-        folder: Where the images' folder is.
         limits: How many values may be gone at once.
     """
-    if path is None:
-        return None
     try:
-        resolved = inventory.match_images(_parse_inventory(path), paths_of_images, folder)
-    except InputError:
+        path = inventory_file(registry, source)
+        if path is None:
+            return None
+        resolved = inventory.match_images(_parse_inventory(path), paths_of_images, registry.images)
+    except Exception:  # what ails the inventory is said where it is read, and stops no images
         return None
     return _lost(store, path, resolved, paths_of_images.keys(), limits)
 
@@ -170,7 +197,7 @@ def _lost(
         gone = had - given.get(name, {}).keys()
         if gone and name not in given and renamed:
             rows = read_properties(store, name)
-            values = dict(zip(*_ids_and_values(rows), strict=True))
+            values = dict(zip(*ids_and_values(rows), strict=True))
             for found, now in renamed:
                 if found.type == rows["type"][0].as_py():
                     gone = {image_id for image_id in gone if now.get(image_id) != values[image_id]}
@@ -182,13 +209,32 @@ def _stored_names(store: LanceStore) -> list[str]:
     return sorted(set(store.read("property_values", ["property"])["property"].to_pylist()))
 
 
-def _ids_and_values(rows: pa.Table) -> tuple[list[str], list[Value]]:
-    """Of rows of one property."""
-    column = VALUE_COLUMNS[rows["type"][0].as_py()]
-    values = rows[column].to_pylist()
-    if column == "tags":
-        values = [tuple(tags) for tags in values]
-    return rows["image_id"].to_pylist(), values
+def ids_and_values(rows: pa.Table) -> tuple[list[str], list[Value]]:
+    """The image ids and the values of rows of one property, as any version of the table has them.
+
+    Args:
+        rows: Of ``property_values``, one or more.
+    """
+    kind: PropertyType = rows["type"][0].as_py()
+    image_ids = rows["image_id"].to_pylist()
+    if kind == "date":
+        return image_ids, [*stored_dates(rows)]
+    values = rows[VALUE_COLUMNS[kind]].to_pylist()
+    return image_ids, [tuple(value) if isinstance(value, list) else value for value in values]
+
+
+def stored_dates(rows: pa.Table) -> list[WrittenDate]:
+    """The values of rows of type date, as any version of ``property_values`` has them."""
+    names = ["date", "text", "edtf", "first_day", "last_day"]
+    columns = [
+        rows[name].to_pylist() if name in rows.schema.names else [None] * rows.num_rows
+        for name in names
+    ]
+    # A row is older than EDTF was where it has none: its moment stood for the whole date.
+    return [
+        date_of_moment(moment) if edtf is None else WrittenDate(text, edtf, first, last)
+        for moment, text, edtf, first, last in zip(*columns, strict=True)
+    ]
 
 
 def write_properties(store: LanceStore, rows: pa.Table) -> bool:
@@ -222,11 +268,12 @@ def read_properties(
 VALUE_COLUMNS: dict[PropertyType, str] = {
     "text": "text",
     "number": "number",
-    "date": "date",
+    "date": "edtf",
     "tag": "tags",
     "multi_tags": "tags",
 }
-"""For each type of property, the column of ``property_values`` that holds its values."""
+"""For each type of property, the column of ``property_values`` that holds its values; of dates
+others belong to it, and :func:`ids_and_values` reads them."""
 
 
 def _are_stored(store: LanceStore, rows: pa.Table) -> bool:
@@ -243,14 +290,6 @@ def _are_stored(store: LanceStore, rows: pa.Table) -> bool:
 
 
 def _parse_inventory(path: Path) -> inventory.Inventory:
-    # Opening a FIFO would wait for ever.
-    if not path.is_file():
-        raise InputError(
-            "The file of metadata {path} does not exist or is not a file: put it there, or "
-            "correct or empty `metadata` in .panoptic/project.yaml.",
-            id="metadata-missing",
-            path=path,
-        )
     try:
         with path.open("rb") as file:
             return inventory.parse_inventory(file)
@@ -260,16 +299,18 @@ def _parse_inventory(path: Path) -> inventory.Inventory:
         ) from error
     except OSError as error:
         raise InputError(
-            "The file of metadata {path} cannot be read ({reason}): correct its permissions, or "
-            "`metadata` in .panoptic/project.yaml.",
-            id="metadata-unreadable",
+            "The inventory {path} cannot be read ({reason}): correct its permissions, or name "
+            "another as `metadata` in .panoptic/project.yaml.",
+            id="inventory-unreadable",
             path=path,
             reason=error.strerror,
         ) from error
 
 
 def _values_hash(found: inventory.Property, image_ids: list[str], values: list[Value]) -> str:
-    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    plain = [
+        [value.text, value.edtf] if isinstance(value, WrittenDate) else value for value in values
+    ]
     return digest(found.name, found.type, image_ids, plain)
 
 
@@ -281,6 +322,16 @@ def _property_rows(
     columns["image_id"] = pa.array(image_ids, pa.string())
     columns["property"] = pa.repeat(found.name, len(values))
     columns["type"] = pa.repeat(found.type, len(values))
-    name = VALUE_COLUMNS[found.type]
-    columns[name] = pa.array(values, schema.field(name).type)
+    given: dict[str, list[Any]] = {VALUE_COLUMNS[found.type]: values}
+    if found.type == "date":
+        dates = [value for value in values if isinstance(value, WrittenDate)]
+        given = {
+            "text": [date.text for date in dates],
+            "edtf": [date.edtf for date in dates],
+            "date": [first_moment(date) for date in dates],
+            "first_day": [date.first_day for date in dates],
+            "last_day": [date.last_day for date in dates],
+        }
+    for name, entries in given.items():
+        columns[name] = pa.array(entries, schema.field(name).type)
     return pa.table(columns, schema=schema)

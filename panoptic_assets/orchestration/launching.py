@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 CODE_LOCATION = "panoptic_assets.definitions"
 """The module that a workspace names."""
 
+_ALWAYS_TOLD = ("nb_images", "nb_lines")
+"""Numbers that are told though they are 0."""
+_TOLD_TEXTS = ("columns",)
+"""Texts that are told beside the numbers."""
+
 
 @dataclass(frozen=True)
 class Materialized:
@@ -282,24 +287,28 @@ class Launcher:
 
     def _tell(self, name: str, partition: str | None, result: Any, seconds: float) -> None:
         def listed(metadata: Mapping[str, "dg.MetadataValue"]) -> str:
-            return ", ".join(
-                f"{key.removeprefix('nb_').replace('_', ' ')} {number_text(value.value)}"
-                for key, value in metadata.items()
-                # What did not occur is not worth a word, but for the images themselves.
-                if isinstance(value.value, (int, float)) and (value.value or key == "nb_images")
-            )
+            told: list[str] = []
+            for key, given in metadata.items():
+                value, name = given.value, key.removeprefix("nb_").replace("_", " ")
+                if key in _TOLD_TEXTS:
+                    told.append(f"{name} {value}")
+                # What did not occur is not worth a word, but for what there was to be read.
+                elif isinstance(value, (int, float)) and (value or key in _ALWAYS_TOLD):
+                    told.append(f"{name} {number_text(value)}")
+            return ", ".join(told)
 
         [event] = result.asset_materializations_for_node(name)
         what = name if partition is None else f"{name} {partition}"
-        self._reporter.tell(f"✓ {what}: {listed(event.metadata)} ({seconds:.1f} s)")
-        for check in result.get_asset_check_evaluations():
-            if not check.passed:
-                style = "yellow" if check.severity.value == "WARN" else "red"
-                found = listed(check.metadata) or "see the Dagster UI"
-                self._reporter.tell(
-                    f"  Check {check.check_name} failed ({found}). It asks: {check.description}",
-                    style,
-                )
+        failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+        mark = "!" if any(check.severity.value == "ERROR" for check in failed) else "✓"
+        self._reporter.tell(f"{mark} {what}: {listed(event.metadata)} ({seconds:.1f} s)")
+        for check in failed:
+            style = "yellow" if check.severity.value == "WARN" else "red"
+            found = listed(check.metadata) or "see the Dagster UI"
+            self._reporter.tell(
+                f"  Check {check.check_name} failed ({found}). It asks: {check.description}",
+                style,
+            )
 
 
 class _WithoutLostEvents:

@@ -30,6 +30,7 @@ def table(
     rows: Sequence[Sequence[object]],
     most: int | None = None,
     max_bytes: int = _TABLE_BYTES,
+    total: int | None = None,
 ) -> str:
     """A Markdown table; ``(none)`` without rows.
 
@@ -39,6 +40,7 @@ def table(
             first 200 characters.
         most: Rows to show at most; a line below the table then says how many were left out.
         max_bytes: What rows may take in the event log; those beyond are left out as well.
+        total: How many rows there are, if these are only the first of them.
     """
     if not rows:
         return "(none)"
@@ -46,7 +48,7 @@ def table(
         (_line([escaped(cut(str(cell), _CELL)) for cell in row]) for row in rows[:most]), max_bytes
     )
     text = "\n".join([_line(headings), _line(["---"] * len(headings)), *shown])
-    left_out = len(rows) - len(shown)
+    left_out = (len(rows) if total is None else total) - len(shown)
     return f"{text}\n\n… and {left_out:,} more" if left_out else text
 
 

@@ -15,7 +15,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import dagster as dg
@@ -25,9 +24,10 @@ from panoptic_assets.corpus import table as image_tables
 from panoptic_assets.corpus.assets import images, nothing_missing
 from panoptic_assets.corpus.config import ImagesConfig
 from panoptic_assets.corpus.ingestion import KnownFiles
+from panoptic_assets.corpus.inventory_state import read_state
 from panoptic_assets.corpus.manifest import Pending
 from panoptic_assets.corpus.open_questions import OpenQuestion, note_question, open_questions
-from panoptic_assets.corpus.properties import values_at_stake
+from panoptic_assets.corpus.properties import inventory_file, values_at_stake
 from panoptic_assets.features import table as vector_tables
 from panoptic_assets.features.projecting import outdated_map
 from panoptic_assets.orchestration.asset_checks import evaluation_of
@@ -66,7 +66,7 @@ class _Look:
     handled: bool = False
     """Whether its refresh has succeeded, or none was needed."""
     metadata: str = ""
-    """Size and time of the file of metadata when a listing was last handled."""
+    """Size and time of the inventory when a listing was last handled."""
     requests: int = 0
     """How often its refresh was asked for."""
     requested: float = 0.0
@@ -106,10 +106,9 @@ def corpus_changed(
         listing = source.list(max_age=_LIBRARY_SECONDS)
         for line in listing.warnings:
             dg.get_dagster_logger().warning(line)
-        inventory = registry.metadata_file or source.inventory()
-        metadata = _stat(inventory)
     except InputError as error:
         return _skipped(str(error), before)
+    metadata = _stat(registry, source)
     found = _hash_of(listing, metadata)
     if found != before.listing:
         now = _Look(listing=found, since=time.time(), metadata=before.metadata)
@@ -126,7 +125,7 @@ def corpus_changed(
         # Nor is a disk away any more.
         said = f"{_files(listing)}, which a refresh has read already."
         return _skipped(said, handled, _noted(store, None))
-    if asked := _question(listing, todo, known, source, store, registry, inventory):
+    if asked := _question(listing, todo, known, source, store, registry):
         return _skipped(text_of(asked), before, _noted(store, asked))
     if not listing.files and not vector_tables.vector_types(store):
         return _skipped("The folder holds no image yet.", handled)
@@ -306,6 +305,31 @@ def notify_of_failures(
     return None
 
 
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[refresh_corpus],
+    minimum_interval_seconds=sensor_seconds(30),
+    description="Posts a line about an inventory that a refresh could not read to the address in "
+    "$PANOPTIC_NOTIFY_URL.",
+)
+def notify_of_inventory(
+    context: dg.RunStatusSensorContext, store: dg.ResourceParam[LanceStore]
+) -> dg.SkipReason | None:
+    """Posts a line about an inventory that a refresh could not read, to $PANOPTIC_NOTIFY_URL.
+
+    Such a refresh succeeds: images, vectors and neighbours do not wait for the inventory. It is
+    posted once, by the refresh that has found it; that of a command does so before somebody's eyes.
+    """
+    notifier = Notifier.from_environment()
+    if notifier is None:
+        return dg.SkipReason("Nobody is told: PANOPTIC_NOTIFY_URL is not set.")
+    state, run = read_state(store), context.dagster_run
+    if state is None or state.said is None or state.found_by != run.run_id:
+        return dg.SkipReason("The inventory is read as it stands, or somebody was told already.")
+    _post(notifier, run.job_name, run.tags.get(PARTITION_TAG), text_of(state.said), run.run_id)
+    return None
+
+
 def _began(context: dg.RunFailureSensorContext) -> float:
     """When the last of a run's steps that failed began, in seconds since 1970."""
     failed = {event.step_key for event in context.get_step_failure_events()}
@@ -355,10 +379,15 @@ def _hash_of(listing: Listing, metadata: str) -> str:
     return digest.hexdigest()
 
 
-def _stat(path: Path | None) -> str:
-    if path is None:
-        return ""
-    status = path.stat()
+def _stat(registry: Registry, source: ImageSource) -> str:
+    """Size and time of the inventory; that it is away is a state as well, which a refresh notes."""
+    try:
+        path = inventory_file(registry, source)
+        if path is None:
+            return ""
+        status = path.stat()
+    except (InputError, OSError):
+        return "away"
     return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
@@ -393,9 +422,8 @@ def _question(
     source: ImageSource,
     store: LanceStore,
     registry: Registry,
-    inventory: Path | None,
 ) -> Message | None:
-    """What must be asked; the file of metadata is read only where that was not asked before."""
+    """What must be asked; the inventory is read only where that was not asked before."""
     limits = absence.Limits.of(registry.settings)
     lost = absence.lost_files(known.files, todo, listing.mounts, source.takes, source.place, limits)
     if lost is None:
@@ -404,7 +432,7 @@ def _question(
     if asked and lost.is_said_by(asked.message):
         return asked.message
     paths = image_tables.paths_of_images(known.files.values())
-    values = values_at_stake(store, inventory, paths, registry.images, limits)
+    values = values_at_stake(store, registry, source, paths, limits)
     return lost.question(values).message
 
 
@@ -416,11 +444,10 @@ def _asked_now(source: ImageSource, store: LanceStore, registry: Registry) -> Me
     """What a refresh would ask about files."""
     try:
         listing = source.list(max_age=_LIBRARY_SECONDS)
-        inventory = registry.metadata_file or source.inventory()
         known = KnownFiles.of(store)
         forgotten = image_tables.forgotten_images(store)
         todo = known.outstanding(listing, source, registry, ImagesConfig(), forgotten)
-        return _question(listing, todo, known, source, store, registry, inventory)
+        return _question(listing, todo, known, source, store, registry)
     except InputError:  # which the refresh says
         return None
 

@@ -479,6 +479,11 @@ def _rewritten(store: LanceStore, table: str, redaction: Redaction) -> list[dict
             if row["kind"] == "remark" and row["key"].removeprefix(IMAGE) in redaction.image_ids:
                 content, new["reason"] = {}, None  # which tell of the image
             new["content"] = json.dumps(content, ensure_ascii=False)
+        elif table == "inventory":  # whose lines tell of images by names of any form
+            known = json.loads(row["content"])
+            if known["unmatched"] or known["findings"]:
+                known |= {"unmatched": [], "findings": [], "stamp": ""}
+                new["content"] = json.dumps(redaction.data(known), ensure_ascii=False)
         elif table == "questions":
             said = redaction.data(json.loads(row["message"]))
             new["message"] = json.dumps(said, ensure_ascii=False)

@@ -226,8 +226,14 @@ def test_a_run_goes_on_while_somebody_looks_elsewhere_and_its_end_is_told(ui, fo
 
 
 def test_the_first_steps_lead_from_a_folder_to_clusters(browser, tmp_path, shot, accessible):
-    """A5, A6, C3: read, cluster, look; then a folder that is gone is asked about."""
+    """A5, A6, C3: read, cluster, look; then a folder that is gone is asked about.
+
+    And what the inventory lacks is said, and that it cannot be read.
+    """
     project = tiny_project(tmp_path, 40)
+    settings, inventory = project.settings_file, project.folder / "inventory.csv"
+    settings.write_text(settings.read_text().replace("metadata: ''", "metadata: inventory.csv"))
+    inventory.write_text("path;made\n0000/000001.jpg;1850\n900000.jpg;1851\n")
     shutil.copytree(tmp_path / "images" / "0000", tmp_path / "images" / "other")
     process, url = start(project.folder)
     page = browser.new_page(base_url=url)
@@ -240,7 +246,10 @@ def test_the_first_steps_lead_from_a_folder_to_clusters(browser, tmp_path, shot,
         page.get_by_role("heading", name="kmeans-10").wait_for()
 
         shutil.rmtree(tmp_path / "images" / "other")
+        inventory.unlink()
         page.goto("/panoptic/")
+        page.get_by_text("1 line of the inventory without an image").click()
+        page.get_by_text("line 3: 900000.jpg").wait_for()
         page.get_by_role("button", name="Read what is new").click()
         page.get_by_role("button", name="They are gone for good").first.wait_for()
         page.goto("/panoptic/")  # whoever comes next is asked as well
@@ -251,6 +260,10 @@ def test_the_first_steps_lead_from_a_folder_to_clusters(browser, tmp_path, shot,
         question.get_by_role("button", name="They are gone for good").click()
         page.get_by_text("files missing").wait_for()
         expect(question).to_have_count(0)
+        said = page.get_by_role("region", name="The inventory")
+        said.get_by_text("is not read as it stands. There is no inventory").wait_for()
+        accessible(page)
+        shot(page, "home-inventory")
     finally:
         page.close()
         assert stop(process) == 0

@@ -30,6 +30,7 @@ from resources.lance import LanceStore
 ROOT = Path(__file__).parents[2]
 ASSETS = {
     "images": None,
+    "inventory": None,
     "embeddings": "vector_types",
     "neighbors": "vector_types",
     "projection": "projections",
@@ -62,7 +63,7 @@ def test_every_asset_is_in_the_pool_of_what_it_writes():
         [pool] = graph.get(key).pools
         found.setdefault(pool, set()).add(key.to_user_string())
     assert found == {
-        "lancedb_write": {"images", "embeddings", "neighbors", "projection"},
+        "lancedb_write": {"images", "inventory", "embeddings", "neighbors", "projection"},
         "lancedb_clusterings": {"clustering", "nested_clustering"},
         "lancedb_tags": {"saved_clustering", "tags"},
         "review": {

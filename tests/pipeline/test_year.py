@@ -328,6 +328,7 @@ class Year:
             self.happened["asked"] += 1
             return False
         assert accept or not must_ask
+        bench.make("inventory", **({"accept_missing": True} if accept else {}))
         bench.make("embeddings", "tiny")
         folder = str(bench.project.folder)
         registry, models = Registry(folder=folder), OpenClipModels(folder=folder)
@@ -460,6 +461,7 @@ def year(tmp_path):
             found.put(f"{folder}/{found.last:04}.bmp", found.last)
     found.inventory(found.files)
     bench.make("images")
+    bench.make("inventory")
     bench.make("embeddings", "tiny")
     for key, policy in RUNS.items():
         bench.make("clustering", key, method={"kmeans": {"nb_clusters": len(COLOURS)}})

@@ -428,15 +428,13 @@ def test_the_file_of_metadata_gives_images_their_properties(four):
     bench, _, _ = four
     settings = bench.project.folder / ".panoptic" / "project.yaml"
     settings.write_text(settings.read_text() + "metadata: inventaire.csv\n")
-    before = bench.refused("images")
-    assert "There is no file of metadata" in before
     table = "path;titre;année[number]\n0.jpg;Été;1887\n9.jpg;x;1\n1.jpg;y;zwei\n"
     (bench.project.folder / "inventaire.csv").write_text(table, encoding="utf-8")
-    kinds, given = refreshed(bench)
-    assert kinds == {}
-    found = {name: given[f"nb_metadata_{name}"] for name in ("rows", "unmatched", "findings")}
-    assert found == {"rows": 3, "unmatched": 1, "findings": 1}
-    assert "zwei" in given["metadata_findings"]
+    given = metadata(bench.run("inventory"), "inventory")
+    found = {name: given[f"nb_{name}"] for name in ("lines", "unmatched", "findings", "values")}
+    assert found == {"lines": 3, "unmatched": 1, "findings": 1, "values": 3}
+    assert "zwei" in given["findings"] and "9.jpg" in given["unmatched"]
+    assert (given["file"], given["outcome"]) == ("inventaire.csv", "read")
     image_id = files_by_path(bench)["0.jpg"]["image_id"]
     values = bench.read.property_values("titre").to_pylist()
     assert {"image_id": image_id, "value": "Été"} in values

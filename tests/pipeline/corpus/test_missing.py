@@ -14,15 +14,16 @@ from resources.errors import UnavailableError
 from resources.project_folder import ProjectSettings, create
 from resources.source import ImageSource
 from tests.commands import run
-from tests.tiny import write_images
-from tests.workbench import Workbench, metadata
+from tests.tiny import write_images, write_model
+from tests.workbench import Workbench, data_version, metadata
 
 NB_IMAGES = 16
-CHECK = dg.AssetCheckKey(dg.AssetKey("images"), "nothing_missing")
+FILES = dg.AssetCheckKey(dg.AssetKey("images"), "nothing_missing")
+VALUES = dg.AssetCheckKey(dg.AssetKey("inventory"), "values_kept")
 
 
 def inventory(*columns, rows=range(NB_IMAGES)):
-    """A file of metadata whose cells say in which column and line they are."""
+    """An inventory whose cells say in which column and line they are."""
     lines = [";".join(["path", *columns])]
     lines += [
         ";".join([f"{number:06}.jpg", *(f"{c} {number}" for c in columns)]) for number in rows
@@ -58,11 +59,17 @@ def asked(bench):
     return [question["text"] for question in bench.read.status()["questions"]]
 
 
-def evaluation(bench):
-    """What Dagster's page of ``images`` says of what is missing."""
+def evaluation(bench, check=FILES):
+    """What Dagster's page of an asset says of what is missing."""
     storage = bench.instance.event_log_storage
-    record = storage.get_latest_asset_check_execution_by_key([CHECK])[CHECK]
+    record = storage.get_latest_asset_check_execution_by_key([check])[check]
     return record.event.dagster_event.event_specific_data
+
+
+def refresh(bench, **config):
+    """Read the images, and then the inventory."""
+    bench.make("images", **config)
+    bench.make("inventory", **config)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +83,10 @@ def evaluation(bench):
 )
 def test_values_stay_where_most_of_them_would_go_at_once(bench, text, said):
     """While the rest of the refresh goes on: the file may just be being saved."""
-    bench.make("images")
+    refresh(bench)
     write(bench, text)
     write_images(Path(bench.project.images), 1, start=NB_IMAGES)
-    bench.make("images")
+    refresh(bench)
     assert given(bench) == {"made": 16, "place": 16}
     [line] = asked(bench)
     assert said in line and "stay as they were" in line and "--accept-missing" in line
@@ -87,54 +94,52 @@ def test_values_stay_where_most_of_them_would_go_at_once(bench, text, said):
 
 
 def test_a_column_that_was_renamed_is_not_missing(bench):
-    bench.make("images")
+    refresh(bench)
     write(bench, inventory("made", "place").replace("path;made;place", "path;made;lieu"))
-    bench.make("images")
+    refresh(bench)
     assert given(bench) == {"made": 16, "lieu": 16} and asked(bench) == []
 
 
 def test_a_person_says_that_values_are_gone_for_good(bench):
-    bench.make("images")
+    refresh(bench)
     write(bench, inventory("made"))
-    bench.make("images")
+    refresh(bench)
     assert asked(bench)
-    bench.make("images", accept_missing=True)
+    refresh(bench, accept_missing=True)
     assert given(bench) == {"made": 16} and asked(bench) == []
 
 
 def test_a_file_that_is_whole_again_answers_the_question_and_changes_nothing(bench):
-    first = bench.run("images")
+    bench.make("images")
+    first = bench.run("inventory")
     write(bench, inventory("made", "place", rows=[]))
-    second = bench.run("images")
-    assert "all 16 values of 'made'" in metadata(second, "images")["metadata_question"]
-    assert not evaluation(bench).passed
-    assert evaluation(bench).severity == dg.AssetCheckSeverity.WARN
+    second = bench.run("inventory")
+    given = metadata(second, "inventory")
+    assert "all 16 values of 'made'" in given["question"] and given["outcome"] == "kept"
+    assert not evaluation(bench, VALUES).passed
+    assert evaluation(bench, VALUES).severity == dg.AssetCheckSeverity.WARN
     write(bench, inventory("made", "place"))
-    third = bench.run("images")
-    assert evaluation(bench).passed and asked(bench) == []
-    versions = [
-        event.tags["dagster/data_version"]
-        for result in (first, second, third)
-        for event in result.asset_materializations_for_node("images")
-    ]
-    assert len(set(versions)) == 1
+    third = bench.run("inventory")
+    assert evaluation(bench, VALUES).passed and asked(bench) == []
+    assert len({data_version(result, "inventory") for result in (first, second, third)}) == 1
 
 
 def test_few_values_and_those_that_a_person_no_longer_wants_go_unasked(bench):
-    bench.make("images")
+    refresh(bench)
     write(bench, inventory("made", "place", rows=range(5, NB_IMAGES)))
-    bench.make("images")
+    refresh(bench)
     assert given(bench) == {"made": 11, "place": 11} and asked(bench) == []
     settings = bench.project.settings_file
     settings.write_text(settings.read_text().replace("metadata: inventory.csv", "metadata: ''"))
     bench = Workbench(replace(bench.project), bench.instance)
-    bench.make("images")
+    refresh(bench)
     assert given(bench) == {} and asked(bench) == []
 
 
 def test_half_a_folder_that_is_gone_is_asked_about_and_nothing_is_changed(bench):
     """The check of Dagster's page fails, though there is no materialization to judge."""
     bench.run("images")
+    bench.make("inventory")
     assert evaluation(bench).passed
     files = sorted(Path(bench.project.images).rglob("*.jpg"))
     away = bench.project.folder.parent / "away"
@@ -171,9 +176,9 @@ def test_a_folder_that_is_gone_for_good_goes_once_a_person_says_so(bench):
 
 def test_an_answer_takes_away_what_was_asked_and_nothing_that_went_meanwhile(bench):
     """Such as the answer to an older question about values, while the disk is away."""
-    bench.make("images")
+    refresh(bench)
     write(bench, inventory("made"))
-    bench.make("images")
+    refresh(bench)
     [question] = bench.read.status()["questions"]
     files = sorted(Path(bench.project.images).rglob("*.jpg"))
     for file in files[8:]:
@@ -187,18 +192,38 @@ def test_an_answer_takes_away_what_was_asked_and_nothing_that_went_meanwhile(ben
     assert bench.read.status()["corpus"]["nb_files"] == 16
     bench.make("images", accepted=second.value.values["answer"])
     assert bench.read.status()["corpus"]["nb_missing"] == 9
-    assert given(bench) == {"made": 7} and asked(bench) == []
+
+
+def test_an_answer_about_files_and_values_takes_both_away(pictures, tmp_path):
+    """The inventory is read after the images: one answer is for both, where both were asked of."""
+    folder = tmp_path / "project"
+    shutil.copytree(pictures, folder / "images")
+    tiny = create(folder, ProjectSettings(images="images", vector_type="tiny", metadata="i.csv"))
+    (tiny.configs / "models" / "tiny.yaml").write_text(
+        f"model: local-dir:{write_model(tmp_path / 'model')}\nprecision: fp32\n"
+    )
+    (folder / "i.csv").write_text(inventory("made", "place"))
+    project = Project(folder, reporter=Silent(), worker="none")
+    project.refresh()
+    (folder / "i.csv").write_text(inventory("made"))
+    for file in sorted((folder / "images").rglob("*.jpg"))[8:]:
+        file.unlink()
+    with pytest.raises(UnavailableError, match="8 of its 16 files .*; and i.csv") as asked_of:
+        project.refresh()
+    project.refresh(accepted=asked_of.value.values["answer"])
+    assert project.status()["questions"] == []
+    assert {one["name"]: one["nb_images"] for one in project.properties()} == {"made": 8}
 
 
 def test_an_answer_about_values_takes_those_away(bench):
-    bench.make("images")
+    refresh(bench)
     write(bench, inventory("made"))
-    bench.make("images")
+    refresh(bench)
     answer = bench.read.status()["questions"][0]["answer"]
     write(bench, inventory(rows=[]))
-    bench.make("images", accepted=answer)
+    refresh(bench, accepted=answer)
     assert given(bench) == {"made": 16, "place": 16}
-    bench.make("images", accepted=bench.read.status()["questions"][0]["answer"])
+    refresh(bench, accepted=bench.read.status()["questions"][0]["answer"])
     assert given(bench) == {} and asked(bench) == []
 
 

@@ -187,8 +187,9 @@ def test_a_line_of_the_inventory_speaks_of_all_pages_of_its_file(corpus):
     settings = bench.project.settings_file
     settings.write_text(settings.read_text().replace("metadata: ''", "metadata: inventaire.csv"))
     bench = every_page(bench)
-    given = metadata(bench.run("images"), "images")
-    assert given["nb_metadata_unmatched"] == 0
+    bench.make("images")
+    given = metadata(bench.run("inventory"), "inventory")
+    assert given["nb_unmatched"] == 0
     rows = bench.store.read("property_values", ["image_id", "property", "text"]).to_pylist()
     paths = {row["image_id"]: path for path, row in files(bench).items()}
     assert sorted((row["property"], paths[row["image_id"]]) for row in rows) == [

@@ -180,6 +180,7 @@ def with_line_ends(folder):
     stray.write_text("# A draft.\r\n")
     bench = Workbench(find(project.folder), dg.DagsterInstance.ephemeral())
     bench.make("images")
+    bench.make("inventory")
     bench.make("embeddings", "tiny")
     return bench
 

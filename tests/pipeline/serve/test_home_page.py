@@ -36,8 +36,8 @@ class Site(TestClient):
         app = Starlette(routes=routes)
         super().__init__(app, raise_server_exceptions=False, follow_redirects=False)
 
-    def page(self, query=""):
-        answer = self.get(f"{self.home}{query}")
+    def page(self, query="", language="en"):
+        answer = self.get(f"{self.home}{query}", headers={"Accept-Language": language})
         assert answer.status_code == 200, answer.text
         return answer.text
 
@@ -61,14 +61,57 @@ def test_values_that_would_go_at_once_are_asked_about(tmp_path):
     inventory.write_text("\n".join(["path;<img src=x onerror=alert(1)>[text]", *lines]) + "\n")
     bench = bench_of(project.folder)
     bench.make("images")
+    bench.make("inventory")
     assert 'data-key="asked' not in Site(project.folder).page()
     inventory.write_text("path;made\n")
-    bench.make("images")
+    bench.make("inventory")
     page = Site(project.folder).page()
     assert "inventory.csv no longer has all 8 values of" in page and "<img src=x" not in page
     answer = bench.read.status()["questions"][0]["answer"]
     assert f'data-accepted="{answer}">They are gone for good: take them away</button>' in page
     assert "data-accepted" not in Site(project.folder, read_only=True).page()
+
+
+def test_what_the_inventory_lacks_is_said_and_why_it_is_not_read(tmp_path):
+    project = tiny_project(tmp_path, 2)
+    settings = project.settings_file
+    settings.write_text(settings.read_text().replace("metadata: ''", "metadata: inventory.csv"))
+    inventory = project.folder / "inventory.csv"
+    inventory.write_text("path;made\n000000.jpg;1850\n<b>.jpg;1851\n000009.jpg;1852\n")
+    bench = bench_of(project.folder)
+    bench.make("images")
+    bench.make("inventory")
+    page = Site(project.folder).page()
+    assert "2 lines of the inventory without an image" in page
+    assert "line 3:" in page and "&lt;b&gt;" in page and "<b>" not in page
+    assert "is not read as it stands" not in page
+    assert "Images have the values of" not in page
+    inventory.unlink()
+    bench.make("inventory")
+    page = Site(project.folder).page()
+    assert "Images have the values of inventory.csv, read" in page
+    assert "The inventory is not read as it stands. There is no inventory" in page
+    assert 'data-key="inventory"' in page and "2 lines of the inventory" in page
+
+
+def test_the_cells_that_are_left_out_are_told_by_column_and_cause_in_ones_own_language(tmp_path):
+    project = tiny_project(tmp_path, 2)
+    settings = project.settings_file
+    settings.write_text(settings.read_text().replace("metadata: ''", "metadata: inventory.csv"))
+    lines = "000000.jpg;<b>;31/02/1887\n000001.jpg;12 €;1887"
+    (project.folder / "inventory.csv").write_text(f"path;Prix[number];Date[date]\n{lines}\n")
+    bench = bench_of(project.folder)
+    bench.make("images")
+    bench.make("inventory")
+    site = Site(project.folder)
+    page = site.page()
+    assert 'data-key="findings"' in page and "3 cells left out:" in page
+    assert "<bdi>Prix</bdi> 2, <bdi>Date</bdi> 1" in page
+    assert "line 2: <bdi>&lt;b&gt;</bdi>" in page and "<b>" not in page
+    assert '<a href="/panoptic/manual/en/how-to/metadata">' in page
+    page = site.page(language="fr")
+    assert "3 cellules laissées de côté" in page and "ligne 3" in page and "unité" in page
+    assert "not a number" not in page
 
 
 def test_before_anything_was_read_the_first_step_is_to_read_the_folder(tmp_path):

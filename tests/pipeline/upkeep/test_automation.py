@@ -26,6 +26,7 @@ from panoptic_assets.upkeep.automation import (
     corpus_changed,
     daily_refresh,
     notify_of_failures,
+    notify_of_inventory,
     project_after_refresh_corpus,
     weekly,
 )
@@ -160,6 +161,7 @@ def test_everything_is_off_until_somebody_switches_it_on(tiny):
         "daily_refresh",
         "new_configs",
         "notify_of_failures",
+        "notify_of_inventory",
         "weekly_retention",
     }
     assert {part.default_status.value for part in parts} == {"STOPPED"}
@@ -169,6 +171,7 @@ def test_the_job_refreshes_the_corpus_by_one_vector_type(tiny):
     made = [event.materialization for event in tiny.refresh().get_asset_materialization_events()]
     assert {(event.asset_key.to_user_string(), event.partition) for event in made} == {
         ("images", None),
+        ("inventory", None),
         ("embeddings", "tiny"),
         ("neighbors", "tiny"),
     }
@@ -432,11 +435,16 @@ def test_a_changed_file_of_metadata_is_refreshed(tiny):
     inventory.write_text("path;title\n0000/000001.jpg;One\n")
     settings = tiny.project.settings_file
     settings.write_text(settings.read_text().replace("metadata: ''", "metadata: inventory.csv"))
-    for content in ("One", "Eins"):
-        inventory.write_text(f"path;title[text]\n0000/000001.jpg;{content} \n")
+    for content in ("One", "Eins", None):
+        if content:
+            inventory.write_text(f"path;title[text]\n0000/000001.jpg;{content} \n")
+        else:
+            inventory.unlink()  # that it is away is to be noted as well
         tiny.said(corpus_changed)
         assert tiny.asked(corpus_changed) == REFRESH
-        tiny.refresh()
+        assert tiny.refresh().success
+    assert tiny.read.property_values("title")["value"].to_pylist() == ["Eins "]
+    assert "There is no inventory" in tiny.read.status()["inventory"]["problem"]
 
 
 @pytest.mark.parametrize("cursor", ["", "{}", "[1]", "not json", '{"listing": "x"}'])
@@ -776,7 +784,7 @@ def test_the_assets_that_a_refresh_makes_have_a_freshness_policy(tiny):
         for key in graph.get_all_asset_keys()
         if graph.get(key).freshness_policy is not None
     }
-    assert with_policy == {"images", "embeddings", "neighbors"}
+    assert with_policy == {"images", "inventory", "embeddings", "neighbors"}
     assert refresh_corpus.selection.resolve(graph) == {dg.AssetKey(name) for name in with_policy}
 
 
@@ -854,6 +862,25 @@ def test_a_question_about_missing_files_is_posted_once(tiny, listener, first):
     assert document["message"].startswith("Missing from") and "all 10 files" in document["message"]
     assert document["job"] == ("nightly" if first == "a run" else "refresh_corpus")
     assert bool(document["run_id"]) is (first == "a run")
+
+
+def test_an_inventory_that_cannot_be_read_is_posted_once(tiny, listener):
+    """By the refresh that has found it, which has succeeded: it waits for no inventory."""
+    settings = tiny.project.settings_file
+    settings.write_text(settings.read_text().replace("metadata: ''", "metadata: gone.csv"))
+    for _ in range(2):
+        result = tiny.refresh()
+        context = dg.build_run_status_sensor_context(
+            sensor_name=notify_of_inventory.name,
+            dagster_instance=tiny.instance,
+            dagster_run=tiny.instance.get_run_by_id(result.run_id),
+            dagster_event=tiny.instance.all_logs(result.run_id)[-1].dagster_event,
+            resources={"store": tiny.store},
+        )
+        notify_of_inventory(context)
+    [document] = listener.documents
+    assert document["message"].startswith("The inventory is not read as it stands. There is no")
+    assert (document["job"], document["partition"]) == REFRESH[0]
 
 
 def test_without_an_address_nobody_is_told(tiny, monkeypatch):

@@ -30,6 +30,7 @@ class TinyBench(Workbench):
 
     def refresh(self):
         self.make("images")
+        self.make("inventory")
         self.make("embeddings", "tiny")
 
     @property
@@ -75,7 +76,7 @@ class TinyBench(Workbench):
 
 @pytest.fixture(scope="module")
 def made(once):
-    """Forty images, embedded, with a file of metadata, and runs of every kind of scope."""
+    """Forty images, embedded, with an inventory, and runs of every kind of scope."""
 
     def write(folder):
         model = write_model(folder / "model")
@@ -167,7 +168,7 @@ def run_the_parent_again(bench):
 def change_the_properties(bench):
     file = bench.project.folder / "inventory.csv"
     file.write_text(file.read_text().replace("000019.jpg;vase", "000019.jpg;coin"))
-    bench.make("images")
+    bench.make("inventory")
 
 
 def change_the_list(bench):
