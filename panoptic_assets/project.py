@@ -72,7 +72,9 @@ if TYPE_CHECKING:
     from panoptic_assets.spec.resolution import Document
     from panoptic_assets.spec.tag_log import TagTables
     from panoptic_assets.tags.edits import Edit
+    from panoptic_assets.tags.exchange.fiftyone_import import FiftyOneImported
     from panoptic_assets.tags.exchange.formats import Mode
+    from panoptic_assets.tags.exchange.panoptic_import import PanopticImported
     from panoptic_assets.tags.exchange.picture_export import PictureSize
     from panoptic_assets.tags.exchange.transfer import Exported, Format, Imported
     from panoptic_assets.upkeep.config import BackfillConfig
@@ -252,8 +254,18 @@ class Project:
         - left_out: what the last refresh left out of the images' folder, by kind: why, files and
           folders (how many), extensions (of the files, how many each) and first (paths);
         - questions: what a refresh asks until somebody answers, see
-          :meth:`refresh`: kind (``files`` or ``values`` of the file of metadata, that are missing),
-          text, message, and asked_at;
+          :meth:`refresh`: kind (``files`` or ``values`` of the inventory, that are missing), text,
+          message, and asked_at;
+        - inventory: None where there is none; else file (whose values images have, and whose all
+          figures are), unread (the inventory that is not read as it stands; empty), taken_at (when
+          the values that images have were read; None: never), nb_lines, nb_properties, nb_values,
+          nb_unmatched (lines that name no single file of the corpus), unmatched (the first of them:
+          line, name and nearest, the file whose name looks most like it), nb_findings (what was
+          left out or read otherwise than it is written), nb_left_out and left_out (cells, by
+          column), nb_undated (cells that say that there is no date), nb_causes and findings (of
+          one column with one cause, the most frequent first: column, cause, count, and the first:
+          line and value), problem (why it is not read as it stands; empty) and message (that the
+          problem is of);
         - staleness, stale ones first: what (``clustering``, ``labels`` or ``property``), key,
           run_key, state (``up to date``, ``stale``, or ``unknown`` if a model would have to be
           loaded to tell), text, and reasons: kind, count and text of each, and the message that
@@ -267,6 +279,7 @@ class Project:
             InputError: There is none of that key.
         """
         from panoptic_assets.corpus.accounting import KINDS, read_left_out
+        from panoptic_assets.corpus.inventory_state import read_state
         from panoptic_assets.corpus.open_questions import open_questions
         from panoptic_assets.upkeep import reasons as core_staleness
         from panoptic_assets.upkeep import staleness
@@ -278,6 +291,7 @@ class Project:
         if keys:
             found = staleness.named_by(found, keys)
         version = corpus.version
+        inventory = read_state(self._store)
         return {
             "corpus": {
                 "version": version.number if version else None,
@@ -299,6 +313,7 @@ class Project:
                 }
                 for asked in open_questions(self._store)
             ],
+            "inventory": None if inventory is None else inventory.described(),
             "staleness": [
                 {
                     "what": judged.what,
@@ -854,40 +869,66 @@ class Project:
         format: Format | None = None,
         replace: bool = False,
         copy: bool = False,
+        projection: str | None = None,
+        vector_type: str | None = None,
+        thumbnails: bool = False,
+        title: str | None = None,
     ) -> Exported:
-        """Write tags for other programs: to a file, or as a tree of folders.
+        """Write tags for other programs, or images with all that is known of them.
+
+        To a file, or as a tree of folders. ``images`` is one Parquet file of all images, for
+        viewers; ``omeka`` and ``tropy`` are CSV for these catalogues.
 
         Args:
             destination: The file; for ``folders`` a folder that is empty or not there yet.
             property: Only its tags; all properties by default.
-            run: In place of saved tags, what saving this run would make.
-            format: ``csv``, ``parquet``, ``json``, ``panoptic``, ``fiftyone`` or ``folders``; by
-                default what the destination's suffix says.
+            run: In place of saved tags, what saving this run would make; of ``images``, whose
+                clusters are told beside saved tags.
+            format: ``csv``, ``parquet``, ``json``, ``panoptic``, ``fiftyone``, ``folders``,
+                ``images``, ``omeka`` or ``tropy``; by default what the destination's suffix says.
             replace: Whether a file that is there is replaced.
             copy: Whether ``folders`` holds copies of the images; by default it holds symbolic
                 links, if the images are on this machine.
+            projection: Whose points go into ``images``.
+            vector_type: Whose vectors go into ``images``, with the nearest neighbours.
+            thumbnails: Whether small pictures go into ``images``.
+            title: The inventory's property that ``omeka`` and ``tropy`` call images by; by default
+                ``title``, and where there is none the files' names.
 
         Raises:
             InputError: There are no such tags, or they cannot be written there. Nothing is written
                 then.
         """
         from panoptic_assets.tags.exchange import transfer
+        from panoptic_assets.tags.exchange.image_parquet import ChosenColumns
         from resources.source import ImageSource
 
-        if property is not None and run is not None:
+        saved_run = None if format == "images" else run
+        if property is not None and saved_run is not None:
             raise InputError("Export a property or a run, not both.", id="property-or-run")
         source = ImageSource(
             root=self._project.images,
             storage_options=self._project.settings.images_options,
             cache=str(self._project.downloads),
         )
-        if run is not None:
-            tables = transfer.run_tags(self._store, run)
+        if saved_run is not None:
+            tables = transfer.run_tags(self._store, saved_run)
         else:
-            tables = transfer.saved_tags(self._store, property)
-        everything = property is None and run is None
+            needed = format not in transfer.OF_IMAGES
+            tables = transfer.saved_tags(self._store, property, needed)
         return transfer.export(
-            self._store, source, tables, Path(destination), format, replace, copy, everything
+            self._store,
+            source,
+            tables,
+            Path(destination),
+            format,
+            overwrite=replace,
+            copy=copy,
+            with_property=property is None and saved_run is None,
+            columns=ChosenColumns(
+                run if format == "images" else None, projection, vector_type, thumbnails
+            ),
+            title=title,
         )
 
     def export_images(
@@ -1045,7 +1086,7 @@ class Project:
         return written.fingerprint
 
     def properties(self) -> list[dict[str, Any]]:
-        """The properties that the file of metadata gives to images, by name.
+        """The properties that the inventory gives to images, by name.
 
         Each has name, type (``text``, ``number``, ``date``, ``tag`` or ``multi_tags``) and
         nb_images (with a value).
@@ -1058,15 +1099,20 @@ class Project:
         ]
 
     def property_values(self, name: str) -> pa.Table:
-        """The images that have a property of the file of metadata, by image id.
+        """The images that have a property of the inventory, by image id.
 
-        Columns: image_id, value: a string, a float64, a timestamp in UTC, or for tags a list of
-        paths (``a > b``).
+        Columns: image_id, value: a string, a float64, or for tags a list of paths (``a > b``). Of
+        dates, the value is what was written, and there are edtf (its meaning, by ISO 8601-2),
+        first_day and last_day: what it may span, in days since 1970-01-01, null where it is open.
 
         Raises:
             InputError: There is no such property.
         """
-        from panoptic_assets.corpus.properties import VALUE_COLUMNS, read_properties
+        from panoptic_assets.corpus.properties import (
+            VALUE_COLUMNS,
+            read_properties,
+            stored_dates,
+        )
         from panoptic_assets.spec.tag_log import normalised
 
         rows = read_properties(self._store, normalised(name))
@@ -1080,7 +1126,31 @@ class Project:
                 property=name,
                 known=known,
             )
-        column = VALUE_COLUMNS[rows["type"][0].as_py()]
+        kind = rows["type"][0].as_py()
+        if kind == "date":
+            dates = stored_dates(rows)
+            return pa.Table.from_pylist(
+                [
+                    {
+                        "image_id": image_id,
+                        "value": date.text,
+                        "edtf": date.edtf,
+                        "first_day": date.first_day,
+                        "last_day": date.last_day,
+                    }
+                    for image_id, date in zip(rows["image_id"].to_pylist(), dates, strict=True)
+                ],
+                pa.schema(
+                    {
+                        "image_id": pa.string(),
+                        "value": pa.string(),
+                        "edtf": pa.string(),
+                        "first_day": pa.int64(),
+                        "last_day": pa.int64(),
+                    }
+                ),
+            )
+        column = VALUE_COLUMNS[kind]
         return rows.select(["image_id", column]).rename_columns(["image_id", "value"])
 
     def tag_log(self) -> list[dict[str, Any]]:
@@ -1208,6 +1278,7 @@ class Project:
     ) -> dict[str, Any]:
         """Read what is new in the images' folder, embed it, and find its nearest neighbours.
 
+        The inventory is read after the images: one that cannot be read is said, and stops nothing.
         The points of the projection ``<vector type>/pca`` follow: the map before any run. Returns
         the corpus, as :meth:`status` does.
 
@@ -1215,7 +1286,7 @@ class Project:
             vector_types: By default the project's.
             batch_size: Images in one pass of the model.
             accept_missing: Whether it is meant that so much is gone at once: files, or values of
-                the file of metadata.
+                the inventory.
             accepted: The same of one question alone: its ``answer``, as :meth:`status` gives it.
                 Where by now something else is gone, that is asked.
             reread: Patterns, as in a .gitignore file, of files to read again though nothing about
@@ -1235,6 +1306,7 @@ class Project:
         asked: dict[str, Any] = {"accept_missing": True} if accept_missing else {}
         if accepted:
             asked["accepted"] = accepted
+        of_values = self._asked_of_values(asked)
         if reread:
             asked["reread"] = list(reread)
         given = {} if batch_size is None else {"batch_size": batch_size}
@@ -1253,6 +1325,7 @@ class Project:
             if error.id == FILES_MISSING:  # whoever looks next is asked as well
                 note_question(self._opened, "files", error.message)
             raise
+        self._read_inventory(of_values)
         for vector_type in wanted:
             self._act("embeddings", vector_type, given)
             # Not, as long as there is no image.
@@ -1260,6 +1333,33 @@ class Project:
                 self._act("neighbors", vector_type, {})
                 self._refresh_map(vector_type)
         return self.status()["corpus"]
+
+    def _asked_of_values(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What reading the inventory is asked for, where reading the images is asked for this."""
+        from panoptic_assets.corpus.absence import asks_of_values
+        from panoptic_assets.corpus.open_questions import open_questions
+
+        for question in open_questions(self._store):
+            if question.kind == "files" and question.answer == asked.get("accepted"):
+                # One answer for the files and for the values that were asked about with them.
+                return {"accept_missing": True} if asks_of_values(question.message) else {}
+        return dict(asked)
+
+    def _read_inventory(self, asked: dict[str, Any]) -> None:
+        """Read the inventory, if there is one.
+
+        A refresh is done without it: that it cannot be read is noted and said.
+        """
+        from panoptic_assets.corpus.taking_inventory import is_wanted
+
+        if not is_wanted(self.context.now()):
+            return
+        try:
+            self._act("inventory", None, asked)
+        except InputError as error:
+            if self._cancelled:
+                raise
+            self._reporter.tell(f"The inventory was not read: {error}", "yellow")
 
     def _refresh_map(self, vector_type: str) -> None:
         """Make the points of the vector type's map again, if its vectors are others by now.
@@ -1279,7 +1379,12 @@ class Project:
             self._reporter.tell(f"The points {key} were not made: {error}", "yellow")
 
     def import_vectors(
-        self, key: str, vectors: str, model: str, ids: str | None = None
+        self,
+        key: str,
+        vectors: str,
+        model: str,
+        ids: str | None = None,
+        field: str | None = None,
     ) -> dict[str, Any]:
         """Make another program's vectors a vector type, which a new file of the registry describes.
 
@@ -1287,9 +1392,12 @@ class Project:
 
         Args:
             key: The vector type.
-            vectors: A Parquet or .npy file, in the project's folder.
+            vectors: A Parquet or .npy file, or a samples.json of FiftyOne; a relative path starts
+                at the project's folder.
             model: What made the vectors, in words; recorded.
             ids: With a .npy: text file with the image id or path of each row.
+            field: The Parquet column that holds the vectors, if it is not called ``vector`` or
+                ``embedding``; of a samples.json the field.
 
         Raises:
             InputError: They cannot be used, or the key has vectors of another model.
@@ -1298,7 +1406,7 @@ class Project:
         from panoptic_assets.features.imported_vectors import vectors_file_of
 
         parse_name(key, "vector type")
-        file = vectors_file_of(vectors, ids, model)
+        file = vectors_file_of(vectors, ids, model, field)
         embedding.prepare_import(self.context.now(), key, file)
         self.registry.write_vectors_file(key, file)
         return self._act("embeddings", key, {}).metadata
@@ -1589,7 +1697,8 @@ class Project:
     ) -> list[dict[str, Any]]:
         """Change tags: all of the edits, in their order, or none if one cannot be done.
 
-        Returns the events that do them, as :meth:`tag_log` does.
+        Returns the events that do them, as :meth:`tag_log` does, each with notes (sentences that a
+        person must know: which tag got a number by undoing, and what stays away).
 
         Args:
             edits: Such as ``{"rename": {"tag": "3", "to": "Vases grecs"}}``; see
@@ -1602,8 +1711,12 @@ class Project:
         """
         given = {"edits": list(edits), "author": author or None, "reason": reason or None}
         made = self._act("tags", None, _config_of(given)).metadata
-        appended = set(made["appended_events"])
-        return [entry for entry in self.tag_log() if entry["number"] in appended]
+        appended, notes = set(made["appended_events"]), made["event_notes"]
+        return [
+            {**entry, "notes": notes.get(str(entry["number"]), [])}
+            for entry in self.tag_log()
+            if entry["number"] in appended
+        ]
 
     def tag(
         self,
@@ -1790,7 +1903,8 @@ class Project:
         """Give images the tags that a file names; returns what that changes.
 
         Args:
-            file: .csv (of Panoptic too), .json or .parquet.
+            file: .csv (of Panoptic and FiftyOne, too), .json (FiftyOne's samples.json, too) or
+                .parquet.
             property: Only this property of the file.
             mode: ``add``; ``replace`` the images' other tags of the property; ``keep`` images that
                 have one as they are.
@@ -1814,10 +1928,141 @@ class Project:
             property,
             mode,
             check,
+            self.context.source,
+            self._reporter,
         )
         if not check:
             self._act("tags", None, {})
         return done
+
+    def import_panoptic(
+        self,
+        folder: str | Path,
+        properties: Iterable[str] = (),
+        mode: Mode = "add",
+        check: bool = False,
+        vectors: str | None = None,
+        replace: bool = False,
+        author: str | None = None,
+        reason: str | None = None,
+    ) -> PanopticImported:
+        """Take the tags, values and vectors of a project of Panoptic, which stays as it is.
+
+        Tags become events of the log, as with :meth:`import_tags`. Values of other properties
+        become ``panoptic.csv`` in the project's folder, which is the project's inventory from then
+        on if it had none; :meth:`refresh` reads it.
+
+        Args:
+            folder: The folder of the project of Panoptic.
+            properties: Names of the properties to take; all by default.
+            mode: As of :meth:`import_tags`.
+            check: Whether it is only said what would happen.
+            vectors: The vector type that Panoptic's vectors become; by default none. Where it has
+                vectors of several kinds, ``key=number`` with Panoptic's number of one.
+            replace: Whether ``panoptic.csv``, and the file of vectors, may hold something else.
+            author: Who imports; by default the user of the system.
+            reason: Why, for the tag log.
+
+        Raises:
+            InputError: The folder cannot be used, or a file of that name is there.
+        """
+        from panoptic_assets.spec.resolution import parse
+        from panoptic_assets.tags.config import EditsConfig
+        from panoptic_assets.tags.exchange import panoptic_import
+
+        given = {"author": author or self._author or "", "reason": reason or ""}
+        config = parse(EditsConfig, given)
+        store, layout = self._store, self._project
+        plan = panoptic_import.prepare(
+            store,
+            layout,
+            Path(folder).expanduser(),
+            self.context.source,
+            tuple(properties),
+            vectors,
+            replace,
+            self._reporter,
+        )
+        if not check:
+            # What may be refused comes first.
+            panoptic_import.store_panoptic_tags(plan, store, config, mode, check=True)
+        seen = panoptic_import.write_panoptic_vectors(plan, layout, replace, check)
+        if plan.vectors is not None and not check:
+            self.import_vectors(plan.vectors.key, plan.vectors.file, plan.vectors.of.words)
+        tags = panoptic_import.store_panoptic_tags(plan, store, config, mode, check)
+        if not check:
+            plan.metadata.store()
+            self._act("tags", None, {})
+        return panoptic_import.panoptic_imported(plan, tags, seen)
+
+    def import_fiftyone(
+        self,
+        folder: str | Path,
+        properties: Iterable[str] = (),
+        mode: Mode = "add",
+        check: bool = False,
+        vectors: Mapping[str, str] | None = None,
+        model: str | None = None,
+        replace: bool = False,
+        author: str | None = None,
+        reason: str | None = None,
+    ) -> FiftyOneImported:
+        """Take the tags, values and vectors of a FiftyOneDataset, which stays as it is.
+
+        Labels of whole images become events of the log, as with :meth:`import_tags`. Numbers,
+        texts and dates become ``fiftyone.csv`` in the project's folder, which is the project's
+        inventory from then on if it had none; :meth:`refresh` reads it.
+
+        Args:
+            folder: The folder of the FiftyOneDataset, or its file of samples.
+            properties: Names of the properties to take; all by default.
+            mode: As of :meth:`import_tags`.
+            check: Whether it is only said what would happen.
+            vectors: For each vector type that is to be made, the field of its vectors.
+            model: What made the vectors, in words; by default the field's name.
+            replace: Whether ``fiftyone.csv``, and files of vectors, may hold something else.
+            author: Who imports; by default the user of the system.
+            reason: Why, for the tag log.
+
+        Raises:
+            InputError: The folder cannot be used, or a file of that name is there.
+        """
+        from panoptic_assets.spec.resolution import parse
+        from panoptic_assets.tags.config import EditsConfig
+        from panoptic_assets.tags.exchange import fiftyone_import
+
+        given = {"author": author or self._author or "", "reason": reason or ""}
+        config = parse(EditsConfig, given)
+        fields = dict(vectors or {})
+        for key in fields:
+            parse_name(key, "vector type")
+        store, layout = self._store, self._project
+        plan = fiftyone_import.prepare(
+            store,
+            layout,
+            Path(folder),
+            self.context.source,
+            tuple(properties),
+            fields.values(),
+            replace,
+            self._reporter,
+        )
+        if not check:
+            # What may be refused comes first.
+            fiftyone_import.store_tags(plan, store, config, mode, check=True)
+        files = {key: fiftyone_import.vectors_file(layout, key) for key in fields}
+        seen = {
+            key: fiftyone_import.write_fiftyone_vectors(plan, field, files[key], replace, check)
+            for key, field in fields.items()
+        }
+        if not check:
+            for key, field in fields.items():
+                self.import_vectors(key, files[key].name, model or f"field {field} of FiftyOne")
+        tags = fiftyone_import.store_tags(plan, store, config, mode, check)
+        if not check:
+            plan.metadata.store()
+            self._act("tags", None, {})
+        return fiftyone_import.imported(plan, tags, seen, fields.values())
 
     def recommend(self, **given: Any) -> pa.Table:
         """Compute which images could get which tags; returns what :meth:`recommendations` does.
@@ -1977,8 +2222,9 @@ class Project:
         """Undo an act: what is read is then what it was before it. Returns what was undone.
 
         Holds act (its id), done (``undo``, or ``redo`` where the act was an undo), key, change
-        (what the act did), said (its id, template and values), and id (of what was done now, which
-        can be undone as well).
+        (what the act did), said (its id, template and values), id (of what was done now, which
+        can be undone as well), and notes (sentences that a person must know: which tag got a number
+        by it, and what stays away).
 
         Args:
             act: Its id, as :meth:`history` gives it; by default the last one that can be undone.
@@ -2018,13 +2264,13 @@ class Project:
         event = number_of_tag_event(found.id)
         if event is not None:
             [made] = self.edit([_edit_of_event(event, again)], author or self._author, reason)
-            done = tag_id(made["number"])
+            done, notes = tag_id(made["number"]), made["notes"]
         else:
             given = _config_of({"act": found.id, "redo": again, **told})
             undoing.prepare(self.context.now(), "", given)
             shown = self._run_op("undo_acts", "undo_act", given)
             done = shown["mark"]
-            self._with_tags(shown["tag_events"], again, author, reason)
+            notes = self._with_tags(shown["tag_events"], again, author, reason)
             self._list_reports()
         return {
             "act": found.id,
@@ -2034,6 +2280,7 @@ class Project:
             "change": found.text,
             "said": found.said,
             "id": done,
+            "notes": notes,
         }
 
     def _file_of_run(self, key: str) -> bytes | None:
@@ -2041,14 +2288,14 @@ class Project:
 
     def _with_tags(
         self, events: Iterable[int], redo: bool, author: str | None, reason: str | None
-    ) -> None:
-        """Bring back, or delete again, the tags that went with a run that was removed."""
+    ) -> list[str]:
+        """Bring back, or delete again, the tags that went with a run that was removed; notes."""
         # To do the deletion again is what undoing it was for, and the other way round.
         log = {entry["number"]: entry["undone"] for entry in self.tag_log()}
         due = [event for event in events if log.get(event) is redo]
         edits = [_edit_of_event(event, redo) for event in (due if redo else reversed(due))]
-        if edits:
-            self.edit(edits, author or self._author, reason)
+        made = self.edit(edits, author or self._author, reason) if edits else []
+        return [note for event in made for note in event["notes"]]
 
     def removal(self, key: str) -> dict[str, Any]:
         """What a run or a divided node is made of, and what rests on it; nothing is removed.

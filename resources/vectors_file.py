@@ -1,11 +1,12 @@
 """VectorsFile: vectors that another program made, as a file holds them.
 
-Belongs here: reading Parquet and NumPy files safely, batch by batch. Does not belong here: which
-images they belong to (``panoptic_assets.features.imported_vectors``).
+Belongs here: reading Parquet and NumPy files, and samples of FiftyOne, safely, batch by batch. Does
+not belong here: which images they belong to (``panoptic_assets.features.imported_vectors``).
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,23 @@ import pydantic
 from pydantic import Field
 
 from resources.errors import InputError
+from resources.fiftyone_files import (
+    ArrayError,
+    array_of,
+    is_export,
+    is_our_id,
+    sample_name,
+    samples_in,
+)
+from resources.json_stream import JsonError
 
 _ROWS = 4096
-_NAME_COLUMNS = ("image_id", "path")
+_NAME_COLUMNS = ("image_id", "path", "filepath", "file_path")
+"""In the order in which they are trusted."""
 _VECTOR_COLUMNS = ("vector", "embedding")
+
+OWN_TABLE = "panoptic_assets"
+"""Key of the metadata of the table of images that this program writes, as JSON."""
 
 Batch = tuple[list[str], np.ndarray]
 
@@ -28,8 +42,9 @@ class VectorsFile(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     vectors: str = Field(
         min_length=1,
-        description="A Parquet file with a column image_id or path and a column vector, or a .npy "
-        "file of shape (n, d); a relative path starts at the project's folder.",
+        description="A Parquet file with a column image_id, path or filepath and a column vector; "
+        "a .npy file of shape (n, d); or a samples.json of FiftyOne. A relative path starts at the "
+        "project's folder.",
     )
     ids: str | None = Field(
         default=None,
@@ -37,6 +52,13 @@ class VectorsFile(pydantic.BaseModel, frozen=True, extra="forbid"):
     )
     model: str = Field(
         min_length=1, max_length=200, description="What made the vectors, in words; recorded."
+    )
+    field: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="The Parquet column that holds the vectors, if it is not called vector or "
+        "embedding; of a samples.json the field.",
     )
 
     def identity(self, dim: int) -> dict[str, Any]:
@@ -76,10 +98,18 @@ class VectorsFile(pydantic.BaseModel, frozen=True, extra="forbid"):
         """
         path = _existing(folder, self.vectors)
         if path.suffix == ".npy":
+            if self.field:
+                raise InputError(
+                    "{path} has no columns: leave out `field`, which goes with Parquet and samples "
+                    "of FiftyOne.",
+                    id="vectors-file-without-fields",
+                    path=path,
+                )
             return _npy(path, self.ids and _existing(folder, self.ids))
-        if path.suffix != ".parquet":
+        if path.suffix not in (".parquet", ".json"):
             raise InputError(
-                "{path} is neither a .parquet nor a .npy file: convert it to one.",
+                "{path} is neither a .parquet nor a .npy file, nor a samples.json of FiftyOne: "
+                "convert it to one.",
                 id="vectors-of-unknown-format",
                 path=path,
             )
@@ -89,7 +119,7 @@ class VectorsFile(pydantic.BaseModel, frozen=True, extra="forbid"):
                 id="vectors-file-with-ids",
                 path=path,
             )
-        return _parquet(path)
+        return _samples(path, self.field) if path.suffix == ".json" else _parquet(path, self.field)
 
 
 def _existing(folder: Path, name: str) -> Path:
@@ -120,7 +150,7 @@ def _npy(path: Path, ids: str | Path | None) -> Iterator[Batch]:
     try:
         # Not np.load(), which also opens archives of arrays, whatever their name.
         rows = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError) as error:
         raise InputError(
             "{path} cannot be read as a plain array of numbers ({reason}): save it with "
             "numpy.save as float32 of shape (n, d).",
@@ -160,16 +190,25 @@ def _npy(path: Path, ids: str | Path | None) -> Iterator[Batch]:
         yield names[start:stop], np.asarray(rows[start:stop], dtype=np.float64)
 
 
-def _parquet(path: Path) -> Iterator[Batch]:
+def _parquet(path: Path, field: str | None) -> Iterator[Batch]:
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-        columns = file.schema_arrow
-        name = _column(path, columns.names, _NAME_COLUMNS)
-        vector = _column(path, columns.names, _VECTOR_COLUMNS)
-        for batch in file.iter_batches(_ROWS, columns=[name, vector]):
-            yield _names(path, batch[name]), _matrix(path, batch[vector])
+        columns = file.schema_arrow.names
+        named = [name for name in _NAME_COLUMNS if columns.count(name) == 1]
+        if len(named) > 1 and not _is_text(file.schema_arrow.field(named[0]).type):
+            del named[0]  # numbers that another program gave
+        # Our own table of images has some without a file, and some without a vector.
+        is_own = OWN_TABLE.encode() in (file.schema_arrow.metadata or {})
+        named = named[:1] if is_own else named
+        vector = _column(path, columns, _VECTOR_COLUMNS if field is None else (field,))
+        if not named:
+            raise _without_column(path, columns, _NAME_COLUMNS)
+        for batch in file.iter_batches(_ROWS, columns=[*named, vector]):
+            if is_own:
+                batch = batch.filter(batch[vector].is_valid())
+            yield _names(path, batch, named), _matrix(path, batch[vector])
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
@@ -180,31 +219,102 @@ def _parquet(path: Path) -> Iterator[Batch]:
         ) from error
 
 
+def _samples(path: Path, field: str | None) -> Iterator[Batch]:
+    if not is_export(path):
+        raise InputError(
+            "{path} is no samples.json of FiftyOne: export a FiftyOneDataset, or write the vectors "
+            "as Parquet.",
+            id="vectors-not-samples",
+            path=path,
+        )
+    if field is None:
+        raise InputError(
+            "{path} may hold several fields of vectors: name one (`field`, `--field`).",
+            id="vectors-without-field",
+            path=path,
+        )
+    names: list[str] = []
+    vectors: list[np.ndarray] = []
+    found = False
+    try:
+        for number, sample in enumerate(samples_in(path), start=1):
+            name = sample_name(sample)
+            if name is None or sample.get(field) is None:
+                continue
+            try:
+                vector = array_of(sample[field]).astype(np.float64)
+            except ArrayError as error:
+                raise InputError(
+                    "{path}, sample {number:,}: what {field!r} holds is no vector: {reason}.",
+                    id="vectors-unusable-in-sample",
+                    path=path,
+                    number=number,
+                    field=field,
+                    reason=error,
+                ) from error
+            if len(names) == _ROWS or (vectors and len(vector) != len(vectors[0])):
+                yield names, np.stack(vectors)
+                names, vectors = [], []
+            names.append(name.image_id or name.path)
+            vectors.append(vector)
+            found = True
+    except JsonError as error:
+        raise InputError(
+            "{path} cannot be read: {reason}", id="vectors-not-json", path=path, reason=error
+        ) from error
+    if not found:
+        raise InputError(
+            "No sample in {path} has a vector in the field {field!r}: correct the name.",
+            id="vectors-field-empty",
+            path=path,
+            field=field,
+        )
+    yield names, np.stack(vectors)
+
+
 def _column(path: Path, names: list[str], wanted: tuple[str, ...]) -> str:
     found = [name for name in wanted if name in names]
-    if len(found) != 1:
-        raise InputError(
-            "{path} must have one column {wanted}; it has {names}.",
-            id="vectors-without-column",
-            path=path,
-            wanted=" or ".join(wanted),
-            names=", ".join(names),
-        )
+    if len(found) != 1 or names.count(found[0]) > 1:
+        raise _without_column(path, names, wanted)
     return found[0]
 
 
-def _names(path: Path, column: pa.Array) -> list[str]:
+def _without_column(path: Path, names: list[str], wanted: tuple[str, ...]) -> InputError:
+    return InputError(
+        "{path} must have one column {wanted}; it has {names}.",
+        id="vectors-without-column",
+        path=path,
+        wanted=" or ".join(wanted),
+        names=", ".join(names),
+    )
+
+
+def _names(path: Path, batch: pa.RecordBatch, named: list[str]) -> list[str]:
+    first, *others = (_texts(path, batch[name]) for name in named)
+    if named[0] != "image_id" or not others:
+        return first
+    # Another program's ids name nothing here; its paths may.
+    return [
+        name if is_our_id(name) else other for name, other in zip(first, others[0], strict=True)
+    ]
+
+
+def _texts(path: Path, column: pa.Array) -> list[str]:
     if pa.types.is_dictionary(column.type):  # pandas' categories
         column = column.dictionary_decode()
-    if column.null_count or not (
-        pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    ):
+    if column.null_count or not _is_text(column.type):
         raise InputError(
             "{path}: image ids and paths must be texts, none of them missing.",
             id="vectors-of-unnamed-images",
             path=path,
         )
     return column.to_pylist()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _matrix(path: Path, column: pa.Array) -> np.ndarray:

@@ -130,7 +130,8 @@ _COMMANDS = {
         "Read what is new in the images' folder, embed it, and find its nearest neighbours.",
     ),
     "import-vectors": Late(
-        "corpus:import_vectors", "Make the vectors in a Parquet or .npy FILE the vector type KEY."
+        "corpus:import_vectors",
+        "Make the vectors in a FILE of another program the vector type KEY.",
     ),
     "project": Late(
         "corpus:make_projection",
@@ -251,7 +252,15 @@ _COMMANDS = {
     ),
     "import-tags": Late(
         "tags:import_tags",
-        "Give images the tags that FILE names: .csv (of Panoptic too), .json or .parquet.",
+        "Give images the tags that FILE names: .csv, .json or .parquet.",
+    ),
+    "import-panoptic": Late(
+        "tags:import_panoptic",
+        "Take the tags, values and vectors of a project of Panoptic, read in its FOLDER.",
+    ),
+    "import-fiftyone": Late(
+        "tags:import_fiftyone",
+        "Take the tags, values and vectors of a FiftyOneDataset, read in its FOLDER.",
     ),
     "retention": Late(
         "upkeep:retention",

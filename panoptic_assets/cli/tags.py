@@ -1,11 +1,11 @@
 """Commands about tags: saving, editing, completing and exchanging them.
 
-Belongs here: ``save``, ``tags``, ``tag …``, ``recommend``, ``export``, ``import-tags``. Does not
-belong here: what edits mean (``tags.edits``).
+Belongs here: ``save``, ``tags``, ``tag …``, ``recommend``, ``export``, ``import-tags``,
+``import-panoptic``, ``import-fiftyone``. Does not belong here: what edits mean (``tags.edits``).
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from panoptic_assets.cli.opening import open_project
 from panoptic_assets.cli.terminal import decimals, output_console, say, tell
 from panoptic_assets.spec.text import counted, printable
 from resources.errors import InputError
+
+if TYPE_CHECKING:
+    from panoptic_assets.tags.exchange.transfer import Imported
 
 
 @click.command()
@@ -154,13 +157,24 @@ def recommend(
 @click.command()
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.option("--property", "property_name", help="Only this property; all by default.")
-@click.option("--run", help="A run as it is, in place of saved tags.")
+@click.option(
+    "--run", help="A run as it is, in place of saved tags; of images, its clusters beside them."
+)
 @click.option(
     "--format",
     "wanted",
-    type=click.Choice(["csv", "parquet", "json", "panoptic", "fiftyone", "folders"]),
+    type=click.Choice(
+        [
+            *("csv", "parquet", "json", "panoptic", "fiftyone", "folders"),
+            *("images", "omeka", "tropy"),
+        ]
+    ),
     help="By default, what the suffix of DESTINATION says.",
 )
+@click.option("--projection", help="Of images: the projection whose points go in.")
+@click.option("--vector-type", help="Of images: the vector type whose vectors go in.")
+@click.option("--thumbnails", is_flag=True, help="Of images: put small pictures in.")
+@click.option("--title", help="Of omeka and tropy: the inventory's property with the titles.")
 @click.option("--replace", is_flag=True, help="Allow to replace the file.")
 @click.option("--copy", is_flag=True, help="Folders of copies, rather than of links.")
 @click.pass_obj
@@ -172,13 +186,24 @@ def export(
     wanted: Any,
     replace: bool,
     copy: bool,
+    **options: Any,
 ) -> None:
-    """Write tags to the file DESTINATION for other programs, or as a tree of folders."""
-    done = open_project(folder, run).export(destination, property_name, run, wanted, replace, copy)
+    """Write tags to the file DESTINATION for other programs, or as a tree of folders.
+
+    images is a Parquet file of all images with tags, inventory, clusters, points and vectors, for
+    viewers; omeka and tropy are CSV for these catalogues.
+    """
+    done = open_project(folder, run).export(
+        destination, property_name, run, wanted, replace, copy, **options
+    )
     say(
         f"{done.destination} ({done.format}): {counted(done.nb_images, 'image')}, "
         f"{counted(done.nb_tags, 'tag')}"
     )
+    for file in done.beside:
+        say(f"{file}: the tree and its colours")
+    for note in done.notes:
+        tell(note, "yellow")
     if done.nb_without_file:
         tell(f"Without a file by now: {counted(done.nb_without_file, 'image')}.", "yellow")
     if done.unreadable:
@@ -209,8 +234,15 @@ def import_tags(
     author: str | None,
     reason: str | None,
 ) -> None:
-    """Give images the tags that FILE names: .csv (of Panoptic too), .json or .parquet."""
+    """Give images the tags that FILE names: .csv, .json or .parquet.
+
+    Files of Panoptic and FiftyOne (CSVDataset, samples.json) are among them.
+    """
     done = open_project(folder).import_tags(file, property_name, mode, check, author, reason)
+    _tell_imported(done, file, check)
+
+
+def _tell_imported(done: "Imported", file: Path, check: bool) -> None:
     for note in done.notes:
         tell(note, "yellow")
     if done.nb_unknown:
@@ -220,10 +252,138 @@ def import_tags(
             f" {', '.join(done.unknown)}{more}",
             "yellow",
         )
+    if done.nb_ambiguous:
+        more = ", …" if done.nb_ambiguous > len(done.ambiguous) else ""
+        tell(
+            "Left out, since the name fits several images: "
+            f"{counted(done.nb_ambiguous, 'image')}: {', '.join(done.ambiguous)}{more}",
+            "yellow",
+        )
     for change in done.changes:
         say(
             f"{change.property}: {counted(change.nb_new_tags, 'new tag')}, "
             f"{counted(change.nb_images, 'image')} {'would get' if check else 'got'} tags"
+            + (f", {counted(change.nb_refused, 'refusal')}" if change.nb_refused else "")
         )
     if not done.changes:
         say(f"The tags already are what {file} says.")
+
+
+@click.command("import-panoptic")
+@click.argument("panoptic", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    help="Only this property of it; all by default. Can be repeated.",
+)
+@click.option(
+    "--vectors",
+    metavar="KEY",
+    help="The vector type that its vectors become; KEY=NUMBER where it has several kinds of them.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["add", "replace", "keep"]),
+    default="add",
+    help="Add tags (the default); replace the images' other tags of the property; or keep images "
+    "that have one as they are.",
+)
+@click.option("--replace", is_flag=True, help="Allow to replace the files of an earlier import.")
+@click.option("--check", is_flag=True, help="Only say what would happen.")
+@click.option("--author", help="Who imports; the user of the system by default.")
+@click.option("--reason", help="Why, for the tag log.")
+@click.pass_obj
+def import_panoptic(
+    folder: Path | None,
+    panoptic: Path,
+    properties: tuple[str, ...],
+    vectors: str | None,
+    mode: Any,
+    replace: bool,
+    check: bool,
+    author: str | None,
+    reason: str | None,
+) -> None:
+    """Take the tags, values and vectors of a project of Panoptic, read in its FOLDER.
+
+    Nothing in FOLDER changes. Values become panoptic.csv, an inventory.
+    """
+    done = open_project(folder).import_panoptic(
+        panoptic, properties, mode, check, vectors, replace, author, reason
+    )
+    for note in done.notes:
+        tell(note, "yellow")
+    _tell_imported(done.tags, panoptic, check)
+    if done.metadata:
+        say(
+            f"{done.metadata}: {counted(done.nb_properties, 'column')} of "
+            f"{counted(done.nb_lines, 'line')}; `panoptic-assets refresh` reads them"
+        )
+    if done.vectors:
+        say(f"{done.vectors}: {counted(done.nb_vectors, 'vector')}")
+
+
+@click.command("import-fiftyone")
+@click.argument("fiftyone", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    help="Only this property of it; all by default. Can be repeated.",
+)
+@click.option(
+    "--vectors",
+    multiple=True,
+    metavar="KEY=FIELD",
+    help="Make the vectors in this field the vector type KEY. Can be repeated.",
+)
+@click.option("--model", help="What made the vectors, in words; the field's name by default.")
+@click.option(
+    "--mode",
+    type=click.Choice(["add", "replace", "keep"]),
+    default="add",
+    help="Add tags (the default); replace the images' other tags of the property; or keep images "
+    "that have one as they are.",
+)
+@click.option("--replace", is_flag=True, help="Allow to replace the files of an earlier import.")
+@click.option("--check", is_flag=True, help="Only say what would happen.")
+@click.option("--author", help="Who imports; the user of the system by default.")
+@click.option("--reason", help="Why, for the tag log.")
+@click.pass_obj
+def import_fiftyone(
+    folder: Path | None,
+    fiftyone: Path,
+    properties: tuple[str, ...],
+    vectors: tuple[str, ...],
+    model: str | None,
+    mode: Any,
+    replace: bool,
+    check: bool,
+    author: str | None,
+    reason: str | None,
+) -> None:
+    """Take the tags, values and vectors of a FiftyOneDataset, read in its FOLDER.
+
+    Nothing in FOLDER changes. Values become fiftyone.csv, an inventory.
+    """
+    if without := [text for text in vectors if not all(text.partition("="))]:
+        raise InputError(
+            "--vectors {given!r} names no field: write 'KEY=FIELD', such as 'clip=embedding'.",
+            id="vectors-without-fiftyone-field",
+            given=without[0],
+        )
+    fields = {key: field for key, _, field in (text.partition("=") for text in vectors)}
+    done = open_project(folder).import_fiftyone(
+        fiftyone, properties, mode, check, fields, model, replace, author, reason
+    )
+    for note in done.notes:
+        tell(note, "yellow")
+    _tell_imported(done.tags, fiftyone, check)
+    if done.metadata:
+        say(
+            f"{done.metadata}: {counted(done.nb_properties, 'column')} of "
+            f"{counted(done.nb_lines, 'line')}; `panoptic-assets refresh` reads them"
+        )
+    for key, number in done.vectors.items():
+        say(f"{key}: {counted(number, 'vector')}")

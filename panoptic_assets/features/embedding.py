@@ -14,7 +14,7 @@ from panoptic_assets.corpus.names import ImageNames
 from panoptic_assets.corpus.table import image_names, present_files
 from panoptic_assets.features import imported_vectors
 from panoptic_assets.features.config import EmbeddingsConfig
-from panoptic_assets.features.imported_vectors import Checked
+from panoptic_assets.features.imported_vectors import Checked, VectorNames
 from panoptic_assets.features.table import (
     DECODER,
     MODEL_METADATA,
@@ -199,8 +199,11 @@ def _stored_identity(context: Context, vector_type: str) -> dict[str, Any] | Non
 
 def _checked(context: Context, vector_type: str, file: VectorsFile) -> Import:
     store, registry = context.store, context.registry
-    known = image_names(store, registry.images)
-    batches = file.batches(registry.folder_path)
+    names = image_names(store, registry.images)
+    folder = registry.folder_path
+    given = lambda: (name for batch, _ in file.batches(folder) for name in batch)  # noqa: E731
+    known = VectorNames(names, present_files(store), registry.images, given)
+    batches = file.batches(folder)
     checked = imported_vectors.check_vectors(batches, known, vectors_table(vector_type), store)
     return Import(file, known, checked)
 

@@ -5,14 +5,17 @@ Belongs here: what an imported file may say of which image. Does not belong here
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
+from panoptic_assets.corpus.foreign_names import Corpus, ForeignNames
 from panoptic_assets.corpus.names import ImageNames
+from panoptic_assets.spec.text import in_quotes
 from resources.engine import Staged
 from resources.errors import InputError
 from resources.field_faults import explain_invalid
@@ -24,6 +27,67 @@ _TOLERANCE = 1e-5
 """Between two float32 unit vectors that went through other software: the same vector."""
 _COMPARED = 500
 """Ids in one SQL condition."""
+
+
+class VectorNames(ImageNames):
+    """Finds the image that a row of another program's vectors names.
+
+    Beside what names an image everywhere, what is certain of other names, see
+    :class:`panoptic_assets.corpus.foreign_names.ForeignNames`: as of tags. Ends that fit several
+    images are noted, and name none.
+
+    Args:
+        names: The images.
+        paths_of_images: For each image that is present, the paths of its files.
+        folder: The images' folder or its URI.
+        given: Gives all names of the file, asked for only where one of them is no name here.
+    """
+
+    def __init__(
+        self,
+        names: ImageNames,
+        paths_of_images: Mapping[str, Iterable[str]],
+        folder: str,
+        given: Callable[[], Iterable[str]],
+    ):
+        super().__init__(names.by_path, names.ids, folder)
+        self._corpus = Corpus(paths_of_images, folder)
+        self._given = given
+
+    @cached_property
+    def _foreign(self) -> ForeignNames:
+        names = [
+            name
+            for name in self._given()
+            if super(VectorNames, self).find_as_written(name, False) is None
+            and not self.files(name, any_case=True)
+        ]
+        found = ForeignNames(self._corpus, names)
+        self._notes |= dict.fromkeys(found.notes(names))
+        return found
+
+    def find_as_written(self, name: str, refuse: bool = True) -> str | None:
+        """What :meth:`find` finds without another letter case.
+
+        Raises:
+            InputError: As :meth:`find`.
+        """
+        found = super().find_as_written(name, refuse)
+        if found is not None:
+            return found
+        if self.files(name, any_case=True):
+            return None  # a row of the very name would come first
+        meant = self._foreign.find(name)
+        ids = list(dict.fromkeys(self._corpus.images[path] for path in meant.paths))
+        if len(ids) == 1 and meant.is_certain:
+            if meant.how:
+                self.note_case(name, meant.paths[0])
+            return ids[0]
+        if len(ids) > 1:
+            self._notes[
+                f"Left out: {in_quotes(name)} may be {' or '.join(map(in_quotes, meant.paths))}."
+            ] = None
+        return None
 
 
 @dataclass
@@ -218,19 +282,22 @@ def _compare(rows: dict[str, np.ndarray], table: str, store: LanceStore) -> None
                 )
 
 
-def vectors_file_of(vectors: str, ids: str | None, model: str) -> VectorsFile:
+def vectors_file_of(
+    vectors: str, ids: str | None, model: str, field: str | None = None
+) -> VectorsFile:
     """The description of another program's vectors.
 
     Args:
         vectors: The file, below the project's folder.
         ids: A file with the name of each row's image, below it as well.
         model: What made them, in words.
+        field: The column, or the field of a sample, that holds them.
 
     Raises:
         InputError: It is not complete.
     """
     try:
-        return VectorsFile(vectors=vectors, ids=ids, model=model)
+        return VectorsFile(vectors=vectors, ids=ids, model=model, field=field)
     except ValidationError as error:
         raise InputError(
             "{problems}", id="options-unusable", problems=explain_invalid(error)

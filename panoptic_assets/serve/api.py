@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar, get_origin
@@ -312,7 +313,7 @@ class ProjectApi:
         before = self._acts_of(act.author)
         result = address.do(project, asked)
         act.undo = [done for done in self._acts_of(act.author) if done not in before]
-        return result
+        return _with_notes_in(act.language, result)
 
     def _acts_of(self, author: str) -> dict[str, None]:
         """Ids of what somebody has done, the oldest first; those that are undone are left out."""
@@ -353,6 +354,19 @@ class ProjectApi:
         return Response(
             said, status, media_type="application/json", headers={"Cache-Control": "no-store"}
         )
+
+
+def _with_notes_in(language: Language, result: Any) -> Any:
+    """What an act answers, with its notes, which are kept in English, in a person's language."""
+    if isinstance(result, list):
+        return [_with_notes_in(language, part) for part in result]
+    if is_dataclass(result):
+        given = {part.name: getattr(result, part.name) for part in fields(result)}
+        parts = {name: part for name, part in given.items() if is_dataclass(part)}
+        result = given | {name: _with_notes_in(language, part) for name, part in parts.items()}
+    if isinstance(result, dict) and isinstance(result.get("notes"), list | tuple):
+        return {**result, "notes": [language.note(note) for note in result["notes"]]}
+    return result
 
 
 def asked_by(request: Request, kind: type[Parameters]) -> Any:

@@ -110,7 +110,7 @@ class RefreshAct(PlainAct):
     accept_missing: bool = Field(
         default=False,
         description="Whether it is meant that so much is gone at once: files, or values of the "
-        "file of metadata.",
+        "inventory.",
     )
     accepted: str = Field(
         default="",
@@ -219,6 +219,51 @@ class ImportTagsAct(PlainAct):
     reason: OneLine = Field(default="", description=_REASON)
 
 
+class ImportPanopticAct(PlainAct):
+    """Taking the tags, values and vectors of a project of Panoptic."""
+
+    folder: str = Field(description="Its folder, a copy of it below the project's folder.")
+    properties: list[str] = Field(
+        default_factory=list, description="Names of the properties to take; empty: all."
+    )
+    mode: Literal["add", "replace", "keep"] = Field(
+        default="add", description="What becomes of the tags that the images have."
+    )
+    vectors: str | None = Field(
+        default=None,
+        description="The vector type that its vectors become, or that and Panoptic's number of "
+        "one kind of them: key=number.",
+    )
+    replace: bool = Field(
+        default=False, description="Allow to replace the files of an earlier import."
+    )
+    check: bool = Field(default=False, description="Only say what would happen.")
+    reason: OneLine = Field(default="", description=_REASON)
+
+
+class ImportFiftyOneAct(PlainAct):
+    """Taking the tags, values and vectors of a FiftyOneDataset."""
+
+    folder: str = Field(description="Its folder, a copy of it below the project's folder.")
+    properties: list[str] = Field(
+        default_factory=list, description="Names of the properties to take; empty: all."
+    )
+    mode: Literal["add", "replace", "keep"] = Field(
+        default="add", description="What becomes of the tags that the images have."
+    )
+    vectors: dict[str, str] = Field(
+        default_factory=dict, description="For each vector type to make, the field of its vectors."
+    )
+    model: str | None = Field(
+        default=None, description="What made the vectors, in words; by default the field's name."
+    )
+    replace: bool = Field(
+        default=False, description="Allow to replace the files of an earlier import."
+    )
+    check: bool = Field(default=False, description="Only say what would happen.")
+    reason: OneLine = Field(default="", description=_REASON)
+
+
 class BackfillAct(PlainAct):
     """Applying refresh policies."""
 
@@ -298,10 +343,16 @@ class ImportVectorsAct(PlainAct):
     """Another program's vectors."""
 
     key: str = Field(description="The vector type that they become.")
-    vectors: str = Field(description="A .parquet or .npy file below the project's folder.")
+    vectors: str = Field(
+        description="A .parquet or .npy file, or a samples.json of FiftyOne, below the project's "
+        "folder."
+    )
     model: str = Field(description="What made the vectors, in words.")
     ids: str | None = Field(
         default=None, description="With a .npy: file with the id or path of each row's image."
+    )
+    field: str | None = Field(
+        default=None, description="The column or field that holds the vectors."
     )
 
 
@@ -501,7 +552,45 @@ def _import_vectors(project: "Project", asked: ImportVectorsAct) -> Any:
                 id="vectors-outside-project",
                 file=name[:200],
             )
-    return project.import_vectors(asked.key, asked.vectors, asked.model, asked.ids)
+    return project.import_vectors(asked.key, asked.vectors, asked.model, asked.ids, asked.field)
+
+
+def _import_panoptic(project: "Project", asked: ImportPanopticAct) -> Any:
+    return project.import_panoptic(
+        _folder_below(project, asked.folder),
+        asked.properties,
+        asked.mode,
+        asked.check,
+        asked.vectors,
+        asked.replace,
+        reason=asked.reason,
+    )
+
+
+def _import_fiftyone(project: "Project", asked: ImportFiftyOneAct) -> Any:
+    return project.import_fiftyone(
+        _folder_below(project, asked.folder),
+        asked.properties,
+        asked.mode,
+        asked.check,
+        asked.vectors,
+        asked.model,
+        asked.replace,
+        reason=asked.reason,
+    )
+
+
+def _folder_below(project: "Project", name: str) -> Path:
+    """Where a folder lies that an act reads, which is nowhere but below the project's."""
+    place = project.folder.resolve()
+    if not _lies_in(place, name):
+        raise InputError(
+            "{folder!r} does not lie in the project's folder: copy it there, and name it from "
+            "there.",
+            id="folder-outside-project",
+            folder=name[:200],
+        )
+    return place / Path(name).expanduser()
 
 
 def _lies_in(folder: Path, name: str) -> bool:
@@ -597,6 +686,20 @@ ACT_ADDRESSES = {
             ImportTagsAct,
             _import_tags,
             longest=LARGE,
+        ),
+        ActAddress(
+            "import-panoptic",
+            "Take the tags, values and vectors of a project of Panoptic.",
+            ImportPanopticAct,
+            _import_panoptic,
+            takes_long=True,
+        ),
+        ActAddress(
+            "import-fiftyone",
+            "Take the tags, values and vectors of a FiftyOneDataset.",
+            ImportFiftyOneAct,
+            _import_fiftyone,
+            takes_long=True,
         ),
         ActAddress(
             "recommend",

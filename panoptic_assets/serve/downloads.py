@@ -5,6 +5,7 @@ stands in such a file (``tags.exchange``, ``proof.bundles``), and HTTP (``serve.
 """
 
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,38 @@ from resources.page_paths import file_of
 if TYPE_CHECKING:
     from panoptic_assets.project import Project
 
-_SUFFIXES = {"csv": "csv", "parquet": "parquet", "json": "json", "panoptic": "csv"}
+_NAMES = {
+    "csv": "tags.csv",
+    "parquet": "tags.parquet",
+    "json": "tags.json",
+    "panoptic": "for-panoptic.zip",
+    "fiftyone": "tags.json",
+    "images": "images.parquet",
+    "omeka": "omeka.csv",
+    "tropy": "tropy.csv",
+}
+"""What the file of a format is called."""
 
 
 class AskedExport(Parameters):
     """Tags for another program."""
 
     property: str | None = Field(default=None, description="Only its tags; all by default.")
-    run: str | None = Field(default=None, description="What saving this run would make.")
-    format: Literal["csv", "parquet", "json", "panoptic", "fiftyone"] = Field(
-        default="csv", description="The program, or the form of the file."
+    run: str | None = Field(
+        default=None,
+        description="What saving this run would make; of `images`, whose clusters are told.",
+    )
+    format: Literal[
+        "csv", "parquet", "json", "panoptic", "fiftyone", "images", "omeka", "tropy"
+    ] = Field(default="csv", description="The program, or the form of the file.")
+    projection: str | None = Field(default=None, description="Of `images`: whose points go in.")
+    vector_type: str | None = Field(default=None, description="Of `images`: whose vectors go in.")
+    thumbnails: bool = Field(
+        default=False, description="Of `images`: whether small pictures go in."
+    )
+    title: str | None = Field(
+        default=None,
+        description="Of `omeka` and `tropy`: the inventory's property with the titles.",
     )
 
 
@@ -93,7 +116,24 @@ class Download:
 
 
 def _write_export(project: "Project", asked: AskedExport, path: Path) -> object:
-    return project.export(path, asked.property, asked.run, asked.format)
+    if asked.format == "panoptic":
+        # Its tree stands in files beside the table.
+        table = path.with_suffix(".csv")
+        done = project.export(table, asked.property, asked.run, asked.format)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as together:
+            for file in (table, *done.beside):
+                together.write(file, file.name)
+        return done
+    return project.export(
+        path,
+        asked.property,
+        asked.run,
+        asked.format,
+        projection=asked.projection,
+        vector_type=asked.vector_type,
+        thumbnails=asked.thumbnails,
+        title=asked.title,
+    )
 
 
 def _write_images(project: "Project", asked: AskedImageExport, path: Path) -> object:
@@ -135,7 +175,7 @@ DOWNLOADS = (
         "export",
         "Tags, for other programs.",
         AskedExport,
-        lambda _, asked: f"tags.{_SUFFIXES.get(asked.format, 'json')}",
+        lambda _, asked: _NAMES[asked.format],
         _write_export,
     ),
     Download(

@@ -134,7 +134,7 @@ class OngoingAct:
 
     def tell(self, text: str, style: str = "") -> None:
         """A line about the work."""
-        self._say("line", {"text": text, "style": style})
+        self._say("line", {"text": self.language.note(text), "style": style})
 
     def track(
         self, items: Iterable[T], total: int, what: str, count: Callable[[T], int] = lambda _: 1

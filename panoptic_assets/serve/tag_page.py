@@ -49,6 +49,9 @@ EXPORTS = (
     ("json", N_("Tree and images, JSON")),
     ("panoptic", N_("For Panoptic")),
     ("fiftyone", N_("For FiftyOne")),
+    ("images", N_("All images with what is known of them, Parquet")),
+    ("omeka", N_("For Omeka S")),
+    ("tropy", N_("For Tropy")),
 )
 """Formats of a download, and what each is for."""
 

@@ -87,7 +87,7 @@ def names_in(path):
 def test_the_places_that_newcomers_are_sent_to_are_there():
     told = text("CONTRIBUTING.md")
     places = re.findall(r"`([\w/]+\.py): ([\w.]+)`", told)
-    assert len(places) == 22  # two for each of eleven questions
+    assert len(places) == 24  # two for each of twelve questions
     assert {place for place in places if place[1] not in set(names_in(ROOT / place[0]))} == set()
     files = re.findall(r"`((?:panoptic_assets|resources|tests|configs)/[\w/.-]*)`", told)
     assert {name for name in files if not (ROOT / name).exists()} == set()

@@ -2,28 +2,22 @@
 
 Belongs here: the rows, cells and entries of every format, what a file says about tags, and the
 events that make it so. Does not belong here: opening files
-(``panoptic_assets.tags.exchange.transfer``), and where images lie in a tree of folders
-(``tags.exchange.folders``).
-
-Spreadsheets take a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, so whoever
-names a file or a tag could run one on another person's machine. Such cells get an apostrophe, see
-:func:`protected`, which :func:`unprotected` takes away again.
+(``panoptic_assets.tags.exchange.transfer``), where images lie in a tree of folders
+(``tags.exchange.folders``), and the JSON document (``tags.exchange.tag_document``).
 
 Long because what is written and what is read of each format must agree.
 """
 
-import contextlib
 import csv
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, Literal, TextIO
+from hashlib import sha256
+from typing import Any, Literal, TextIO
 
-from pydantic import BaseModel
-
-from panoptic_assets.corpus import inventory
+from panoptic_assets.spec.formulas import protected
 from panoptic_assets.spec.tag_log import (
     HIERARCHY,
     Event,
@@ -37,26 +31,20 @@ from panoptic_assets.spec.tag_log import (
 )
 from panoptic_assets.tags.edits import (
     EditError,
+    check_depth_of,
+    check_tag_name,
     missing_tags,
-    parse_colour,
     property_in,
     split_path,
 )
 from resources.errors import PlainError
-from resources.page_paths import file_of, page_number
 
 Mode = Literal["add", "replace", "keep"]
 
 COLUMNS = ("image_id", "path", "property", "tag", "tag_id", "node", "record_id", "event")
 """Of the tables: one row for each file of an image and each of its tags."""
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-_FORMAT = "panoptic-assets tags"
-# FiftyOne's own, those that it keeps for itself, and that of our entries.
-_TAKEN_FIELDS = frozenset(
-    {"id", "filepath", "tags", "metadata", "media_type", "created_at", "last_modified_at"}
-    | {"group", "frames", "image_id", "page"}
-)
+_TAG_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class ExchangeError(PlainError, ValueError):
@@ -85,21 +73,11 @@ class Labelled:
 
     def several(self) -> set[str]:
         """The properties of which some image has more than one tag."""
-        return _several(tags for _, tags in self)
+        return several_of(tags for _, tags in self)
 
     def event(self, tag: Tag, image_id: str) -> int | None:
         """The number of the event that gave a tag; None if there was none."""
         return self.tables.images[tag.tag_id, image_id] or None
-
-
-def protected(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; its inverse is :func:`unprotected`."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def unprotected(cell: str) -> str:
-    """A cell as it was before :func:`protected`."""
-    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
 
 
 def rows(labelled: Labelled) -> Iterator[tuple[str | int | None, ...]]:
@@ -128,63 +106,7 @@ def write_csv(labelled: Labelled, file: TextIO) -> None:
         writer.writerow([protected(cell) if isinstance(cell, str) else cell for cell in row])
 
 
-def write_panoptic(labelled: Labelled, file: TextIO) -> None:
-    """The CSV that Panoptic imports: one line for each file, one column for each property.
-
-    Panoptic knows no pages: a file of several that are images has the tags of all of them. Images
-    without a file are left out. Brackets in a property's name become parentheses, since
-    Panoptic reads no header with more than one.
-
-    Raises:
-        ExchangeError: The name of a tag has a comma, where images have several tags.
-    """
-    named = paths(labelled.tables.tags)
-    files = _tags_of_files(labelled)
-    several = labelled.several() | _several(files.values())
-    properties = list(dict.fromkeys(tag.property for tag in labelled.tables.tags))
-    for tag in labelled.tables.tags:
-        if "," in tag.name and tag.property in several:
-            raise ExchangeError(
-                "Images have several tags of {property!r}, which Panoptic parts by commas, and "
-                "{tag!r} has one in its name: rename the tag (`panoptic-assets tag rename`), or "
-                "choose another format.",
-                id="comma-in-tag-name",
-                property=tag.property,
-                tag=named[tag.tag_id],
-            )
-    writer = csv.writer(file, delimiter=";")
-    headers = [
-        f"{name.replace('[', '(').replace(']', ')')}[{'multi_tags' if name in several else 'tag'}]"
-        for name in properties
-    ]
-    writer.writerow(["path", *map(protected, headers)])
-    for file_path, tags in files.items():
-        cells = [
-            ",".join(named[tag.tag_id] for tag in tags if tag.property == name)
-            for name in properties
-        ]
-        writer.writerow([protected(cell) for cell in (file_path, *cells)])
-
-
-def _tags_of_files(labelled: Labelled) -> dict[str, list[Tag]]:
-    """For each file the tags of all its pages, in the order of the tree."""
-    found: dict[str, list[Tag]] = {}
-    shared: set[str] = set()
-    for image_id, tags in labelled:
-        for file in {file_of(path): None for path in labelled.files.get(image_id, ())}:
-            if file in found:
-                shared.add(file)
-                found[file] = [*found[file], *tags]
-            else:
-                found[file] = tags
-    place = {tag.tag_id: number for number, tag in enumerate(labelled.tables.tags)}
-    for file in shared:
-        each = {tag.tag_id: tag for tag in found[file]}
-        found[file] = [each[tag_id] for tag_id in sorted(each, key=place.__getitem__)]
-    return found
-
-
-def _several(carried: Iterable[Sequence[Tag]]) -> set[str]:
+def several_of(carried: Iterable[Sequence[Tag]]) -> set[str]:
     """The properties of which something has more than one tag, given the tags of each thing."""
     return {
         tag.property
@@ -192,98 +114,6 @@ def _several(carried: Iterable[Sequence[Tag]]) -> set[str]:
         for tag, following in itertools.pairwise(tags)
         if tag.property == following.property
     }
-
-
-def document(labelled: Labelled) -> Iterator[tuple[str, Iterable[Any]]]:
-    """The parts of the JSON document, by name: the whole tree, then the images."""
-    named = paths(labelled.tables.tags)
-    yield "properties", labelled.tables.properties
-    yield (
-        "tags",
-        (
-            {
-                "tag_id": tag.tag_id,
-                "property": tag.property,
-                "path": named[tag.tag_id],
-                "colour": tag.colour,
-                "is_remainder": tag.is_remainder,
-                "node": tag.node,
-                "record_id": tag.record_id,
-            }
-            for tag in labelled.tables.tags
-        ),
-    )
-    yield (
-        "images",
-        (
-            {
-                "image_id": image_id,
-                "paths": labelled.files.get(image_id, ()),
-                "tags": [
-                    {"tag_id": tag.tag_id, "event": labelled.event(tag, image_id)} for tag in tags
-                ],
-            }
-            for image_id, tags in labelled
-        ),
-    )
-
-
-def document_head() -> dict[str, Any]:
-    """How the JSON document begins."""
-    return {"format": _FORMAT, "version": 1}
-
-
-def samples(labelled: Labelled, locate: Callable[[str], str]) -> Iterator[dict[str, Any]]:
-    """The entries of the file for FiftyOne, one for each file of an image.
-
-    An image that is a page of a file has the path of that file, and the page's number beside it.
-    Under ``labels`` each field has the arguments of a ``fiftyone.Classification``, or a list of
-    them where images have several tags of the property. What a person calls a cluster (``label``)
-    and which one it is (``cluster``) are two fields of it.
-
-    Args:
-        labelled: The tags.
-        locate: Where the file of a path lies.
-    """
-    named = paths(labelled.tables.tags)
-    several = labelled.several()
-    fields = _fields(dict.fromkeys(tag.property for tag in labelled.tables.tags))
-    for image_id, tags in labelled:
-        labels: dict[str, Any] = {}
-        for tag in tags:
-            label = {
-                "label": named[tag.tag_id],
-                "cluster": tag.node,
-                "tag_id": tag.tag_id,
-                "record_id": tag.record_id,
-            }
-            if tag.property in several:
-                labels.setdefault(fields[tag.property], []).append(label)
-            else:
-                labels[fields[tag.property]] = label
-        for path in labelled.files.get(image_id, ()):
-            yield {
-                "filepath": locate(file_of(path)),
-                "page": page_number(path),
-                "image_id": image_id,
-                "labels": labels,
-            }
-
-
-def _fields(properties: Iterable[str]) -> dict[str, str]:
-    """For each property a field's name of its own: letters, digits and ``_``."""
-    taken = set(_TAKEN_FIELDS)
-    found = {}
-    for name in properties:
-        plain = re.sub(r"\W+", "_", name).strip("_")
-        plain = plain if plain[:1].isalpha() else f"property_{plain}"
-        candidate, number = plain, 1
-        while candidate in taken:
-            number += 1
-            candidate = f"{plain}_{number}"
-        taken.add(candidate)
-        found[name] = candidate
-    return found
 
 
 TagPath = tuple[str, ...]
@@ -297,6 +127,10 @@ class ImageName:
     image_id: str
     """Empty if it does not say so."""
     paths: tuple[str, ...]
+    endings: tuple[str, ...] = ()
+    """Ends of paths, such as the name of a file alone, which several files may have."""
+    sha1: str = ""
+    """The SHA-1 of a file's bytes, in hexadecimal digits."""
 
 
 @dataclass
@@ -308,12 +142,27 @@ class Said:
     """By property: the tags, with what else is known of them (fields of a :class:`Tag`)."""
     given: dict[str, list[tuple[int, TagPath]]] = field(default_factory=dict)
     """By property: which image, by its place in ``images``, has which tag."""
+    told: dict[str, dict[tuple[int, TagPath], set[str]]] = field(default_factory=dict)
+    """By property: of what was given, the ids that the file says beside a path, by which several
+    tags of the path are told apart."""
+    known: dict[str, dict[str, Tag]] = field(default_factory=dict)
+    """By property: tags that our own document describes, by their ids there, parents first."""
+    known_given: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    """By property: which image has which of ``known``."""
+    known_refused: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    """By property: for which image a person refused which of ``known``, or took it from it."""
+    notes: list[str] = field(default_factory=list)
+    """What a person must know of the file, one sentence each."""
+    by_name: bool = False
+    """Whether tags may stand there by their own names alone, as Panoptic exports them."""
     _places: dict[ImageName, int] = field(default_factory=dict)
     _split: dict[str, TagPath] = field(default_factory=dict)
 
-    def add_image(self, image_id: str, paths: tuple[str, ...]) -> int:
+    def add_image(
+        self, image_id: str, paths: tuple[str, ...], endings: tuple[str, ...] = (), sha1: str = ""
+    ) -> int:
         """The place of an image in ``images``."""
-        name = ImageName(image_id, paths)
+        name = ImageName(image_id, paths, endings, sha1)
         if name not in self._places:
             self._places[name] = len(self.images)
             self.images.append(name)
@@ -334,14 +183,35 @@ class Said:
         self.tags.setdefault(normalised(property_name), {}).setdefault(found, details)
         return found
 
-    def give(self, image: int, property_name: str, path: str) -> None:
-        """An image has a tag.
+    def add_property(self, property_name: str) -> str:
+        """A property, which may have no tags; its name as it is known by here."""
+        name = normalised(property_name)
+        self.tags.setdefault(name, {})
+        return name
+
+    def add_known(self, tag: Tag) -> None:
+        """A tag with its id; the one above it comes before."""
+        self.known.setdefault(self.add_property(tag.property), {})[tag.tag_id] = tag
+
+    def give_known(self, image: int, property_name: str, tag_id: str) -> None:
+        """An image has a tag that was added with its id."""
+        self.known_given.setdefault(normalised(property_name), []).append((image, tag_id))
+
+    def refuse_known(self, image: int, property_name: str, tag_id: str) -> None:
+        """A person refused a tag that was added with its id for an image."""
+        self.known_refused.setdefault(normalised(property_name), []).append((image, tag_id))
+
+    def give(self, image: int, property_name: str, path: str, tag_id: str = "") -> None:
+        """An image has a tag, of which the file may say an id beside the path.
 
         Raises:
             ExchangeError: It is no path of tags.
         """
         found = self.add_tag(property_name, path)
-        self.given.setdefault(normalised(property_name), []).append((image, found))
+        name = normalised(property_name)
+        self.given.setdefault(name, []).append((image, found))
+        if tag_id:
+            self.told.setdefault(name, {}).setdefault((image, found), set()).add(tag_id)
 
     def only(self, property_name: str) -> "Said":
         """What it says about one property.
@@ -359,157 +229,33 @@ class Said:
                 name=name,
                 known=listed,
             )
-        return Said(self.images, {name: self.tags[name]}, {name: self.given.get(name, [])})
+        return replace(
+            self,
+            tags={name: self.tags[name]},
+            given={name: self.given.get(name, [])},
+            known={name: self.known.get(name, {})},
+            known_given={name: self.known_given.get(name, [])},
+            known_refused={name: self.known_refused.get(name, [])},
+        )
 
 
-def read_csv(file: BinaryIO) -> Said:
-    """What a CSV file says: our own rows, or columns ``name[tag]`` and ``name[multi_tags]``.
-
-    Raises:
-        ExchangeError: It is no such table.
-    """
-    try:
-        with contextlib.closing(inventory.inventory_rows(file)) as table:
-            _, headers = next(table)
-            folded = [header.casefold() for header in headers]
-            if {"image_id", "property", "tag"} <= set(folded):
-                return said(_own(folded, table))
-            return _read_panoptic(headers, table)
-    except inventory.InventoryError as error:
-        raise ExchangeError.of(error) from error
-
-
-def _own(
-    headers: list[str], table: Iterator[tuple[int, list[str]]]
-) -> Iterator[tuple[str, str, str, str]]:
-    wanted = [headers.index(name) for name in ("image_id", "property", "tag")]
-    path = headers.index("path") if "path" in headers else None
-    for _, row in table:
-        image_id, name, tag = (unprotected(row[at]) for at in wanted)
-        yield image_id.strip(), "" if path is None else unprotected(row[path]), name, tag
-
-
-def said(rows_of_table: Iterable[tuple[str, str, str, str]]) -> Said:
-    """What rows of image id, path, property and tag say; id or path may be empty.
+def said(rows_of_table: Iterable[tuple[str, ...]]) -> Said:
+    """What rows of image id, path, property, tag and perhaps the tag's id say; of the image's id
+    and path, one may be empty.
 
     Raises:
         ExchangeError: A row lacks the image, the property or the tag, or has no path of tags.
     """
     found = Said()
-    for number, (image_id, path, property_name, tag) in enumerate(rows_of_table, start=1):
+    for number, (image_id, path, property_name, tag, *tag_id) in enumerate(rows_of_table, start=1):
         if not (image_id or path) or not property_name.strip() or not tag.strip():
             raise ExchangeError(
                 "Row {number} names no image, no property or no tag: complete or remove it.",
                 id="row-incomplete",
                 number=number,
             )
-        found.give(found.add_image(image_id, (path,) if path else ()), property_name, tag)
-    return found
-
-
-def _read_panoptic(headers: list[str], table: Iterator[tuple[int, list[str]]]) -> Said:
-    files = inventory.file_column(headers)
-    columns = []
-    found = Said()
-    for at, header in enumerate(headers):
-        name, kind = inventory.typed(header)
-        if at != files and kind in ("tag", "multi_tags"):
-            columns.append((at, normalised(unprotected(name)), kind == "multi_tags"))
-            found.tags.setdefault(columns[-1][1], {})
-    if not columns:
-        raise ExchangeError(
-            "No column holds tags: write the header of one as 'name[tag]', or as "
-            "'name[multi_tags]' where its cells hold several tags between commas.",
-            id="no-column-of-tags",
-        )
-    for line, row in table:
-        path = unprotected(row[files])
-        if not path.strip():
-            continue
-        image = None
-        for at, name, several in columns:
-            cell = unprotected(row[at])
-            for tag in cell.split(",") if several else [cell]:
-                if not tag.strip():
-                    continue
-                image = found.add_image("", (path,)) if image is None else image
-                try:
-                    found.give(image, name, tag)
-                except ExchangeError as error:
-                    raise ExchangeError(
-                        "Line {line}: {reason}", id="line-unusable", line=line, reason=error
-                    ) from error
-    return found
-
-
-class _TagEntry(BaseModel):
-    tag_id: str
-    property: str
-    path: str
-    colour: str | None = None
-    is_remainder: bool = False
-    node: str | None = None
-    record_id: str | None = None
-
-
-class _Given(BaseModel):
-    tag_id: str
-
-
-class _ImageEntry(BaseModel):
-    image_id: str
-    paths: list[str] = []
-    tags: list[_Given]
-
-
-class _Document(BaseModel):
-    format: Literal["panoptic-assets tags"]
-    version: Literal[1]
-    properties: list[str]
-    tags: list[_TagEntry]
-    images: list[_ImageEntry]
-
-
-def read_json(text: bytes) -> Said:
-    """What an exported JSON document says.
-
-    Raises:
-        ExchangeError: It is none.
-    """
-    try:
-        content = _Document.model_validate_json(text)
-    except ValueError as error:  # pydantic's, and of bytes that are not UTF-8
-        raise ExchangeError(
-            "It is no JSON document of tags as `panoptic-assets export --format json` writes it: "
-            "export it anew, or import CSV or Parquet.",
-            id="no-json-of-tags",
-        ) from error
-    found = Said()
-    for name in content.properties:
-        found.tags.setdefault(normalised(name), {})
-    known = {}
-    for entry in content.tags:
-        details = entry.model_dump(include={"colour", "is_remainder", "node", "record_id"})
-        if entry.colour is not None:
-            try:
-                details["colour"] = parse_colour(entry.colour)
-            except EditError as error:
-                raise ExchangeError.of(error) from error
-        found.add_tag(entry.property, entry.path, **details)
-        known[entry.tag_id] = entry
-    for image in content.images:
-        place = found.add_image(image.image_id, tuple(image.paths))
-        for given in image.tags:
-            if given.tag_id not in known:
-                raise ExchangeError(
-                    "The image {image_id!r} has a tag {tag_id!r}, which is not among the "
-                    "document's tags: export it anew.",
-                    id="tag-not-in-document",
-                    image_id=image.image_id[:12],
-                    tag_id=given.tag_id,
-                )
-            tag = known[given.tag_id]
-            found.give(place, tag.property, tag.path)
+        place = found.add_image(image_id, (path,) if path else ())
+        found.give(place, property_name, tag, *tag_id)
     return found
 
 
@@ -522,9 +268,12 @@ def events(
 ) -> list[Event]:
     """The events that make the tags what a file says, one for each property that changes.
 
-    Tags are found by their paths, never by ids: what a tag is called is what people see. Those that
-    are there keep colour and origin. New ones get ids of their own, and the file's colour; node and
-    record only where the record is known.
+    Tags are found by their paths, since what a tag is called is what people see; those of our own
+    document by their ids first, so that it brings back what it was written from. Those that are
+    there keep name, colour and origin. New ones get ids of their own, or those of the document if
+    they are free, and the file's colour; node and record only where the record is known. What the
+    document says to be refused is a second event of its property, and what is carried all the same
+    a third one.
 
     Args:
         content: What the file says.
@@ -542,15 +291,26 @@ def events(
     for name, tags in content.tags.items():
         property_name = property_in(state, name)
         made, ids, same = _made(tags, state, property_name, known)
+        described = content.known.get(name, {})
+        restored, own_ids = _restored(described, state, property_name, known)
+        made += restored
         wanted: dict[str, set[str]] = defaultdict(set)
         for place, path in content.given.get(name, ()):
             image_id = image_ids[place]
             if image_id is not None:
-                wanted[image_id].add(ids[path])
+                told = content.told.get(name, {}).get((place, path), ())
+                # Of several tags of one path the one of this id; a path that was changed beside
+                # the id is what counts.
+                exact = {tag_id for tag_id in told if same.get(tag_id) == ids[path]}
+                wanted[image_id] |= exact or {ids[path]}
+        for place, tag_id in content.known_given.get(name, ()):
+            if (image_id := image_ids[place]) is not None:
+                wanted[image_id].add(own_ids[tag_id])
         pairs = []
         for image_id, tag_ids in wanted.items():
             held = {
-                same[tag_id]
+                # Where only the path is said, another tag of it will do.
+                tag_id if described or tag_id in tag_ids else same[tag_id]
                 for tag_id in state.carried.get(image_id, ())
                 if state.tags[tag_id].property == property_name
             }
@@ -564,7 +324,76 @@ def events(
             found.append(
                 Event("import", property_name, tuple(made), tuple(sorted(pairs)), only=only)
             )
+        given = {*pairs}
+        refused: dict[Literal["unassign", "refuse"], set[tuple[str, str]]] = defaultdict(set)
+        for place, own_id in content.known_refused.get(name, ()):
+            tag_id, image_id = own_ids[own_id], image_ids[place]
+            if image_id is None:
+                continue
+            pair = (tag_id, image_id)
+            if pair in given or image_id in state.members.get(tag_id, ()):
+                # What is given is refused no more, unless the document says both.
+                is_missing = pair in given or image_id not in state.refused.get(tag_id, ())
+                if is_missing and tag_id in wanted[image_id]:
+                    refused["refuse"].add(pair)
+            elif image_id not in state.refused.get(tag_id, ()):
+                # No refusal, of which the precision of recommendations is counted: they were not
+                # proposed here.
+                refused["unassign"].add(pair)
+        found += [
+            Event(kind, property_name, images=tuple(sorted(them))) for kind, them in refused.items()
+        ]
     return found
+
+
+def _restored(
+    described: Mapping[str, Tag], state: State, property_name: str, known: set[str]
+) -> tuple[list[Tag], dict[str, str]]:
+    """The tags of our own document that a property lacks, and for each id there the tag's here.
+
+    A tag is found by its id; else, below the tag above it, by its name, if it is not another one of
+    the document.
+
+    Raises:
+        EditError: A name cannot be used, or a tree is too deep.
+    """
+    ids: dict[str, str] = {}
+    for tag_id in described:
+        for own in (tag_id, _own_id(property_name, tag_id)):
+            tag = state.tags.get(own)
+            if tag is not None and tag.property == property_name:
+                ids.setdefault(tag_id, own)
+    taken = set(ids.values())
+    made: dict[str, Tag] = {}
+    for tag_id, tag in described.items():
+        if tag_id in ids:
+            continue
+        parent_id = ids[tag.parent_id] if tag.parent_id is not None else None
+        check_tag_name(tag.name)
+        place = (property_name, parent_id, comparable(tag.name))
+        free = sorted(state.named.get(place, set()) - taken)
+        if free:
+            ids[tag_id] = free[0]
+            taken.add(free[0])
+            continue
+        usable = tag_id not in state.tags and _TAG_ID.fullmatch(tag_id)
+        ids[tag_id] = tag_id if usable else _own_id(property_name, tag_id)
+        is_known = tag.record_id in known
+        made[ids[tag_id]] = replace(
+            tag,
+            tag_id=ids[tag_id],
+            property=property_name,
+            parent_id=parent_id,
+            record_id=tag.record_id if is_known else None,
+            node=tag.node if is_known else None,
+        )
+    check_depth_of(made.values(), state)
+    return list(made.values()), ids
+
+
+def _own_id(property_name: str, tag_id: str) -> str:
+    """The id of a tag here whose own is not free, or none: the same one each time."""
+    return sha256(f"{property_name}\0{tag_id}".encode()).hexdigest()[:16]
 
 
 def _made(

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from panoptic_assets.clustering.table import Clusterings
 from panoptic_assets.labels.pictures import Pictures
+from panoptic_assets.spec.formulas import protected
 from panoptic_assets.spec.keys import parse_run_key
 from panoptic_assets.spec.tag_log import TagTables, paths
 from panoptic_assets.tags.exchange.folders import FolderNames
-from panoptic_assets.tags.exchange.formats import protected
 from resources.decoding import jpeg
 from resources.errors import InputError, UnreadableImage
 from resources.lance import LanceStore

@@ -11,8 +11,9 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TextIO, get_args
@@ -21,25 +22,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from panoptic_assets.clustering.table import Clusterings
-from panoptic_assets.corpus import inventory
-from panoptic_assets.corpus.table import image_names, present_files
-from panoptic_assets.spec import tag_log
+from panoptic_assets.corpus.table import present_files
+from panoptic_assets.spec import tables, tag_log
 from panoptic_assets.spec.keys import parse_run_key
+from panoptic_assets.spec.reporting import Reporter
 from panoptic_assets.spec.tag_log import normalised
+from panoptic_assets.spec.text import beginning, cut
 from panoptic_assets.tags.config import EditsConfig
 from panoptic_assets.tags.edits import EditError
-from panoptic_assets.tags.exchange import formats
+from panoptic_assets.tags.exchange import (
+    fiftyone_samples,
+    formats,
+    panoptic_csv,
+)
+from panoptic_assets.tags.exchange.csv_tables import read_csv
 from panoptic_assets.tags.exchange.folders import FolderNames, folders
 from panoptic_assets.tags.exchange.formats import ExchangeError, Labelled, Mode, Said
+from panoptic_assets.tags.exchange.identified import Identified, identify
+from panoptic_assets.tags.exchange.image_files import write_images
+from panoptic_assets.tags.exchange.image_parquet import ChosenColumns, holds_tags, read_tag_rows
+from panoptic_assets.tags.exchange.tag_document import document, document_head, read_json
 from panoptic_assets.tags.saving import author_of, saved
 from panoptic_assets.tags.table import append_events, read_log
-from resources.errors import InputError, UnreadableImage, message
+from resources.errors import InputError, UnreadableImage, message, noted
+from resources.fiftyone_files import is_export
 from resources.lance import LanceStore
 from resources.page_paths import file_name, page_number
 from resources.source import ImageSource
 
-Format = Literal["csv", "parquet", "json", "panoptic", "fiftyone", "folders"]
+Format = Literal[
+    "csv", "parquet", "json", "panoptic", "fiftyone", "folders", "images", "omeka", "tropy"
+]
 FORMATS: tuple[Format, ...] = get_args(Format)
+OF_IMAGES: tuple[Format, ...] = ("images", "omeka", "tropy")
+"""Those that tell of all images, whether they have tags or not."""
 
 MAX_JSON = 2**30
 """Bytes of a document that is imported; 100,000 images with three tags each take 25 MB."""
@@ -47,6 +63,8 @@ SHOWN = 5
 """Names of images in a message."""
 
 _SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".json": "json"}
+_LARGEST_LIST = 2**26
+"""Bytes of a list of tags; one of 100,000 takes 3 MB."""
 _ROWS = 16_384
 """Of Parquet, written or read at a time."""
 _SCHEMA = pa.schema(
@@ -66,13 +84,24 @@ class Exported:
     """Images none of whose files is there: left out of all formats but csv, parquet and json."""
     unreadable: tuple[str, ...]
     """Paths of files that could not be had when they were to be linked or copied."""
+    beside: tuple[Path, ...] = ()
+    """Files that go with it: Panoptic's lists of tags."""
+    notes: tuple[str, ...] = ()
+    """What the format cannot hold, one sentence each."""
 
 
-def saved_tags(store: LanceStore, property_name: str | None = None) -> tag_log.TagTables:
+def saved_tags(
+    store: LanceStore, property_name: str | None = None, needed: bool = True
+) -> tag_log.TagTables:
     """The tags of a property, or of all, as the log has them.
 
+    Args:
+        store: The store.
+        property_name: The property; all by default.
+        needed: Whether there must be some.
+
     Raises:
-        InputError: There is no such property, or no tag at all.
+        InputError: There is no such property, or no tag where some are needed.
     """
     tables = tag_log.replay([entry.event for entry in read_log(store)])
     if property_name is not None:
@@ -90,7 +119,7 @@ def saved_tags(store: LanceStore, property_name: str | None = None) -> tag_log.T
         ids = {tag.tag_id for tag in tags}
         images = {pair: event for pair, event in tables.images.items() if pair[0] in ids}
         tables = replace(tables, tags=tags, images=images, properties=chosen)
-    if not tables.tags:
+    if needed and not tables.tags:
         raise InputError(
             "There are no tags to export: save a run (`panoptic-assets save KEY`), or export one "
             "as it is (`--run KEY`).",
@@ -119,6 +148,8 @@ def export(
     overwrite: bool = False,
     copy: bool = False,
     with_property: bool = True,
+    columns: ChosenColumns | None = None,
+    title: str | None = None,
 ) -> Exported:
     """Write tags to a file, or a tree of folders: all of it, or nothing.
 
@@ -132,6 +163,8 @@ def export(
         copy: Whether ``folders`` holds copies rather than symbolic links. A later page of a file
             is written as a picture of its own either way.
         with_property: Whether ``folders`` begins with a folder for each property.
+        columns: What ``images`` tells beside tags and the inventory.
+        title: The inventory's property that ``omeka`` and ``tropy`` call images by.
 
     Raises:
         InputError: The format is not known, the destination cannot be written, or the tags cannot
@@ -144,10 +177,21 @@ def export(
             id="format-without-images",
             chosen=chosen,
         )
+    _check_options(chosen, columns or ChosenColumns(), title)
     _check_destination(destination, chosen, overwrite, source)
     labelled = Labelled(tables, present_files(store))
     unreadable: list[str] = []
-    if chosen == "folders":
+    lists: dict[Path, panoptic_csv.TagList] = {}
+    earlier: list[Path] = []
+    if chosen == "panoptic":
+        lists, earlier = _tag_lists(labelled, destination, overwrite)
+    nb_images: int | None = None
+    if chosen in OF_IMAGES:
+        with drafted(destination, overwrite) as draft:
+            nb_images = write_images(
+                chosen, labelled, store, source, columns or ChosenColumns(), title, draft
+            )
+    elif chosen == "folders":
         unreadable = _write_folders(labelled, source, destination, copy, with_property)
     elif chosen == "parquet":
         with drafted(destination, overwrite) as draft:
@@ -155,25 +199,88 @@ def export(
     else:
         write = {
             "csv": formats.write_csv,
-            "panoptic": formats.write_panoptic,
+            "panoptic": _panoptic_writer(source),
             "json": _write_json,
             "fiftyone": _fiftyone_writer(source),
         }[chosen]
-        with drafted(destination, overwrite) as draft:
+        with ExitStack() as drafts:
+            for place, tags in lists.items():
+                listed = drafts.enter_context(drafted(place, overwrite))
+                with listed.open("w", encoding="utf-8", newline="") as file:
+                    panoptic_csv.write_tag_list(tags, file)
+            draft = drafts.enter_context(drafted(destination, overwrite))
             try:
                 with draft.open("w", encoding="utf-8", newline="") as file:
                     write(labelled, file)
             except ExchangeError as error:
                 raise InputError.of(error) from error
+        for place in earlier:
+            place.unlink(missing_ok=True)
     images = {image_id for _, image_id in tables.images}
     return Exported(
         destination,
         chosen,
-        len(images),
+        len(images) if nb_images is None else nb_images,
         len(tables.tags),
         len(images - labelled.files.keys()),
         tuple(unreadable),
+        tuple(lists),
+        tuple(_panoptic_notes(labelled, lists.values(), earlier)) if chosen == "panoptic" else (),
     )
+
+
+def _panoptic_notes(
+    labelled: Labelled, lists: Iterable[panoptic_csv.TagList], earlier: list[Path]
+) -> Iterator[str]:
+    for tags in lists:
+        if tags.nb_without_parent:
+            yield noted(
+                "Tags of {name} below one with a comma in its name, which Panoptic takes for two: "
+                "{count:,}. They stand at the root there, called by their whole path.",
+                name=tags.property,
+                count=tags.nb_without_parent,
+            )
+    called = panoptic_csv.headers(labelled.tables.tags)
+    if renamed := [f"{name} → {header}" for name, header in called.items() if name != header]:
+        yield noted("Properties called otherwise there: {names}.", names=beginning(renamed, SHOWN))
+    if earlier:
+        yield noted(
+            "Lists of tags of an earlier export to this place, removed: {names}.",
+            names=beginning([place.name for place in earlier], SHOWN),
+        )
+
+
+def _tag_lists(
+    labelled: Labelled, destination: Path, overwrite: bool
+) -> tuple[dict[Path, panoptic_csv.TagList], list[Path]]:
+    """Panoptic's lists of tags by the files that they are to become beside the CSV, and those
+    files of properties that need none which would be read for theirs.
+    """
+    called = panoptic_csv.headers(labelled.tables.tags).values()
+    places = panoptic_csv.tag_list_places(destination, called)
+    for place in places.values():
+        check_file(place, overwrite)
+    found = {places[tags.property]: tags for tags in panoptic_csv.tag_lists(labelled)}
+    return found, [place for place in places.values() if place not in found and place.exists()]
+
+
+def _check_options(chosen: Format, columns: ChosenColumns, title: str | None) -> None:
+    options = {
+        "--projection": (columns.projection is not None, ("images",)),
+        "--vector-type": (columns.vector_type is not None, ("images",)),
+        "--thumbnails": (columns.thumbnails, ("images",)),
+        "--title": (title is not None, ("omeka", "tropy")),
+    }
+    for name, (is_given, takers) in options.items():
+        if is_given and chosen not in takers:
+            raise InputError(
+                "{option} goes with --format {takers}, and this is {chosen}: leave it out, or "
+                "choose that format.",
+                id="option-of-another-format",
+                option=name,
+                takers=" or ".join(takers),
+                chosen=chosen,
+            )
 
 
 def _format(destination: Path) -> Format:
@@ -190,10 +297,27 @@ def _format(destination: Path) -> Format:
     return found
 
 
+def _check_suffix(destination: Path, chosen: Format) -> None:
+    """Refuse a name that every program would take for another kind of file."""
+    suffix = destination.suffix.lower()
+    own = {"json": ".json", "fiftyone": ".json", "parquet": ".parquet", "images": ".parquet"}
+    wanted = own.get(chosen, ".csv")
+    if suffix in tables.SUFFIXES.union(_SUFFIXES) and suffix != wanted:
+        raise InputError(
+            "The name {name!r} says another kind of file than --format {chosen} writes: end it in "
+            "{suffix}.",
+            id="export-suffix-of-another-format",
+            name=destination.name,
+            chosen=chosen,
+            suffix=wanted,
+        )
+
+
 def _check_destination(
     destination: Path, chosen: Format, overwrite: bool, source: ImageSource
 ) -> None:
     if chosen != "folders":
+        _check_suffix(destination, chosen)
         check_file(destination, overwrite)
         return
     _check_place(destination)
@@ -294,16 +418,27 @@ def _write_parquet(labelled: Labelled, draft: Path) -> None:
 
 
 def _write_json(labelled: Labelled, file: TextIO) -> None:
-    parts = formats.document(labelled)
-    _write_document(file, formats.document_head(), parts)
+    _write_document(file, document_head(), document(labelled))
+
+
+def _panoptic_writer(source: ImageSource) -> Callable[[Labelled, TextIO], None]:
+    root = source.local_root
+
+    def write(labelled: Labelled, file: TextIO) -> None:
+        panoptic_csv.write_panoptic(labelled, file, "" if root is None else root.name)
+
+    return write
 
 
 def _fiftyone_writer(source: ImageSource) -> Callable[[Labelled, TextIO], None]:
     root = source.local_root
 
     def write(labelled: Labelled, file: TextIO) -> None:
-        samples = formats.samples(labelled, lambda path: path if root is None else f"{root}/{path}")
-        _write_document(file, {}, iter([("samples", samples)]))
+        entries = fiftyone_samples.samples(
+            labelled, lambda path: path if root is None else f"{root}/{path}"
+        )
+        head = {"color_scheme": fiftyone_samples.tag_color_scheme(labelled)}
+        _write_document(file, head, iter([("samples", entries)]))
 
     return write
 
@@ -413,6 +548,8 @@ class ImportedChange:
     """That get a tag."""
     nb_pairs: int
     """Of an image and a tag."""
+    nb_refused: int = 0
+    """Of an image and a tag that is refused for it, as our own document says."""
 
 
 @dataclass(frozen=True)
@@ -428,6 +565,10 @@ class Imported:
     """The first ones of the file that are not, by path, or by id where there is none."""
     notes: tuple[str, ...]
     """What a person must know, one sentence each."""
+    nb_ambiguous: int = 0
+    """Names of the file that fit several images, whose tags nobody got."""
+    ambiguous: tuple[str, ...] = ()
+    """The first of them."""
 
 
 def import_tags(
@@ -438,30 +579,75 @@ def import_tags(
     property_name: str | None = None,
     mode: Mode = "add",
     check: bool = False,
+    source: ImageSource | None = None,
+    reporter: Reporter | None = None,
 ) -> Imported:
     """Append what a file says about tags to the log: one event for each property, or nothing.
 
     Args:
         store: The store.
         file: ``.csv``, ``.json`` or ``.parquet``: what :func:`export` wrote in these formats or as
-            ``panoptic``, or Panoptic's own export by path.
+            ``panoptic``, ``fiftyone`` or ``images``, or Panoptic's or FiftyOne's own export; of a
+            FiftyOneDataset the folder, too.
         config: Who imports, and why.
         folder: Where the images' folder is, for whole paths.
         property_name: Only this property of the file.
         mode: See :func:`panoptic_assets.tags.exchange.formats.events`.
         check: Whether only to look.
+        source: Where files are hashed, if the file names images by their SHA-1.
+        reporter: Is shown how far the hashing is.
 
     Raises:
         InputError: The file cannot be read, or names no image of the corpus, or has a name that no
             tag can have. Nothing is appended then.
     """
     content = _read(file, property_name)
-    image_ids, notes = _image_ids(store, folder, content)
-    unknown = [
-        (image.paths or (image.image_id,))[0]
-        for image, image_id in zip(content.images, image_ids, strict=True)
-        if image_id is None
-    ]
+    return append(store, file, content, config, folder, mode, check, source, reporter)
+
+
+def append(
+    store: LanceStore,
+    file: Path,
+    content: Said,
+    config: EditsConfig,
+    folder: str,
+    mode: Mode,
+    check: bool,
+    source: ImageSource | None = None,
+    reporter: Reporter | None = None,
+    known: Identified | None = None,
+) -> Imported:
+    """Append what was read of another program's tags; arguments as of :func:`import_tags`.
+
+    Args:
+        store: The store.
+        file: What was read, for messages.
+        content: What it says.
+        config: Who imports, and why.
+        folder: Where the images' folder is, for whole paths.
+        mode: See :func:`panoptic_assets.tags.exchange.formats.events`.
+        check: Whether only to look.
+        source: Where files are hashed.
+        reporter: Is shown how far that is.
+        known: Which images the content names, where that was found out before.
+
+    Raises:
+        InputError: As :func:`import_tags`.
+    """
+    identified = known or identify(store, folder, content.images, source, reporter)
+    image_ids, notes = identified.image_ids, [*content.notes, *identified.notes]
+    unknown, ambiguous = identified.unknown, identified.ambiguous
+    if ambiguous and not any(image_ids):
+        raise InputError(
+            "None of the {nb_images:,} images of {file} can be told: {nb_ambiguous:,} of the names "
+            "fit several images, the first one {first!r}. Export with more of the path; from "
+            "Panoptic, with the properties path or sha1 among the columns.",
+            id="imported-images-ambiguous",
+            nb_images=len(content.images),
+            nb_ambiguous=len(ambiguous),
+            file=file,
+            first=ambiguous[0],
+        )
     if content.images and len(unknown) == len(content.images):
         raise InputError(
             "None of the {nb_images:,} images of {file} is in the corpus: the first one is "
@@ -475,8 +661,9 @@ def import_tags(
     while True:
         log = read_log(store)
         state = tag_log.replayed([entry.event for entry in log])
+        said, nb_placed = panoptic_csv.placed(content, state) if content.by_name else (content, 0)
         try:
-            events = formats.events(content, image_ids, state, mode, record_ids)
+            events = formats.events(said, image_ids, state, mode, record_ids)
         except EditError as error:
             raise InputError(
                 "{file}: {reason}", id="file-not-imported", file=file, reason=error
@@ -488,26 +675,45 @@ def import_tags(
             or append_events(store, log, events, author_of(config), config.reason)
         ):
             break
-    changes = [
-        ImportedChange(
-            event.property,
-            len(event.tags),
-            len({image_id for _, image_id in event.images}),
-            len(event.images),
-        )
-        for event in events
-    ]
-    nb_known = len({image_id for image_id in image_ids if image_id})
-    return Imported(tuple(changes), nb_known, len(unknown), tuple(unknown[:SHOWN]), tuple(notes))
+    by_property: dict[str, list[tag_log.Event]] = defaultdict(list)
+    for event in events:
+        by_property[event.property].append(event)
+    changes = [_change(name, parts) for name, parts in by_property.items()]
+    if nb_placed:
+        placed = noted("Tags found in the tree by their own names: {count:,}.", count=nb_placed)
+        notes = [*notes, placed]
+    return Imported(
+        tuple(changes),
+        len({image_id for image_id in image_ids if image_id}),
+        len(unknown),
+        tuple(unknown[:SHOWN]),
+        tuple(notes),
+        len(ambiguous),
+        tuple(ambiguous[:SHOWN]),
+    )
+
+
+def _change(property_name: str, events: list[tag_log.Event]) -> ImportedChange:
+    given = [pair for event in events if event.kind == "import" for pair in event.images]
+    return ImportedChange(
+        property_name,
+        sum(len(event.tags) for event in events),
+        len({image_id for _, image_id in given}),
+        len(given),
+        sum(len(event.images) for event in events) - len(given),
+    )
 
 
 def _read(file: Path, property_name: str | None) -> Said:
     # Opening a FIFO would wait for ever.
-    if not file.is_file():
+    if not file.is_file() and not is_export(file):
         raise InputError(
             "There is no file {file}: correct the path.", id="no-file-to-import", file=file
         )
-    kind = _SUFFIXES.get(file.suffix.lower())
+    suffix = file.suffix.lower()
+    kind = "fiftyone" if is_export(file) else _SUFFIXES.get(suffix)
+    if suffix in tables.SUFFIXES:
+        kind = "csv"
     if kind is None:
         raise InputError(
             "The name {name!r} does not say what the file is: end it in {suffixes}.",
@@ -518,7 +724,9 @@ def _read(file: Path, property_name: str | None) -> Said:
     try:
         if kind == "csv":
             with file.open("rb") as stream:
-                found = formats.read_csv(stream)
+                found = _with_trees(read_csv(stream), file, property_name)
+        elif kind == "fiftyone":
+            found = _fiftyone_tags(file, property_name)
         elif kind == "json":
             if file.stat().st_size > MAX_JSON:
                 raise InputError(
@@ -527,7 +735,7 @@ def _read(file: Path, property_name: str | None) -> Said:
                     file=file,
                     gigabytes=MAX_JSON // 2**30,
                 )
-            found = formats.read_json(file.read_bytes())
+            found = read_json(file.read_bytes())
         else:
             found = formats.said(_parquet_rows(file))
         return found if property_name is None else found.only(property_name)
@@ -537,10 +745,50 @@ def _read(file: Path, property_name: str | None) -> Said:
         ) from error
 
 
-def _parquet_rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
+def _fiftyone_tags(file: Path, property_name: str | None) -> Said:
+    found = fiftyone_samples.read_samples(file, [property_name] if property_name else [])
+    if left_out := [cut(name, 80) for name in (*found.arrays, *found.left_out)]:
+        found.said.notes.append(
+            noted(
+                "Fields that hold no tags stay out: {fields}. `panoptic-assets import-fiftyone` "
+                "takes values and vectors, too.",
+                fields=beginning(left_out, fiftyone_samples.SHOWN_FIELDS),
+            )
+        )
+    return found.said
+
+
+def _with_trees(content: Said, file: Path, property_name: str | None) -> Said:
+    """What a CSV file says, with the trees that Panoptic's lists of tags beside it tell.
+
+    Our own files and FiftyOne's say them themselves.
+    """
+    if not content.by_name:
+        return content
+    used = []
+    for name, place in panoptic_csv.tag_list_places(file, content.tags).items():
+        is_wanted = property_name is None or normalised(property_name) == name
+        if is_wanted and place.is_file() and place.stat().st_size <= _LARGEST_LIST:
+            text = place.read_text(encoding="utf-8-sig", errors="replace")
+            content = panoptic_csv.with_tree(content, name, panoptic_csv.read_tag_list(text))
+            used.append(place.name)
+    if used:
+        content.notes.append(
+            noted(
+                "Trees and colours are those of the lists of tags beside the file: {names}.",
+                names=beginning(used, SHOWN),
+            )
+        )
+    return content
+
+
+def _parquet_rows(file: Path) -> Iterator[tuple[str, ...]]:
     columns = ["image_id", "path", "property", "tag"]
     try:
         with pq.ParquetFile(file) as table:
+            if holds_tags(table.schema_arrow):
+                yield from read_tag_rows(table)
+                return
             names = table.schema_arrow.names
             strings = {
                 f.name
@@ -554,42 +802,12 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, str, str, str]]:
                     id="parquet-columns-missing",
                     columns=" or ".join(sorted(missing)),
                 )
+            columns += ["tag_id"] if "tag_id" in strings else []
             for batch in table.iter_batches(_ROWS, columns=columns):
                 values = (batch[name].to_pylist() for name in columns)
                 for row in zip(*values, strict=True):
-                    image_id, path, name, tag = (value or "" for value in row)
-                    yield image_id, path, name, tag
+                    yield tuple(value or "" for value in row)
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise ExchangeError("It is no Parquet file: export it anew.", id="not-parquet") from error
-
-
-def _image_ids(store: LanceStore, folder: str, content: Said) -> tuple[list[str | None], list[str]]:
-    """For each image of a file its id, by path where the file's id is not known; and notes."""
-    names = image_names(store, folder)
-    files = inventory.Corpus(present_files(store), folder)
-
-    def by_path(path: str) -> str | None:
-        if found := names.find_as_written(path, refuse=False):
-            return found
-        candidates, other_case = files.find(path)
-        if len(candidates) == 1 and not other_case:
-            return files.images[candidates[0]]
-        if found := names.find_in_any_case(path, refuse=False):
-            return found
-        if len(candidates) == 1:
-            names.note_case(path, candidates[0])
-            return files.images[candidates[0]]
-        return None
-
-    def find(image: formats.ImageName) -> str | None:
-        if image.image_id in names.ids:
-            return image.image_id
-        # Only then the beginning of an id: other programs' own ids may look like one.
-        found = next(filter(None, map(by_path, image.paths)), None)
-        return (
-            found or (names.find(image.image_id, refuse=False) if image.image_id else None) or None
-        )
-
-    return [find(image) for image in content.images], names.notes

@@ -49,6 +49,38 @@ def test_imported_vectors_are_scaled_to_unit_length_and_keep_their_direction(ben
         assert np.allclose(by_id[ids[path]], vector / np.linalg.norm(vector), atol=1e-6)
 
 
+def test_rows_may_be_named_by_whole_paths_of_another_machine(bench, paths):
+    """D59."""
+    given = vectors_for(paths)
+    whole = {f"/nas/pictures/{path}": vector for path, vector in given.items()}
+    offer(bench, whole, column="filepath")
+    found = metadata(bench.run("embeddings", "other"), "embeddings")
+    assert (found["nb_images"], found["nb_not_embedded"]) == (253, 0)
+    stored = bench.read.vectors("other")
+    ids = {row["path"]: row["image_id"] for row in bench.read.files().to_pylist()}
+    by_id = dict(zip(stored["image_id"].to_pylist(), stored["vector"].to_pylist(), strict=True))
+    vector = given[paths[0]]
+    assert np.allclose(by_id[ids[paths[0]]], vector / np.linalg.norm(vector), atol=1e-6)
+
+
+def test_vectors_are_of_the_images_that_tags_would_be_of(bench, paths):
+    """A name without its folders, or two of one file, is no file; addresses are said."""
+    given = vectors_for([paths[0], "x", "y", "z", "w"])
+    first, *others = given.values()
+    names = [
+        paths[0],
+        f"/other/Fonds1/{Path(paths[1]).name}",
+        *(f"/{disk}/{paths[2]}" for disk in ("x", "y")),
+        f"https://museum.example/{paths[3]}",
+    ]
+    offer(bench, dict(zip(names, [first, *others], strict=True)))
+    found = metadata(bench.run("embeddings", "other"), "embeddings")
+    assert (found["nb_images"], found["nb_unknown"]) == (2, 3)
+    ids = {row["path"]: row["image_id"] for row in bench.read.files().to_pylist()}
+    stored = set(bench.read.vectors("other")["image_id"].to_pylist())
+    assert stored == {ids[paths[0]], ids[paths[3]]}
+
+
 @pytest.mark.parametrize("scale", [1e30, 1e-30, 1e-44, 1e100])
 def test_a_vector_of_any_length_keeps_its_direction(scale, bench, paths):
     vector = np.arange(1.0, 9.0)

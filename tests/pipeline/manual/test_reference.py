@@ -20,6 +20,7 @@ from tests.workbench import bench_of
 
 NAMES = sorted(path.stem for path in PAGES.glob("*.md"))
 LACKING = [
+    ("inventory", None, {}),
     ("projection", "mini/pca", {}),
     ("cluster_labels", "demo", {"method": {"zero_shot": {"property": "Clustering"}}}),
     ("run_comparison", None, {"runs": ["demo", "folders"]}),

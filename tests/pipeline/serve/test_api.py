@@ -277,8 +277,12 @@ def test_what_was_seen_holds_as_long_as_nothing_changes(told, project):
     ("asked", "begins", "name"),
     [
         ("export", b"image_id,path,property,tag", "tags.csv"),
+        ("export?format=panoptic", b"PK", "for-panoptic.zip"),
         ("export?format=parquet", b"PAR1", "tags.parquet"),
         ("export?run=greek&format=json", b"{", "tags.json"),
+        ("export?run=greek&format=images", b"PAR1", "images.parquet"),
+        ("export?format=omeka", b"dcterms:identifier,", "omeka.csv"),
+        ("export?format=tropy", b"http://purl.org/dc/elements/1.1/identifier,", "tropy.csv"),
         ("bundle/greek", b"PK", "greek.zip"),
     ],
 )

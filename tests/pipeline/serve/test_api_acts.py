@@ -16,6 +16,7 @@ from panoptic_assets.serve import api
 from panoptic_assets.serve.api_acts import ACT_ADDRESSES, SMALL
 from panoptic_assets.serve.who import WHO, who_routes
 from resources.project_folder import ProjectSettings, create, dagster_home
+from tests.fiftyone_exports import array, label, sample, write_dataset
 from tests.pictures import SAMPLE
 from tests.pipeline.serve.conftest import Client
 
@@ -220,6 +221,25 @@ def test_vectors_of_another_program_are_taken_from_the_projects_folder(client, p
     assert project.vectors("theirs").num_rows == 253
 
 
+def test_a_dataset_of_fiftyone_is_taken_from_the_projects_folder(client, project, folder, image):
+    """A25: what it would take, and then its tags and vectors."""
+    entry = sample("data/1.jpg", image_id=image, style_51=label("Gothic"), v=array([1, 0, 0]))
+    write_dataset(folder / "set of 51", entry)
+    asked = {"folder": "set of 51", "vectors": {"set51": "v"}, "model": "X 2"}
+    looked = client.do("import-fiftyone", **asked, check=True)
+    done = client.do("import-fiftyone", **asked)
+    assert looked == done
+    assert done["vectors"] == {"set51": 1}
+    headers = {"Accept-Language": "fr"}
+    answer = client.post_act("import-fiftyone", asked | {"check": True}, headers=headers)
+    client.get(answer.json()["events"])
+    [note] = client.tell(f"acts/{answer.json()['act']}")["result"]["notes"]
+    assert note.endswith("gardés avec la longueur 1\u202f: 1.")
+    [tag] = project.tags("style_51")
+    assert (tag["name"], tag["image_ids"]) == ("Gothic", [image])
+    assert project.vectors("set51")["image_id"].to_pylist() == [image]
+
+
 REFUSED = {
     "unknown act's field": ("cluster", {"key": "x", "konfig": {}}, "request-unusable"),
     "no key": ("cluster", {}, "request-unusable"),
@@ -353,6 +373,17 @@ REFUSED = {
         {"key": "x", "vectors": "../../a\nb.npy", "model": "X"},
         "vectors-outside-project",
     ),
+    "Panoptic's folder elsewhere": (
+        "import-panoptic",
+        {"folder": "~/panoptic"},
+        "folder-outside-project",
+    ),
+    "FiftyOne's folder elsewhere": (
+        "import-fiftyone",
+        {"folder": "../export"},
+        "folder-outside-project",
+    ),
+    "FiftyOne's folder that is none": ("import-fiftyone", {"folder": "configs"}, None),
     "name of no cluster": ("name", {"node": "greek/99", "name": "x"}, "no-cluster-to-name"),
     "seen is no text": ("cluster", {"key": "x", "seen": {"greek": 7}}, "request-unusable"),
     "seen of nothing": ("cluster", {"key": "x", "seen": {"a:b": "7"}}, "no-such-subject"),
@@ -380,7 +411,6 @@ def test_what_cannot_be_done_is_refused_at_once(client, what):
         ({"images": "gs://photos"}, {}, (422, "images-store-needs-package")),
         ({"images": "s3://photos", "images_options": {"key": "x"}}, {}, (422, "secrets-in-images")),
         ({"include": ["!"]}, {}, (422, "pattern-unusable")),
-        ({"metadata": "gone.csv"}, {}, (422, "no-file-of-metadata")),
         ({"vector_type": "gone"}, {}, (422, "no-such-vector-type")),
         ({}, {"model": "ViT-B/32"}, (422, "no-such-model")),
         ({}, {"model": "ViT-B-32"}, (422, "model-without-weights")),

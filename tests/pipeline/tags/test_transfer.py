@@ -120,6 +120,27 @@ def test_a_round_trip_into_another_project_brings_the_tags_back(tagged, empty, t
     assert import_tags(store_of(empty), tmp_path / name, config()).changes == ()
 
 
+def test_json_of_a_project_is_the_same_after_a_round_trip_but_for_the_numbers_of_events(
+    empty, tmp_path
+):
+    """A25: two siblings of one name stay two, ids stay, and what was refused stays refused."""
+    made = project(tmp_path / "twins", tmp_path / "images")
+    tags = tuple(Tag(16 * digit, "Clustering", "vase") for digit in "12")
+    pairs = (("1" * 16, "a" * 64), ("2" * 16, "d" * 64))
+    import_event = Event("import", "Clustering", tags, pairs)
+    refusal = Event("refuse", "Clustering", images=(("1" * 16, "c" * 64),))
+    append_events(store_of(made), [], [import_event, refusal], "me", "")
+    texts = []
+    for each in (made, empty):
+        file = tmp_path / "twins.json"
+        if texts:
+            [change] = import_tags(store_of(empty), file, config()).changes
+            assert (change.nb_new_tags, change.nb_images, change.nb_refused) == (2, 2, 1)
+        Project(each.folder).export(file, replace=True)
+        texts.append(re.sub(r'"event": \d+', "", file.read_text(encoding="utf-8")))
+    assert texts[0] == texts[1]
+
+
 def test_panoptics_csv_comes_back_but_for_images_without_a_file(tagged, empty, tmp_path):
     """A23, C13: what Panoptic reads; a file of its own with whole paths is read as well."""
     tagged.export(tmp_path / "p.csv", format="panoptic")
@@ -127,7 +148,7 @@ def test_panoptics_csv_comes_back_but_for_images_without_a_file(tagged, empty, t
         header, *lines = csv.reader(file, delimiter=";")
     assert header == ["path", "Clustering[tag]", "Époque[multi_tags]"]
     assert ["copy/a.jpg", "9", "..,CON"] in lines
-    assert ["'=b;\n\"'.jpg", "9 > =cmd()", ""] in lines
+    assert ["'=b;\n\"'.jpg", "'=cmd()", ""] in lines
     import_tags(store_of(empty), tmp_path / "p.csv", config())
     whole = content(LanceStore(uri=str(tagged.folder / ".panoptic" / "store")))
     assert content(store_of(empty))[2] == {pair for pair in whole[2] if pair[0] != 64 * "e"}
@@ -136,6 +157,53 @@ def test_panoptics_csv_comes_back_but_for_images_without_a_file(tagged, empty, t
     (tmp_path / "own.csv").write_text(f"path;Style[tag]\n{images}/x/a.jpg;rococo\n")
     import_tags(store_of(empty), tmp_path / "own.csv", config(), folder=images)
     assert (64 * "d", "Style", "rococo") in content(store_of(empty))[2]
+
+
+def test_lists_of_tags_of_an_earlier_export_are_not_read(tagged, empty, tmp_path):
+    """C13: they tell the trees of the CSV that they were written with, and of no other."""
+    file, listed = tmp_path / "p.csv", tmp_path / "p-tags-Clustering.csv"
+    tagged.export(file, format="panoptic")
+    assert import_tags(store_of(empty), file, config(), check=True).notes == (
+        "Trees and colours are those of the lists of tags beside the file: p-tags-Clustering.csv.",
+    )
+    only = import_tags(store_of(empty), file, config(), property_name="Époque", check=True)
+    assert only.notes == ()
+    tagged.export(file, format="csv", replace=True)
+    imported = import_tags(store_of(empty), file, config())
+    assert imported.notes == ()
+    whole = content(LanceStore(uri=str(tagged.folder / ".panoptic" / "store")))
+    assert content(store_of(empty))[2] == whole[2]
+
+    tagged.edit([{"move": {"tag": "91", "under": ""}}, {"recolour": {"tag": "9", "colour": ""}}])
+    file.unlink()
+    with pytest.raises(InputError, match="p-tags-Clustering.csv exists already"):
+        tagged.export(file, format="panoptic")
+    assert listed.exists() and not file.exists()
+    done = tagged.export(file, format="panoptic", replace=True)
+    assert not listed.exists()
+    assert done.notes == (
+        "Lists of tags of an earlier export to this place, removed: p-tags-Clustering.csv.",
+    )
+
+
+def test_two_properties_whose_names_are_one_to_a_disk_keep_their_trees(tagged, empty, tmp_path):
+    store = LanceStore(uri=str(tagged.folder / ".panoptic" / "store"))
+    names = ["m/n", "m:n", "q[1]", "q(1)"]
+    tags = [Tag(name, name, f"above {name}") for name in names]
+    tags += [Tag(f"x{name}", name, "x", name) for name in names]
+    more = Event("import", "", tuple(tags), tuple((f"x{name}", 64 * "a") for name in names))
+    append_events(store, read_log(store), [more], "me", "")
+    done = tagged.export(tmp_path / "p.csv", format="panoptic")
+    assert len(done.beside) == len({place.name.casefold() for place in done.beside}) == 5
+    assert done.notes == ("Properties called otherwise there: q[1] → q(1) (2).",)
+    import_tags(store_of(empty), tmp_path / "p.csv", config())
+    found = {(name, path) for _, name, path in content(store_of(empty))[2] if path[-1] == "x"}
+    assert found == {
+        ("m/n", "above m/n > x"),
+        ("m:n", "above m:n > x"),
+        ("q(1)", "above q(1) > x"),
+        ("q(1) (2)", "above q[1] > x"),
+    }
 
 
 def test_rows_hold_every_file_and_the_event_that_gave_the_tag(tagged, tmp_path):
@@ -190,15 +258,24 @@ def test_the_recipe_in_the_manual_makes_samples_for_fiftyone(tagged, tmp_path, m
         def __init__(self, name):
             datasets[name] = self
 
+            self.app_config = SimpleNamespace()
+
         def add_samples(self, samples, dynamic):
             self.samples = samples
+
+        def save(self):
+            self.is_saved = True
 
     class Fields(dict):
         def __init__(self, filepath=None, **fields):
             super().__init__(fields, filepath=filepath)
 
     module = SimpleNamespace(
-        Dataset=Dataset, Sample=Fields, Classification=dict, Classifications=dict
+        Dataset=Dataset,
+        Sample=Fields,
+        Classification=dict,
+        Classifications=dict,
+        ColorScheme=dict,
     )
     monkeypatch.setitem(sys.modules, "fiftyone", module)
     monkeypatch.chdir(tmp_path)
@@ -207,6 +284,11 @@ def test_the_recipe_in_the_manual_makes_samples_for_fiftyone(tagged, tmp_path, m
     [first, *_] = datasets["vases"].samples
     assert first["Clustering"]["cluster"] == "greek/9"
     assert [label["label"] for label in first["Époque"]["classifications"]] == ["..", "CON"]
+    [colours] = datasets["vases"].app_config.color_scheme["fields"]
+    assert (colours["path"], colours["valueColors"]) == (
+        "Clustering",
+        [{"value": "9", "color": "#ff0000"}],
+    )
 
 
 def test_images_of_another_store_are_copied(tagged, tmp_path):
@@ -274,6 +356,7 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tagged, tmp_path):
         ("t.xyz", {}, "does not say which format"),
         ("t", {}, "does not say which format"),
         ("no/t.csv", {}, "There is no folder"),
+        ("t.csv", {"format": "json"}, "end it in .json"),
         ("there.csv", {}, "exists already"),
         ("link", {"format": "csv"}, "exists already"),
         ("full", {"format": "csv"}, "is a folder"),

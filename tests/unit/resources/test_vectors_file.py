@@ -9,6 +9,7 @@ import pytest
 
 from resources.errors import InputError
 from resources.vectors_file import VectorsFile
+from tests.fiftyone_exports import array, sample, write_dataset
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) + 1
 NAMES = ["a.jpg", "été/b.jpg", "c, d.jpg", "e.jpg"]
@@ -137,3 +138,66 @@ def test_an_archive_of_arrays_under_the_name_of_one_is_refused(tmp_path):
 def test_names_may_be_categories(tmp_path):
     names, _ = read(parquet(tmp_path, names=pa.array(NAMES).dictionary_encode()), tmp_path)
     assert names == NAMES
+
+
+def test_paths_are_taken_where_ids_are_another_programs(tmp_path):
+    """D59: pandas' Parquet of a dataset of FiftyOne; a number that it calls image_id is none."""
+    vectors = [row.tolist() for row in VECTORS]
+    for column in (list(range(4)), ["6b0de15feb4d8ed0f2fa0d71"] * 4):
+        file = parquet(tmp_path, image_id=column, filepath=NAMES, embedding=vectors)
+        names, found = read(file, tmp_path)
+        assert names == NAMES
+        assert np.array_equal(found, VECTORS)
+    ours = [64 * "a", *NAMES[1:]]
+    assert read(parquet(tmp_path, image_id=ours, path=NAMES, vector=vectors), tmp_path)[0] == ours
+
+
+def test_a_column_of_another_name_is_named(tmp_path):
+    vectors = [row.tolist() for row in VECTORS]
+    parquet(tmp_path, path=NAMES, clip=vectors, vector=vectors[::-1])
+    file = VectorsFile(vectors="v.parquet", model="other", field="clip")
+    assert np.array_equal(read(file, tmp_path)[1], VECTORS)
+    missing = file.model_copy(update={"field": "dino"})
+    assert "must have one column dino" in refusal(missing, tmp_path)
+    np.save(tmp_path / "v.npy", VECTORS)
+    array = VectorsFile(vectors="v.npy", ids="v.npy", model="other", field="clip")
+    assert "leave out `field`" in refusal(array, tmp_path)
+
+
+def samples(folder, *entries, field="embedding"):
+    write_dataset(folder, *entries)
+    return VectorsFile(vectors="samples.json", model="other", field=field)
+
+
+def test_a_field_of_samples_holds_vectors(tmp_path):
+    """D59: samples without one have no row; those from here are named by their ids."""
+    file = samples(
+        tmp_path,
+        sample("/x/a.jpg", embedding=array([1, 2], np.float32)),
+        sample("/x/b.jpg"),
+        sample("/x/c.jpg", embedding=[3, 4.5], image_id=64 * "a", page=1),
+    )
+    names, found = read(file, tmp_path)
+    assert names == ["/x/a.jpg", 64 * "a"]
+    assert found.tolist() == [[1, 2], [3, 4.5]]
+
+
+def test_what_is_no_field_of_vectors_is_refused(tmp_path):
+    pickled = array([{"a": 1}], object)
+    for field, told in ((None, "name one"), ("dino", "No sample"), ("odd", "sample 1: what 'odd'")):
+        file = samples(tmp_path, sample("/x/a.jpg", odd=pickled), field=field)
+        assert told in refusal(file, tmp_path)
+    (tmp_path / "samples.json").write_text('{"tags": []}')
+    assert "no samples.json" in refusal(file, tmp_path)
+    (tmp_path / "samples.json").write_text('{"samples": [{"filepath": "a", "odd": ')
+    assert "is no JSON" in refusal(file, tmp_path)
+
+
+def test_an_array_whose_header_never_ends_is_refused(tmp_path):
+    file = npy(tmp_path)
+    text = b"{'descr': '<f4', 'fortran_order': False, 'shape': " + b"(9" * 30
+    header = text.ljust(117) + b"\n"
+    (tmp_path / "v.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    )
+    assert "cannot be read as a plain array" in refusal(file, tmp_path)

@@ -53,6 +53,14 @@ def test_why_an_act_failed_is_told_in_the_language_of_who_asked_for_it():
     assert act.summary()["error"] == error
 
 
+def test_a_line_that_is_known_is_told_in_the_language_of_who_asked_for_it():
+    said = "Lines of the inventory without a file: 1,200; the first: 7 (nowhere.jpg)."
+    act = ended(Ongoing().start("undo", "Ada", saying(said, "Done."), language=language("fr")))
+    lines = [data["text"] for _, event, data in told(act) if event == "line"]
+    assert lines[0].startswith("Lignes de l’inventaire sans fichier\u202f: 1\u202f200\u202f;")
+    assert lines[1] == "Done."
+
+
 def saying(*lines):
     def carry_out(act):
         act.accepted("")

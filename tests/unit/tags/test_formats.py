@@ -2,24 +2,28 @@
 
 import csv
 import io
-import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from panoptic_assets.spec.formulas import protected, unprotected
 from panoptic_assets.spec.tag_log import Event, Tag, TagTables, paths, replay, replayed
 from panoptic_assets.tags.edits import EditError
 from panoptic_assets.tags.exchange import formats
+from panoptic_assets.tags.exchange.csv_tables import read_csv
 from panoptic_assets.tags.exchange.folders import LONGEST, FolderNames, folders, safe_name
 from panoptic_assets.tags.exchange.formats import (
     ExchangeError,
     Labelled,
     events,
-    protected,
-    read_csv,
-    read_json,
-    unprotected,
+)
+from panoptic_assets.tags.exchange.panoptic_csv import (
+    read_tag_list,
+    tag_lists,
+    with_tree,
+    write_panoptic,
+    write_tag_list,
 )
 
 HOSTILE = [
@@ -93,31 +97,10 @@ def written(labelled, write):
     return text.getvalue()
 
 
-def as_json(labelled):
-    parts = {name: list(entries) for name, entries in formats.document(labelled)}
-    return json.dumps(formats.document_head() | parts).encode()
-
-
 @given(st.text())
 def test_protecting_a_cell_loses_nothing_and_leaves_no_formula(text):
     assert unprotected(protected(text)) == text
     assert protected(text)[:1] not in tuple("=+-@\t\r")
-
-
-@given(tagged())
-@settings(max_examples=60, deadline=None)
-def test_a_round_trip_through_json_loses_nothing(labelled):
-    """A25: the tree, its names and colours, and who has which tag."""
-    after = replay(imported(read_json(as_json(labelled)), labelled))
-    assert pairs(after) == pairs(labelled.tables)
-
-    def tree(tables):
-        named = paths(tables.tags)
-        return {(tag.property, named[tag.tag_id], tag.colour) for tag in tables.tags}
-
-    # Siblings of one name, which only an undo can leave behind, become one.
-    assert {entry[:2] for entry in tree(after)} == {entry[:2] for entry in tree(labelled.tables)}
-    assert tree(after) <= tree(labelled.tables)
 
 
 @given(tagged())
@@ -133,8 +116,12 @@ def test_a_round_trip_through_csv_keeps_who_has_which_tag(labelled):
 @given(tagged())
 @settings(max_examples=60, deadline=None)
 def test_a_round_trip_through_panoptics_csv_keeps_who_has_which_tag(labelled):
-    text = written(labelled, formats.write_panoptic)
-    after = replay(imported(read_csv(io.BytesIO(text.encode())), labelled))
+    said = read_csv(io.BytesIO(written(labelled, write_panoptic).encode()))
+    for tags in tag_lists(labelled):
+        file = io.StringIO(newline="")
+        write_tag_list(tags, file)
+        said = with_tree(said, tags.property, read_tag_list(file.getvalue()))
+    after = replay(imported(said, labelled))
     assert pairs(after) == pairs(labelled.tables)
 
 
@@ -147,30 +134,25 @@ def simple(*pairs_given, files=("a.jpg", "b.jpg")):
 def test_panoptics_columns_say_whether_images_have_several_tags():
     """A23, A24, C13: the property, for Panoptic."""
     one = simple(("t9", "a"), ("t91", "b"))
-    assert written(one, formats.write_panoptic).splitlines() == [
+    assert written(one, write_panoptic).splitlines() == [
         "path;Clustering[tag]",
         "a.jpg;9",
-        "b.jpg;9 > 1",
+        "b.jpg;1",
     ]
     two = simple(("t9", "a"), ("t91", "a"))
-    assert written(two, formats.write_panoptic).splitlines() == [
+    assert written(two, write_panoptic).splitlines() == [
         "path;Clustering[multi_tags]",
-        "a.jpg;9,9 > 1",
+        "a.jpg;9,1",
     ]
 
 
-def test_a_file_with_pages_is_one_line_for_panoptic_and_a_path_with_a_number_for_fiftyone():
-    """A23, K10: neither program knows a file of the name that a page has."""
+def test_a_file_with_pages_is_one_line_for_panoptic():
+    """A23, K10: it knows no file of the name that a page has."""
     labelled = simple(("t9", "b"), ("t91", "a"))
     labelled.files.update(a=["x.tif"], b=["x.tif#page=2"])
-    assert written(labelled, formats.write_panoptic).splitlines() == [
+    assert written(labelled, write_panoptic).splitlines() == [
         "path;Clustering[multi_tags]",
-        "x.tif;9,9 > 1",
-    ]
-    found = formats.samples(labelled, lambda path: f"/images/{path}")
-    assert [(sample["filepath"], sample["page"]) for sample in found] == [
-        ("/images/x.tif", 1),
-        ("/images/x.tif", 2),
+        "x.tif;9,1",
     ]
 
 
@@ -178,46 +160,13 @@ def test_a_comma_that_panoptic_would_take_for_the_end_of_a_tag_is_refused():
     tags = (Tag("1", "P", "a, b"), Tag("2", "P", "c"))
     labelled = Labelled(replay([Event("import", "P", tags, (("1", "i"), ("2", "i")))]), {})
     with pytest.raises(ExchangeError, match="has one in its name: rename the tag"):
-        written(labelled, formats.write_panoptic)
+        written(labelled, write_panoptic)
 
 
 def test_images_without_a_file_keep_their_rows_but_have_no_line_for_panoptic():
     labelled = simple(("t9", "gone"), ("t9", "a"))
     assert [row[:2] for row in formats.rows(labelled)] == [("a", "a.jpg"), ("gone", None)]
-    assert len(written(labelled, formats.write_panoptic).splitlines()) == 2
-
-
-def test_label_and_cluster_are_two_fields_for_fiftyone():
-    """K10: a label never takes the place of the cluster's id."""
-    tags = (
-        Tag("1", "Clustering", "Vases", None, "r@1", "r/3"),
-        Tag("2", "my tags", "x"),
-        Tag("3", "my tags", "y"),
-    )
-    event = Event("import", "", tags, (("1", "i"), ("2", "i"), ("3", "i")))
-    labelled = Labelled(replay([event]), {"i": ["é.jpg"]})
-    [sample] = formats.samples(labelled, lambda path: f"/images/{path}")
-    assert sample["filepath"] == "/images/é.jpg"
-    assert sample["labels"]["Clustering"] == {
-        "label": "Vases",
-        "cluster": "r/3",
-        "tag_id": "1",
-        "record_id": "r@1",
-    }
-    assert [label["label"] for label in sample["labels"]["my_tags"]] == ["x", "y"]
-
-
-def test_fields_for_fiftyone_are_its_names_and_their_own():
-    found = formats._fields(["tags", "a b", "a.b", "1", "$", "été", "a_b"])
-    assert list(found.values()) == [
-        "tags_2",
-        "a_b",
-        "a_b_2",
-        "property_1",
-        "property_",
-        "été",
-        "a_b_3",
-    ]
+    assert len(written(labelled, write_panoptic).splitlines()) == 2
 
 
 LOG = [
@@ -249,6 +198,18 @@ def test_an_import_adds_replaces_or_keeps(mode, expected):
     assert again == log
 
 
+@pytest.mark.parametrize(("tag", "given"), [("vase", "b"), ("other", "c")])
+def test_of_two_tags_of_one_path_a_row_means_that_of_its_id(tag, given):
+    """Where somebody has changed the path beside the id, the path counts."""
+    there = [Event("create", "P", (Tag("a", "P", "vase"), Tag("b", "P", "vase")))]
+    there.append(Event("create", "P", (Tag("c", "P", "other"),)))
+    table = f"image_id,path,property,tag,tag_id\ni,,P,{tag},b\n".encode()
+    for mode in ("add", "replace", "keep"):
+        log = [*there, *events(read_csv(io.BytesIO(table)), ["i"], replayed(there), mode)]
+        assert replay(log).images.keys() == {(given, "i")}
+        assert not events(read_csv(io.BytesIO(table)), ["i"], replayed(log), mode)
+
+
 def test_tags_that_are_there_keep_their_ids_and_colours():
     said = formats.Said()
     said.add_tag("Style", "baroque", colour="#222222")
@@ -264,7 +225,7 @@ def test_tags_that_are_there_keep_their_ids_and_colours():
     [
         (b"", "empty"),
         (b"path;note\na;b\n", "No column holds tags"),
-        (b"id;a[tag]\n1;b\n", "Panoptic's ids mean nothing here"),
+        (b"id;a[tag]\n1;b\n", "Only Panoptic's own numbers"),
         (b"path;a[tag]\nx;b > > c\n", "Line 2: 'b > > c' is no path of tags"),
         (b"image_id,property,tag\n,P,t\n", "Row 1 names no image"),
         (b"image_id,path,property,tag\nx,y,P,\n", "no tag"),
@@ -277,26 +238,6 @@ def test_a_csv_that_is_no_table_of_tags_is_refused(text, message):
     with pytest.raises(ExchangeError, match=message) as caught:
         read_csv(io.BytesIO(text))
     assert len(str(caught.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [b"", b"[]", b"\xff", b"{" * 100_000, b'{"format": "panoptic-assets tags", "version": 2}'],
-)
-def test_json_that_is_no_export_is_refused(text):
-    with pytest.raises(ExchangeError, match="no JSON document of tags"):
-        read_json(text)
-
-
-def test_json_with_a_tag_that_it_does_not_describe_is_refused():
-    content = json.loads(as_json(simple(("t9", "a"))))
-    content["tags"] = []
-    with pytest.raises(ExchangeError, match="not among the document's tags"):
-        read_json(json.dumps(content).encode())
-    content = json.loads(as_json(simple(("t9", "a"))))
-    content["tags"][0]["colour"] = "javascript:"
-    with pytest.raises(ExchangeError, match="is no colour"):
-        read_json(json.dumps(content).encode())
 
 
 @pytest.mark.parametrize("name", ["a\x1bb", "x" * 201, "a\nb"])
