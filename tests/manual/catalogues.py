@@ -209,7 +209,8 @@ def write(code: str, part: str) -> Catalog:
     catalogue = merged(code, part, PARTS[part]())
     file = catalogue_file(code, part)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as opened:
+    draft = file.with_suffix(".draft")
+    with draft.open("wb") as opened:
         # Babel's own header has the moment, which would be another one each time.
         opened.write(
             f"# Made by {COMMAND}: the texts are found in the code, fill in what follows msgstr.\n"
@@ -221,6 +222,7 @@ def write(code: str, part: str) -> Catalog:
             f'"Plural-Forms: {catalogue.plural_forms}\\n"\n\n'.encode()
         )
         write_po(opened, catalogue, width=_WIDTH, omit_header=True, include_lineno=False)
+    draft.replace(file)  # at once: who reads half a catalogue writes one without the other half
     return catalogue
 
 
